@@ -1,0 +1,48 @@
+"""Every error this package raises on purpose. Each message says what was found, what is allowed, and how to mend it.
+
+    GluPruneError
+    ├── ExpectationError      an expectation file cannot be used
+    ├── UnsupportedModelError the model has no GLU block that can be pruned
+    ├── PlanError             a pruning plan cannot be made, read, or applied to this model
+    ├── CheckpointError       a model folder cannot be written or read
+    ├── ModelNotFoundError    the weights of a model are not on this machine
+    ├── EvaluationError       a task gave no usable scores
+    ├── MeterError            an energy reading cannot be true
+    └── StoreError            a stored record cannot be trusted
+"""
+
+
+class GluPruneError(Exception):
+    """The base of all errors of this package."""
+
+
+class ExpectationError(GluPruneError):
+    """An expectation file cannot be used."""
+
+
+class UnsupportedModelError(GluPruneError):
+    """The model has no GLU block that can be pruned."""
+
+
+class PlanError(GluPruneError):
+    """A pruning plan cannot be made, read, or applied to this model."""
+
+
+class CheckpointError(GluPruneError):
+    """A model folder cannot be written or read."""
+
+
+class ModelNotFoundError(GluPruneError):
+    """The weights of a model are not on this machine."""
+
+
+class EvaluationError(GluPruneError):
+    """A task gave no usable scores."""
+
+
+class MeterError(GluPruneError):
+    """An energy reading cannot be true."""
+
+
+class StoreError(GluPruneError):
+    """A stored record cannot be trusted."""

@@ -1,0 +1,1 @@
+"""What a model can still do: capabilities, embedded tasks, and their evaluation."""

@@ -1,0 +1,169 @@
+"""Capabilities: what is measured, by which task and metric, which way is better, and what chance gives.
+
+A suite maps capability names to declarations; an expectation file chooses one suite. Nothing else in this package
+knows a metric by name.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Capability:
+    """One thing a model can do."""
+
+    name: str
+    task: str
+    """The lm-eval task, or group of tasks, that measures it."""
+    metric: str
+    """The metric's key in lm-eval's results, without the filter."""
+    measures: str
+    higher_is_better: bool = True
+    chance: float | None = None
+    """The score of guessing; None where the score has no such point."""
+    num_fewshot: int | None = None
+    """Worked examples in the prompt; None leaves the task's own number."""
+    group: str | None = None
+    """The document field by which scores are broken down."""
+    source: str = ""
+
+
+_IFEVAL = "arXiv:2311.07911"
+_TRUTHFULQA = "arXiv:2109.07958"
+
+EMBEDDED = (
+    Capability(
+        "factual_recall",
+        "tiny_recall",
+        "exact_match",
+        "facts about people, generated word for word",
+        chance=0.0,
+        group="band",
+    ),
+    Capability(
+        "factual_knowledge",
+        "tiny_recall_mc",
+        "acc",
+        "the same facts, chosen among four answers by likelihood",
+        chance=0.25,
+        group="band",
+        source="arXiv:2009.03300 (the form of MMLU with answers as text)",
+    ),
+    Capability(
+        "instruction_following",
+        "tiny_instructions",
+        "prompt_level_strict_acc",
+        "requests of which every constraint is obeyed",
+        chance=0.0,
+        source=_IFEVAL,
+    ),
+    Capability(
+        "instruction_constraints",
+        "tiny_instructions",
+        "inst_level_loose_acc",
+        "single constraints obeyed, small slips of format forgiven",
+        chance=0.0,
+        source=_IFEVAL,
+    ),
+    Capability(
+        "truthfulness",
+        "tiny_truthfulness",
+        "mc1",
+        "the true answer preferred to common misconceptions",
+        chance=0.25,
+        group="aspect",
+        source=_TRUTHFULQA,
+    ),
+    Capability(
+        "truthfulness_mc2",
+        "tiny_truthfulness",
+        "mc2",
+        "share of probability on true answers",
+        chance=1 / 3,
+        group="aspect",
+        source=_TRUTHFULQA,
+    ),
+    Capability(
+        "arithmetic",
+        "tiny_arithmetic",
+        "exact_match",
+        "sums, differences and products never seen in training",
+        chance=0.0,
+        group="operation",
+    ),
+    Capability(
+        "reading",
+        "tiny_reading",
+        "exact_match",
+        "answers that stand in a passage",
+        chance=0.0,
+        group="kind",
+    ),
+    Capability(
+        "story_modelling",
+        "tiny_stories",
+        "bits_per_byte",
+        "unseen stories, in bits per byte",
+        higher_is_better=False,
+    ),
+)
+
+STUDY = (
+    Capability(
+        "instruction_following",
+        "ifeval",
+        "prompt_level_strict_acc",
+        "IFEval prompts of which every constraint is obeyed",
+        chance=0.0,
+        num_fewshot=0,
+        source=_IFEVAL,
+    ),
+    Capability(
+        "factual_knowledge",
+        "mmlu",
+        "acc",
+        "MMLU, 57 subjects",
+        chance=0.25,
+        num_fewshot=5,
+        source="arXiv:2009.03300",
+    ),
+    Capability(
+        "truthfulness",
+        "truthfulqa_mc1",
+        "acc",
+        "TruthfulQA, the true answer preferred",
+        num_fewshot=0,
+        source=_TRUTHFULQA,
+    ),
+    Capability(
+        "truthfulness_mc2",
+        "truthfulqa_mc2",
+        "acc",
+        "TruthfulQA, share of probability on true answers",
+        num_fewshot=0,
+        source=_TRUTHFULQA,
+    ),
+    Capability(
+        "arithmetic",
+        "gsm8k",
+        "exact_match",
+        "GSM8K word problems",
+        chance=0.0,
+        num_fewshot=5,
+        source="arXiv:2110.14168",
+    ),
+    Capability(
+        "commonsense",
+        "hellaswag",
+        "acc_norm",
+        "HellaSwag sentence completion",
+        chance=0.25,
+        num_fewshot=0,
+        source="arXiv:1905.07830",
+    ),
+)
+
+SUITES: Mapping[str, Mapping[str, Capability]] = {
+    name: {capability.name: capability for capability in suite}
+    for name, suite in {"embedded": EMBEDDED, "study": STUDY}.items()
+}

@@ -1,0 +1,32 @@
+"""lm-eval's Hugging Face model, counting the token positions it computes."""
+
+from typing import Any
+
+import torch
+from lm_eval.models.huggingface import HFLM
+
+
+class CountingLM(HFLM):  # type: ignore[misc]
+    """`HFLM` over a loaded model; log-probabilities are taken in float32 whatever the dtype of the weights."""
+
+    positions: int
+    scored_positions: int
+
+    def __init__(self, model: Any, tokenizer: Any, batch_size: int) -> None:
+        """Wraps `model` as it is, on the device where it is."""
+        super().__init__(pretrained=model, tokenizer=tokenizer, batch_size=batch_size, softmax_dtype="float32")
+        self.reset_counters()
+
+    def reset_counters(self) -> None:
+        """Starts counting at zero."""
+        self.positions = self.scored_positions = 0
+
+    def _model_call(self, inps: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        self.positions += inps.numel()
+        self.scored_positions += inps.numel()
+        return super()._model_call(inps, *args, **kwargs)
+
+    def _model_generate(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        tokens: torch.Tensor = super()._model_generate(*args, **kwargs)
+        self.positions += tokens.numel()
+        return tokens

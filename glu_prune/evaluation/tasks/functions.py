@@ -1,0 +1,64 @@
+"""What the embedded tasks' YAML files refer to; lm-eval imports this file by its path."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+_HERE = Path(__file__).parent
+
+
+def load(file: str, **_: object) -> dict[str, Any]:
+    """The items of `file` as the split `test`, in memory: no cache folder, no network."""
+    from datasets import Dataset
+
+    lines = (_HERE / "data" / file).read_text().splitlines()
+    return {"test": Dataset.from_list([json.loads(line) for line in lines])}
+
+
+def true_choices(doc: dict[str, Any], results: list[tuple[float, bool]]) -> dict[str, float]:
+    """MC1 and MC2 as TruthfulQA defines them, from the log-likelihood of each choice.
+
+    MC1: the single true choice of `mc1` is the likeliest of them. MC2: the share of the probability of all choices that
+    falls on the true ones.
+
+    Source: arXiv:2109.07958, section 3.
+    """
+    logprobs = np.array([logprob for logprob, _ in results])
+    mc1 = logprobs[: len(doc["mc1_choices"])]
+    mc2 = logprobs[len(doc["mc1_choices"]) :]
+    shares = np.exp(mc2 - mc2.max())
+    return {
+        "mc1": float(mc1.argmax() == 0),
+        "mc2": float(shares[np.array(doc["mc2_labels"]) == 1].sum() / shares.sum()),
+    }
+
+
+def _checkers() -> Any:
+    """lm-eval's IFEval module, imported without the download that it tries on import.
+
+    No embedded constraint needs the sentence splitter that it would fetch. The language detector is seeded: unseeded,
+    it may answer differently for the same text.
+    """
+    import langdetect
+    import nltk
+
+    langdetect.DetectorFactory.seed = 0
+    download, nltk.download = nltk.download, lambda *_, **__: False
+    try:
+        from lm_eval.tasks.ifeval import utils
+    finally:
+        nltk.download = download
+    return utils
+
+
+def follow_instructions(doc: dict[str, Any], results: list[str]) -> dict[str, Any]:
+    """IFEval's four metrics for one reply, by lm-eval's own checkers."""
+    metrics: dict[str, Any] = _checkers().process_results(doc, results)
+    return metrics
+
+
+def mean_of_all(per_document: list[list[bool]]) -> float:
+    """The share of obeyed constraints over all documents."""
+    return float(np.mean([obeyed for document in per_document for obeyed in document]))

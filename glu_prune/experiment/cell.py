@@ -1,0 +1,93 @@
+"""The smallest thing that is run, stored and resumed: one model, one arm, one task, under fixed settings."""
+
+import functools
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from decimal import Decimal
+from importlib.metadata import version
+from pathlib import Path
+
+from glu_prune.pruning.ratio import Ratio, show_ratio
+from glu_prune.zoo.source import ModelSource
+
+_PACKAGE = Path(__file__).parent.parent
+_LIBRARIES = ("torch", "transformers", "tokenizers", "lm-eval")
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A criterion and a ratio; without a criterion, the dense baseline."""
+
+    criterion: str | None = None
+    ratio: Ratio = Decimal(0)
+    seed: int = 0
+
+    @property
+    def label(self) -> str:
+        """As tables show it: `dense`, `ppm-0.5`, `random-0.5`."""
+        return f"{self.criterion}-{show_ratio(self.ratio)}" if self.criterion else "dense"
+
+
+DENSE = Arm()
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How models are run; everything here can change a score in its last digits."""
+
+    dtype: str = "float32"
+    device: str = "cpu"
+    batch_size: int = 64
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One model under one arm on one task."""
+
+    source: ModelSource
+    arm: Arm
+    task: str
+    num_fewshot: int | None
+    group: str | None
+    """The document field whose values the record keeps for breakdowns."""
+    settings: Settings
+
+    @functools.cached_property
+    def key(self) -> str:
+        """SHA-256 over everything that changes the answer, the code that computes it included."""
+        facts = {
+            "weights": _fingerprint(self.source),
+            "arm": [self.arm.criterion, show_ratio(self.arm.ratio), self.arm.seed],
+            "task": [self.task, self.num_fewshot, self.group],
+            "settings": asdict(self.settings),
+            "code": code_fingerprint(),
+            "versions": library_versions(),
+        }
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+    def __str__(self) -> str:
+        """For people: model, arm and task."""
+        return f"{self.source.name} {self.arm.label} {self.task}"
+
+
+@functools.cache
+def _fingerprint(source: ModelSource) -> str:
+    return source.fingerprint
+
+
+@functools.cache
+def code_fingerprint() -> str:
+    """SHA-256 over the code and data of this package that turn weights into scores."""
+    digest = hashlib.sha256()
+    for folder in ("pruning", "evaluation"):
+        for path in sorted((_PACKAGE / folder).rglob("*")):
+            if path.suffix in (".py", ".yaml", ".jsonl"):
+                digest.update(f"{path.relative_to(_PACKAGE)}\0".encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+@functools.cache
+def library_versions() -> dict[str, str]:
+    """Versions of the libraries that compute scores."""
+    return {name: version(name) for name in _LIBRARIES}

@@ -1,0 +1,1 @@
+"""What it means: claims, statistics on paired items, and verdicts."""

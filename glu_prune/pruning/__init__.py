@@ -1,0 +1,1 @@
+"""What is cut: GLU blocks, criteria, plans, surgery and checkpoints."""

@@ -1,0 +1,28 @@
+"""Shared fixtures: small real models, and hypothesis profiles."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+pytest_plugins = ["pytester"]
+
+settings.register_profile(
+    "glu", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow], max_examples=40
+)
+settings.load_profile("glu")
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def no_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any attempt to connect or to look up a name fails the test."""
+    import socket
+
+    def refuse(*args: object, **kwargs: object) -> None:
+        msg = f"this must not reach for the network: {args[1:] or args}"
+        raise AssertionError(msg)
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
