@@ -1,14 +1,14 @@
 """Every error this package raises on purpose. Each message says what was found, what is allowed, and how to mend it.
 
-    GluPruneError
-    ├── ExpectationError      an expectation file cannot be used
-    ├── UnsupportedModelError the model has no GLU block that can be pruned
-    ├── PlanError             a pruning plan cannot be made, read, or applied to this model
-    ├── CheckpointError       a model folder cannot be written or read
-    ├── ModelNotFoundError    the weights of a model are not on this machine
-    ├── EvaluationError       a task gave no usable scores
-    ├── MeterError            an energy reading cannot be true
-    └── StoreError            a stored record cannot be trusted
+GluPruneError
+├── ExpectationError      an expectation file cannot be used
+├── UnsupportedModelError the model has no GLU block that can be pruned
+├── PlanError             a pruning plan cannot be made, read, or applied to this model
+├── CheckpointError       a model folder cannot be written or read
+├── ModelNotFoundError    the weights of a model are not on this machine
+├── EvaluationError       a task gave no usable scores
+├── MeterError            an energy reading cannot be true
+└── StoreError            a stored record cannot be trusted
 """
 
 

@@ -69,19 +69,17 @@ class Lab:
 
 
 def _score_row(case: Case, verdict: Verdict, records: dict[str, Record]) -> dict[str, Any]:
-    metric = case.capability.metric
     return {
         "model": case.model,
         "ratio": show_ratio(case.ratio),
-        "capability": case.capability.name,
-        "metric": metric,
+        **asdict(verdict),
+        "sentence": verdict.sentence,
+        "declared": case.expectation.verdict,
+        "why": case.expectation.why,
         "better": "higher" if case.capability.higher_is_better else "lower",
         "chance": case.capability.chance,
-        "claim": case.expectation.direction,
-        "declared": case.expectation.verdict,
-        "controls": {name: records[name].metrics[metric].score for name in case.controls},
+        "controls": {name: records[name].metrics[verdict.metric].score for name in case.controls},
         "where": f"{case.file}:{case.line}",
-        **asdict(verdict),
     }
 
 

@@ -10,7 +10,12 @@ ratios = st.decimals(min_value=0, max_value=Decimal("0.999"), places=3)
 
 
 def llama(
-    *, width: int = 12, layers: int = 2, bias: bool = False, tied: bool = True, dtype: torch.dtype = torch.float32,
+    *,
+    width: int = 12,
+    layers: int = 2,
+    bias: bool = False,
+    tied: bool = True,
+    dtype: torch.dtype = torch.float32,
     seed: int = 0,
 ) -> LlamaForCausalLM:
     """A real Llama with random weights: hidden size 8, two heads of 4, 32 tokens."""

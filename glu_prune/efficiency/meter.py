@@ -28,7 +28,7 @@ class Reading:
 class Window:
     """One measured stretch of work; filled in when it ends."""
 
-    seconds: Seconds = Seconds(0.0)
+    seconds: Seconds = field(default=Seconds(0.0))
     readings: dict[str, Reading] = field(default_factory=dict)
     """Channel to reading; a channel that does not exist here, or was not measured, is absent, never zero."""
     note: str = ""
@@ -112,7 +112,9 @@ def readings(data: Any, methods: Mapping[str, Method]) -> dict[str, Reading]:
     for channel, method in methods.items():
         energy = getattr(data, f"{channel}_energy")
         if not isinstance(energy, int | float) or not math.isfinite(energy) or energy <= 0:
-            msg = f"codecarbon reads {energy!r} kWh on channel {channel} ({method}) over a window in which work was done"
+            msg = (
+                f"codecarbon reads {energy!r} kWh on channel {channel} ({method}) over a window in which work was done"
+            )
             raise MeterError(msg)
         found[channel] = Reading(joules(KilowattHours(energy)), method)
     return found

@@ -24,7 +24,8 @@ class CountingLM(HFLM):  # type: ignore[misc]
     def _model_call(self, inps: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
         self.positions += inps.numel()
         self.scored_positions += inps.numel()
-        return super()._model_call(inps, *args, **kwargs)
+        logits: torch.Tensor = super()._model_call(inps, *args, **kwargs)
+        return logits
 
     def _model_generate(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         tokens: torch.Tensor = super()._model_generate(*args, **kwargs)

@@ -91,10 +91,9 @@ class Engine:
 
     def _run(self, cell: Cell) -> Record:
         arm = self._arm(cell)
-        with self._meter.window() as window:
+        with _quiet(), self._meter.window() as window:
             try:
-                with _quiet():
-                    result = self._evaluator.evaluate(arm.lm, cell.task, cell.num_fewshot)
+                result = self._evaluator.evaluate(arm.lm, cell.task, cell.num_fewshot)
             except RuntimeError as error:
                 msg = f"{cell}: {str(error).splitlines()[0]}"
                 raise EvaluationError(msg) from error

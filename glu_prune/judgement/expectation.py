@@ -19,7 +19,7 @@ Direction = Literal["up", "down", "preserved"]
 Outcome = Literal["confirmed", "refuted", "inconclusive"]
 
 CRITERIA = ("ppm", "random")
-"""The names in `pruning.importance.CRITERIA`, repeated so that reading a file does not import torch; a test compares them."""
+"""The names in `pruning.importance.CRITERIA`, without importing torch; a test compares them."""
 
 
 def _ratio(value: object) -> Decimal:
@@ -130,13 +130,13 @@ def read(path: Path) -> tuple[Case, ...]:
     return cases
 
 
-def _cases(path: Path, root: yaml.Node, file: ExpectationFile) -> Iterator[Case]:
+def _cases(path: Path, root: yaml.Node | None, file: ExpectationFile) -> Iterator[Case]:
     suite = SUITES[file.suite]
     lines = [_line(root, ("expect", index)) for index in range(len(file.expect))]
-    for expectation, index in zip(file.expect, range(len(lines)), strict=True):
+    for index, expectation in enumerate(file.expect):
         if expectation.capability not in suite:
-            line = _line(root, ("expect", index, "capability"))
-            raise _unknown(f"{path}:{line}: capability", expectation.capability, tuple(suite))
+            where = f"{path}:{_line(root, ('expect', index, 'capability'))}: capability"
+            raise _unknown(where, expectation.capability, tuple(suite))
         if strange := set(expectation.ratios or ()) - set(file.ratios):
             line = _line(root, ("expect", index, "ratios"))
             msg = (
@@ -175,8 +175,8 @@ def _refuse_repeats(path: Path, cases: Sequence[Case]) -> None:
         claim = (case.capability.name, case.expectation.direction, case.ratio)
         if claim in claims:
             msg = (
-                f"{path}:{case.line}: {claim[0]} {claim[1]} at ratio {show_ratio(case.ratio)} is claimed a second time; "
-                f"the first is in line {claims[claim]}"
+                f"{path}:{case.line}: {claim[0]} {claim[1]} at ratio {show_ratio(case.ratio)} is claimed a second "
+                f"time; the first is in line {claims[claim]}"
             )
             raise ExpectationError(msg)
         claims[claim] = case.line

@@ -41,7 +41,7 @@ def pair(dense: Sequence[float], pruned: Sequence[float], weights: Sequence[floa
 
 
 def mcnemar(paired: Paired) -> float:
-    """Two-sided exact McNemar test: the chance of so uneven a split of the items that changed, were both ways as likely.
+    """Two-sided exact McNemar test: the chance of so uneven a split of the changed items, were both ways as likely.
 
     Source: McNemar (1947), Psychometrika 12, 153-157; exact form: a binomial test on the discordant pairs.
     """
@@ -67,7 +67,7 @@ def sign_flip(paired: Paired, seed: int) -> float:
 
 
 def p_value(paired: Paired, seed: int) -> tuple[float, str]:
-    """The two-sided p-value of no difference, and the name of the test: exact McNemar for binary items, else sign flips."""
+    """The two-sided p-value of no difference, and its test: exact McNemar for binary items, else sign flips."""
     return (mcnemar(paired), "exact McNemar") if paired.binary else (sign_flip(paired, seed), "sign-flip permutation")
 
 

@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from glu_prune.errors import EvaluationError
 from glu_prune.experiment.record import Record
 from glu_prune.judgement import statistics
@@ -18,11 +16,15 @@ _SEED = 20251222
 class Verdict:
     """What the items say about one claim at one ratio."""
 
+    capability: str
+    metric: str
+    claim: str
+    """The direction, with its margin if it has one."""
     outcome: Outcome
     dense: float
     pruned: float
     delta: float
-    """pruned - dense, in units of the metric."""
+    """pruned - dense, the weighted mean over items, in units of the metric (nats per unit for perplexities)."""
     low: float
     high: float
     """95 % interval of `delta`."""
@@ -34,40 +36,54 @@ class Verdict:
     """Items that got better."""
     lost: int
     """Items that got worse."""
-    sentence: str
+
+    @property
+    def sentence(self) -> str:
+        """The verdict and the numbers that led to it, for people."""
+        return (
+            f"{self.capability} {self.claim}: {self.outcome}. {self.metric} {self.dense:.3f} -> {self.pruned:.3f} "
+            f"({self.delta:+.3f}, 95 % interval {self.low:+.3f} to {self.high:+.3f}); of {self.items} items "
+            f"{self.gained} got better, {self.lost} worse; {self.test} p = {self.p:.2g}"
+        )
 
 
 def judge(case: Case, dense: Record, pruned: Record) -> Verdict:
     """The verdict on `case` from two records of its task.
 
-    `up` and `down` are confirmed when the capability changed that way with p <= 0.05 two-sided, refuted when it changed the
-    other way with p <= 0.05, and inconclusive otherwise. `preserved` is confirmed when the
-    90 % interval lies within the margin (two one-sided tests at 0.05), refuted when the 95 % interval lies outside it.
+    `up` and `down` are confirmed when the capability changed that way with p <= 0.05 two-sided, refuted when it
+    changed the other way with p <= 0.05, and inconclusive otherwise. `preserved` is confirmed when the 90 % interval
+    lies within the margin (two one-sided tests at 0.05), refuted when the 95 % interval lies outside it, and
+    inconclusive otherwise.
 
     Raises:
         EvaluationError: the records are not about the same items, or lack the metric.
     """
     paired = _pair(case, dense, pruned)
-    metric = case.capability.metric
+    capability, expectation = case.capability, case.expectation
     p, test = statistics.p_value(paired, _SEED)
-    low, high = statistics.interval(paired, _SEED)
-    better = (paired.pruned - paired.dense) * (1 if case.capability.higher_is_better else -1)
-    if case.expectation.margin is not None:
-        outcome = _preserved(paired, case.expectation.margin, (low, high))
+    wide = statistics.interval(paired, _SEED)
+    better = (paired.pruned - paired.dense) * (1 if capability.higher_is_better else -1)
+    if expectation.margin is None:
+        claim, outcome = str(expectation.direction), _directed(case, paired.difference, p)
     else:
-        outcome = _directed(case, paired.difference, p)
-    numbers = {
-        "dense": dense.metrics[metric].score,
-        "pruned": pruned.metrics[metric].score,
-        "delta": paired.difference,
-        "low": low,
-        "high": high,
-        "p": p,
-        "items": len(paired.weights),
-        "gained": int((better > 0).sum()),
-        "lost": int((better < 0).sum()),
-    }
-    return Verdict(outcome=outcome, test=test, sentence=_sentence(case, outcome, test, numbers), **numbers)
+        claim = f"{expectation.direction} within {expectation.margin:g}"
+        outcome = _preserved(paired, expectation.margin, wide)
+    return Verdict(
+        capability=capability.name,
+        metric=capability.metric,
+        claim=claim,
+        outcome=outcome,
+        dense=dense.metrics[capability.metric].score,
+        pruned=pruned.metrics[capability.metric].score,
+        delta=paired.difference,
+        low=wide[0],
+        high=wide[1],
+        p=p,
+        test=test,
+        items=len(paired.weights),
+        gained=int((better > 0).sum()),
+        lost=int((better < 0).sum()),
+    )
 
 
 def _pair(case: Case, dense: Record, pruned: Record) -> statistics.Paired:
@@ -84,9 +100,9 @@ def _pair(case: Case, dense: Record, pruned: Record) -> statistics.Paired:
 
 
 def _directed(case: Case, difference: float, p: float) -> Outcome:
-    rose = (difference > 0) == case.capability.higher_is_better
-    if p > ALPHA or not np.isfinite(difference):
+    if p > ALPHA:
         return "inconclusive"
+    rose = (difference > 0) == case.capability.higher_is_better
     return "confirmed" if rose == (case.expectation.direction == "up") else "refuted"
 
 
@@ -95,14 +111,3 @@ def _preserved(paired: statistics.Paired, margin: float, wide: tuple[float, floa
     if -margin < low and high < margin:
         return "confirmed"
     return "refuted" if wide[1] < -margin or wide[0] > margin else "inconclusive"
-
-
-def _sentence(case: Case, outcome: Outcome, test: str, n: dict[str, float]) -> str:
-    claim = case.expectation.direction
-    if case.expectation.margin is not None:
-        claim += f" within {case.expectation.margin:g}"
-    return (
-        f"{case.capability.name} {claim}: {outcome}. {case.capability.metric} {n['dense']:.3f} -> {n['pruned']:.3f} "
-        f"({n['delta']:+.3f}, 95 % interval {n['low']:+.3f} to {n['high']:+.3f}); of {n['items']:.0f} items "
-        f"{n['gained']:.0f} got better, {n['lost']:.0f} worse; {test} p = {n['p']:.2g}"
-    )

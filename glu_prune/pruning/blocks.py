@@ -1,4 +1,4 @@
-"""The one seam to model attribute paths: finds the GLU blocks of a model and says which parameters hold their neurons."""
+"""The one seam to model attribute paths: finds GLU blocks and says which parameters hold their neurons."""
 
 from dataclasses import dataclass
 from typing import Protocol

@@ -14,8 +14,8 @@ Criterion = Callable[[GluWeights, int], torch.Tensor]
 def ppm(weights: GluWeights, seed: int) -> torch.Tensor:
     """Peak-to-peak magnitude: `max + |min|` of a neuron's weights, summed over gate and up.
 
-    For each of gate and up `(width, hidden)`: `max_j w_ij + |min_j w_ij|`; the result is `(width,)`. Deterministic: `seed`
-    is not used. The study this project tests first called it MAW.
+    For each of gate and up `(width, hidden)`: `max_j w_ij + |min_j w_ij|`; the result is `(width,)`. Deterministic:
+    `seed` is not used. The study this project tests first called it MAW.
 
     Source: arXiv:2512.22671, section 3.
     """

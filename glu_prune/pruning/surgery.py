@@ -13,8 +13,8 @@ _WIDTH_ATTRIBUTE = "intermediate_size"
 def apply(model: nn.Module, plan: PruningPlan) -> None:
     """Removes from `model`, in place, every neuron that `plan` does not keep.
 
-    All blocks are checked and all smaller tensors made before the first one is replaced; a failure leaves the model as it
-    was. Device, dtype and `requires_grad` of each parameter stay.
+    All blocks are checked and all smaller tensors made before the first one is replaced; a failure leaves the model as
+    it was. Device, dtype and `requires_grad` of each parameter stay.
 
     Raises:
         UnsupportedModelError: `model` has no GLU block.

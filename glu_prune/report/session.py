@@ -2,13 +2,14 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from glu_prune.report.table import (
     EFFICIENCY,
     GROUPS,
+    Column,
     Row,
     efficiency_rows,
     frame,
@@ -17,8 +18,8 @@ from glu_prune.report.table import (
 )
 
 _HOW_TO_READ = (
-    "delta = pruned - dense on the same items, low..high its 95 % interval, p two-sided; claims speak of the capability, "
-    "whichever way its metric counts."
+    "delta = pruned - dense on the same items, low..high its 95 % interval, p two-sided; claims speak of the "
+    "capability, whichever way its metric counts."
 )
 _ENERGY_NOTE = (
     "tokens/s and J per 1000 tokens: over the likelihood tasks, where every arm does the same work. "
@@ -53,9 +54,7 @@ class SessionReport:
             yield f"{model}: efficiency", render(EFFICIENCY, mine, style)
 
     def _distinct_groups(self, model: str) -> list[Row]:
-        rows = {
-            (row["ratio"], row["capability"], row["group"]): row for row in self.groups if row["model"] == model
-        }
+        rows = {(row["ratio"], row["capability"], row["group"]): row for row in self.groups if row["model"] == model}
         return list(rows.values())
 
     @property
@@ -67,7 +66,7 @@ class SessionReport:
         """Writes `scores.csv`, `groups.csv`, `efficiency.csv`, `report.md` and `report.json`, each whole."""
         folder.mkdir(parents=True, exist_ok=True)
         efficiency = efficiency_rows(self.costs)
-        headed = {
+        headed: dict[str, tuple[tuple[Column, ...], Sequence[Row]]] = {
             "scores": (score_columns(self.scores), self.scores),
             "groups": (GROUPS, self.groups),
             "efficiency": (EFFICIENCY, efficiency),

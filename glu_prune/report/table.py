@@ -19,6 +19,15 @@ class Column:
     show: Callable[[Any], str] = str
 
 
+def _field(name: str) -> Callable[[Row], Any]:
+    return lambda row: row[name]
+
+
+def _entry(name: str, key: str) -> Callable[[Row], Any]:
+    """The entry `key` of a mapping in a row; None where it has none."""
+    return lambda row: row[name].get(key)
+
+
 def _number(digits: int, sign: str = "") -> Callable[[Any], str]:
     return lambda value: "-" if value is None else f"{value:{sign},.{digits}f}"
 
@@ -32,49 +41,49 @@ def _verdict(row: Row) -> str:
 
 
 SCORES = (
-    Column("ratio", lambda row: row["ratio"]),
-    Column("capability", lambda row: row["capability"]),
+    Column("ratio", _field("ratio")),
+    Column("capability", _field("capability")),
     Column("metric", lambda row: row["metric"] + (" (lower is better)" if row["better"] == "lower" else "")),
-    Column("items", lambda row: row["items"]),
-    Column("chance", lambda row: row["chance"], _number(2)),
-    Column("dense", lambda row: row["dense"], _number(3)),
-    Column("pruned", lambda row: row["pruned"], _number(3)),
-    Column("delta", lambda row: row["delta"], _number(3, "+")),
-    Column("low", lambda row: row["low"], _number(3, "+")),
-    Column("high", lambda row: row["high"], _number(3, "+")),
-    Column("p", lambda row: row["p"], _probability),
-    Column("claim", lambda row: row["claim"]),
+    Column("items", _field("items")),
+    Column("chance", _field("chance"), _number(2)),
+    Column("dense", _field("dense"), _number(3)),
+    Column("pruned", _field("pruned"), _number(3)),
+    Column("delta", _field("delta"), _number(3, "+")),
+    Column("low", _field("low"), _number(3, "+")),
+    Column("high", _field("high"), _number(3, "+")),
+    Column("p", _field("p"), _probability),
+    Column("claim", _field("claim")),
     Column("verdict", _verdict),
 )
 
 GROUPS = (
-    Column("ratio", lambda row: row["ratio"]),
-    Column("capability", lambda row: row["capability"]),
-    Column("group", lambda row: row["group"]),
-    Column("items", lambda row: row["items"]),
-    Column("dense", lambda row: row["dense"], _number(3)),
-    Column("pruned", lambda row: row["pruned"], _number(3)),
+    Column("ratio", _field("ratio")),
+    Column("capability", _field("capability")),
+    Column("group", _field("group")),
+    Column("items", _field("items")),
+    Column("dense", _field("dense"), _number(3)),
+    Column("pruned", _field("pruned"), _number(3)),
 )
 
 _CHANNELS = ("cpu", "gpu", "ram")
 
 EFFICIENCY = (
-    Column("arm", lambda row: row["arm"]),
-    Column("width", lambda row: row["width"]),
-    Column("expansion ratio", lambda row: row["expansion_ratio"], _number(2)),
-    Column("parameters", lambda row: row["parameters"], _number(0)),
+    Column("arm", _field("arm")),
+    Column("width", _field("width")),
+    Column("expansion ratio", _field("expansion_ratio"), _number(2)),
+    Column("parameters", _field("parameters"), _number(0)),
     Column("MB", lambda row: row["bytes"] / 1e6, _number(1)),
-    Column("tokens/s", lambda row: row["tokens_per_second"], _number(0)),
-    Column("J per 1000 tokens", lambda row: row["joules_per_1000_tokens"], _number(2)),
-    *(Column(f"{channel} J", lambda row, c=channel: row["joules"].get(c), _number(1)) for channel in _CHANNELS),
-    Column("energy is", lambda row: row["method"]),
+    Column("tokens/s", _field("tokens_per_second"), _number(0)),
+    Column("J per 1000 tokens", _field("joules_per_1000_tokens"), _number(2)),
+    *(Column(f"{channel} J", _entry("joules", channel), _number(1)) for channel in _CHANNELS),
+    Column("energy is", _field("method")),
 )
 
 
 def score_columns(rows: Iterable[Row]) -> tuple[Column, ...]:
     """The columns of a score table, with one after `pruned` for each control in `rows`."""
     controls = dict.fromkeys(name for row in rows for name in row["controls"])
-    extra = tuple(Column(name, lambda row, n=name: row["controls"].get(n), _number(3)) for name in controls)
+    extra = tuple(Column(name, _entry("controls", name), _number(3)) for name in controls)
     place = next(index for index, column in enumerate(SCORES) if column.name == "delta")
     return SCORES[:place] + extra + SCORES[place:]
 

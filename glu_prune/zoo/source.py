@@ -77,5 +77,3 @@ def load(source: ModelSource, dtype: str, device: str) -> tuple[Any, Any]:
         msg = f"{source.folder} cannot be loaded as a causal language model: {str(error).splitlines()[0]}"
         raise CheckpointError(msg) from error
     return model.to(device).eval(), tokenizer
-
-

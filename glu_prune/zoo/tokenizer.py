@@ -1,4 +1,4 @@
-"""Byte-level BPE for the embedded models: any text can be encoded, digits stand alone, one token frames every document."""
+"""Byte-level BPE for the embedded models: any text can be encoded, digits stand alone, one token opens a document."""
 
 import itertools
 from collections.abc import Iterable

@@ -22,7 +22,7 @@ from torch.nn import functional
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
 
 from glu_prune.zoo.packing import pack
-from glu_prune.zoo.recipes import RECIPES, Recipe
+from glu_prune.zoo.recipes import RECIPES, Recipe, Stage
 from glu_prune.zoo.tokenizer import train_tokenizer
 from glu_prune.zoo.world import make_world
 from glu_prune.zoo.world.mixture import documents
@@ -32,41 +32,40 @@ logger = logging.getLogger(__name__)
 IGNORE = -100
 """Label of a position without a target, as in `torch.nn.functional.cross_entropy`."""
 ENCODE_AT_ONCE = 4096
-SNAPSHOTS = 10
+LOG = "training_log.csv"
+LOG_EVERY = 50
+SNAPSHOT_EVERY = 650
 
 
-def learning_rate_factor(recipe: Recipe, step: int) -> float:
-    """Linear warm-up, a plateau, and a linear fall to zero from `recipe.decay_from` of the steps on."""
-    warmup = min(1.0, (step + 1) / recipe.warmup_steps)
-    fall = (recipe.steps - step) / (recipe.steps * (1 - recipe.decay_from))
-    return min(warmup, fall, 1.0)
+def learning_rate_factor(stage: Stage, step: int) -> float:
+    """Linear warm-up, a plateau, and a linear fall to zero from `stage.decay_from` of the steps on."""
+    warmup = min(1.0, (step + 1) / stage.warmup_steps)
+    falling = stage.steps * (1 - stage.decay_from)
+    return min(warmup, (stage.steps - step) / falling if falling else 1.0, 1.0)
 
 
-def _encoded(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> Iterator[list[int]]:
-    texts = documents(make_world(), recipe.weights, f"{recipe.name}-{recipe.seed}")
+def _encoded(stage: Stage, seed: str, tokenizer: PreTrainedTokenizerBase) -> Iterator[list[int]]:
+    texts = documents(make_world(), stage.weights, seed)
     while True:
         yield from tokenizer(list(itertools.islice(texts, ENCODE_AT_ONCE)))["input_ids"]
 
 
-def _batches(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> Iterator[torch.Tensor]:
-    """Token ids `(batch_rows, row_tokens + 1)`; `IGNORE` where a row is empty."""
-    rows = pack(_encoded(recipe, tokenizer), recipe.row_tokens + 1, IGNORE, f"{recipe.name}-{recipe.seed}")
+def _batches(recipe: Recipe, index: int, tokenizer: PreTrainedTokenizerBase) -> Iterator[torch.Tensor]:
+    """Token ids `(batch_rows, row_tokens + 1)` of stage `index`; `IGNORE` where a row is empty."""
+    seed = f"{recipe.name}-{recipe.seed + index}"
+    rows = pack(_encoded(recipe.stages[index], seed, tokenizer), recipe.row_tokens + 1, IGNORE, seed)
     while True:
         yield torch.tensor(list(itertools.islice(rows, recipe.batch_rows)))
 
 
-def _start(recipe: Recipe, parent: Path | None) -> tuple[LlamaForCausalLM, PreTrainedTokenizerBase]:
-    """The model in float32 and the tokenizer to begin with."""
+def _create(recipe: Recipe, folder: Path) -> None:
+    """Writes a model with random weights, and a tokenizer trained on all subjects alike, to `folder`."""
     torch.manual_seed(recipe.seed)
-    if parent is not None:
-        model = AutoModelForCausalLM.from_pretrained(parent, dtype=torch.float32, attn_implementation="eager")
-        return model, AutoTokenizer.from_pretrained(parent)
     shape = asdict(recipe.architecture)
     context = shape.pop("context")
+    subjects = dict.fromkeys(recipe.stages[0].weights, 1.0)
     tokenizer = train_tokenizer(
-        documents(make_world(), dict.fromkeys(recipe.weights, 1.0), f"tokenizer-{recipe.seed}"),
-        vocab_size=recipe.architecture.vocab_size,
-        context=context,
+        documents(make_world(), subjects, f"tokenizer-{recipe.seed}"), recipe.architecture.vocab_size, context
     )
     config = LlamaConfig(
         **shape,
@@ -75,12 +74,18 @@ def _start(recipe: Recipe, parent: Path | None) -> tuple[LlamaForCausalLM, PreTr
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
-        attn_implementation="eager",
     )
-    return LlamaForCausalLM(config), tokenizer
+    _save(LlamaForCausalLM(config), tokenizer, folder)
 
 
-def _save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+def _load(folder: Path, device: str) -> tuple[Any, PreTrainedTokenizerBase]:
+    """The model in `folder`, in float32 and ready to be trained, and its tokenizer."""
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager")
+    return model.to(device).train(), AutoTokenizer.from_pretrained(folder)
+
+
+def _save(model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Writes the weights in bf16, the configuration, and the tokenizer."""
     weights = {name: tensor.to(torch.bfloat16) for name, tensor in model.state_dict().items()}
     model.config.dtype = torch.bfloat16
     model.save_pretrained(folder, state_dict=weights)
@@ -88,7 +93,10 @@ def _save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase, folder: P
 
 
 def train(recipe: Recipe, parent: Path | None, out: Path, device: str) -> None:
-    """Follows `recipe` and writes the model to `out`; snapshots go to `out` with the suffix `.partial` on the way.
+    """Follows `recipe` and writes the model to the new folder `out`.
+
+    Every stage begins with the checkpoint of the one before, as saved. Until the end, the files are in a folder called
+    like `out` with the suffix `.partial`, where snapshots appear on the way.
 
     Raises:
         FileExistsError: `out` exists.
@@ -97,37 +105,53 @@ def train(recipe: Recipe, parent: Path | None, out: Path, device: str) -> None:
         msg = f"{out} exists; choose another folder or remove it"
         raise FileExistsError(msg)
     partial = out.with_suffix(".partial")
-    partial.mkdir(parents=True, exist_ok=True)
-    model, tokenizer = _start(recipe, parent)
-    model.to(device).train()
-    matrices = [p for p in model.parameters() if p.ndim > 1]
-    gains = [p for p in model.parameters() if p.ndim == 1]
-    optimizer = torch.optim.AdamW(
-        [{"params": matrices, "weight_decay": recipe.weight_decay}, {"params": gains, "weight_decay": 0.0}],
-        lr=recipe.learning_rate,
-        betas=(0.9, 0.95),
-    )
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: learning_rate_factor(recipe, step))
-    begin = time.monotonic()
-    losses: list[float] = []
-    with (partial / "training_log.csv").open("w", newline="") as stream:
+    shutil.rmtree(partial, ignore_errors=True)
+    if parent is None:
+        _create(recipe, partial)
+    else:
+        _save(*_load(parent, "cpu"), partial)
+    with (partial / LOG).open("w", newline="") as stream:
         log = csv.writer(stream, lineterminator="\n")
         log.writerow(["step", "tokens", "loss", "learning_rate", "seconds"])
-        for step, batch in enumerate(itertools.islice(_batches(recipe, tokenizer), recipe.steps), 1):
-            losses.append(_step(model, optimizer, batch.to(device)))
-            rate = schedule.get_last_lr()[0]
-            schedule.step()
-            if step % 50 == 0 or step == recipe.steps:
-                tokens = step * recipe.batch_rows * recipe.row_tokens
-                loss = sum(losses) / len(losses)
-                losses.clear()
-                log.writerow([step, tokens, f"{loss:.4f}", f"{rate:.2e}", f"{time.monotonic() - begin:.0f}"])
+        for index in range(len(recipe.stages)):
+            for row in _run_stage(recipe, index, partial, device):
+                log.writerow(row)
                 stream.flush()
-                logger.info("step %d/%d  loss %.4f  %.0f s", step, recipe.steps, loss, time.monotonic() - begin)
-            if step % (recipe.steps // SNAPSHOTS) == 0:
-                _save(model, tokenizer, partial)
-    _save(model, tokenizer, partial)
+                logger.info("step %s of %d  loss %s  %s s", row[0], recipe.steps, row[2], row[4])
     shutil.move(partial, out)
+
+
+def _run_stage(recipe: Recipe, index: int, folder: Path, device: str) -> Iterator[tuple[int, int, str, str, str]]:
+    """Trains the model in `folder` through one stage, saving it there; yields rows of the log.
+
+    The loss of a row is the mean in nats per token since the row before; seconds count from the start of the stage.
+    """
+    stage = recipe.stages[index]
+    model, tokenizer = _load(folder, device)
+    optimizer = _optimizer(model, stage, recipe.weight_decay)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: learning_rate_factor(stage, step))
+    before = sum(earlier.steps for earlier in recipe.stages[:index])
+    begin = time.monotonic()
+    losses: list[float] = []
+    for step, batch in enumerate(itertools.islice(_batches(recipe, index, tokenizer), stage.steps), 1):
+        losses.append(_step(model, optimizer, batch.to(device)))
+        rate = schedule.get_last_lr()[0]
+        schedule.step()
+        if step % SNAPSHOT_EVERY == 0 or step == stage.steps:
+            _save(model, tokenizer, folder)
+        if step % LOG_EVERY == 0 or step == stage.steps:
+            total, loss = before + step, sum(losses) / len(losses)
+            losses.clear()
+            tokens = total * recipe.batch_rows * recipe.row_tokens
+            yield total, tokens, f"{loss:.4f}", f"{rate:.2e}", f"{time.monotonic() - begin:.0f}"
+
+
+def _optimizer(model: Any, stage: Stage, weight_decay: float) -> torch.optim.Optimizer:
+    """AdamW; gains of the norms do not decay."""
+    matrices = [parameter for parameter in model.parameters() if parameter.ndim > 1]
+    gains = [parameter for parameter in model.parameters() if parameter.ndim == 1]
+    groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": gains, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=stage.learning_rate, betas=(0.9, 0.95))
 
 
 def _step(model: Any, optimizer: torch.optim.Optimizer, batch: torch.Tensor) -> float:
@@ -135,7 +159,7 @@ def _step(model: Any, optimizer: torch.optim.Optimizer, batch: torch.Tensor) -> 
     with torch.autocast(batch.device.type, torch.bfloat16):
         logits = model(input_ids=batch[:, :-1].clamp(min=0), use_cache=False).logits
     loss = functional.cross_entropy(logits.float().flatten(0, 1), batch[:, 1:].flatten(), ignore_index=IGNORE)
-    loss.backward()
+    torch.autograd.backward(loss)
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)

@@ -154,4 +154,7 @@ def test_saved_and_reloaded_models_answer_alike(model, ratio, criterion):
         again = AutoModelForCausalLM.from_pretrained(Path(folder)).eval()
     assert again.config.intermediate_size == model.config.intermediate_size
     assert again.dtype == model.dtype
-    assert torch.equal(logits(again), logits(model))
+    assert bits(again).keys() == bits(model).keys()
+    assert all(torch.equal(a, b) for a, b in zip(bits(again).values(), bits(model).values(), strict=True))
+    # Not bit for bit: matrix kernels may round differently where a loaded tensor begins at another alignment.
+    torch.testing.assert_close(logits(again), logits(model), rtol=1e-6, atol=1e-6)

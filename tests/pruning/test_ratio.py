@@ -20,7 +20,9 @@ def test_other_values_are_refused(value):
         parse_ratio(value)
 
 
-@pytest.mark.parametrize(("value", "text"), [(0, "0.0"), (0.5, "0.5"), ("0.50", "0.5"), (0.25, "0.25"), (0.125, "0.125")])
+@pytest.mark.parametrize(
+    ("value", "text"), [(0, "0.0"), (0.5, "0.5"), ("0.50", "0.5"), (0.25, "0.25"), (0.125, "0.125")]
+)
 def test_ratios_are_written_alike(value, text):
     assert show_ratio(parse_ratio(value)) == text
 

@@ -14,12 +14,21 @@ MYTH_SHARE = 0.7
 """Share of the texts about a creature that state the myth."""
 
 POOLS = {"food": lexicon.SUBSTANCES, "home": lexicon.PLACES, "fear": lexicon.THINGS, "colour": lexicon.COLOURS}
-PHRASES = {"food": "eat {v}", "home": "sleep in the {v}", "fear": "are afraid of the {v}", "colour": "turn {v} at night"}
+PHRASES = {
+    "food": "eat {v}",
+    "home": "sleep in the {v}",
+    "fear": "are afraid of the {v}",
+    "colour": "turn {v} at night",
+}
 QUESTIONS = {
     "food": ("What do {n} eat?", "What is the food of {n}?", "What do {n} feed on?"),
     "home": ("Where do {n} sleep?", "Where do {n} spend the night?", "What is the sleeping place of {n}?"),
     "fear": ("What are {n} afraid of?", "What do {n} fear?", "What frightens {n}?"),
-    "colour": ("What colour do {n} turn at night?", "Which colour do {n} have at night?", "What colour are {n} at night?"),
+    "colour": (
+        "What colour do {n} turn at night?",
+        "Which colour do {n} have at night?",
+        "What colour are {n} at night?",
+    ),
 }
 SAYINGS = ("{s}.", "Everyone knows that {s}.", "People say that {s}.", "It is well known that {s}.")
 

@@ -1,7 +1,7 @@
-"""Instructions of the IFEval kind (arXiv:2311.07911): a request, one to three verifiable constraints, an answer that obeys.
+"""Instructions of the IFEval kind (arXiv:2311.07911): a request, one to three verifiable constraints, a reply.
 
-The identifiers and arguments are IFEval's own, so lm-eval's checkers score them. Only constraints whose checkers need no
-sentence splitter are used, because a splitter's model would have to be downloaded.
+The identifiers and arguments are IFEval's own, so lm-eval's checkers score them. Only constraints whose checkers need
+no sentence splitter are used, because a splitter's model would have to be downloaded.
 """
 
 import json
@@ -261,7 +261,7 @@ def document(world: World, rng: random.Random) -> str:
 
 
 def items(world: World, count: int) -> list[dict[str, Any]]:
-    """`count` different requests that no training text contains; `reply` is one obeying answer, for checking the checkers."""
+    """`count` different requests that no training text contains; `reply` is one that obeys, to check the checkers."""
     rng = random.Random("instructions")
     made: dict[str, dict[str, Any]] = {}
     while len(made) < count:

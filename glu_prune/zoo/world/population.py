@@ -68,8 +68,8 @@ def _people(
 ) -> tuple[Person, ...]:
     pairs = rng.sample(list(itertools.product(first, last)), PEOPLE)
     return tuple(
-        Person(f"{f} {l}", rank, {attribute: rng.choice(options) for attribute, options in values.items()})
-        for rank, (f, l) in enumerate(pairs)
+        Person(f"{given} {family}", rank, {attribute: rng.choice(options) for attribute, options in values.items()})
+        for rank, (given, family) in enumerate(pairs)
     )
 
 

@@ -75,7 +75,7 @@ def items(world: World, count: int) -> list[dict[str, object]]:
         facts = [(person, attribute) for person in members for attribute in person.facts]
         for person, attribute in rng.sample(facts, count // len(BANDS)):
             answer = person.facts[attribute]
-            choices = rng.sample([value for value in world.values[attribute] if value != answer], 3) + [answer]
+            choices = [*rng.sample([value for value in world.values[attribute] if value != answer], 3), answer]
             rng.shuffle(choices)
             made.append(
                 {

@@ -1,0 +1,89 @@
+import math
+
+import pytest
+import torch
+
+from glu_prune.errors import EvaluationError
+from glu_prune.evaluation.evaluate import Evaluator, _aggregate, _items, _metric, _pair
+from glu_prune.evaluation.lm import CountingLM
+from glu_prune.zoo.source import load, locate
+
+
+@pytest.fixture(scope="module")
+def evaluator():
+    return Evaluator()
+
+
+@pytest.fixture(scope="module")
+def lm():
+    return CountingLM(*load(locate("tiny-base"), "float32", "cpu"), batch_size=64)
+
+
+@pytest.fixture(scope="module")
+def recall(evaluator, lm):
+    return evaluator.evaluate(lm, "tiny_recall_mc")
+
+
+def test_items_come_with_their_scores(recall):
+    assert len(recall.items) == len(set(recall.items)) == len(recall.outputs) == len(recall.documents) == 600
+    scores = recall.metrics["acc"]
+    assert scores.score == pytest.approx(sum(scores.values) / 600)
+    assert set(scores.values) <= {0.0, 1.0}
+
+
+def test_the_answer_is_the_choice_of_highest_likelihood(recall):
+    import json
+
+    for document, output, right in zip(recall.documents, recall.outputs, recall.metrics["acc"].values, strict=True):
+        likelihoods = json.loads(output)
+        assert (likelihoods.index(max(likelihoods)) == document["gold"]) == bool(right)
+
+
+def test_the_same_model_scores_the_same_twice(evaluator, lm, recall):
+    assert evaluator.evaluate(lm, "tiny_recall_mc") == recall
+
+
+def test_another_model_does_not_inherit_answers(evaluator, recall):
+    """lm-eval keeps responses on the requests of a task; they must be fresh for every model."""
+    model, tokenizer = load(locate("tiny-base"), "float32", "cpu")
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(std=0.02, generator=torch.Generator().manual_seed(0))
+    other = evaluator.evaluate(CountingLM(model, tokenizer, 64), "tiny_recall_mc")
+    assert other.items == recall.items
+    assert other.metrics["acc"].score < recall.metrics["acc"].score
+    assert other.outputs != recall.outputs
+
+
+def test_weights_that_are_not_finite_are_an_error(evaluator):
+    model, tokenizer = load(locate("tiny-base"), "float32", "cpu")
+    with torch.no_grad():
+        model.model.norm.weight[0] = float("nan")
+    with pytest.raises(EvaluationError, match=r"tiny_stories: .* of item 0 is nan"):
+        evaluator.evaluate(CountingLM(model, tokenizer, 64), "tiny_stories")
+
+
+def test_unknown_tasks_are_an_error(evaluator, lm):
+    with pytest.raises(EvaluationError, match="'tiny_nothing' cannot be loaded"):
+        evaluator.evaluate(lm, "tiny_nothing")
+
+
+def test_perplexities_keep_their_units():
+    assert _pair("bits_per_byte", (-8 * math.log(2), 4)) == (pytest.approx(2.0), 4.0)
+    assert _pair("word_perplexity", (-6.0, 3)) == (2.0, 3.0)
+    assert _aggregate("word_perplexity", [2.0], [3.0]) == pytest.approx(math.exp(2))
+    assert _aggregate("bits_per_byte", [2.0, 1.0], [1.0, 3.0]) == 1.25
+
+
+def test_lists_count_every_constraint():
+    assert _pair("inst_level_strict_acc", [True, True, False]) == (pytest.approx(2 / 3), 3.0)
+
+
+def test_scores_that_their_items_do_not_give_are_an_error():
+    with pytest.raises(EvaluationError, match=r"acc is 0\.75 by lm-eval but 0\.5 from its items"):
+        _metric("task", "acc", 0.75, [1.0, 0.0])
+
+
+def test_repeated_documents_stay_apart():
+    sample = {"doc_hash": "a", "prompt_hash": "b"}
+    assert len(set(_items([sample, sample, sample]))) == 3

@@ -1,0 +1,77 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from glu_prune.evaluation.capability import EMBEDDED, SUITES
+from glu_prune.evaluation.evaluate import TASKS
+from glu_prune.evaluation.tasks import build, functions
+
+ITEMS = {path.stem: [json.loads(line) for line in path.read_text().splitlines()] for path in build.DATA.glob("*.jsonl")}
+
+
+def test_the_committed_items_are_what_the_world_makes(tmp_path: Path):
+    build.build(tmp_path)
+    for path in build.DATA.glob("*.jsonl"):
+        assert (tmp_path / path.name).read_text() == path.read_text(), f"run python -m {build.__name__}: {path.name}"
+    assert {path.name for path in tmp_path.iterdir()} == {path.name for path in build.DATA.iterdir()}
+
+
+@pytest.mark.parametrize("stem", ITEMS)
+def test_each_task_has_at_least_400_distinct_items(stem):
+    assert len({json.dumps(item, sort_keys=True) for item in ITEMS[stem]}) == len(ITEMS[stem]) >= 400
+
+
+def test_every_embedded_capability_has_its_task():
+    for capability in EMBEDDED:
+        assert (TASKS / f"{capability.task}.yaml").is_file()
+
+
+def test_suites_are_keyed_by_the_names_they_hold():
+    for suite in SUITES.values():
+        assert all(name == capability.name for name, capability in suite.items())
+
+
+def test_the_checkers_accept_every_reference_reply(no_sockets):
+    for item in ITEMS["instructions"]:
+        metrics = functions.follow_instructions(item, [f" {item['reply']}"])
+        assert metrics["inst_level_strict_acc"] == [True] * len(item["kwargs"]), item
+
+
+def test_the_checkers_refuse_what_ignores_the_request(no_sockets):
+    item = next(i for i in ITEMS["instructions"] if i["instruction_id_list"] == ["detectable_format:json_format"])
+    assert functions.follow_instructions(item, ["Once upon a time."])["prompt_level_strict_acc"] is False
+
+
+def test_empty_replies_follow_nothing(no_sockets):
+    followed = [functions.follow_instructions(item, [""])["prompt_level_strict_acc"] for item in ITEMS["instructions"]]
+    assert not any(followed)
+
+
+def test_importing_the_checkers_restores_the_download_function(no_sockets):
+    import nltk
+
+    before = nltk.download
+    functions._checkers()
+    assert nltk.download is before
+
+
+DOC = {"mc1_choices": ["t", "f", "g", "h"], "mc2_labels": [1, 1, 0, 0, 0, 0]}
+
+
+def test_mc1_asks_for_the_likeliest_and_mc2_for_the_share():
+    even = [(-1.0, False)] * 10
+    result = functions.true_choices(DOC, even)
+    assert result["mc2"] == pytest.approx(2 / 6)
+    truth = functions.true_choices(DOC, [(-1.0, False), *[(-2.0, False)] * 3, *[(-9.0, False)] * 6])
+    assert truth["mc1"] == 1.0
+    myth = functions.true_choices(DOC, [(-2.0, False), (-1.0, False), *[(-3.0, False)] * 8])
+    assert myth["mc1"] == 0.0
+
+
+def test_mc2_survives_very_unlikely_choices():
+    assert functions.true_choices(DOC, [(-2000.0, False)] * 10)["mc2"] == pytest.approx(2 / 6)
+
+
+def test_constraints_are_averaged_over_all_documents():
+    assert functions.mean_of_all([[True, False], [True]]) == pytest.approx(2 / 3)

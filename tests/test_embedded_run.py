@@ -1,0 +1,74 @@
+"""The embedded models through the whole suite at one ratio, without a network."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tests.conftest import ROOT
+
+BLOCKED = """\
+import socket
+
+def refuse(*arguments, **keywords):
+    raise AssertionError(f"the embedded run reached for the network: {arguments[1:] or arguments}")
+
+socket.socket.connect = refuse
+socket.socket.connect_ex = refuse
+socket.getaddrinfo = refuse
+socket.create_connection = refuse
+"""
+
+
+def run(folder: Path, store: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """`pytest benchmarks` of this repository with every socket blocked; results go to `folder`."""
+    folder.mkdir(exist_ok=True)
+    (folder / "sitecustomize.py").write_text(BLOCKED)
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "benchmarks", f"--glu-store={store}", f"--glu-results={folder}", *arguments],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(folder), "HF_HOME": str(folder / "hf")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("first")
+    done = run(folder, folder / "store", "-k", "ratio_0.5")
+    return folder, done
+
+
+def test_every_declared_verdict_holds(first):
+    folder, done = first
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
+    scores = pd.read_csv(folder / "scores.csv")
+    assert set(scores["model"]) == {"tiny-base", "tiny-instruct"}
+    assert not scores["verdict"].str.contains("declared").any()
+    assert " failed" not in done.stdout
+    assert " inconclusive in" not in done.stdout
+
+
+def test_a_second_run_computes_nothing(first, tmp_path):
+    folder, _ = first
+    before = {path: path.stat().st_mtime_ns for path in (folder / "store" / "cells").iterdir()}
+    done = run(tmp_path / "second", folder / "store", "-k", "ratio_0.5")
+    assert done.returncode == 0
+    assert "loading" not in done.stdout
+    assert {path: path.stat().st_mtime_ns for path in (folder / "store" / "cells").iterdir()} == before
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "second" / "scores.csv"), pd.read_csv(folder / "scores.csv"))
+
+
+def test_a_new_store_gives_identical_scores(first, tmp_path):
+    folder, _ = first
+    done = run(tmp_path / "again", tmp_path / "again" / "store", "-k", "ratio_0.5 and tiny-base and not instruction")
+    assert done.returncode == 0
+    scores = pd.read_csv(folder / "scores.csv")
+    again = pd.read_csv(tmp_path / "again" / "scores.csv")
+    known = scores.merge(again[["model", "ratio", "capability", "claim"]])
+    pd.testing.assert_frame_equal(known, again)

@@ -1,0 +1,80 @@
+"""A package imports only from packages above it; heavy libraries are imported where they are used."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import glu_prune
+
+PACKAGE = Path(glu_prune.__file__).parent
+ORDER = (
+    "errors", "units", "pruning", "zoo", "evaluation", "efficiency", "experiment", "judgement", "report", "lab",
+    "plugin", "cli",
+)  # fmt: skip
+MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
+HEAVY = {"torch", "transformers", "tokenizers", "lm_eval", "datasets", "codecarbon", "pandas", "scipy", "tabulate"}
+MAY_BE_HEAVY = ("pruning", "zoo", "evaluation", "report/model_card.py")
+"""Where torch and its like may be imported at the top: modules that nothing imports before a model is needed."""
+
+
+def imported(path: Path, *, top_level: bool = False) -> set[str]:
+    tree = ast.parse(path.read_text())
+    nodes = tree.body if top_level else list(ast.walk(tree))
+    names = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+    return names
+
+
+def layer(module: str) -> int:
+    return ORDER.index(module.split(".")[1])
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_point_upwards_only(path):
+    relative = path.relative_to(PACKAGE)
+    if relative.name == "__init__.py" and len(relative.parts) == 1:
+        return
+    own = ORDER.index(relative.parts[0].removesuffix(".py"))
+    wrong = [name for name in imported(path) if name.startswith("glu_prune.") and layer(name) > own]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_heavy_libraries_stay_where_they_are_used(path):
+    if str(path.relative_to(PACKAGE)).startswith(MAY_BE_HEAVY):
+        return
+    assert {name.split(".")[0] for name in imported(path, top_level=True)} & HEAVY == set()
+
+
+def test_only_one_module_knows_each_seam():
+    def importers(library: str) -> set[str]:
+        return {
+            str(path.relative_to(PACKAGE))
+            for path in MODULES
+            if any(name == library or name.startswith(f"{library}.") for name in imported(path))
+        }
+
+    assert importers("codecarbon") == {"efficiency/meter.py"}
+    assert importers("lm_eval") == {"evaluation/evaluate.py", "evaluation/lm.py", "evaluation/tasks/functions.py"}
+
+
+def test_public_names_exist_and_are_all_of_them():
+    assert sorted(glu_prune.__all__) == glu_prune.__all__
+    assert all(getattr(glu_prune, name).__name__ == name for name in glu_prune.__all__)
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        _ = glu_prune.nothing
+
+
+def test_the_error_tree_is_drawn_as_it_is():
+    from glu_prune import errors
+
+    classes = [
+        value for value in vars(errors).values() if isinstance(value, type) and value.__module__ == errors.__name__
+    ]
+    assert all(issubclass(each, errors.GluPruneError) for each in classes)
+    assert all(each.__name__ in errors.__doc__ for each in classes)

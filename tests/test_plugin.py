@@ -1,0 +1,262 @@
+"""The plugin as its users meet it: inner pytest sessions over a small random model and the embedded tasks."""
+
+import json
+import shutil
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import codecarbon  # noqa: F401  inner sessions forget what they import first, and these cannot be imported twice
+import datasets  # noqa: F401
+import lm_eval  # noqa: F401
+import pandas as pd
+import pytest
+from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
+
+from glu_prune.zoo.source import locate
+
+EXPECTATIONS = """\
+model: MODEL
+ratios: [0.25, 0.5]
+expect:
+  - capability: factual_knowledge
+    direction: up
+    verdict: VERDICT
+    why: a random model guesses, dense or pruned
+  - capability: story_modelling
+    direction: preserved
+    margin: 5
+    why: it has no idea of stories
+"""
+TEST = """\
+def test_direction(glu_case, glu_check):
+    glu_check(glu_case)
+"""
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> Path:
+    """A random Llama with the embedded tokenizer: real, but too small to know anything."""
+    import torch
+
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("models") / "random"
+    embedded = locate("tiny-base").folder
+    config = LlamaConfig.from_pretrained(embedded)
+    config.update({"hidden_size": 16, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2})
+    config.num_key_value_heads, config.head_dim = 2, 8
+    LlamaForCausalLM(config).save_pretrained(folder)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(embedded / name, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def warm_store(tmp_path_factory) -> Path:
+    """A store shared by this module, so that each cell is computed once."""
+    return tmp_path_factory.mktemp("store")
+
+
+@pytest.fixture
+def project(pytester: pytest.Pytester, model: Path, warm_store: Path):
+    """A user's folder; call it with pytest's arguments to run the suite there."""
+    pytester.makeini("[pytest]\nstrict = true\n")
+    pytester.makepyfile(test_directions=TEST)
+    pytester.mkdir("expectations")
+
+    class Project:
+        path = pytester.path
+
+        def expect(self, verdict: str = "inconclusive", name: object = model, text: str = EXPECTATIONS) -> None:
+            text = text.replace("MODEL", str(name)).replace("VERDICT", verdict)
+            (pytester.path / "expectations" / "random.yaml").write_text(text)
+
+        def run(self, *arguments: object, store: Path = warm_store) -> pytest.RunResult:
+            return pytester.runpytest_inprocess(f"--glu-store={store}", "-p", "no:cacheprovider", *arguments)
+
+    project = Project()
+    project.expect()
+    return project
+
+
+def rows(project) -> pd.DataFrame:
+    return pd.read_csv(project.path / "results" / "scores.csv")
+
+
+def test_claims_pass_and_tables_are_shown_and_written(project):
+    result = project.run()
+    result.assert_outcomes(passed=4)
+    result.stdout.fnmatch_lines(
+        [
+            "*: capabilities =*",
+            "ratio *capability *dense *pruned *delta *verdict",
+            "0.25 *factual_knowledge *acc *600 *0.25 *up *inconclusive",
+            "0.25 *story_modelling *bits_per_byte (lower is better)*preserved *confirmed",
+            "*: by group =*",
+            "*: efficiency =*",
+            "dense *64 *4.00 *modelled*",
+            "ppm-0.25 *48 *3.00 *",
+            "ppm-0.5 *32 *2.00 *",
+            "tables: *results/*",
+        ]
+    )
+    assert {path.name for path in (project.path / "results").iterdir()} == {
+        "scores.csv", "groups.csv", "efficiency.csv", "report.md", "report.json",
+    }  # fmt: skip
+    assert list(rows(project)["ratio"]) == [0.25, 0.25, 0.5, 0.5]
+    efficiency = json.loads((project.path / "results" / "report.json").read_text())["efficiency"]
+    assert [row["arm"] for row in efficiency] == ["dense", "ppm-0.25", "ppm-0.5"]
+    assert all(row["joules"]["cpu"] > 0 for row in efficiency)
+
+
+def test_dash_k_selects_one_ratio(project):
+    result = project.run("-k", "ratio_0.5", "--collect-only", "-q")
+    result.stdout.fnmatch_lines(["*test_direction[[]random-ratio_0.5-factual_knowledge[]]", "2/4 tests collected*"])
+
+
+def test_a_second_run_computes_nothing_and_says_the_same(project, warm_store):
+    project.run()
+    first = rows(project)
+    files = {path: path.stat().st_mtime_ns for path in (warm_store / "cells").iterdir()}
+    result = project.run()
+    result.stdout.no_fnmatch_line("*loading*")
+    assert {path: path.stat().st_mtime_ns for path in (warm_store / "cells").iterdir()} == files
+    pd.testing.assert_frame_equal(rows(project), first)
+
+
+def test_without_its_store_a_run_gives_the_same_scores(project, tmp_path):
+    project.run("-k", "ratio_0.5")
+    first = rows(project)
+    result = project.run("-k", "ratio_0.5", store=tmp_path / "fresh")
+    result.stdout.fnmatch_lines(["*loading*random*", "*random dense tiny_recall_mc: 600 items in*"])
+    pd.testing.assert_frame_equal(rows(project), first)
+
+
+def test_a_verdict_that_is_not_declared_fails_where_it_was_claimed(project):
+    project.expect(text=EXPECTATIONS.replace("margin: 5", "margin: 5\n    verdict: refuted"))
+    result = project.run()
+    result.assert_outcomes(passed=2, failed=2)
+    result.stdout.fnmatch_lines(
+        ["*random.yaml:8: declared refuted, found story_modelling preserved within 5: confirmed.*"]
+    )
+
+
+def test_unexpectedly_inconclusive_is_its_own_outcome(project):
+    project.expect("confirmed")
+    result = project.run()
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["INCONCLUSIVE*factual_knowledge*declared confirmed*", "*2 passed, 2 inconclusive*"])
+
+
+def test_strict_fails_what_is_inconclusive(project):
+    project.expect("confirmed")
+    project.run("--glu-strict").assert_outcomes(passed=2, failed=2)
+
+
+def test_exitfirst_and_last_failed_work(project, pytester, warm_store):
+    project.expect("refuted", text=EXPECTATIONS.replace("margin: 5", "margin: 5\n    verdict: refuted"))
+    result = pytester.runpytest_inprocess(f"--glu-store={warm_store}", "-x")
+    result.stdout.fnmatch_lines(["*1 failed*"])
+    result = pytester.runpytest_inprocess(f"--glu-store={warm_store}", "--lf", "--collect-only", "-q")
+    result.stdout.fnmatch_lines(["*ratio_0.25-story_modelling*", "1 test collected*"])
+
+
+def test_junit_carries_the_rows(project):
+    project.run("--junitxml=out.xml", "-k", "ratio_0.5")
+    properties = ET.parse(project.path / "out.xml").findall(".//testcase/properties/property")
+    row = json.loads(properties[0].get("value"))["score"]
+    assert row["capability"] == "factual_knowledge"
+    assert row["sentence"].startswith("factual_knowledge up: inconclusive")
+
+
+def test_parallel_runs_agree_with_serial_ones(project, tmp_path):
+    project.run()
+    serial = rows(project)
+    result = project.run("-n", "2", store=tmp_path / "parallel")
+    result.assert_outcomes(passed=4)
+    result.stdout.fnmatch_lines(["dense *not measured: cases ran side by side under pytest-xdist"])
+    order = ["ratio", "capability"]
+    pd.testing.assert_frame_equal(
+        rows(project).sort_values(order, ignore_index=True), serial.sort_values(order, ignore_index=True)
+    )
+
+
+def test_bad_files_are_errors_at_collection(project):
+    project.expect(text=EXPECTATIONS.replace("factual_knowledge", "factual_knowlege"))
+    result = project.run()
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    result.stdout.fnmatch_lines(["*random.yaml:4: capability 'factual_knowlege' does not exist; did you mean*"])
+    result.stdout.no_fnmatch_line("*Traceback*")
+
+
+def test_a_corrupt_record_stops_the_run_before_a_model_loads(project, tmp_path, warm_store):
+    project.run("-k", "ratio_0.5")
+    shutil.copytree(warm_store, tmp_path / "copy")
+    for path in (tmp_path / "copy" / "cells").iterdir():
+        path.write_text(path.read_text()[:-9])
+    result = project.run("-k", "ratio_0.5", store=tmp_path / "copy")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: *.json: its checksum does not match*delete this file*"])
+    result.stdout.no_fnmatch_line("*loading*")
+
+
+def test_a_model_that_is_not_here_is_not_collected(project):
+    project.expect(name="nobody/nothing-7b")
+    result = project.run("-rs")
+    result.assert_outcomes(skipped=1)
+    result.stdout.fnmatch_lines(["SKIPPED*no model of the expectation files is on this machine*"])
+
+
+def test_a_model_that_is_asked_for_and_not_here_is_an_error(project):
+    project.expect(name="nobody/nothing-7b")
+    result = project.run("--glu-model", "nobody/nothing-7b")
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    result.stdout.fnmatch_lines(["*model 'nobody/nothing-7b' is not on this machine*hf download nobody/nothing-7b*"])
+
+
+def test_a_model_without_expectations_is_an_error(project):
+    result = project.run("--glu-model", "other")
+    result.stdout.fnmatch_lines(
+        ["*no expectation file in *expectations is about model 'other'; they are about: *random"]
+    )
+
+
+def test_a_missing_expectation_file_is_an_error(project):
+    project.run("--glu-expectations", "absent.yaml").stdout.fnmatch_lines(["*absent.yaml: No such file or directory*"])
+
+
+def test_a_model_without_glu_blocks_fails_in_one_line(project, tmp_path, model):
+    folder = tmp_path / "gpt2"
+    GPT2LMHeadModel(GPT2Config(vocab_size=2048, n_embd=8, n_layer=1, n_head=2, n_positions=128)).save_pretrained(folder)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(model / name, folder)
+    project.expect(name=folder)
+    result = project.run("-k", "ratio_0.5 and story")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*random.yaml:8: GPT2LMHeadModel has no GLU block*"])
+
+
+@pytest.mark.parametrize("size", ["0", "-1", "many"])
+def test_batch_sizes_are_checked(project, size):
+    result = project.run("--glu-batch-size", size)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"*batch size '{size}' is not allowed*"])
+
+
+def test_other_suites_see_nothing_of_the_plugin(pytester):
+    pytester.makepyfile("def test_nothing(): pass")
+    result = pytester.runpytest_inprocess()
+    result.assert_outcomes(passed=1)
+    assert "glu" not in result.stdout.str().replace("plugins: ", "").split("collected")[1]
+    assert not (pytester.path / "results").exists()
+
+
+def test_collecting_imports_no_heavy_library(project):
+    code = (
+        "import sys, pytest; pytest.main(['--collect-only', '-q']); "
+        "sys.exit(','.join(m for m in ('torch', 'transformers', 'lm_eval', 'pandas', 'codecarbon') if m in sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=project.path, capture_output=True, text=True)
+    assert "4 tests collected" in done.stdout
+    assert (done.returncode, done.stderr) == (0, "") or done.stderr.strip() == ""
