@@ -128,7 +128,7 @@ class Evaluator:
         return self._tasks[key]
 
     def evaluate(self, lm: CountingLM, task: str, num_fewshot: int | None = None) -> TaskResult:
-        """What `lm` scores on `task`.
+        """What `lm` scores on `task`; where the task extracts answers in several ways, by the first of them.
 
         Raises:
             EvaluationError: the task cannot be loaded, or gave scores that are not finite.
@@ -139,12 +139,13 @@ class Evaluator:
         lm.reset_counters()
         results: Any = lm_eval.evaluate(lm=lm, task_dict=loaded, bootstrap_iters=0)
         samples = [sample for leaf in sorted(results["samples"]) for sample in results["samples"][leaf]]
-        samples = _one_filter(samples)
         if not samples:
             msg = f"{task}: no item was scored"
             raise EvaluationError(msg)
-        reported = {key.split(",")[0]: value for key, value in results["results"][task].items() if "," in key}
-        names = [name for name in samples[0]["metrics"] if isinstance(reported.get(name), float | int)]
+        answer_filter = samples[0]["filter"]
+        samples = [sample for sample in samples if sample["filter"] == answer_filter]
+        reported = {name: results["results"][task].get(f"{name},{answer_filter}") for name in samples[0]["metrics"]}
+        names = [name for name, value in reported.items() if isinstance(value, float | int)]
         return TaskResult(
             items=_items(samples),
             documents=tuple(sample["doc"] for sample in samples),
@@ -153,12 +154,6 @@ class Evaluator:
             positions=lm.positions,
             scored_positions=lm.scored_positions,
         )
-
-
-def _one_filter(samples: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The samples of the first filter: a task with several filters reports every item once per filter."""
-    first = samples[0]["filter"] if samples else None
-    return [sample for sample in samples if sample["filter"] == first]
 
 
 def _output(sample: Mapping[str, Any]) -> str:

@@ -87,3 +87,23 @@ def test_scores_that_their_items_do_not_give_are_an_error():
 def test_repeated_documents_stay_apart():
     sample = {"doc_hash": "a", "prompt_hash": "b"}
     assert len(set(_items([sample, sample, sample]))) == 3
+
+
+def test_of_several_ways_to_extract_an_answer_the_first_counts(tmp_path, monkeypatch, lm):
+    """As in GSM8K: every item is reported once per filter, with different scores."""
+    import shutil
+
+    from glu_prune.evaluation import evaluate as module
+
+    shutil.copy(module.TASKS / "functions.py", tmp_path)
+    (tmp_path / "data").mkdir()
+    lines = (module.TASKS / "data" / "arithmetic.jsonl").read_text().splitlines()[:20]
+    (tmp_path / "data" / "arithmetic.jsonl").write_text("\n".join(lines))
+    text = (module.TASKS / "tiny_arithmetic.yaml").read_text().replace("task: tiny_arithmetic", "task: two_filters")
+    never = "filter_list:\n  - name: never\n    filter:\n      - {function: regex, regex_pattern: '(zzz)'}\n"
+    (tmp_path / "two_filters.yaml").write_text(text.replace("filter_list:\n", never + "      - {function: take_first}\n"))
+    monkeypatch.setattr(module, "TASKS", tmp_path)
+    result = Evaluator().evaluate(lm, "two_filters")
+    assert len(result.items) == 20
+    assert set(result.outputs) == {"[invalid]"}
+    assert result.metrics["exact_match"].score == 0.0
