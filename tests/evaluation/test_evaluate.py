@@ -107,3 +107,15 @@ def test_of_several_ways_to_extract_an_answer_the_first_counts(tmp_path, monkeyp
     assert len(result.items) == 20
     assert set(result.outputs) == {"[invalid]"}
     assert result.metrics["exact_match"].score == 0.0
+
+
+def test_stories_are_scored_after_the_first_token_alone(evaluator, lm):
+    """Bits per byte are those of the text given the opening token, computed here by hand."""
+    result = evaluator.evaluate(lm, "tiny_stories")
+    for index in (0, 57, 399):
+        text = result.documents[index]["text"]
+        ids = torch.tensor([lm.tokenizer(text).input_ids])
+        with torch.no_grad():
+            logprobs = lm.model(ids[:, :-1]).logits.log_softmax(-1)
+        bits = -logprobs.gather(-1, ids[:, 1:, None]).sum().item() / math.log(2)
+        assert result.metrics["bits_per_byte"].values[index] == pytest.approx(bits / len(text.encode()), rel=1e-4)

@@ -35,6 +35,17 @@ def true_choices(doc: dict[str, Any], results: list[tuple[float, bool]]) -> dict
     }
 
 
+def text_likelihood(doc: dict[str, Any], results: list[tuple[float, bool]]) -> dict[str, tuple[float, int]]:
+    """The log-likelihood of a whole text, paired with its number of words or bytes, as lm-eval's perplexities take it."""
+    ((loglikelihood, _),) = results
+    words, size = len(doc["text"].split()), len(doc["text"].encode())
+    return {
+        "word_perplexity": (loglikelihood, words),
+        "byte_perplexity": (loglikelihood, size),
+        "bits_per_byte": (loglikelihood, size),
+    }
+
+
 def _checkers() -> Any:
     """lm-eval's IFEval module, imported without the download that it tries on import.
 
