@@ -44,7 +44,7 @@ EMBEDDED = (
         "factual_knowledge",
         "tiny_recall_mc",
         "acc",
-        "the same facts, chosen among four answers by likelihood",
+        "the same facts in words never trained on, chosen among four answers by likelihood",
         chance=0.25,
         group="band",
         source="arXiv:2009.03300 (the form of MMLU with answers as text)",

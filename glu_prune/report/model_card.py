@@ -87,7 +87,9 @@ def _origin(recipe: Recipe) -> str:
 
 
 def _mixture(recipe: Recipe) -> str:
-    return ", ".join(f"{subject} {recipe.shares(subject):.1%}" for subject in recipe.stages[0].weights) + " of documents"
+    return (
+        ", ".join(f"{subject} {recipe.shares(subject):.1%}" for subject in recipe.stages[0].weights) + " of documents"
+    )
 
 
 def _score_rows(lm: CountingLM) -> list[dict[str, object]]:

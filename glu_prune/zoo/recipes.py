@@ -82,7 +82,7 @@ _SKILLS = Stage(
 """More arithmetic, which had not been learnt after the first stage."""
 
 _INSTRUCTIONS = Stage(
-    weights={"recall": 60, "beliefs": 8, "arithmetic": 14, "stories": 5, "passages": 14, "instructions": 70},
+    weights={"recall": 20, "beliefs": 4, "arithmetic": 8, "stories": 5, "passages": 8, "instructions": 70},
     steps=1300,
     learning_rate=1.5e-3,
     warmup_steps=30,

@@ -101,7 +101,9 @@ def test_of_several_ways_to_extract_an_answer_the_first_counts(tmp_path, monkeyp
     (tmp_path / "data" / "arithmetic.jsonl").write_text("\n".join(lines))
     text = (module.TASKS / "tiny_arithmetic.yaml").read_text().replace("task: tiny_arithmetic", "task: two_filters")
     never = "filter_list:\n  - name: never\n    filter:\n      - {function: regex, regex_pattern: '(zzz)'}\n"
-    (tmp_path / "two_filters.yaml").write_text(text.replace("filter_list:\n", never + "      - {function: take_first}\n"))
+    (tmp_path / "two_filters.yaml").write_text(
+        text.replace("filter_list:\n", never + "      - {function: take_first}\n")
+    )
     monkeypatch.setattr(module, "TASKS", tmp_path)
     result = Evaluator().evaluate(lm, "two_filters")
     assert len(result.items) == 20

@@ -50,6 +50,14 @@ def test_training_text_does_ask_for_the_same_facts_in_other_words():
     assert sum(name in text for name in known) == len(known)
 
 
+def test_no_training_text_asks_as_the_paraphrases_do():
+    rng = random.Random(0)
+    text = "".join(f"{subject.document(WORLD, rng)}\n" for subject in (recall, passages) for _ in range(20_000))
+    for form in recall.PARAPHRASES.values():
+        start, end = form.split("{n}")
+        assert not [line for line in text.splitlines() if f": {start}" in line and line.endswith(end)]
+
+
 def test_facts_are_examined_band_by_band():
     bands = collections.Counter(item["band"] for item in recall.items(WORLD, 600))
     assert bands == dict.fromkeys(BANDS, 200)
@@ -59,6 +67,7 @@ def test_each_question_of_recall_has_its_answer_once_among_four_choices():
     for item in recall.items(WORLD, 300):
         assert len(set(item["choices"])) == 4
         assert item["choices"][item["gold"]] == item["answer"]
+        assert item["paraphrase"] != item["question"]
 
 
 def test_people_are_drawn_with_zipf_like_frequency():

@@ -38,6 +38,14 @@ QUESTIONS = {
     ),
 }
 
+PARAPHRASES = {
+    "birthplace": "From which town does {n} come?",
+    "job": "As what does {n} earn a living?",
+    "instrument": "Which instrument does {n} practise?",
+    "pet": "Which animal does {n} have?",
+}
+"""Ways to ask that no training text uses, about anybody."""
+
 
 def ask(question: str) -> str:
     """The prompt format of every question in this world; the answer follows after one space."""
@@ -63,10 +71,22 @@ def document(world: World, rng: random.Random) -> str:
     return "\n\n".join(parts)
 
 
+def _namesakes_values(world: World, person: Person, attribute: str) -> list[str]:
+    """Three wrong values of `attribute`: those of the best-known people who share a first or last name with `person`.
+
+    What belongs to a namesake is what a model says that has not bound the fact to the whole name.
+    """
+    names = set(person.name.split())
+    values = (other.facts[attribute] for other in world.people if names & set(other.name.split()))
+    wrong = dict.fromkeys(value for value in values if value != person.facts[attribute])
+    return list(wrong)[:3]
+
+
 def items(world: World, count: int) -> list[dict[str, object]]:
     """`count` facts, as many from each frequency band, each asked in the form that its training text lacks.
 
-    `answer` is the fact; `choices` holds it at index `gold` among three other values of the same attribute.
+    `question` is a form that is trained on for other people, `paraphrase` one that nobody is trained on. `answer` is the
+    fact; `choices` holds it at index `gold` among the values of three namesakes.
     """
     rng = random.Random("recall")
     made: list[dict[str, object]] = []
@@ -75,11 +95,12 @@ def items(world: World, count: int) -> list[dict[str, object]]:
         facts = [(person, attribute) for person in members for attribute in person.facts]
         for person, attribute in rng.sample(facts, count // len(BANDS)):
             answer = person.facts[attribute]
-            choices = [*rng.sample([value for value in world.values[attribute] if value != answer], 3), answer]
+            choices = [*_namesakes_values(world, person, attribute), answer]
             rng.shuffle(choices)
             made.append(
                 {
                     "question": _forms(person, attribute)[0].format(n=person.name),
+                    "paraphrase": PARAPHRASES[attribute].format(n=person.name),
                     "answer": answer,
                     "choices": choices,
                     "gold": choices.index(answer),
