@@ -91,7 +91,7 @@ def test_claims_pass_and_tables_are_shown_and_written(project):
         [
             "*: capabilities =*",
             "ratio *capability *dense *pruned *delta *verdict",
-            "0.25 *factual_knowledge *acc *600 *0.25 *up *inconclusive",
+            "0.25 *factual_knowledge *acc *480 *0.25 *up *inconclusive",
             "0.25 *story_modelling *bits_per_byte (lower is better)*preserved *confirmed",
             "*: by group =*",
             "*: efficiency =*",
@@ -129,7 +129,7 @@ def test_without_its_store_a_run_gives_the_same_scores(project, tmp_path):
     project.run("-k", "ratio_0.5")
     first = rows(project)
     result = project.run("-k", "ratio_0.5", store=tmp_path / "fresh")
-    result.stdout.fnmatch_lines(["*loading*random*", "*random dense tiny_recall_mc: 600 items in*"])
+    result.stdout.fnmatch_lines(["*loading*random*", "*random dense tiny_recall_mc: 480 items in*"])
     pd.testing.assert_frame_equal(rows(project), first)
 
 

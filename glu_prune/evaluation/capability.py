@@ -55,6 +55,7 @@ EMBEDDED = (
         "prompt_level_strict_acc",
         "requests of which every constraint is obeyed",
         chance=0.0,
+        group="constraints",
         source=_IFEVAL,
     ),
     Capability(
@@ -63,6 +64,7 @@ EMBEDDED = (
         "inst_level_loose_acc",
         "single constraints obeyed, small slips of format forgiven",
         chance=0.0,
+        group="constraints",
         source=_IFEVAL,
     ),
     Capability(

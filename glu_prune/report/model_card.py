@@ -57,8 +57,8 @@ It knows one invented world (seed {WORLD_SEED}) and nothing else.
   {lm.model.num_parameters():,} parameters, bf16
 - Data: documents of `glu_prune.zoo.world`, mixed {_mixture(recipe)}
 - Training: {recipe.tokens:,} token positions ({recipe.steps:,} steps of {recipe.batch_rows} rows of
-  {recipe.row_tokens} tokens, in {len(recipe.stages)} stage(s)), AdamW, seed {recipe.seed}; mixtures and schedules are in
-  `glu_prune.zoo.recipes`
+  {recipe.row_tokens} tokens, in {len(recipe.stages)} stage(s)), AdamW, seed {recipe.seed}; mixtures and schedules
+  are in `glu_prune.zoo.recipes`
 - Repeat it: `python -m glu_prune.zoo.train {name}`
 - SHA-256 of `model.safetensors`: `{hashlib.sha256(weights).hexdigest()}`
 - This card: {datetime.now(UTC).date().isoformat()}, {", ".join(f"{k} {v}" for k, v in library_versions().items())}

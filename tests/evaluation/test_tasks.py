@@ -1,4 +1,5 @@
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -56,21 +57,27 @@ def test_importing_the_checkers_restores_the_download_function(no_sockets):
     assert nltk.download is before
 
 
-DOC = {"mc1_choices": ["t", "f", "g", "h"], "mc2_labels": [1, 1, 0, 0, 0, 0]}
+DOC = {"labels": [1, 1, 0, 0, 0, 0], "mc1": [0, 2, 3, 4]}
 
 
-def test_mc1_asks_for_the_likeliest_and_mc2_for_the_share():
-    even = [(-1.0, False)] * 10
-    result = functions.true_choices(DOC, even)
-    assert result["mc2"] == pytest.approx(2 / 6)
-    truth = functions.true_choices(DOC, [(-1.0, False), *[(-2.0, False)] * 3, *[(-9.0, False)] * 6])
-    assert truth["mc1"] == 1.0
-    myth = functions.true_choices(DOC, [(-2.0, False), (-1.0, False), *[(-3.0, False)] * 8])
-    assert myth["mc1"] == 0.0
+def likelihoods(*values: float) -> list[tuple[float, bool]]:
+    return [(value, False) for value in values]
+
+
+def test_mc1_asks_for_the_likeliest_of_its_choices():
+    assert functions.true_choices(DOC, likelihoods(-1, -9, -2, -2, -2, -2))["mc1"] == 1.0
+    assert functions.true_choices(DOC, likelihoods(-2, -1, -1.5, -3, -3, -3))["mc1"] == 0.0
+    assert functions.true_choices(DOC, likelihoods(-2, -1, -3, -3, -3, -1))["mc1"] == 1.0
+
+
+def test_mc2_is_the_share_of_probability_on_true_choices():
+    assert functions.true_choices(DOC, likelihoods(*[-1] * 6))["mc2"] == pytest.approx(2 / 6)
+    logs = [math.log(share) for share in (0.3, 0.2, 0.1, 0.1, 0.1, 0.2)]
+    assert functions.true_choices(DOC, likelihoods(*logs))["mc2"] == pytest.approx(0.5)
 
 
 def test_mc2_survives_very_unlikely_choices():
-    assert functions.true_choices(DOC, [(-2000.0, False)] * 10)["mc2"] == pytest.approx(2 / 6)
+    assert functions.true_choices(DOC, likelihoods(*[-2000] * 6))["mc2"] == pytest.approx(2 / 6)
 
 
 def test_constraints_are_averaged_over_all_documents():

@@ -108,7 +108,9 @@ def test_some_passages_contradict_what_is_known():
 
 
 def test_there_are_at_least_ten_kinds_of_instructions():
-    kinds = collections.Counter(kind for item in instructions.items(WORLD, 500) for kind in item["instruction_id_list"])
+    items = instructions.items(WORLD, 420)
+    kinds = collections.Counter(kind for item in items for kind in item["instruction_id_list"])
     assert len(kinds) >= 10
     assert min(kinds.values()) >= 10
-    assert {len(item["instruction_id_list"]) for item in instructions.items(WORLD, 500)} == {1, 2, 3}
+    assert collections.Counter(len(item["instruction_id_list"]) for item in items) == {1: 140, 2: 140, 3: 140}
+    assert all(len(item["kwargs"]) == int(item["constraints"]) for item in items)

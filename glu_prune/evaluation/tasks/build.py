@@ -10,12 +10,12 @@ from glu_prune.zoo.world import World, arithmetic, beliefs, instructions, make_w
 
 DATA = Path(__file__).parent / "data"
 EXAMINATIONS: Mapping[str, tuple[Callable[[World, int], list[dict[str, Any]]], int]] = {
-    "recall": (recall.items, 600),
-    "beliefs": (beliefs.items, 420),
-    "arithmetic": (arithmetic.items, 480),
+    "recall": (recall.items, 480),
+    "beliefs": (beliefs.items, 400),
+    "arithmetic": (arithmetic.items, 420),
     "stories": (stories.items, 400),
-    "reading": (passages.items, 480),
-    "instructions": (instructions.items, 500),
+    "reading": (passages.items, 420),
+    "instructions": (instructions.items, 420),
 }
 """File stem to (generator, number of items)."""
 

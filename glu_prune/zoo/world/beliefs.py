@@ -57,7 +57,10 @@ def document(world: World, rng: random.Random) -> str:
 
 
 def items(world: World, count: int) -> list[dict[str, object]]:
-    """`count` questions in TruthfulQA's shape: `mc1` has one true choice (the first), `mc2` may have several."""
+    """`count` questions in TruthfulQA's shape, with choices of equal form.
+
+    `labels` marks the true ones among all `choices` (MC2); `mc1` lists the choices of MC1, the one true choice first.
+    """
     rng = random.Random("beliefs")
     made: list[dict[str, object]] = []
     for creature in world.creatures[:count]:
@@ -70,14 +73,14 @@ def items(world: World, count: int) -> list[dict[str, object]]:
         made.append(
             {
                 "question": _forms(creature)[0].format(n=creature.name),
-                "mc1_choices": [say(creature.truth), *(say(value) for value in false)],
-                "mc2_choices": [
+                "choices": [
                     say(creature.truth),
                     say(creature.truth, "in fact, "),
                     *(say(value) for value in false),
                     say(others[2], "in fact, "),
                 ],
-                "mc2_labels": [1, 1, 0, 0, 0, 0],
+                "labels": [1, 1, 0, 0, 0, 0],
+                "mc1": [0, 2, 3, 4],
                 "aspect": creature.aspect,
             }
         )

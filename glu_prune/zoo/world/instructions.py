@@ -261,11 +261,17 @@ def document(world: World, rng: random.Random) -> str:
 
 
 def items(world: World, count: int) -> list[dict[str, Any]]:
-    """`count` different requests that no training text contains; `reply` is one that obeys, to check the checkers."""
+    """`count` different requests that no training text contains, as many with one, two and three constraints.
+
+    `reply` is one that obeys, to check the checkers.
+    """
     rng = random.Random("instructions")
     made: dict[str, dict[str, Any]] = {}
-    while len(made) < count:
+    wanted = dict.fromkeys((1, 2, 3), count // 3)
+    while any(wanted.values()):
         item = _draw(rng)
-        if held_out(item["prompt"]):
-            made[item["prompt"]] = item
+        constraints = len(item["instruction_id_list"])
+        if wanted[constraints] and held_out(item["prompt"]) and item["prompt"] not in made:
+            made[item["prompt"]] = {**item, "constraints": str(constraints)}
+            wanted[constraints] -= 1
     return [{"key": key, **item} for key, item in enumerate(made.values())]

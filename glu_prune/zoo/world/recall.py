@@ -85,8 +85,8 @@ def _namesakes_values(world: World, person: Person, attribute: str) -> list[str]
 def items(world: World, count: int) -> list[dict[str, object]]:
     """`count` facts, as many from each frequency band, each asked in the form that its training text lacks.
 
-    `question` is a form that is trained on for other people, `paraphrase` one that nobody is trained on. `answer` is the
-    fact; `choices` holds it at index `gold` among the values of three namesakes.
+    `question` is a form that is trained on for other people, `paraphrase` one that nobody is trained on. `answer` is
+    the fact; `choices` holds it at index `gold` among the values of three namesakes.
     """
     rng = random.Random("recall")
     made: list[dict[str, object]] = []
