@@ -6,6 +6,7 @@ machine's matrix kernels and thread count.
 """
 
 import argparse
+import copy
 import csv
 import itertools
 import logging
@@ -86,9 +87,7 @@ def _load(folder: Path, device: str) -> tuple[Any, PreTrainedTokenizerBase]:
 
 def _save(model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     """Writes the weights in bf16, the configuration, and the tokenizer."""
-    weights = {name: tensor.to(torch.bfloat16) for name, tensor in model.state_dict().items()}
-    model.config.dtype = torch.bfloat16
-    model.save_pretrained(folder, state_dict=weights)
+    copy.deepcopy(model).to(torch.bfloat16).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 
 

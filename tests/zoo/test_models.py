@@ -23,6 +23,7 @@ def test_stock_loading_gives_a_llama_of_expansion_ratio_four(name, no_sockets):
     assert isinstance(model, LlamaForCausalLM)
     assert model.config.hidden_act == "silu"
     assert model.config.intermediate_size / model.config.hidden_size == 4.0
+    assert model.config.dtype == torch.bfloat16
     assert {parameter.dtype for parameter in model.parameters()} == {torch.bfloat16}
     assert all(bool(parameter.isfinite().all()) for parameter in model.parameters())
 
