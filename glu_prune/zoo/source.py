@@ -66,6 +66,7 @@ def load(source: ModelSource, dtype: str, device: str) -> tuple[Any, Any]:
         CheckpointError: the folder cannot be loaded.
     """
     import torch
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     try:
@@ -73,7 +74,7 @@ def load(source: ModelSource, dtype: str, device: str) -> tuple[Any, Any]:
             source.folder, dtype=getattr(torch, dtype, dtype), local_files_only=True, use_safetensors=True
         )
         tokenizer = AutoTokenizer.from_pretrained(source.folder, local_files_only=True)
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         msg = f"{source.folder} cannot be loaded as a causal language model: {str(error).splitlines()[0]}"
         raise CheckpointError(msg) from error
     return model.to(device).eval(), tokenizer
