@@ -183,8 +183,9 @@ def _refuse_repeats(path: Path, cases: Sequence[Case]) -> None:
 
 
 def _explain(path: Path, root: yaml.Node | None, error: ValidationError) -> ExpectationError:
-    """The first complaint of pydantic, in one line, with the line of the file."""
-    first = error.errors()[0]
+    """One complaint of pydantic, in one line, with the line of the file; a misspelt key rather than the missing one."""
+    errors = error.errors()
+    first = next((each for each in errors if each["type"] == "extra_forbidden"), errors[0])
     where = ".".join(map(str, first["loc"]))
     start = f"{path}:{_line(root, first['loc'])}: {where or 'the file'}"
     if first["type"] == "extra_forbidden":
