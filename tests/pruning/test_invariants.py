@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, LlamaForCausalLM
 
 from glu_prune.pruning.blocks import find_blocks
+from glu_prune.pruning.importance import ppm
 from glu_prune.pruning.plan import PruningPlan, rank
 from glu_prune.pruning.ratio import kept_width
 from glu_prune.pruning.surgery import apply, prune
-from tests.strategies import TOKENS, criteria, llamas, ratios
+from tests.strategies import TOKENS, criteria, llama, llamas, ratios
 
 
 def logits(model: LlamaForCausalLM) -> torch.Tensor:
@@ -41,6 +42,22 @@ def test_kept_is_sorted_unique_and_of_the_right_size(model, ratio, criterion):
         assert list(block.kept) == sorted(set(block.kept))
         assert len(block.kept) == block.width - math.floor(ratio * block.width)
         assert set(block.kept) <= set(range(block.width))
+
+
+@given(llamas(), ratios)
+def test_what_stays_is_at_least_as_important_as_what_goes(model, ratio):
+    for block, cut in zip(find_blocks(model), rank(model).plan(ratio).blocks, strict=True):
+        scores = ppm(block.weights, 0)
+        removed = sorted(set(range(cut.width)) - set(cut.kept))
+        if removed:
+            assert scores[list(cut.kept)].min() >= scores[removed].max()
+
+
+def test_equals_go_from_the_end():
+    model = llama(width=6, layers=1)
+    for name in ("gate_proj", "up_proj"):
+        torch.nn.init.ones_(model.model.layers[0].mlp.get_submodule(name).weight)
+    assert rank(model).plan("0.5").blocks[0].kept == (0, 1, 2)
 
 
 @given(llamas(), ratios, ratios, criteria)
