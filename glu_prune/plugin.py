@@ -157,11 +157,13 @@ def _make_lab(config: pytest.Config) -> Lab:
 def _progress(config: pytest.Config) -> Callable[[str], None]:
     """Writes a line to the terminal, past pytest's capture; workers have no terminal."""
     reporter = config.pluginmanager.get_plugin("terminalreporter")
+    capture = config.pluginmanager.get_plugin("capturemanager")
 
     def write(line: str) -> None:
-        if reporter is not None and reporter.verbosity >= 0 and not _is_worker(config):
-            reporter.ensure_newline()
-            reporter.write_line(f"  {line}")
+        if reporter and capture and reporter.verbosity >= 0 and not _is_worker(config):
+            with capture.global_and_fixture_disabled():
+                reporter.ensure_newline()
+                reporter.write_line(f"  {line}")
 
     return write
 

@@ -47,6 +47,8 @@ def first(tmp_path_factory):
 def test_every_declared_verdict_holds(first):
     folder, done = first
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
+    assert "  loading tiny-base (float32 on cpu)\n" in done.stdout
+    assert "  tiny-instruct ppm-0.5 tiny_recall: 480 items in " in done.stdout
     scores = pd.read_csv(folder / "scores.csv")
     assert set(scores["model"]) == {"tiny-base", "tiny-instruct"}
     assert not scores["verdict"].str.contains("declared").any()
