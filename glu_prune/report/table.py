@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from glu_prune.efficiency.meter import CHANNELS
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -65,8 +67,6 @@ GROUPS = (
     Column("pruned", _field("pruned"), _number(3)),
 )
 
-_CHANNELS = ("cpu", "gpu", "ram")
-
 EFFICIENCY = (
     Column("arm", _field("arm")),
     Column("width", _field("width")),
@@ -75,7 +75,7 @@ EFFICIENCY = (
     Column("MB", lambda row: row["bytes"] / 1e6, _number(1)),
     Column("tokens/s", _field("tokens_per_second"), _number(0)),
     Column("J per 1000 tokens", _field("joules_per_1000_tokens"), _number(2)),
-    *(Column(f"{channel} J", _entry("joules", channel), _number(1)) for channel in _CHANNELS),
+    *(Column(f"{channel} J", _entry("joules", channel), _number(1)) for channel in CHANNELS),
     Column("energy is", _field("method")),
 )
 
