@@ -3,15 +3,23 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from glu_prune.pruning.plan import PruningPlan
-    from glu_prune.pruning.surgery import apply, prune
+    from glu_prune.pruning.checkpoint import load
+    from glu_prune.pruning.importance import register
+    from glu_prune.pruning.plan import PruningPlan, rank
+    from glu_prune.pruning.surgery import apply, prune, pruned
+    from glu_prune.pruning.target import Target
 
-__all__ = ["PruningPlan", "apply", "prune"]
+__all__ = ["PruningPlan", "Target", "apply", "load", "prune", "pruned", "rank", "register"]
 
 _HOMES = {
-    "PruningPlan": "glu_prune.pruning.plan",
-    "apply": "glu_prune.pruning.surgery",
-    "prune": "glu_prune.pruning.surgery",
+    "PruningPlan": "plan",
+    "Target": "target",
+    "apply": "surgery",
+    "load": "checkpoint",
+    "prune": "surgery",
+    "pruned": "surgery",
+    "rank": "plan",
+    "register": "importance",
 }
 
 
@@ -22,4 +30,4 @@ def __getattr__(name: str) -> object:
         raise AttributeError(msg)
     import importlib
 
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    return getattr(importlib.import_module(f"glu_prune.pruning.{_HOMES[name]}"), name)

@@ -1,28 +1,164 @@
 """`glu-prune`: thin commands over the public functions."""
 
 import argparse
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from glu_prune.errors import GluPruneError
+from glu_prune.errors import GluPruneError, PlanError
+
+if TYPE_CHECKING:
+    from glu_prune.pruning.folder import Progress
+    from glu_prune.pruning.target import Target
+
+_INTERRUPTED = 130
+_MOST_TOKENS = 2048
+
+
+def _plan(options: argparse.Namespace) -> str:
+    from glu_prune.pruning.folder import open_checkpoint
+    from glu_prune.report.sizes import sizes
+    from glu_prune.zoo.source import locate
+
+    checkpoint = open_checkpoint(locate(options.model, options.revision).folder)
+    return sizes(checkpoint, _target(options).widths(checkpoint.anatomy))
 
 
 def _prune(options: argparse.Namespace) -> str:
-    from glu_prune.pruning.checkpoint import refuse_existing, save
-    from glu_prune.pruning.ratio import parse_ratio
-    from glu_prune.pruning.surgery import prune
-    from glu_prune.zoo.source import load, locate
+    from glu_prune.pruning.checkpoint import refuse_existing
+    from glu_prune.pruning.folder import open_checkpoint, rank_checkpoint, verify_plan, write_pruned
+    from glu_prune.pruning.importance import criterion
+    from glu_prune.pruning.plan import PruningPlan
+    from glu_prune.zoo.source import locate
 
-    ratio = parse_ratio(options.ratio)
     refuse_existing(options.out)
-    model, tokenizer = load(locate(options.model, options.revision), "auto", "cpu")
-    plan = prune(model, ratio, options.criterion, options.seed)
-    save(model, tokenizer, plan, options.out)
-    block = plan.blocks[0]
-    return (
-        f"{options.model} -> {options.out}: {plan.criterion} at ratio {plan.ratio} keeps {len(block.kept)} of "
-        f"{block.width} neurons in each of {len(plan.blocks)} GLU blocks"
+    how = criterion(options.criterion)
+    given = None if options.plan is None else PruningPlan.from_json(_read(options.plan))
+    target = None if given is not None else _target(options)
+    source = locate(options.model, options.revision)
+    checkpoint = open_checkpoint(source.folder)
+    with _interruptible():
+        if given is not None:
+            with _progress("checking") as progress:
+                verify_plan(checkpoint, given, progress)
+            plan = given
+        else:
+            activations = _calibrated(options, source) if how.looks_at == "activations" else None
+            with _progress("ranking") as progress:
+                ranking = rank_checkpoint(checkpoint, options.criterion, options.seed, activations, progress)
+            plan = ranking.plan(target)
+        with _progress("writing") as progress:
+            write_pruned(
+                checkpoint,
+                plan,
+                options.out,
+                pad_to_uniform=options.pad_to_uniform,
+                name=options.model,
+                progress=progress,
+            )
+    return f"{options.model} -> {options.out}: {plan.criterion} at {plan.target} {_kept(plan.blocks)}"
+
+
+def _kept(blocks: Any) -> str:
+    """`keeps 320 of 640 neurons in each of 5 GLU blocks`, or the range where blocks differ."""
+    pairs = {(block.width, len(block.kept)) for block in blocks}
+    if len(pairs) == 1:
+        ((width, kept),) = pairs
+        return f"keeps {kept} of {width} neurons in each of {len(blocks)} GLU blocks"
+    before, after = sum(block.width for block in blocks), sum(len(block.kept) for block in blocks)
+    return f"keeps {after} of {before} neurons in {len(blocks)} GLU blocks of {len(pairs)} kinds"
+
+
+def _target(options: argparse.Namespace) -> "Target":
+    from glu_prune.pruning.target import Target
+
+    return Target.of(
+        options.ratio,
+        expansion_ratio=options.expansion_ratio,
+        width=options.width,
+        multiple_of=options.multiple_of,
+        layer_ratios=dict(_layer_ratio(text) for text in options.layer_ratio),
+        skip=[int(text) if text.lstrip("-").isdecimal() else text for text in options.skip],
     )
+
+
+def _layer_ratio(text: str) -> tuple[int, str]:
+    layer, equals, ratio = text.partition("=")
+    if not equals or not layer.lstrip("-").isdecimal():
+        msg = f"--layer-ratio {text!r} is not allowed; write LAYER=RATIO, such as 0=0.1, or -1=0.1 for the last layer"
+        raise PlanError(msg)
+    return int(layer), ratio
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        msg = f"{path} cannot be read: {error}"
+        raise PlanError(msg) from error
+
+
+def _calibrated(options: argparse.Namespace, source: Any) -> Any:
+    """Activation norms on the lines of the calibration file; the whole model is in memory while they are taken."""
+    from glu_prune.pruning.calibration import measure
+    from glu_prune.zoo.source import load
+
+    if options.calibration is None:
+        msg = f"criterion {options.criterion} looks at activations; give it text with --calibration FILE, one per line"
+        raise PlanError(msg)
+    lines = [line for line in _read(options.calibration).splitlines() if line.strip()]
+    model, tokenizer = load(source, "auto", "cpu")
+    return measure(model, [tokenizer(line).input_ids[:_MOST_TOKENS] for line in lines])
+
+
+@contextmanager
+def _progress(doing: str) -> Iterator["Progress"]:
+    """A progress bar on standard error, in bytes; none where standard error is no terminal."""
+    from tqdm import tqdm
+
+    with tqdm(desc=doing, unit="B", unit_scale=True, disable=None, leave=False) as bar:
+
+        def step(read: int, total: int) -> None:
+            bar.total = total
+            bar.update(read)
+
+        yield step
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """A request to terminate ends the command as Ctrl-C does, so that it cleans up after itself."""
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _convert(options: argparse.Namespace) -> str:
+    from glu_prune.zoo.llama2c import convert
+
+    convert(options.folder, options.out)
+    return f"{options.folder} -> {options.out}: a stock checkpoint"
+
+
+def _criteria(_: argparse.Namespace) -> str:
+    from glu_prune.report.listings import criteria
+
+    return criteria()
+
+
+def _families(options: argparse.Namespace) -> str:
+    from glu_prune.survey.table import prove_families, recorded, show
+
+    return show(recorded() if options.prove is None else prove_families(options.prove), "simple")
 
 
 def _models(_: argparse.Namespace) -> str:
@@ -34,26 +170,64 @@ def _models(_: argparse.Namespace) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="glu-prune", description="Width pruning of GLU language models.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    prune = commands.add_parser("prune", help="remove neurons from a model and save it as a stock checkpoint")
-    prune.add_argument("model", metavar="MODEL", help="an embedded model, a folder, or a cached Hugging Face id")
-    prune.add_argument("--ratio", required=True, help="fraction of neurons to remove, such as 0.5")
-    prune.add_argument("--criterion", default="ppm", help="how neurons are ranked (default: ppm)")
-    prune.add_argument("--seed", type=int, default=0, help="for seeded criteria (default: 0)")
-    prune.add_argument("--revision", help="of a Hugging Face model")
+
+    plan = commands.add_parser("plan", help="what a target means for a model, from its configuration alone")
+    _add_target(plan)
+    plan.set_defaults(run=_plan)
+
+    prune = commands.add_parser("prune", help="remove neurons from a model on disk, into a new folder")
+    _add_target(prune)
     prune.add_argument("--out", type=Path, required=True, metavar="DIR", help="new folder for the pruned model")
+    prune.add_argument("--criterion", default="ppm", help="how neurons are ranked (default: ppm); see `criteria`")
+    prune.add_argument("--seed", type=int, default=0, help="for seeded criteria (default: 0)")
+    prune.add_argument("--calibration", type=Path, metavar="FILE", help="text for criteria that look at activations")
+    prune.add_argument("--plan", type=Path, metavar="FILE", help="apply this plan instead of ranking")
+    prune.add_argument(
+        "--pad-to-uniform",
+        action="store_true",
+        help="fill unequal widths up with neurons of zeros, so that stock loaders read the result",
+    )
     prune.set_defaults(run=_prune)
+
+    convert = commands.add_parser("convert", help="turn a llama2.c checkpoint into a stock one")
+    convert.add_argument("folder", type=Path, metavar="FOLDER", help="with a model .bin and its tokenizer .bin")
+    convert.add_argument("--out", type=Path, required=True, metavar="DIR", help="new folder")
+    convert.set_defaults(run=_convert)
+
+    commands.add_parser("criteria", help="list the ways to rank neurons").set_defaults(run=_criteria)
+    families = commands.add_parser("families", help="list the model families of transformers that can be pruned")
+    families.add_argument("--prove", nargs="*", metavar="FAMILY", help="prove these (none named: all) here and now")
+    families.set_defaults(run=_families)
     commands.add_parser("models", help="list the embedded models and where they are").set_defaults(run=_models)
     return parser
 
 
+def _add_target(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL", help="an embedded model, a folder, or a cached Hugging Face id")
+    parser.add_argument("--revision", help="of a Hugging Face model")
+    parser.add_argument("--ratio", help="fraction of neurons to remove, such as 0.4")
+    parser.add_argument("--expansion-ratio", help="width over hidden size afterwards, such as 2.4")
+    parser.add_argument("--width", help="neurons per block afterwards, such as 4916")
+    parser.add_argument("--multiple-of", default=1, metavar="N", help="round widths to a multiple of N (default: 1)")
+    parser.add_argument(
+        "--layer-ratio", action="append", default=[], metavar="LAYER=RATIO", help="a ratio for one layer; repeatable"
+    )
+    parser.add_argument(
+        "--skip", action="append", default=[], metavar="LAYER", help="a layer, or a pattern of block names; repeatable"
+    )
+
+
 def main(arguments: list[str] | None = None) -> int:
-    """Runs one command; 0 on success, 1 on an error, 2 on unusable arguments."""
+    """Runs one command; 0 on success, 1 on an error, 2 on unusable arguments, 130 when interrupted."""
     options = _parser().parse_args(arguments)
     try:
         sys.stdout.write(f"{options.run(options)}\n")
     except GluPruneError as error:
         sys.stderr.write(f"glu-prune: {error}\n")
         return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("glu-prune: interrupted; nothing was written\n")
+        return _INTERRUPTED
     return 0
 
 

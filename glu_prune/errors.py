@@ -6,6 +6,7 @@ GluPruneError
 ├── PlanError             a pruning plan cannot be made, read, or applied to this model
 ├── CheckpointError       a model folder cannot be written or read
 ├── ModelNotFoundError    the weights of a model are not on this machine
+├── ContractError         a property of pruning does not hold
 ├── EvaluationError       a task gave no usable scores
 ├── MeterError            an energy reading cannot be true
 └── StoreError            a stored record cannot be trusted
@@ -34,6 +35,10 @@ class CheckpointError(GluPruneError):
 
 class ModelNotFoundError(GluPruneError):
     """The weights of a model are not on this machine."""
+
+
+class ContractError(GluPruneError):
+    """A property of pruning does not hold."""
 
 
 class EvaluationError(GluPruneError):

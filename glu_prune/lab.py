@@ -9,6 +9,7 @@ from glu_prune.experiment.engine import Engine
 from glu_prune.experiment.record import Record
 from glu_prune.judgement.expectation import Case
 from glu_prune.judgement.verdict import Verdict, judge
+from glu_prune.pruning.importance import REVERSED
 from glu_prune.pruning.ratio import show_ratio
 from glu_prune.zoo.source import locate
 
@@ -45,7 +46,9 @@ class Lab:
         """The cells of `case`: `dense`, `pruned`, and one per control criterion."""
         source = locate(case.model, case.revision)
         arms = {"dense": DENSE, "pruned": Arm(case.criterion, case.ratio, case.seed)}
-        arms |= {control: Arm(control, case.ratio, case.seed) for control in case.controls}
+        for control in case.controls:  # `reversed` alone is the reverse of the case's own criterion
+            name = f"{REVERSED}-{case.criterion}" if control == REVERSED else control
+            arms[control] = Arm(name, case.ratio, case.seed)
         task = case.capability
         return {
             role: Cell(source, arm, task.task, task.num_fewshot, task.group, self._settings)

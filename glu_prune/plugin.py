@@ -41,12 +41,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         choices=("float32", "bfloat16", "float16"),
         help="dtype of the weights while they are evaluated (default: float32)",
     )
+    group.addoption("--glu-contract", metavar="MODEL", help="check every property of pruning on this model")
+    group.addoption(
+        "--glu-contract-examples", type=_positive, default=25, metavar="N", help="examples per property (default: 25)"
+    )
     group.addoption("--glu-batch-size", type=_positive, default=64, metavar="N", help="sequences at once (default: 64)")
 
 
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        msg = f"batch size {text!r} is not allowed; it is a whole number of at least 1"
+        msg = f"{text!r} is not allowed; it is a whole number of at least 1"
         raise pytest.UsageError(msg)
     return int(text)
 
@@ -64,8 +68,20 @@ def _is_worker(config: pytest.Config) -> bool:
 def pytest_configure(config: pytest.Config) -> None:
     """Prepares an empty report; it stays silent while it is empty."""
     config.stash[_report] = SessionReport()
+    if config.getoption("--glu-contract"):
+        _collect_contract(config)
     if not _is_worker(config):
         config.pluginmanager.register(_Collector(config), "glu-prune-collector")
+
+
+def _collect_contract(config: pytest.Config) -> None:
+    """Has the contract collected: alone, or beside the places that were named."""
+    named = config.args if config.args_source is pytest.Config.ArgsSource.ARGS else []
+    config.args = [*named, str(Path(__file__).parent / "contract" / "test_contract.py")]
+    try:
+        locate(config.getoption("--glu-contract"))
+    except GluPruneError as error:
+        raise pytest.UsageError(str(error)) from error
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

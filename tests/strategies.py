@@ -58,5 +58,4 @@ def llamas(draw: st.DrawFn) -> LlamaForCausalLM:
     )
 
 
-criteria = st.sampled_from(["ppm", "random"])
 TOKENS = torch.arange(14).reshape(2, 7)

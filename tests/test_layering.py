@@ -9,12 +9,12 @@ import glu_prune
 
 PACKAGE = Path(glu_prune.__file__).parent
 ORDER = (
-    "errors", "units", "pruning", "zoo", "evaluation", "efficiency", "experiment", "judgement", "report", "lab",
-    "plugin", "cli",
+    "errors", "units", "pruning", "zoo", "contract", "evaluation", "efficiency", "experiment", "judgement", "report",
+    "survey", "lab", "plugin", "cli",
 )  # fmt: skip
 MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
 HEAVY = {"torch", "transformers", "tokenizers", "lm_eval", "datasets", "codecarbon", "pandas", "scipy", "tabulate"}
-MAY_BE_HEAVY = ("pruning", "zoo", "evaluation", "report/model_card.py")
+MAY_BE_HEAVY = ("pruning", "zoo", "contract", "survey", "evaluation", "report/model_card.py")
 """Where torch and its like may be imported at the top: modules that nothing imports before a model is needed."""
 
 

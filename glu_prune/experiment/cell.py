@@ -8,6 +8,7 @@ from decimal import Decimal
 from importlib.metadata import version
 from pathlib import Path
 
+from glu_prune.pruning.importance import criterion
 from glu_prune.pruning.ratio import Ratio, show_ratio
 from glu_prune.zoo.source import ModelSource
 
@@ -59,6 +60,7 @@ class Cell:
         facts = {
             "weights": _fingerprint(self.source),
             "arm": [self.arm.criterion, show_ratio(self.arm.ratio), self.arm.seed],
+            "criterion": criterion(self.arm.criterion).fingerprint if self.arm.criterion else None,
             "task": [self.task, self.num_fewshot, self.group],
             "settings": asdict(self.settings),
             "code": code_fingerprint(),

@@ -13,13 +13,23 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from glu_prune.errors import ExpectationError, PlanError
 from glu_prune.evaluation.capability import SUITES, Capability
+from glu_prune.pruning.importance import REVERSED, criterion
 from glu_prune.pruning.ratio import parse_ratio, show_ratio
 
 Direction = Literal["up", "down", "preserved"]
 Outcome = Literal["confirmed", "refuted", "inconclusive"]
 
-CRITERIA = ("ppm", "random")
-"""The names in `pruning.importance.CRITERIA`, without importing torch; a test compares them."""
+
+def _criterion(name: str) -> str:
+    """The name of a criterion that a sweep can use: it exists and needs no calibration text."""
+    try:
+        found = criterion(name)
+    except PlanError as error:
+        raise ValueError(str(error)) from error
+    if found.looks_at == "activations":
+        msg = f"criterion {name!r} needs calibration text, which expectation files cannot give"
+        raise ValueError(msg)
+    return name if name.startswith(REVERSED) else found.name
 
 
 def _ratio(value: object) -> Decimal:
@@ -41,6 +51,7 @@ def _unique(values: tuple[Any, ...]) -> tuple[Any, ...]:
     return values
 
 
+_Criterion = Annotated[str, AfterValidator(_criterion)]
 _Ratios = Annotated[
     tuple[Annotated[Decimal, BeforeValidator(_ratio)], ...], Field(min_length=1), AfterValidator(_unique)
 ]
@@ -78,10 +89,10 @@ class ExpectationFile(_Closed):
     model: str
     revision: str | None = None
     suite: Literal["embedded", "study"] = "embedded"
-    criterion: Literal["ppm", "random"] = "ppm"
+    criterion: _Criterion = "ppm"
     seed: int = 0
     ratios: _Ratios
-    controls: Annotated[tuple[Literal["ppm", "random"], ...], AfterValidator(_unique)] = ()
+    controls: Annotated[tuple[_Criterion, ...], AfterValidator(_unique)] = ()
     """Criteria that are run at the same ratios, for comparison."""
     expect: Annotated[tuple[Expectation, ...], Field(min_length=1)]
 

@@ -1,15 +1,16 @@
-"""Pruned models on disk: stock Hugging Face folders, written whole or not at all, and recognised by what they hold."""
+"""Models on disk: how they are loaded, whatever their widths, recognised, and written whole or not at all."""
 
+import copy
 import hashlib
 import os
 import shutil
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from glu_prune.errors import CheckpointError
-
-if TYPE_CHECKING:
-    from glu_prune.pruning.plan import PruningPlan
 
 PLAN_FILE = "pruning_plan.json"
 _IDENTITY = ("*.safetensors", "config.json", "generation_config.json", "tokenizer*", "special_tokens_map.json")
@@ -18,32 +19,110 @@ _CHUNK = 1 << 22
 
 def refuse_existing(out: Path) -> None:
     """Raises `CheckpointError` if `out` exists: nothing is ever overwritten."""
-    if out.exists():
+    if out.exists() or out.is_symlink():
         msg = f"{out} exists; choose another folder or remove it"
         raise CheckpointError(msg)
 
 
-def save(model: Any, tokenizer: Any, plan: "PruningPlan", out: Path) -> None:
-    """Writes weights, configuration, tokenizer and plan to the new folder `out`.
+@contextmanager
+def new_folder(out: Path) -> Iterator[Path]:
+    """A folder to fill, that becomes `out` when the block ends well, by renaming, and is removed otherwise.
 
-    The folder appears complete, by renaming, or not at all.
+    What a killed process left behind for the same `out` is removed, too.
 
     Raises:
         CheckpointError: `out` exists, or cannot be written.
     """
     refuse_existing(out)
-    partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
+    mine = f".{out.name}.{socket.gethostname()}."
+    for old in out.parent.glob(f"{mine}*.partial"):
+        if not Path(f"/proc/{old.name.removeprefix(mine).split('.')[0]}").exists():
+            shutil.rmtree(old, ignore_errors=True)
+    partial = out.with_name(f"{mine}{os.getpid()}.partial")
     try:
         partial.mkdir(parents=True)
-        model.save_pretrained(partial)
-        tokenizer.save_pretrained(partial)
-        (partial / PLAN_FILE).write_text(plan.to_json() + "\n")
+        yield partial
+        refuse_existing(out)
         partial.rename(out)
     except OSError as error:
         msg = f"{out} cannot be written: {error}"
         raise CheckpointError(msg) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def read_config(folder: Path) -> Any:
+    """The configuration in `folder`. Remote code is never run.
+
+    Raises:
+        CheckpointError: there is none, or it cannot be read.
+    """
+    from transformers import AutoConfig
+
+    try:
+        return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        msg = f"{folder} has no usable configuration: {str(error).splitlines()[0]}"
+        raise CheckpointError(msg) from error
+
+
+def model_class(config: Any) -> Any:
+    """The class of model that `config` was saved from; else the causal language model of its type.
+
+    Raises:
+        CheckpointError: the installed transformers has neither.
+    """
+    import transformers
+
+    for name in getattr(config, "architectures", None) or ():
+        if (found := getattr(transformers, name, None)) is not None:
+            return found
+    try:
+        return transformers.AutoModelForCausalLM._model_mapping[type(config)]
+    except KeyError as error:
+        msg = f"architecture {config.architectures} of model type {config.model_type!r} is not in transformers "
+        raise CheckpointError(msg + transformers.__version__) from error
+
+
+def load(folder: Path | str, **options: Any) -> Any:
+    """The model in `folder`, also where blocks differ in width, in evaluation mode.
+
+    `options` go to transformers' `from_pretrained`, such as `dtype` and `device_map`. Nothing is downloaded, pickled
+    weights are not read, and remote code is never run.
+
+    Raises:
+        CheckpointError: the folder cannot be loaded.
+    """
+    from safetensors import SafetensorError
+
+    from glu_prune.pruning.anatomy import WIDTHS
+
+    folder = Path(folder)
+    config = read_config(folder)
+    kind = model_class(config)
+    uneven = getattr(config, WIDTHS, None)
+    source = _narrowed(kind) if uneven else kind
+    settings = {"local_files_only": True, "use_safetensors": True, **options}
+    try:
+        model = source.from_pretrained(folder, config=copy.deepcopy(config), **settings)
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
+        msg = f"{folder} cannot be loaded as {kind.__name__}: {str(error).splitlines()[0]}"
+        raise CheckpointError(msg) from error
+    model.__class__ = kind
+    return model.eval()
+
+
+def _narrowed(kind: Any) -> Any:
+    """A class like `kind` whose models are born with the widths in their configuration."""
+    from glu_prune.pruning.anatomy import WIDTHS
+    from glu_prune.pruning.surgery import narrow
+
+    def init(self: Any, config: Any, *arguments: Any, **options: Any) -> None:
+        kind.__init__(self, config, *arguments, **options)
+        if widths := getattr(config, WIDTHS, None):
+            narrow(self, widths)
+
+    return type(kind.__name__, (kind,), {"__init__": init, "__module__": kind.__module__})
 
 
 def fingerprint(folder: Path) -> str:

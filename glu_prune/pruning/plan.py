@@ -4,14 +4,20 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 
 import torch
+import xxhash
 from torch import nn
 
 from glu_prune.errors import PlanError
-from glu_prune.pruning.blocks import find_blocks
-from glu_prune.pruning.importance import criterion
-from glu_prune.pruning.ratio import kept_width, parse_ratio, show_ratio
+from glu_prune.pruning.anatomy import Anatomy, examine
+from glu_prune.pruning.blocks import GluWeights, by_owner
+from glu_prune.pruning.checksums import update
+from glu_prune.pruning.importance import Criterion, Neurons, criterion
+from glu_prune.pruning.target import Target
+
+_FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -23,6 +29,8 @@ class BlockPlan:
     """Neurons before."""
     kept: tuple[int, ...]
     """Indices that stay, ascending."""
+    fingerprint: str = ""
+    """Of the weights that the plan was made for; empty if it was made without weights."""
 
     def __post_init__(self) -> None:
         """Raises `PlanError` unless `kept` is ascending, unique, in range and not empty."""
@@ -34,18 +42,60 @@ class BlockPlan:
 
 @dataclass(frozen=True)
 class PruningPlan:
-    """A criterion, a ratio, and the neurons that stay in every block."""
+    """A criterion, a target, and the neurons that stay in every block."""
 
     criterion: str
-    ratio: str
-    """As `show_ratio` writes it."""
+    target: str
+    """As `Target` says it, such as `ratio 0.4, multiple of 64`."""
     seed: int
     """Used by seeded criteria."""
     blocks: tuple[BlockPlan, ...]
 
+    @property
+    def widths(self) -> dict[str, int]:
+        """Block name to width afterwards."""
+        return {block.name: len(block.kept) for block in self.blocks}
+
+    def check(self, anatomy: Anatomy) -> None:
+        """Raises `PlanError` unless this plan was made for the blocks in `anatomy`, with the weights they hold.
+
+        Weights on the meta device, which holds none, are not compared.
+        """
+        found = {block.name: block.width for block in anatomy.blocks}
+        wanted = {block.name: block.width for block in self.blocks}
+        if found != wanted:
+            wrong = next(name for name in (*found, *wanted) if found.get(name) != wanted.get(name))
+            msg = (
+                f"the plan is for another model: {wrong} has width {found.get(wrong, 'none')} here "
+                f"and {wanted.get(wrong, 'none')} in the plan"
+            )
+            raise PlanError(msg)
+        widths = self.widths
+        for owner, blocks in by_owner(anatomy.blocks).items():
+            if len(sizes := {widths[block.name] for block in blocks}) > 1:
+                msg = f"the plan keeps different widths in {owner}: {sorted(sizes)}; experts of one layer share a width"
+                raise PlanError(msg)
+        for block in anatomy.blocks:
+            if not block.weights.gate.is_meta:
+                self.check_weights(block.name, block.weights)
+
+    def check_weights(self, name: str, weights: GluWeights) -> None:
+        """Raises `PlanError` unless this plan was made for these weights of block `name`, or without weights."""
+        expected = self._fingerprints[name]
+        if expected and fingerprint(weights) != expected:
+            msg = (
+                f"the plan is for other weights: those of {name} differ from the ones it was made for; another "
+                "revision, dtype or training of the model needs a plan of its own"
+            )
+            raise PlanError(msg)
+
+    @cached_property
+    def _fingerprints(self) -> dict[str, str]:
+        return {block.name: block.fingerprint for block in self.blocks}
+
     def to_json(self) -> str:
         """One line of JSON; `from_json` reads it back."""
-        return json.dumps(asdict(self))
+        return json.dumps({"format": _FORMAT, **asdict(self)})
 
     @classmethod
     def from_json(cls, text: str) -> "PruningPlan":
@@ -56,8 +106,14 @@ class PruningPlan:
         """
         try:
             data = json.loads(text)
-            blocks = tuple(BlockPlan(b["name"], int(b["width"]), tuple(map(int, b["kept"]))) for b in data["blocks"])
-            return cls(str(data["criterion"]), show_ratio(parse_ratio(data["ratio"])), int(data["seed"]), blocks)
+            if data["format"] != _FORMAT:
+                msg = f"a pruning plan of format {data['format']!r}; this version reads format {_FORMAT}"
+                raise PlanError(msg)
+            blocks = tuple(
+                BlockPlan(b["name"], int(b["width"]), tuple(map(int, b["kept"])), str(b["fingerprint"]))
+                for b in data["blocks"]
+            )
+            return cls(str(data["criterion"]), str(data["target"]), int(data["seed"]), blocks)
         except (KeyError, TypeError, ValueError) as error:
             msg = f"not a pruning plan: {error!r}"
             raise PlanError(msg) from error
@@ -65,44 +121,101 @@ class PruningPlan:
 
 @dataclass(frozen=True)
 class Ranking:
-    """The neurons of every block from most to least important; plans of rising ratio are nested by construction."""
+    """The neurons of every block from most to least important; plans that keep more hold those that keep less."""
 
     criterion: str
     seed: int
+    anatomy: Anatomy
     orders: Mapping[str, torch.Tensor]
     """Block name to neuron indices `(width,)`, most important first; ties in index order."""
+    fingerprints: Mapping[str, str]
 
-    def plan(self, ratio: object) -> PruningPlan:
-        """The plan that removes the least important `floor(ratio * width)` neurons of every block.
+    def plan(self, target: object) -> PruningPlan:
+        """The plan that keeps the most important neurons of every block, as many as `target` says (a ratio will do).
 
         Raises:
-            PlanError: `ratio` is not in [0, 1).
+            PlanError: the target is not allowed, or does not fit the model.
         """
-        exact = parse_ratio(ratio)
+        asked = Target.of(target)
         blocks = tuple(
-            BlockPlan(name, len(order), tuple(sorted(order[: kept_width(len(order), exact)].tolist())))
-            for name, order in self.orders.items()
+            BlockPlan(name, len(self.orders[name]), _first(self.orders[name], width), self.fingerprints[name])
+            for name, width in asked.widths(self.anatomy).items()
         )
-        return PruningPlan(self.criterion, show_ratio(exact), self.seed, blocks)
+        return PruningPlan(self.criterion, str(asked), self.seed, blocks)
 
 
-def _block_seed(seed: int, name: str) -> int:
+def _first(order: torch.Tensor, count: int) -> tuple[int, ...]:
+    return tuple(order[:count].sort().values.tolist())
+
+
+def block_seed(seed: int, name: str) -> int:
+    """The seed of one block, different for each."""
     return int.from_bytes(hashlib.sha256(f"{seed}|{name}".encode()).digest()[:7], "big")
 
 
-def rank(model: nn.Module, criterion_name: str = "ppm", seed: int = 0) -> Ranking:
+def rank(
+    model: nn.Module,
+    criterion_name: str = "ppm",
+    seed: int = 0,
+    activations: Mapping[str, torch.Tensor] | None = None,
+) -> Ranking:
     """Ranks the neurons of every block of `model` by a criterion.
 
+    `activations` are what `calibration.measure` gives: block name to `(width,)` norms.
+
     Raises:
-        UnsupportedModelError: `model` has no GLU block.
-        PlanError: the criterion does not exist, or a block's weights give a score that is not finite.
+        UnsupportedModelError: `model` has no GLU block, or cannot be pruned.
+        PlanError: the criterion does not exist or lacks what it needs, or weights or scores are not finite.
     """
-    score = criterion(criterion_name)
-    orders = {}
-    for block in find_blocks(model):
-        scores = score(block.weights, _block_seed(seed, block.name))
-        if not bool(scores.isfinite().all()):
-            msg = f"{block.name}: {criterion_name} gives scores that are not finite; the weights hold NaN or infinity"
+    how = criterion(criterion_name)
+    anatomy = examine(model)
+    orders, fingerprints = {}, {}
+    for block in anatomy.blocks:
+        norms = activations.get(block.name) if activations else None
+        orders[block.name], fingerprints[block.name] = rank_block(block.name, block.weights, how, seed, norms)
+    return Ranking(how.name, seed, anatomy, orders, fingerprints)
+
+
+def rank_block(
+    name: str, weights: GluWeights, how: Criterion, seed: int, activations: torch.Tensor | None
+) -> tuple[torch.Tensor, str]:
+    """The order of one block's neurons `(width,)`, most important first, and the fingerprint of its weights.
+
+    Raises:
+        PlanError: the weights are not there, or weights or scores are not finite.
+    """
+    if weights.gate.is_meta:
+        if how.looks_at != "nothing":
+            msg = f"{name}: criterion {how.name} needs weights, which a model on the meta device does not have"
             raise PlanError(msg)
-        orders[block.name] = torch.argsort(scores, descending=True, stable=True).cpu()
-    return Ranking(criterion_name, seed, orders)
+        mark = ""
+    else:
+        _refuse_nonfinite(name, weights)
+        mark = fingerprint(weights)
+    if how.looks_at == "activations" and activations is not None and not bool(activations.any()):
+        msg = (
+            f"{name}: no calibration token reaches it, and its neurons cannot be told apart; give more text, or skip it"
+        )
+        raise PlanError(msg)
+    scores = how.score(Neurons(weights, block_seed(seed, name), activations))
+    if scores.shape != weights.gate.shape[:1] or not bool(scores.isfinite().all()):
+        msg = f"{name}: {how.name} gives scores {tuple(scores.shape)} that are not finite, one per neuron"
+        raise PlanError(msg)
+    return torch.argsort(scores, descending=True, stable=True).cpu(), mark
+
+
+def _refuse_nonfinite(name: str, weights: GluWeights) -> None:
+    for part in ("gate", "up", "down"):
+        weight = getattr(weights, part)
+        if not bool(weight.sum(dtype=torch.float32).isfinite()) and not bool(weight.isfinite().all()):
+            count = int((~weight.isfinite()).sum())
+            msg = f"{name}: {count} weights of {part} are NaN or infinite; the checkpoint is broken"
+            raise PlanError(msg)
+
+
+def fingerprint(weights: GluWeights) -> str:
+    """One checksum over gate, up and down."""
+    digest = xxhash.xxh3_64()
+    for weight in (weights.gate, weights.up, weights.down):
+        update(digest, weight)
+    return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""The pruning ratio in exact decimal arithmetic, and the single rounding rule."""
+"""The pruning ratio in exact decimal arithmetic."""
 
 from decimal import Decimal, InvalidOperation
 
@@ -27,8 +27,3 @@ def parse_ratio(value: object) -> Ratio:
 def show_ratio(ratio: Ratio) -> str:
     """`ratio` with at least one and no needless decimals: 0.0, 0.5, 0.25."""
     return f"{ratio.normalize():f}" if ratio % Decimal("0.1") else f"{ratio:.1f}"
-
-
-def kept_width(width: int, ratio: Ratio) -> int:
-    """How many of `width` neurons stay: `width - floor(ratio * width)`, at least 1 because ratio < 1."""
-    return width - int(ratio * width)

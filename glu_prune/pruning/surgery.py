@@ -1,66 +1,240 @@
-"""The only code that changes weights or configuration."""
+"""The only code that changes weights or configuration: one parameter at a time, all or nothing."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
 
 import torch
 from torch import nn
 
-from glu_prune.errors import PlanError
-from glu_prune.pruning.blocks import find_blocks
+from glu_prune.pruning.anatomy import WIDTHS, Anatomy, Path, configure, entry, examine
+from glu_prune.pruning.blocks import Slot
 from glu_prune.pruning.plan import PruningPlan, rank
+from glu_prune.pruning.target import Target
 
-_WIDTH_ATTRIBUTE = "intermediate_size"
+Undo = list[Callable[[], None]]
+"""What takes a change back, step by step, last step first."""
 
 
 def apply(model: nn.Module, plan: PruningPlan) -> None:
     """Removes from `model`, in place, every neuron that `plan` does not keep.
 
-    All blocks are checked and all smaller tensors made before the first one is replaced; a failure leaves the model as
-    it was. Device, dtype and `requires_grad` of each parameter stay.
+    Parameters stay the same objects (so ties, hooks and `requires_grad` stay), on their device and in their dtype; the
+    attributes and configuration entries that mirror a width follow. The plan is compared with the model first; should
+    anything fail half-way, the model is put back as it was, bit for bit. Memory in use never grows by more than one
+    parameter. Works on the meta device.
 
     Raises:
-        UnsupportedModelError: `model` has no GLU block.
-        PlanError: the blocks of `model` are not those of `plan`, or the plan leaves blocks of different widths, which a
-            stock configuration cannot express.
+        UnsupportedModelError: `model` has no GLU block, or cannot be pruned.
+        PlanError: the plan was made for other blocks or other weights.
     """
-    blocks = find_blocks(model)
-    found = {block.name: block.width for block in blocks}
-    wanted = {block.name: block.width for block in plan.blocks}
-    if found != wanted:
-        wrong = next(name for name in (*found, *wanted) if found.get(name) != wanted.get(name))
-        msg = (
-            f"the plan is for another model: {wrong} has width {found.get(wrong, 'none')} here "
-            f"and {wanted.get(wrong, 'none')} in the plan"
-        )
-        raise PlanError(msg)
-    widths = {len(block.kept) for block in plan.blocks}
-    if len(widths) > 1:
-        msg = f"the plan keeps different widths ({sorted(widths)}); one {_WIDTH_ATTRIBUTE} must hold for all blocks"
-        raise PlanError(msg)
-    (width,) = widths
-    kept = {block.name: torch.tensor(block.kept) for block in plan.blocks}
-    smaller = []
-    for block in blocks:
-        for axis in block.axes:
-            old = axis.module.get_parameter(axis.parameter)
-            new = old.detach().index_select(axis.dim, kept[block.name].to(old.device))
-            smaller.append((axis, nn.Parameter(new, requires_grad=old.requires_grad)))
-    for axis, parameter in smaller:
-        setattr(axis.module, axis.parameter, parameter)
-        if axis.mirror is not None:
-            setattr(axis.module, axis.mirror, width)
-    for owner in (*(block.module for block in blocks), getattr(model, "config", None)):
-        if hasattr(owner, _WIDTH_ATTRIBUTE):
-            setattr(owner, _WIDTH_ATTRIBUTE, width)
+    anatomy = examine(model)
+    plan.check(anatomy)
+    _cut(model, anatomy, plan)
 
 
-def prune(model: nn.Module, ratio: object, criterion: str = "ppm", seed: int = 0) -> PruningPlan:
-    """Removes the least important fraction `ratio` of the neurons of every GLU block of `model`, in place.
+def prune(
+    model: nn.Module,
+    ratio: object = None,
+    criterion: str = "ppm",
+    seed: int = 0,
+    *,
+    expansion_ratio: object = None,
+    width: int | None = None,
+    multiple_of: int = 1,
+    layer_ratios: Mapping[int, object] | None = None,
+    skip: Iterable[int | str] = (),
+    calibration: Iterable[Sequence[int]] | None = None,
+) -> PruningPlan:
+    """Removes the least important neurons of every GLU block of `model`, in place, down to a target.
+
+    The target is exactly one of `ratio` (fraction removed), `expansion_ratio` (width over hidden size afterwards) and
+    `width`; widths are rounded to a multiple of `multiple_of`. `layer_ratios` gives layers (negative ones count from
+    the end) a ratio of their own; `skip` leaves out layers, or blocks by patterns such as `encoder.*`. `calibration`
+    is text as sequences of token ids, for criteria that look at activations.
 
     Returns the plan that was applied.
 
     Raises:
-        UnsupportedModelError: `model` has no GLU block.
-        PlanError: `ratio` is not in [0, 1), the criterion does not exist, or the weights are not finite.
+        UnsupportedModelError: `model` has no GLU block, or cannot be pruned.
+        PlanError: the target or the criterion is not allowed, or the weights are not finite.
     """
-    plan = rank(model, criterion, seed).plan(ratio)
-    apply(model, plan)
+    target = Target.of(
+        ratio,
+        expansion_ratio=expansion_ratio,
+        width=width,
+        multiple_of=multiple_of,
+        layer_ratios=layer_ratios,
+        skip=skip,
+    )
+    activations = None
+    if calibration is not None:
+        from glu_prune.pruning.calibration import measure
+
+        activations = measure(model, calibration)
+    ranking = rank(model, criterion, seed, activations)
+    plan = ranking.plan(target)
+    _cut(model, ranking.anatomy, plan)
     return plan
+
+
+@contextmanager
+def pruned(model: nn.Module, plan: PruningPlan) -> Iterator[None]:
+    """`model` without the neurons that `plan` does not keep, until the block ends; then as it was, bit for bit.
+
+    Raises:
+        UnsupportedModelError, PlanError: as `apply`.
+    """
+    anatomy = examine(model)
+    plan.check(anatomy)
+    undo = _cut(model, anatomy, plan)
+    try:
+        yield
+    finally:
+        _take_back(undo)
+
+
+def narrow(model: nn.Module, widths: Mapping[str, int]) -> None:
+    """Cuts blocks of a model on the meta device to `widths` (owner to width), whichever neurons go.
+
+    Raises:
+        UnsupportedModelError: `model` has no GLU block, or cannot be pruned.
+    """
+    anatomy = examine(model)
+    found = {block.name: widths.get(block.owner, block.width) for block in anatomy.blocks}
+    kept = {name: torch.arange(width, device="cpu") for name, width in found.items()}
+    for parameter, slots in _parameters(anatomy):
+        parameter.data = _select(parameter.data, slots, kept)
+    _set_attributes(model, anatomy, found, [])
+
+
+def _cut(model: nn.Module, anatomy: Anatomy, plan: PruningPlan) -> Undo:
+    kept = {block.name: torch.tensor(block.kept, device="cpu") for block in plan.blocks}
+    changes = anatomy.changes(plan.widths)
+    undo: Undo = []
+    try:
+        for parameter, slots in _parameters(anatomy):
+            undo.append(_cut_parameter(parameter, slots, kept))
+        _set_attributes(model, anatomy, plan.widths, undo)
+        _set_configuration(model, changes, undo)
+    except BaseException:
+        _take_back(undo)
+        raise
+    return undo
+
+
+def _take_back(undo: Undo) -> None:
+    while undo:
+        undo.pop()()
+
+
+def _parameters(anatomy: Anatomy) -> Iterator[tuple[nn.Parameter, list[tuple[str, Slot]]]]:
+    """Every parameter to be cut, with its slots and the block of each, block by block."""
+    found: dict[int, tuple[nn.Parameter, list[tuple[str, Slot]]]] = {}
+    for block in anatomy.blocks:
+        for slot in block.slots:
+            parameter = slot.tensor
+            found.setdefault(id(parameter), (parameter, []))[1].append((block.name, slot))
+    yield from found.values()
+
+
+def _cut_parameter(
+    parameter: nn.Parameter, slots: list[tuple[str, Slot]], kept: Mapping[str, torch.Tensor]
+) -> Callable[[], None]:
+    """Makes `parameter` narrower, and gives what makes it whole again from the part that was cut off."""
+    slot = slots[0][1]
+    if all(len(kept[name]) == slot.width for name, _ in slots):
+        return lambda: None
+    gone = {name: _others(kept[name], slot.width) for name, _ in slots}
+    stays, goes = _select(parameter.data, slots, kept), _select(parameter.data, slots, gone)
+    shape, grad = parameter.shape, parameter.grad
+    parameter.grad = None
+    parameter.data = stays
+
+    def restore() -> None:
+        whole = parameter.data.new_empty(shape)
+        for name, each in slots:
+            for part, indices in ((parameter.data, kept[name]), (goes, gone[name])):
+                each.view(whole).index_copy_(each.dim, indices.to(whole.device), each.view(part))
+        parameter.data = whole
+        parameter.grad = grad
+
+    return restore
+
+
+def _select(whole: torch.Tensor, slots: list[tuple[str, Slot]], chosen: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """A tensor laid out like `whole`, with the chosen neurons of every slot only."""
+    if len(slots) == 1 and slots[0][1].expert is None:
+        name, slot = slots[0]
+        return _take(whole, slot.dim, chosen[name].to(whole.device))
+    shape = list(whole.shape)
+    shape[slots[0][1].axis] = len(chosen[slots[0][0]]) * slots[0][1].segments
+    result = whole.new_empty(shape)
+    for name, slot in slots:
+        slot.view(result).copy_(_take(slot.view(whole), slot.dim, chosen[name].to(whole.device)))
+    return result
+
+
+def _take(tensor: torch.Tensor, dim: int, indices: torch.Tensor) -> torch.Tensor:
+    """`tensor.index_select(dim, indices)`; columns are taken in a way that is faster on CPUs."""
+    return tensor.index_select(0, indices) if dim == 0 else tensor[:, indices]
+
+
+def _others(indices: torch.Tensor, width: int) -> torch.Tensor:
+    absent = torch.ones(width, dtype=torch.bool, device="cpu")
+    absent[indices] = False
+    return absent.nonzero().flatten()
+
+
+def _set_attributes(model: nn.Module, anatomy: Anatomy, widths: Mapping[str, int], undo: Undo) -> None:
+    """Makes attributes of modules follow the blocks around them, below them, or of their entry, where these agree."""
+    for block in anatomy.blocks:
+        for slot in block.slots:
+            if isinstance(slot.module, nn.Linear):
+                rows, columns = slot.module.weight.shape
+                _set_attribute(slot.module, "out_features", rows, undo)
+                _set_attribute(slot.module, "in_features", columns, undo)
+    owners = {block.owner: (widths[block.name], anatomy.base[block.name]) for block in anatomy.blocks}
+    modules = dict(model.named_modules())
+    for mirror in anatomy.mirrors:
+        near = [owner for owner in owners if _contains(owner, mirror.module)]
+        near = near or [owner for owner in owners if _contains(mirror.module, owner)]
+        near = near or [block.owner for block in anatomy.blocks if anatomy.entries.get(block.name) == mirror.entry]
+        scales = {owners[owner] for owner in near}
+        if len(scales) == 1 and mirror.module in modules:
+            ((width, base),) = scales
+            _set_attribute(modules[mirror.module], mirror.name, mirror.value * width // base, undo)
+
+
+def _contains(outer: str, inner: str) -> bool:
+    return f"{inner}.".startswith(f"{outer}.")
+
+
+def _set_attribute(owner: nn.Module, name: str, value: int, undo: Undo) -> None:
+    old = getattr(owner, name)
+    if old != value:
+        setattr(owner, name, value)
+        undo.append(partial(setattr, owner, name, old))
+
+
+def _set_configuration(model: nn.Module, changes: Mapping[Path, Any], undo: Undo) -> None:
+    """Changes the model's configuration, and the copies of it or of its parts that modules hold."""
+    if not changes:
+        return
+    root: Any = model.config
+    owners = [entry(root, path[:-1]) for path in changes]
+    held = {id(each): each for each in (vars(module).get("config") for module in model.modules()) if each is not None}
+    copies = [(each, owner) for owner in owners for each in held.values() if type(each) is type(owner)]
+    for each in {id(each): each for each in (*owners, *(each for each, _ in copies))}.values():
+        undo.append(partial(_restore_entries, each, dict(vars(each))))
+    for path, value in changes.items():
+        for each, owner in copies:
+            if each is not owner and owner is entry(root, path[:-1]) and path != (WIDTHS,):
+                configure(each, {path[-1:]: value})
+    configure(root, changes)
+
+
+def _restore_entries(config: Any, entries: Mapping[str, Any]) -> None:
+    vars(config).clear()
+    vars(config).update(entries)

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from glu_prune.errors import CheckpointError, ModelNotFoundError
-from glu_prune.pruning.checkpoint import fingerprint
+from glu_prune.pruning import checkpoint
+from glu_prune.zoo import llama2c
 
 MODELS = Path(__file__).parent / "models"
 
@@ -21,7 +22,9 @@ class ModelSource:
     @property
     def fingerprint(self) -> str:
         """What identifies its weights, configuration and tokenizer."""
-        return fingerprint(self.folder)
+        return (
+            llama2c.fingerprint(self.folder) if llama2c.is_llama2c(self.folder) else checkpoint.fingerprint(self.folder)
+        )
 
 
 def embedded_models() -> tuple[str, ...]:
@@ -39,7 +42,7 @@ def locate(name: str, revision: str | None = None) -> ModelSource:
     """
     if name in embedded_models():
         return ModelSource(name, MODELS / name)
-    if (Path(name) / "config.json").is_file():
+    if (Path(name) / "config.json").is_file() or llama2c.is_llama2c(Path(name)):
         return ModelSource(name, Path(name))
     if name.count("/") == 1 and not name.startswith(("/", ".", "~")):
         from huggingface_hub import snapshot_download
@@ -52,29 +55,38 @@ def locate(name: str, revision: str | None = None) -> ModelSource:
     at = f" --revision {revision}" if revision else ""
     msg = (
         f"model {name!r} is not on this machine: it is no embedded model ({', '.join(embedded_models())}), no folder "
-        f"with a config.json, and not in the Hugging Face cache; `hf download {name}{at}` fetches a model from the hub"
+        "with a config.json or a whole llama2.c checkpoint, and not in the Hugging Face cache; "
+        f"`hf download {name}{at}` fetches a model from the hub"
     )
     raise ModelNotFoundError(msg)
 
 
-def load(source: ModelSource, dtype: str, device: str) -> tuple[Any, Any]:
-    """The causal language model in `dtype` (`auto`: as saved) on `device`, ready for evaluation, and its tokenizer.
-
-    Remote code is never run.
+def load_model(source: ModelSource, dtype: str, device: str) -> Any:
+    """The model in `dtype` (`auto`: as saved) on `device`, ready for evaluation; remote code is never run.
 
     Raises:
         CheckpointError: the folder cannot be loaded.
     """
     import torch
-    from safetensors import SafetensorError
-    from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    if llama2c.is_llama2c(source.folder):
+        return llama2c.read_model(source.folder, dtype).to(device)
+    return checkpoint.load(source.folder, dtype=getattr(torch, dtype, dtype)).to(device)
+
+
+def load(source: ModelSource, dtype: str, device: str) -> tuple[Any, Any]:
+    """The model, as `load_model` gives it, and its tokenizer.
+
+    Raises:
+        CheckpointError: the folder cannot be loaded.
+    """
+    from transformers import AutoTokenizer
+
+    model = load_model(source, dtype, device)
+    if llama2c.is_llama2c(source.folder):
+        return model, llama2c.read_tokenizer(source.folder, model.config.vocab_size)
     try:
-        model = AutoModelForCausalLM.from_pretrained(
-            source.folder, dtype=getattr(torch, dtype, dtype), local_files_only=True, use_safetensors=True
-        )
-        tokenizer = AutoTokenizer.from_pretrained(source.folder, local_files_only=True)
-    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
-        msg = f"{source.folder} cannot be loaded as a causal language model: {str(error).splitlines()[0]}"
+        return model, AutoTokenizer.from_pretrained(source.folder, local_files_only=True)
+    except (OSError, ValueError, KeyError) as error:
+        msg = f"the tokenizer in {source.folder} cannot be loaded: {str(error).splitlines()[0]}"
         raise CheckpointError(msg) from error
-    return model.to(device).eval(), tokenizer

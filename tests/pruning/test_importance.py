@@ -1,42 +1,119 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
 from glu_prune.errors import PlanError
-from glu_prune.judgement.expectation import CRITERIA as DECLARED
 from glu_prune.pruning.blocks import GluWeights
-from glu_prune.pruning.importance import CRITERIA, criterion, ppm, random
+from glu_prune.pruning.importance import CRITERIA, Criterion, Neurons, _registry, criterion, register
 
-WEIGHTS = GluWeights(
-    gate=torch.tensor([[1.0, -2.0, 0.5], [3.0, 1.0, 2.0]]),
-    up=torch.tensor([[0.0, 0.25, -0.25], [-1.0, -4.0, -2.0]]),
-    down=torch.zeros(3, 2),
+GATE = torch.tensor([[1.0, -2.0, 0.5], [3.0, 1.0, 2.0]])
+UP = torch.tensor([[0.0, 0.25, -0.25], [-1.0, -4.0, -2.0]])
+DOWN = torch.tensor([[1.0, 2.0], [-2.0, 0.0], [2.0, 0.0]])
+NEURONS = Neurons(GluWeights(GATE, UP, DOWN), activations=torch.tensor([2.0, 0.5]))
+
+
+def scores(name: str, neurons: Neurons = NEURONS) -> list[float]:
+    return criterion(name).score(neurons).tolist()
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("ppm", [(1 + 2) + (0.25 + 0.25), (3 + 1) + (-1 + 4)]),
+        ("vow", [7.75 / 3 + 0.0625, 1 + 7 / 3]),
+        ("pon", [3.5 * 0.5, 6 * 7]),
+        ("l2", [5.25**0.5 + 0.125**0.5, 14**0.5 + 21**0.5]),
+        ("pon3", [5.25**0.5 * 0.125**0.5 * 3, 14**0.5 * 21**0.5 * 2]),
+        ("wanda", [2 * 5, 0.5 * 2]),
+        ("ppm_hybrid", [(3 / 4 + 0.5 / 3 + 4 / 4) * 2, (4 / 4 + 3 / 3 + 2 / 4) * 0.5]),
+    ],
 )
+def test_each_criterion_is_its_formula(name, expected):
+    assert scores(name) == pytest.approx(expected, rel=1e-6)
 
 
-def test_ppm_is_max_plus_absolute_min_over_gate_and_up():
-    expected = [(1 + 2) + (0.25 + 0.25), (3 + 1) + (-1 + 4)]
-    assert ppm(WEIGHTS, 0).tolist() == expected
+def test_every_criterion_is_tested_above_or_is_a_control():
+    assert set(CRITERIA) == {"ppm", "vow", "pon", "l2", "pon3", "wanda", "ppm_hybrid", "random"}
 
 
-def test_ppm_needs_no_seed():
-    assert torch.equal(ppm(WEIGHTS, 0), ppm(WEIGHTS, 1))
+@pytest.mark.parametrize("name", ["ppm", "vow", "pon", "l2", "pon3", "wanda", "ppm_hybrid"])
+def test_only_random_needs_the_seed(name):
+    assert scores(name) == scores(name, replace(NEURONS, seed=1))
 
 
 def test_random_depends_on_its_seed_alone():
-    other = GluWeights(WEIGHTS.gate * 2, WEIGHTS.up, WEIGHTS.down)
-    assert torch.equal(random(WEIGHTS, 5), random(other, 5))
-    assert not torch.equal(random(WEIGHTS, 5), random(WEIGHTS, 6))
+    other = Neurons(GluWeights(GATE * 2, UP, DOWN), seed=5)
+    assert scores("random", replace(NEURONS, seed=5)) == scores("random", other)
+    assert scores("random", replace(NEURONS, seed=5)) != scores("random", replace(NEURONS, seed=6))
 
 
-def test_scores_are_float32_for_every_dtype():
-    half = GluWeights(*(tensor.bfloat16() for tensor in (WEIGHTS.gate, WEIGHTS.up, WEIGHTS.down)))
-    assert {score(half, 0).dtype for score in CRITERIA.values()} == {torch.float32}
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_scores_are_float32_for_every_dtype(dtype):
+    weights = GluWeights(*(tensor.to(dtype) for tensor in (GATE, UP, DOWN)))
+    found = {each.score(replace(NEURONS, weights=weights)).dtype for each in CRITERIA.values()}
+    assert found == {torch.float32}
 
 
-def test_unknown_criteria_name_the_known_ones():
-    with pytest.raises(PlanError, match="unknown criterion 'magic'; allowed: ppm, random"):
-        criterion("magic")
+def test_scaling_up_against_down_does_not_change_the_three_way_product():
+    scaled = Neurons(GluWeights(GATE, UP * 4, DOWN / 4))
+    assert scores("pon3", scaled) == pytest.approx(scores("pon3"))
+    assert scores("pon", scaled) != pytest.approx(scores("pon"))
 
 
-def test_expectation_files_know_the_same_criteria():
-    assert set(DECLARED) == set(CRITERIA)
+def test_aliases_and_reverses():
+    assert criterion("maw") is criterion("ppm")
+    assert scores("reversed-l2") == [-score for score in scores("l2")]
+    assert criterion("reversed").name == "reversed-ppm"
+    assert criterion("reversed-maw").name == "reversed-ppm"
+
+
+@pytest.mark.parametrize("name", ["magic", "reversed-magic", "reversedppmm", ""])
+def test_unknown_criteria_name_the_known_ones(name):
+    with pytest.raises(PlanError, match=rf"unknown criterion '{name}'; allowed: l2, maw, .*, and reversed-NAME"):
+        criterion(name)
+
+
+@pytest.mark.parametrize("name", ["wanda", "ppm_hybrid"])
+def test_activations_must_be_given_to_those_that_look_at_them(name):
+    assert criterion(name).looks_at == "activations"
+    with pytest.raises(PlanError, match=f"criterion {name} needs calibration text: .*--calibration FILE"):
+        scores(name, replace(NEURONS, activations=None))
+
+
+def test_users_can_add_criteria():
+    try:
+
+        @register("bias", formula="b", source="a test", aliases=("offset",))
+        def bias(neurons: Neurons) -> torch.Tensor:
+            return neurons.weights.gate.sum(1)
+
+        assert isinstance(criterion("offset"), Criterion)
+        assert scores("bias") == [-0.5, 6.0]
+        assert scores("reversed-bias") == [0.5, -6.0]
+        with pytest.raises(PlanError, match="criterion 'offset' cannot be registered: the name is taken"):
+            register("offset", formula="", source="")
+    finally:
+        _registry.pop("bias")
+
+
+@pytest.mark.parametrize("name", ["ppm", "maw", "reversed-mine"])
+def test_names_are_not_taken_twice(name):
+    with pytest.raises(PlanError, match="the name is taken"):
+        register(name, formula="", source="")
+
+
+def test_what_a_criterion_looks_at_is_one_of_three():
+    with pytest.raises(PlanError, match="looks at 'stars'; allowed: weights, activations, nothing"):
+        register("astrology", formula="", source="", looks_at="stars")
+
+
+def test_the_code_of_a_criterion_is_part_of_its_identity():
+    assert criterion("ppm").fingerprint != criterion("l2").fingerprint
+    assert criterion("ppm").fingerprint == criterion("maw").fingerprint
+
+
+@pytest.mark.parametrize("each", CRITERIA.values(), ids=CRITERIA)
+def test_docstrings_give_shape_and_source(each):
+    assert "(width,)" in each.score.__doc__
+    assert "Source: " in each.score.__doc__ or each.source == "control"

@@ -1,0 +1,24 @@
+"""Reads the model that the contract is checked on."""
+
+from pathlib import Path
+
+from glu_prune.contract.subject import Subject, random_inputs
+from glu_prune.zoo.source import load_model, locate
+
+
+def read(name: str, dtype: str = "float32", device: str = "cpu", revision: str | None = None) -> Subject:
+    """The model called `name`: an embedded one, a folder, or a Hugging Face id in the local cache.
+
+    Raises:
+        ModelNotFoundError: it is not on this machine.
+        CheckpointError: it cannot be loaded.
+    """
+    model = load_model(locate(name, revision), dtype, device)
+    if hasattr(model, "set_experts_implementation"):
+        model.set_experts_implementation("eager")  # grouped kernels refuse widths that are no multiple of 16 bytes
+    return Subject(model, random_inputs(model), name)
+
+
+def folder_of(name: str, revision: str | None = None) -> Path:
+    """Where that model is on disk."""
+    return locate(name, revision).folder

@@ -1,0 +1,147 @@
+"""What neurons do on real text: the statistics that activation-aware criteria look at, in one streaming pass."""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+from glu_prune.errors import PlanError
+from glu_prune.pruning.blocks import GluBlock, find_blocks
+
+
+def sequences(texts: Any) -> list[tuple[int, ...]]:
+    """Calibration text as sequences of token ids, without padding, in one fixed order.
+
+    `texts` are sequences of token ids, or batches as data loaders give them (`input_ids (batch, tokens)` with an
+    `attention_mask` of the same shape, as a mapping or a pair). However it was batched, padded and ordered, the same
+    text gives the same list.
+
+    Raises:
+        PlanError: there is no token, or a batch has another form.
+    """
+    found = sorted(tuple(row) for item in texts for row in _rows(item) if len(row) > 0)
+    if not found:
+        msg = "the calibration text holds no token"
+        raise PlanError(msg)
+    return found
+
+
+def _rows(item: Any) -> Iterator[Sequence[int]]:
+    """The sequences in one item of calibration text."""
+    if isinstance(item, Mapping) or hasattr(item, "input_ids"):
+        ids, mask = item["input_ids"], item.get("attention_mask")
+    elif isinstance(item, list | tuple) and item and isinstance(item[0], torch.Tensor):
+        ids, mask = item[0], (item[1] if len(item) > 1 else None)
+    else:
+        ids, mask = item, None
+    ids = torch.as_tensor(ids)
+    if ids.dim() not in (1, 2) or ids.is_floating_point():
+        msg = f"calibration text must be token ids (tokens) or (batch, tokens); found {tuple(ids.shape)} of {ids.dtype}"
+        raise PlanError(msg)
+    ids = ids.reshape(-1, ids.shape[-1])
+    keep = torch.ones_like(ids) if mask is None else torch.as_tensor(mask).reshape(ids.shape)
+    for row, used in zip(ids, keep, strict=True):
+        yield row[used.bool()].tolist()
+
+
+def measure(model: Any, texts: Iterable[Any]) -> dict[str, torch.Tensor]:
+    """The L2 norm of every neuron's output over all tokens of `texts` (see `sequences`), block name to `(width,)`.
+
+    The output of a neuron is what down multiplies: activation(gate) * up. Sequences go through the model one at a
+    time, without padding, in a fixed order, and squares are summed in float64: the result does not depend, in any bit,
+    on how the text was batched, padded or ordered. Experts count the tokens that are routed to them. The model is left
+    as it was.
+
+    Raises:
+        UnsupportedModelError: `model` has no GLU block.
+        PlanError: there is no token, a token is not in the vocabulary, or an activation is not finite.
+    """
+    blocks = find_blocks(model)
+    known = sequences(texts)
+    _refuse_unknown_tokens(model, known)
+    sums = {block.name: torch.zeros(block.width, dtype=torch.float64) for block in blocks}
+    training = model.training
+    model.eval()
+    try:
+        with torch.no_grad(), _eager_experts(model), _Watch(blocks, sums):
+            for tokens in known:
+                ids = torch.tensor([tokens], device=model.device)
+                extra = {"decoder_input_ids": ids} if model.config.is_encoder_decoder else {}
+                model(input_ids=ids, **extra)
+    finally:
+        model.train(training)
+    for name, total in sums.items():
+        if not math.isfinite(float(total.sum())):
+            msg = f"{name}: activations on the calibration text are not finite"
+            raise PlanError(msg)
+    return {name: total.sqrt().float() for name, total in sums.items()}
+
+
+def _refuse_unknown_tokens(model: Any, known: list[tuple[int, ...]]) -> None:
+    vocabulary = model.get_input_embeddings().weight.shape[0]
+    wrong = next((token for tokens in known for token in tokens if not 0 <= token < vocabulary), None)
+    if wrong is not None:
+        msg = f"calibration text holds token {wrong}; allowed are 0 to {vocabulary - 1}, use the model's own tokenizer"
+        raise PlanError(msg)
+
+
+@contextmanager
+def _eager_experts(model: Any) -> Iterator[None]:
+    """Experts multiply one by one while they are watched."""
+    before = getattr(model.config.get_text_config(), "_experts_implementation", None)
+    if before is None or not hasattr(model, "set_experts_implementation"):
+        yield
+        return
+    model.set_experts_implementation("eager")
+    try:
+        yield
+    finally:
+        model.set_experts_implementation(before)
+
+
+class _Watch(TorchFunctionMode):
+    """Sees every product with a down matrix, and adds up the squares of what it is multiplied with.
+
+    A product is known by the memory of its matrix, so linear layers and slices of stacked experts are seen alike.
+    """
+
+    def __init__(self, blocks: tuple[GluBlock, ...], sums: dict[str, torch.Tensor]) -> None:
+        super().__init__()
+        self._sums = sums
+        self._downs = {_place(block.down.view(block.down.tensor)): block.name for block in blocks}
+        self._stacks: dict[tuple[int, ...], list[str]] = {}
+        for block in blocks:
+            if block.down.expert is not None:
+                self._stacks.setdefault(_place(block.down.tensor), []).append(block.name)
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func in _PRODUCTS and len(args) > 1 and isinstance(args[1], torch.Tensor):
+            self._see(args[0], args[1])
+        return func(*args, **(kwargs or {}))
+
+    def _see(self, inputs: torch.Tensor, matrix: torch.Tensor) -> None:
+        place = _place(matrix)
+        if place in self._downs:
+            self._add(self._downs[place], inputs)
+        elif place in self._stacks:
+            for name, part in zip(self._stacks[place], inputs, strict=True):
+                self._add(name, part)
+
+    def _add(self, name: str, inputs: torch.Tensor) -> None:
+        squares = inputs.detach().double().square().reshape(-1, inputs.shape[-1]).sum(0)
+        self._sums[name] += squares.cpu()
+
+
+_PRODUCTS = {nn.functional.linear, torch.matmul, torch.Tensor.matmul, torch.Tensor.__matmul__, torch.bmm}
+
+
+def _place(tensor: torch.Tensor) -> tuple[int, ...]:
+    """Where a tensor lies in memory, whichever way round its last two dimensions are read."""
+    sizes = sorted(zip(tensor.shape, tensor.stride(), strict=True))
+    return (tensor.data_ptr(), *(number for pair in sizes for number in pair))

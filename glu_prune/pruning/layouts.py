@@ -1,0 +1,167 @@
+"""How families of models store GLU blocks: one small adapter per layout, told apart by names and shapes.
+
+An adapter gives the blocks that a module holds directly, or none if the module is not in its layout.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from torch import nn
+
+from glu_prune.pruning.blocks import GluBlock, Slot
+
+Layout = Callable[[str, nn.Module], Iterator[GluBlock]]
+"""(name of a module in its model, the module) -> the blocks it holds."""
+
+
+def _find(module: nn.Module, path: str) -> nn.Module | None:
+    """The submodule at a dotted path, if there is one."""
+    for part in path.split("."):
+        found = getattr(module, part, None)
+        if not isinstance(found, nn.Module):
+            return None
+        module = found
+    return module
+
+
+def _linears(module: nn.Module, *paths: str) -> list[nn.Linear] | None:
+    """The linear layers at dotted paths, if all are there and are linear."""
+    found = [layer for path in paths if isinstance(layer := _find(module, path), nn.Linear)]
+    return found if len(found) == len(paths) else None
+
+
+@dataclass(frozen=True)
+class SplitLinears:
+    """Three linear layers, by their names: gate and up `(width, hidden)`, down `(hidden, width)`."""
+
+    gate: str
+    up: str
+    down: str
+    norm: str | None = None
+    """A norm over the neurons, between up and down, if the layout has one."""
+
+    def __call__(self, name: str, module: nn.Module) -> Iterator[GluBlock]:
+        """The block, if all three layers are there."""
+        if (linears := _linears(module, self.gate, self.up, self.down)) is None:
+            return
+        gate, up, down = linears
+        others = [Slot(layer, "bias", 0) for layer in (gate, up) if layer.bias is not None]
+        norm = _find(module, self.norm) if self.norm else None
+        if norm is not None:
+            others.append(Slot(norm, "weight", 0))
+        joined = [(norm, "forward")] if norm is not None else []
+        if getattr(module, "activation_sparsity", 0) > 0:  # Gemma 3n: a threshold from the mean over all neurons
+            joined.append((module, "_gaussian_topk"))
+        matrices = Slot(gate, "weight", 0), Slot(up, "weight", 0), Slot(down, "weight", 1)
+        yield GluBlock(name, name, f"{self.gate}, {self.up}, {self.down}", *matrices, tuple(others), tuple(joined))
+
+
+@dataclass(frozen=True)
+class FusedLinear:
+    """Gate and up stacked in one linear layer `(2 width, hidden)`, and down `(hidden, width)`."""
+
+    gate_up: str
+    down: str
+    adapters: str | None = None
+    """A list of low-rank additions to gate_up, each ending in a linear layer `(2 width, rank)`."""
+
+    def __call__(self, name: str, module: nn.Module) -> Iterator[GluBlock]:
+        """The block, if both layers are there and the first is twice as wide as the second, as no plain MLP is."""
+        linears = _linears(module, self.gate_up, self.down)
+        if linears is None or linears[0].out_features != 2 * linears[1].in_features:
+            return
+        fused, down = linears
+        wide: list[tuple[nn.Module, str]] = [(fused, "bias")] if fused.bias is not None else []
+        adapters = getattr(module, self.adapters, ()) if self.adapters else ()
+        wide += [(adapter[-1], "weight") for adapter in adapters if isinstance(adapter, nn.Sequential)]
+        others = tuple(Slot(layer, kind, 0, None, part, 2) for layer, kind in wide for part in (0, 1))
+        gate, up = (Slot(fused, "weight", 0, None, part, 2) for part in (0, 1))
+        yield GluBlock(name, name, f"{self.gate_up}, {self.down}", gate, up, Slot(down, "weight", 1), others)
+
+
+def fused_experts(name: str, module: nn.Module) -> Iterator[GluBlock]:
+    """Experts as `gate_up_proj (experts, 2 width, hidden)` and `down_proj (experts, hidden, width)`.
+
+    Or each transposed; gate and up one after the other or interleaved. Most mixtures of experts since transformers 5.
+    """
+    shapes = [_shape(module, name) for name in ("gate_up_proj", "down_proj")]
+    yield from _stacked(name, module, "gate_up_proj", "down_proj", shapes)
+
+
+def parallel_experts(name: str, module: nn.Module) -> Iterator[GluBlock]:
+    """Experts as `input_linear.weight` and `output_linear.weight`, shaped like `fused_experts`: JetMoE."""
+    names = ("input_linear.weight", "output_linear.weight")
+    shapes = [_shape(module, path) for path in names]
+    yield from _stacked(name, module, *names, shapes)
+
+
+def _shape(module: nn.Module, path: str) -> tuple[int, ...]:
+    *parents, leaf = path.split(".")
+    owner = _find(module, ".".join(parents)) if parents else module
+    parameter = getattr(owner, leaf, None)
+    return tuple(parameter.shape) if isinstance(parameter, nn.Parameter) else ()
+
+
+def _stacked(
+    name: str, module: nn.Module, gate_up: str, down: str, shapes: list[tuple[int, ...]]
+) -> Iterator[GluBlock]:
+    wide, narrow = shapes
+    if len(wide) != 3 or len(narrow) != 3:
+        return
+    transposed = wide[1] == narrow[2] and wide[2] == 2 * narrow[1]
+    if not transposed and not (wide[2] == narrow[1] and wide[1] == 2 * narrow[2]):
+        return
+    interleaved = not getattr(module, "is_concatenated", True)
+    dim = 1 if transposed else 0
+    bias = _shape(module, f"{gate_up}_bias")
+
+    def pair(path: str, axis: int, expert: int) -> tuple[Slot, Slot]:
+        gate, up = (Slot(module, path, axis, expert, part, 2, interleaved) for part in (0, 1))
+        return gate, up
+
+    form = f"experts {gate_up}, {down}{' transposed' if transposed else ''}{' interleaved' if interleaved else ''}"
+    for expert in range(narrow[0]):
+        others: tuple[Slot, ...] = pair(f"{gate_up}_bias", 0, expert) if bias else ()
+        if expert == 0:  # rows of experts that have no down projection (identities) are never read, only shaped
+            others += tuple(s for extra in range(narrow[0], wide[0]) for s in pair(gate_up, dim, extra))
+        gate, up = pair(gate_up, dim, expert)
+        yield GluBlock(f"{name}.{expert}", name, form, gate, up, Slot(module, down, 1 - dim, expert), others)
+
+
+def split_experts(name: str, module: nn.Module) -> Iterator[GluBlock]:
+    """Experts as `gate_proj`, `up_proj (experts, width, hidden)` and `down_proj (experts, hidden, width)`."""
+    gate, up, down = (_shape(module, path) for path in ("gate_proj", "up_proj", "down_proj"))
+    if len(gate) != 3 or gate != up or down != (gate[0], gate[2], gate[1]):
+        return
+    for expert in range(gate[0]):
+        first, second = (Slot(module, path, 0, expert) for path in ("gate_proj", "up_proj"))
+        last = Slot(module, "down_proj", 1, expert)
+        yield GluBlock(f"{name}.{expert}", name, "experts gate_proj, up_proj, down_proj", first, second, last)
+
+
+def flat_experts(name: str, module: nn.Module) -> Iterator[GluBlock]:
+    """Experts one below the other in `w1`, `v1` and `w2 (experts * width, hidden)`, down transposed: DBRX."""
+    experts = getattr(module, "moe_num_experts", 0)
+    shapes = {_shape(module, path) for path in ("w1", "v1", "w2")}
+    if not experts or len(shapes) != 1 or len(next(iter(shapes))) != 2:
+        return
+    for expert in range(experts):
+        gate, up, down = (Slot(module, path, 0, None, expert, experts) for path in ("w1", "v1", "w2"))
+        yield GluBlock(f"{name}.{expert}", name, "experts w1, v1, w2", gate, up, down)
+
+
+LAYOUTS: tuple[Layout, ...] = (
+    SplitLinears("gate_proj", "up_proj", "down_proj", norm="ffn_sub_norm"),  # Llama and the many like it; BitNet
+    SplitLinears("w1", "w3", "w2"),  # LFM2
+    SplitLinears("wi_0", "wi_1", "wo"),  # T5 v1.1
+    SplitLinears("w_in.w_0", "w_in.w_1", "w_out"),  # CPM-Ant
+    SplitLinears("proj_up_gate", "proj_up", "proj_down"),  # xLSTM
+    FusedLinear("gate_up_proj", "down_proj", adapters="gate_up_proj_adapter_list"),  # Phi-3, GLM-4; Zamba2
+    FusedLinear("Wi", "Wo"),  # ModernBERT
+    FusedLinear("input_linear", "output_linear"),  # GraniteMoE's shared MLP
+    FusedLinear("fc1", "fc2"),  # Moshi
+    fused_experts,
+    parallel_experts,
+    split_experts,
+    flat_experts,
+)

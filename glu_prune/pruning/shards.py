@@ -1,0 +1,175 @@
+"""Safetensors checkpoints read tensor by tensor and written tensor by tensor, so that memory holds one at a time."""
+
+import json
+import os
+import struct
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from glu_prune.errors import CheckpointError
+
+SINGLE = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+_ALIGNMENT = 8
+
+
+@dataclass(frozen=True)
+class Shards:
+    """The weights in a folder: one file, or several with an index."""
+
+    folder: Path
+    weight_map: Mapping[str, str]
+    """Tensor to file name."""
+    index: Mapping[str, Any] | None
+    """The index as it was read; None if there is one file."""
+
+    @property
+    def files(self) -> list[str]:
+        """File names, in order."""
+        return sorted(set(self.weight_map.values()))
+
+    def read(self, key: str) -> torch.Tensor:
+        """One tensor, in memory of its own.
+
+        Raises:
+            CheckpointError: the file cannot be read.
+        """
+        with _opened(self.folder / self.weight_map[key]) as file:
+            tensor: torch.Tensor = file.get_tensor(key).clone()
+        return tensor
+
+    @property
+    def nbytes(self) -> int:
+        """The size of all files together."""
+        return sum((self.folder / name).stat().st_size for name in self.files)
+
+
+def open_shards(folder: Path) -> Shards:
+    """The weights in `folder`, with every file and its header checked.
+
+    Raises:
+        CheckpointError: there are no safetensors weights, a file is missing or truncated, or the index contradicts it.
+    """
+    if (folder / INDEX).is_file():
+        try:
+            index = json.loads((folder / INDEX).read_text())
+            weight_map = {str(key): str(name) for key, name in index["weight_map"].items()}
+        except (OSError, ValueError, KeyError, AttributeError) as error:
+            msg = f"{folder / INDEX} cannot be read: {error!r}"
+            raise CheckpointError(msg) from error
+    else:
+        index, weight_map = None, {}
+        files = [path for path in [folder / SINGLE] if path.is_file()] or sorted(folder.glob("*.safetensors"))
+        if len(files) != 1:
+            msg = f"{folder} holds {len(files)} .safetensors files and no {INDEX}; pickled weights are not read"
+            raise CheckpointError(msg)
+        with _opened(files[0]) as file:
+            weight_map = dict.fromkeys(file.keys(), files[0].name)
+    found: dict[str, set[str]] = {}
+    for name in set(weight_map.values()):
+        with _opened(folder / name) as file:
+            found[name] = set(file.keys())
+    lost = next((key for key, name in weight_map.items() if key not in found[name]), None)
+    if lost is not None:
+        msg = f"{folder / INDEX} says that {lost} is in {weight_map[lost]}, but it is not"
+        raise CheckpointError(msg)
+    return Shards(folder, weight_map, index)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            yield file
+    except (OSError, SafetensorError) as error:
+        msg = f"{path} cannot be read: {error}; it may be missing or truncated, fetch it again"
+        raise CheckpointError(msg) from error
+
+
+def rewrite(
+    shards: Shards,
+    out: Path,
+    shapes: Callable[[str, tuple[int, ...]], tuple[int, ...]],
+    change: Callable[[str, torch.Tensor], torch.Tensor],
+    done: Callable[[int], None],
+) -> None:
+    """Writes every tensor of `shards`, changed, into files of the same names in the folder `out`.
+
+    `shapes` tells the shape of a changed tensor beforehand; `done` is called with the bytes read of each tensor. Memory
+    holds the file being read, mapped, and one changed tensor. Files are flushed to the disk.
+
+    Raises:
+        CheckpointError: a file cannot be read.
+        OSError: a file cannot be written.
+    """
+    total = 0
+    for name in shards.files:
+        with _opened(shards.folder / name) as file:
+            total += _rewrite_file(file, out / name, shapes, change, done)
+    if shards.index is not None:
+        metadata = {**shards.index.get("metadata", {}), "total_size": total}
+        text = json.dumps({"metadata": metadata, "weight_map": dict(shards.weight_map)}, indent=2)
+        write_text(out / INDEX, f"{text}\n")
+
+
+def _rewrite_file(
+    file: Any,
+    out: Path,
+    shapes: Callable[[str, tuple[int, ...]], tuple[int, ...]],
+    change: Callable[[str, torch.Tensor], torch.Tensor],
+    done: Callable[[int], None],
+) -> int:
+    """Writes one file in the safetensors format: length of the header, header, data. Returns the bytes of data."""
+    header: dict[str, Any] = {"__metadata__": file.metadata() or {"format": "pt"}}
+    end = 0
+    for key in file.keys():  # noqa: SIM118 - not a mapping
+        part = file.get_slice(key)
+        old = tuple(part.get_shape())
+        shape, size = shapes(key, old), _itemsize(file, key)
+        begin, end = end, end + size * _count(shape)
+        header[key] = {"dtype": part.get_dtype(), "shape": list(shape), "data_offsets": [begin, end]}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % _ALIGNMENT)
+    with out.open("wb") as stream:
+        stream.write(struct.pack("<Q", len(text)) + text)
+        for key in file.keys():  # noqa: SIM118
+            tensor = file.get_tensor(key)
+            changed = change(key, tensor).contiguous()
+            if list(changed.shape) != header[key]["shape"]:
+                msg = f"{key} became {tuple(changed.shape)}, not {tuple(header[key]['shape'])}"
+                raise CheckpointError(msg)
+            stream.write(changed.flatten().view(torch.uint8).numpy().data)
+            done(tensor.nbytes)
+        stream.flush()
+        os.fsync(stream.fileno())
+    return end
+
+
+def _itemsize(file: Any, key: str) -> int:
+    part = file.get_slice(key)
+    shape = part.get_shape()
+    first = part[tuple(slice(0, 1) for _ in shape)] if shape else file.get_tensor(key)
+    size: int = first.element_size()
+    return size
+
+
+def _count(shape: tuple[int, ...]) -> int:
+    count = 1
+    for size in shape:
+        count *= size
+    return count
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file, down to the disk."""
+    with path.open("w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())

@@ -1,0 +1,196 @@
+"""How narrow blocks are to become, and the single rounding rule."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal, InvalidOperation
+from fnmatch import fnmatchcase
+from fractions import Fraction
+from math import floor, lcm
+from typing import TYPE_CHECKING
+
+from glu_prune.errors import PlanError
+from glu_prune.pruning.ratio import Ratio, parse_ratio, show_ratio
+
+if TYPE_CHECKING:
+    from glu_prune.pruning.anatomy import Anatomy
+    from glu_prune.pruning.blocks import GluBlock
+
+
+def round_width(width: int, removed: Fraction, multiple_of: int = 1) -> int:
+    """How many of `width` neurons stay when `removed` of them, a fraction perhaps, are to go.
+
+    `width - floor(removed)`, then the nearest multiple of `multiple_of` (of two equally near ones the larger), but
+    never above `width` and never zero.
+
+    Raises:
+        PlanError: there is no multiple of `multiple_of` from 1 to `width`.
+    """
+    if multiple_of > width:
+        msg = (
+            f"multiple_of {multiple_of} is not allowed for a width of {width}; it is a whole number from 1 to the width"
+        )
+        raise PlanError(msg)
+    kept = min(width, width - floor(removed))
+    nearest = (2 * kept + multiple_of) // (2 * multiple_of) * multiple_of
+    return max(multiple_of, min(nearest, width // multiple_of * multiple_of))
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is asked of a pruning: one of ratio, expansion ratio and width, and how it applies to layers."""
+
+    ratio: Ratio | None = None
+    """Fraction of neurons removed."""
+    expansion_ratio: Decimal | None = None
+    """Width over hidden size, afterwards."""
+    width: int | None = None
+    """Neurons per block, afterwards; blocks that are narrower stay as they are."""
+    multiple_of: int = 1
+    """Widths are rounded to a multiple of this."""
+    layer_ratios: Mapping[int, Ratio] = field(default_factory=dict)
+    """Layer to a ratio of its own; negative layers count from the end."""
+    skip: tuple[int | str, ...] = ()
+    """Layers, or patterns of block names such as `encoder.*`, that are not cut."""
+
+    @classmethod
+    def of(
+        cls,
+        ratio: object = None,
+        *,
+        expansion_ratio: object = None,
+        width: object = None,
+        multiple_of: int = 1,
+        layer_ratios: Mapping[int, object] | None = None,
+        skip: Iterable[int | str] = (),
+    ) -> "Target":
+        """The target from what users write; a `Target` given as ratio is returned as it is.
+
+        Raises:
+            PlanError: not exactly one of ratio, expansion ratio and width is given, or a value is not allowed.
+        """
+        if isinstance(ratio, Target):
+            return ratio
+        given = {"ratio": ratio, "expansion_ratio": expansion_ratio, "width": width}
+        if sum(value is not None for value in given.values()) != 1:
+            found = ", ".join(f"{name}={value}" for name, value in given.items() if value is not None) or "none"
+            msg = f"exactly one of ratio, expansion_ratio and width must be given; found {found}"
+            raise PlanError(msg)
+        return cls(
+            None if ratio is None else parse_ratio(ratio),
+            None if expansion_ratio is None else _expansion(expansion_ratio),
+            None if width is None else _whole("width", width),
+            _whole("multiple_of", multiple_of),
+            {int(layer): parse_ratio(value) for layer, value in (layer_ratios or {}).items()},
+            tuple(skip),
+        )
+
+    def __str__(self) -> str:
+        """As tables and plans say it."""
+        if self.ratio is not None:
+            said = [f"ratio {show_ratio(self.ratio)}"]
+        elif self.expansion_ratio is not None:
+            said = [f"expansion ratio {self.expansion_ratio:f}"]
+        else:
+            said = [f"width {self.width}"]
+        if self.multiple_of > 1:
+            said.append(f"multiple of {self.multiple_of}")
+        said += [f"layer {layer} ratio {show_ratio(ratio)}" for layer, ratio in sorted(self.layer_ratios.items())]
+        if self.skip:
+            said.append(f"without {' '.join(map(str, self.skip))}")
+        return ", ".join(said)
+
+    def widths(self, anatomy: "Anatomy") -> dict[str, int]:
+        """Block name to width afterwards; blocks whose widths one configuration entry sets are rounded together.
+
+        Raises:
+            PlanError: a layer or pattern matches no block, or the target is above the width of every block.
+        """
+        blocks = anatomy.blocks
+        skipped = {block.name for item in self.skip for block in _matching(item, blocks)}
+        own = {block.name: ratio for layer, ratio in self.layer_ratios.items() for block in _matching(layer, blocks)}
+        found = {block.name: block.width for block in blocks}
+        rest = [block for block in blocks if block.name not in skipped]
+        for ratio in {own.get(block.name) for block in rest}:
+            for members in _together(anatomy, [block for block in rest if own.get(block.name) == ratio]):
+                found |= self._group(anatomy, members, ratio)
+        if self.ratio is None and rest and all(self._goal(block) > block.width for block in blocks):
+            msg = f"{self} is above the original, which is {max(block.width for block in blocks)} neurons at the most"
+            raise PlanError(msg)
+        return found
+
+    @staticmethod
+    def largest_multiple(anatomy: "Anatomy") -> int:
+        """The largest `multiple_of` that every block of a model can be rounded to."""
+        return min(_unit(anatomy, members)[0] for members in _together(anatomy, anatomy.blocks))
+
+    def _goal(self, block: "GluBlock") -> Fraction:
+        """The exact width that is asked of `block` when no ratio is."""
+        if self.expansion_ratio is not None:
+            return Fraction(self.expansion_ratio) * block.hidden
+        return Fraction(self.width or block.width)
+
+    def _group(self, anatomy: "Anatomy", blocks: list["GluBlock"], ratio: Ratio | None) -> dict[str, int]:
+        """Widths of blocks that follow one entry: the unit is rounded, and each is some whole number of units."""
+        unit, times = _unit(anatomy, blocks)
+        chosen = self.ratio if ratio is None else ratio
+        if chosen is None:
+            removed = max(Fraction(0), unit - self._goal(blocks[0]) / min(times.values()))
+        else:
+            removed = Fraction(chosen) * unit
+        kept = round_width(unit, removed, self.multiple_of)
+        return {name: kept * count for name, count in times.items()}
+
+
+def _together(anatomy: "Anatomy", blocks: Iterable["GluBlock"]) -> list[list["GluBlock"]]:
+    """Blocks that are rounded together: those of one owner, or that follow one entry and its present value."""
+    groups: dict[object, list[GluBlock]] = defaultdict(list)
+    for block in blocks:
+        follows = block.name in anatomy.entries
+        key = (anatomy.entries[block.name], block.width / anatomy.factor(block)) if follows else block.owner
+        groups[key].append(block)
+    return list(groups.values())
+
+
+def _unit(anatomy: "Anatomy", blocks: list["GluBlock"]) -> tuple[int, dict[str, int]]:
+    """The unit of widths that follow one entry, and how many units wide each block is."""
+    factors = {block.name: Fraction(1) for block in blocks}
+    if blocks[0].name in anatomy.entries:
+        factors = {block.name: anatomy.factor(block) for block in blocks}
+    whole = lcm(*(factor.denominator for factor in factors.values()))
+    times = {name: int(factor * whole) for name, factor in factors.items()}
+    return blocks[0].width // times[blocks[0].name], times
+
+
+def _matching(item: int | str, blocks: tuple["GluBlock", ...]) -> list["GluBlock"]:
+    """The blocks of a layer (negative: from the end), or whose name or owner matches a pattern."""
+    layers = sorted({block.layer for block in blocks if block.layer is not None})
+    if isinstance(item, int):
+        layer = item if item >= 0 else (layers[item] if -item <= len(layers) else None)
+        found = [block for block in blocks if block.layer == layer and layer is not None]
+    else:
+        found = [block for block in blocks if fnmatchcase(block.name, item) or fnmatchcase(block.owner, item)]
+    if not found:
+        known = f"layers {layers[0]} to {layers[-1]}" if layers else ", ".join(block.name for block in blocks[:3])
+        msg = f"{item!r} matches no GLU block; there are {known}"
+        raise PlanError(msg)
+    return found
+
+
+def _whole(name: str, value: object) -> int:
+    text = str(value)
+    if isinstance(value, bool) or not text.isdecimal() or int(text) < 1:
+        msg = f"{name} {value!r} is not allowed; it is a whole number of at least 1"
+        raise PlanError(msg)
+    return int(text)
+
+
+def _expansion(value: object) -> Decimal:
+    try:
+        found = Decimal(str(value))
+    except InvalidOperation:
+        found = Decimal("NaN")
+    if isinstance(value, bool) or not found.is_finite() or found <= 0:
+        msg = f"expansion_ratio {value!r} is not allowed; it is width over hidden size, above 0, such as 2.4"
+        raise PlanError(msg)
+    return found

@@ -1,0 +1,165 @@
+"""Where neurons lie in the tensors of a checkpoint, which may be named and shaped unlike the model's parameters.
+
+Transformers itself knows how parameters become the tensors that it saves (experts one by one, transposed, renamed). So
+parameters whose entries are labels, one per neuron, are sent through that conversion: where a label comes out is where
+its neuron is. Dimensions without neurons have size one, so labels take little memory.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from glu_prune.errors import CheckpointError
+from glu_prune.pruning.anatomy import Anatomy
+from glu_prune.pruning.blocks import GluBlock, Slot
+
+_SLOT = 1 << 32
+"""Label = slot number * _SLOT + neuron."""
+_PADDING = -1
+
+
+@dataclass(frozen=True)
+class Piece:
+    """The neurons of one slot within one checkpoint tensor."""
+
+    key: str
+    expert: int | None
+    """Index along dimension 0 of the tensor, where experts are stacked in it."""
+    dim: int
+    """The dimension of the (expert's) tensor along which the neurons lie."""
+    positions: tuple[int, ...]
+    """Where neuron 0, 1, ... is along `dim`."""
+
+
+@dataclass(frozen=True)
+class Cut:
+    """How one checkpoint tensor is made narrower: output position to input position along one dimension."""
+
+    dim: int
+    sources: torch.Tensor
+    """`(experts, positions)` if experts are stacked in the tensor, else `(positions,)`; -1 for a zero."""
+
+    def shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape of the result for a tensor of `shape`."""
+        return (*shape[: self.dim], self.sources.shape[-1], *shape[self.dim + 1 :])
+
+    def __call__(self, tensor: torch.Tensor) -> torch.Tensor:
+        """The narrower tensor, zeros where padding is asked for."""
+        if self.sources.dim() > 1:
+            one = Cut(self.dim - 1, self.sources[0])
+            result = tensor.new_empty(self.shape(tuple(tensor.shape)))
+            for expert, sources in enumerate(self.sources):
+                result[expert] = Cut(one.dim, sources)(tensor[expert])
+            return result
+        absent = self.sources < 0
+        result = tensor.index_select(self.dim, self.sources.clamp(min=0))
+        return result.index_fill_(self.dim, absent.nonzero().flatten(), 0) if bool(absent.any()) else result
+
+
+@dataclass(frozen=True)
+class Trace:
+    """The checkpoint tensors that hold neurons of a model."""
+
+    anatomy: Anatomy
+    model: nn.Module
+    pieces: Mapping[tuple[str, str], Piece]
+    """(block name, `gate`, `up` or `down`) -> where those neurons are."""
+    labels: Mapping[str, torch.Tensor]
+
+    def cuts(self, kept: Mapping[str, torch.Tensor], widths: Mapping[str, int]) -> dict[str, Cut]:
+        """Checkpoint tensor to its cut, so that blocks keep the neurons in `kept`, padded with zeros to `widths`."""
+        cuts = {}
+        for key, wanted in _labels(self.model, self.anatomy, kept, widths).items():
+            old = self.labels[key]
+            if old.shape == wanted.shape and torch.equal(old, wanted):
+                continue
+            dim = _neuron_dim(key, old)
+            rows, columns = (_flat(labels, dim) for labels in (old, wanted))
+            sources = torch.stack([_find(row, column) for row, column in zip(rows, columns, strict=True)])
+            cuts[key] = Cut(dim, sources if len(rows) > 1 else sources[0])
+        return cuts
+
+
+def trace(model: nn.Module, anatomy: Anatomy) -> Trace:
+    """Finds the checkpoint tensors of the blocks of `model`, which may be on the meta device.
+
+    Raises:
+        CheckpointError: transformers stores the neurons in a way that cannot be followed.
+    """
+    kept = {block.name: torch.arange(block.width) for block in anatomy.blocks}
+    labels = _labels(model, anatomy, kept, {block.name: block.width for block in anatomy.blocks})
+    found = {}
+    for key, tensor in labels.items():
+        dim = _neuron_dim(key, tensor)
+        rows = _flat(tensor, dim)
+        for expert, row in enumerate(rows):
+            for number in (row[row >= 0] // _SLOT).unique().tolist():
+                mine = ((row // _SLOT) == number).nonzero().flatten()
+                positions = mine[(row[mine] % _SLOT).argsort()]
+                stacked = len(rows) > 1
+                piece = Piece(key, expert if stacked else None, dim - stacked, tuple(positions.tolist()))
+                found[number] = piece
+    pieces = {
+        (block.name, part): found[number]
+        for number, (block, _, part) in enumerate(_slots(anatomy))
+        if part in ("gate", "up", "down")
+    }
+    return Trace(anatomy, model, pieces, labels)
+
+
+def _slots(anatomy: Anatomy) -> Iterator[tuple[GluBlock, Slot, str]]:
+    """Every slot of every block, with its part: `gate`, `up`, `down`, or nothing for the others."""
+    for block in anatomy.blocks:
+        for slot, part in zip(block.slots, ("gate", "up", "down", *[""] * len(block.others)), strict=True):
+            yield block, slot, part
+
+
+def _labels(
+    model: nn.Module, anatomy: Anatomy, kept: Mapping[str, torch.Tensor], widths: Mapping[str, int]
+) -> dict[str, torch.Tensor]:
+    """Checkpoint tensor to labels, for blocks that keep the neurons in `kept` and are padded to `widths`."""
+    from transformers.core_model_loading import revert_weight_conversion
+
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    state: dict[str, torch.Tensor] = {}
+    for number, (block, slot, _) in enumerate(_slots(anatomy)):
+        parameter, width = slot.tensor, widths[block.name]
+        shape = [1] * parameter.dim()
+        shape[slot.axis] = width * slot.segments
+        if slot.expert is not None:
+            shape[0] = parameter.shape[0]
+        labels = state.setdefault(names[id(parameter)], torch.full(shape, _PADDING))
+        chosen = kept[block.name]
+        view = slot.view(labels)
+        view.narrow(slot.dim, 0, len(chosen)).copy_(
+            (chosen + number * _SLOT).view([-1 if i == slot.dim else 1 for i in range(view.dim())])
+        )
+    try:
+        converted: dict[str, torch.Tensor] = revert_weight_conversion(model, state)
+    except (RuntimeError, ValueError, KeyError, IndexError, TypeError) as error:
+        msg = f"the way {type(model).__name__} is saved cannot be followed: {str(error).splitlines()[0]}"
+        raise CheckpointError(msg) from error
+    return converted
+
+
+def _neuron_dim(key: str, labels: torch.Tensor) -> int:
+    """The last dimension along which labels lie; all but it and a leading one for experts must have size one."""
+    long = [dim for dim, size in enumerate(labels.shape) if size > 1]
+    if len(long) > 1 and (len(long) > 2 or long[0] != 0):
+        msg = f"{key}: neurons lie along dimensions {long} of this tensor, which no rule covers"
+        raise CheckpointError(msg)
+    return long[-1] if long else 0
+
+
+def _flat(labels: torch.Tensor, dim: int) -> torch.Tensor:
+    """Labels as `(experts, positions)`, one row if experts are not stacked."""
+    return labels.reshape(labels.shape[0] if dim > 0 and labels.shape[0] > 1 else 1, labels.shape[dim])
+
+
+def _find(old: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    """The position in `old` of each label in `wanted`, -1 for padding."""
+    order = old.argsort()
+    places = order[torch.searchsorted(old[order], wanted).clamp(max=len(old) - 1)]
+    return torch.where(wanted < 0, torch.full_like(places, -1), places)

@@ -1,0 +1,75 @@
+"""What a target means for a model: widths, expansion ratios, parameters and bytes, from shapes alone."""
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from glu_prune.report.table import Column, render
+
+if TYPE_CHECKING:
+    from glu_prune.pruning.folder import Checkpoint
+
+_ELEMENT_BYTES = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}
+
+
+def _change(name: str, digits: int | None = None) -> Column:
+    """A figure before and after."""
+    form = ",d" if digits is None else f".{digits}f"
+    return Column(name, lambda row: row[name], lambda pair: f"{pair[0]:{form}} -> {pair[1]:{form}}")
+
+
+_COLUMNS = (
+    Column("GLU blocks", lambda row: row["name"]),
+    Column("count", lambda row: row["count"]),
+    Column("hidden", lambda row: row["hidden"], "{:,}".format),
+    _change("width"),
+    _change("expansion ratio", 2),
+    _change("parameters"),
+)
+
+
+def sizes(checkpoint: "Checkpoint", widths: Mapping[str, int]) -> str:
+    """A table of every kind of block in `checkpoint`, and a line about the whole model, at `widths` (by block)."""
+    kinds: dict[tuple[Any, ...], list[Any]] = {}
+    for block in checkpoint.anatomy.blocks:
+        pattern = re.sub(r"(?<=\.)\d+(?=\.|$)", "*", block.name)
+        kinds.setdefault((pattern, block.hidden, block.width, widths[block.name]), []).append(block)
+    rows = [
+        {
+            "name": _name(pattern, blocks),
+            "count": len(blocks),
+            "hidden": hidden,
+            "width": (old, new),
+            "expansion ratio": (old / hidden, new / hidden),
+            "parameters": _parameters(blocks, old, new),
+        }
+        for (pattern, hidden, old, new), blocks in kinds.items()
+    ]
+    before = checkpoint.parameters
+    after = before - sum(row["parameters"][0] - row["parameters"][1] for row in rows)
+    dtype = str(getattr(checkpoint.config, "dtype", None) or "float32").removeprefix("torch.")
+    size = _ELEMENT_BYTES.get(dtype, 4)
+    total = (
+        f"{type(checkpoint.model).__name__}: {before:,} -> {after:,} parameters ({after / before - 1:+.1%}), "
+        f"{before * size / 1e6:,.1f} -> {after * size / 1e6:,.1f} MB in {dtype}"
+    )
+    return f"{render(_COLUMNS, rows, 'simple')}\n{total}"
+
+
+def _name(pattern: str, blocks: list[Any]) -> str:
+    """The pattern with its layers: `model.layers.*.mlp (layers 1-14)`."""
+    layers = sorted({block.layer for block in blocks if block.layer is not None})
+    if not layers or len(blocks) == 1:
+        return blocks[0].name if len(blocks) == 1 else pattern
+    whole = layers == list(range(layers[0], layers[-1] + 1))
+    return f"{pattern} ({f'{layers[0]}-{layers[-1]}' if whole else ','.join(map(str, layers))})"
+
+
+def _parameters(blocks: list[Any], old: int, new: int) -> tuple[int, int]:
+    """Parameters of these blocks that belong to neurons, before and after."""
+    per_neuron = sum(
+        slot.tensor.numel() // slot.tensor.shape[slot.axis] // (1 if slot.expert is None else slot.tensor.shape[0])
+        for block in blocks
+        for slot in block.slots
+    )
+    return per_neuron * old, per_neuron * new

@@ -1,0 +1,113 @@
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from glu_prune.errors import PlanError
+from glu_prune.pruning.anatomy import examine
+from glu_prune.pruning.target import Target, round_width
+from glu_prune.survey import tiny
+from tests.strategies import llama
+
+STUDY = {0.1: 7373, 0.2: 6554, 0.3: 5735, 0.4: 4916, 0.5: 4096, 0.6: 3277}
+"""Widths of Llama-3.2-1B in the study."""
+
+
+@pytest.mark.parametrize(("ratio", "width"), STUDY.items())
+def test_the_widths_of_llama_3_2_1b(ratio, width):
+    assert round_width(8192, Fraction(str(ratio)) * 8192) == width
+
+
+def test_ratios_are_decimal_not_binary():
+    """In binary floating point, 0.29 * 100 is 28.999999999999996."""
+    assert round_width(100, Fraction("0.29") * 100) == 71
+
+
+@given(st.integers(1, 5000), st.fractions(0, 1), st.integers(1, 300))
+def test_rounding_is_to_the_nearest_multiple_within_bounds(width, ratio, multiple):
+    if multiple > width:
+        with pytest.raises(PlanError, match=f"multiple_of {multiple} is not allowed for a width of {width}"):
+            round_width(width, ratio * width, multiple)
+        return
+    kept = round_width(width, ratio * width, multiple)
+    assert 0 < kept <= width
+    assert kept % multiple == 0
+    exact = round_width(width, ratio * width)
+    nearest = min(range(multiple, width + 1, multiple), key=lambda each: (abs(each - exact), -each))
+    assert kept == nearest
+
+
+@pytest.mark.parametrize(
+    ("asked", "kept"),
+    [
+        ({"ratio": "0.4"}, 26),
+        ({"expansion_ratio": 3.25}, 26),
+        ({"width": 26}, 26),
+        ({"ratio": 0.4, "multiple_of": 8}, 24),
+        ({"ratio": 0.4, "multiple_of": 43}, 43),
+        ({"ratio": 0, "multiple_of": 8}, 40),
+        ({"ratio": 0.999, "multiple_of": 8}, 8),
+        ({"expansion_ratio": "0.001"}, 1),
+    ],
+)
+def test_three_ways_to_say_how_narrow(asked, kept):
+    anatomy = examine(llama(width=43))
+    assert set(Target.of(**asked).widths(anatomy).values()) == {kept}
+
+
+def test_layers_can_have_ratios_of_their_own_or_be_skipped():
+    anatomy = examine(llama(width=40, layers=4))
+    widths = Target.of(0.5, layer_ratios={0: 0.1, -1: "0.25"}, skip=[1]).widths(anatomy)
+    assert list(widths.values()) == [36, 40, 20, 30]
+    assert list(Target.of(0.5, skip=["model.layers.[12].*"]).widths(anatomy).values()) == [20, 40, 40, 20]
+
+
+@pytest.mark.parametrize(
+    ("asked", "complaint"),
+    [
+        ({}, "exactly one of ratio, expansion_ratio and width must be given; found none"),
+        ({"ratio": 0.5, "width": 3}, "exactly one of .* found ratio=0.5, width=3"),
+        ({"ratio": 1}, "0 <= ratio < 1"),
+        ({"expansion_ratio": 0}, "expansion_ratio 0 is not allowed"),
+        ({"expansion_ratio": "wide"}, "expansion_ratio 'wide' is not allowed"),
+        ({"width": 0}, "width 0 is not allowed; it is a whole number of at least 1"),
+        ({"width": 2.5}, "width 2.5 is not allowed"),
+        ({"width": 41}, "width 41 is above the original, which is 40 neurons at the most"),
+        ({"expansion_ratio": 6}, "expansion ratio 6 is above the original"),
+        ({"ratio": 0.5, "multiple_of": 0}, "multiple_of 0 is not allowed"),
+        ({"ratio": 0.5, "multiple_of": 41}, "multiple_of 41 is not allowed for a width of 40"),
+        ({"ratio": 0.5, "skip": [2]}, "2 matches no GLU block; there are layers 0 to 1"),
+        ({"ratio": 0.5, "skip": [-3]}, "-3 matches no GLU block"),
+        ({"ratio": 0.5, "skip": ["encoder.*"]}, "'encoder.*' matches no GLU block"),
+        ({"ratio": 0.5, "layer_ratios": {7: 0.1}}, "7 matches no GLU block"),
+        ({"ratio": 0.5, "layer_ratios": {0: 1.5}}, "0 <= ratio < 1"),
+    ],
+)
+def test_other_targets_are_refused(asked, complaint):
+    with pytest.raises(PlanError, match=complaint):
+        Target.of(**asked).widths(examine(llama(width=40)))
+
+
+def test_targets_say_what_they_are():
+    target = Target.of("0.40", multiple_of=8, layer_ratios={-1: 0.1}, skip=[0, "encoder.*"])
+    assert str(target) == "ratio 0.4, multiple of 8, layer -1 ratio 0.1, without 0 encoder.*"
+    assert str(Target.of(expansion_ratio="2.40")) == "expansion ratio 2.40"
+    assert str(Target.of(width=7)) == "width 7"
+
+
+def test_blocks_that_one_entry_sets_are_rounded_together():
+    """DeepSeek's two shared experts are one block of twice the routed experts' width, which must stay twice."""
+    anatomy = examine(tiny.build("deepseek_v3"))
+    for ratio in ("0.1", "0.33", "0.5", "0.87"):
+        widths = Target.of(ratio).widths(anatomy)
+        routed = {width for name, width in widths.items() if ".experts." in name}
+        shared = {width for name, width in widths.items() if "shared_experts" in name}
+        assert len(routed) == 1
+        assert {2 * width for width in routed} == shared
+
+
+def test_narrower_blocks_stay_when_a_width_is_asked_for():
+    """A mixture of experts has dense blocks of 44 neurons and experts of 28."""
+    widths = Target.of(width=30).widths(examine(tiny.build("qwen3_moe")))
+    assert set(widths.values()) == {30, 28}
