@@ -1,8 +1,8 @@
 """Which entry of a model's configuration sets the width of which block: found by asking the model's own class.
 
-The class is built twice on the meta device, without memory for weights: as configured, and with every entry that may be
-a width multiplied by a prime of its own. What grew by that prime follows that entry: blocks, parameters, and the
-attributes of modules that mirror a width. So no list of families is needed, and what no layout knows is noticed.
+The class is built once more on the meta device, without memory for weights, with every entry that may be a width
+multiplied by a prime of its own. What is larger by that prime follows that entry: blocks, parameters, and attributes of
+modules that mirror a width. So no list of families is needed, and what no layout knows is noticed.
 """
 
 import copy
@@ -152,17 +152,18 @@ def examine(model: nn.Module) -> Anatomy:
     config = copy.deepcopy(model.config)
     narrowed = vars(config).pop(WIDTHS, None)
     switches = _switch_off_derivations(config, blocks)
-    base, probe, primes = _probe(type(model), config)
-    found = {block.name: block.width for block in find_blocks(base)}
+    probe, primes = _probe(type(model), config)
+    base = model if narrowed is None else skeleton(type(model), config)
+    found = {block.name: block.width for block in (blocks if base is model else find_blocks(base))}
     grown = {block.name: block.width for block in find_blocks(probe)}
-    wrong = next((b for b in blocks if b.name not in found or (narrowed is None and found[b.name] != b.width)), None)
+    ratios = {name: Fraction(grown.get(name, 0), width) for name, width in found.items()}
+    wrong = next((block for block in blocks if ratios.get(block.name) not in (1, *primes)), None)
     if wrong is not None:
         msg = (
-            f"{wrong.name} has width {wrong.width}, but {found.get(wrong.name, 'no such block')} in a "
-            f"{type(model).__name__} built from its configuration; set that right, or load it with glu_prune.load"
+            f"{wrong.name} has width {wrong.width}, which is not what a {type(model).__name__} built from its "
+            "configuration has; set that right, or load the model with glu_prune.load"
         )
         raise UnsupportedModelError(msg)
-    ratios = {block.name: Fraction(grown[block.name], found[block.name]) for block in blocks}
     entries = {name: primes[ratio] for name, ratio in ratios.items() if ratio in primes}
     used = {ratio: path for ratio, path in primes.items() if path in entries.values()}
     _refuse_unknown(base, probe, used)
@@ -180,8 +181,8 @@ def _switch_off_derivations(config: Any, blocks: tuple[GluBlock, ...]) -> dict[P
     return switches
 
 
-def _probe(kind: type[nn.Module], config: Any) -> tuple[nn.Module, nn.Module, dict[Fraction, Path]]:
-    """The skeleton, the skeleton with every width entry multiplied by its prime, and the entry of each prime."""
+def _probe(kind: type[nn.Module], config: Any) -> tuple[nn.Module, dict[Fraction, Path]]:
+    """The skeleton with every width entry multiplied by a prime of its own, and the entry of each prime."""
     grown = copy.deepcopy(config)
     primes = {}
     for prime, path in zip(_PRIMES, _width_entries(config), strict=False):
@@ -189,7 +190,7 @@ def _probe(kind: type[nn.Module], config: Any) -> tuple[nn.Module, nn.Module, di
         whole = [item * prime for item in value] if isinstance(value, list | tuple) else value * prime
         configure(grown, {path: whole})
         primes[Fraction(prime)] = path
-    return skeleton(kind, config), skeleton(kind, grown), primes
+    return skeleton(kind, grown), primes
 
 
 def _width_entries(config: Any, above: Path = ()) -> Iterator[Path]:
@@ -212,8 +213,9 @@ def _refuse_unknown(base: nn.Module, probe: nn.Module, primes: Mapping[Fraction,
     known = {id(slot.tensor) for block in find_blocks(base) for slot in block.slots}
     larger = dict(probe.named_parameters())
     for name, parameter in base.named_parameters():
-        pairs = zip(parameter.shape, larger[name].shape, strict=True)
-        if id(parameter) not in known and any(Fraction(b, a) in primes for a, b in pairs if a):
+        if id(parameter) in known or name not in larger:
+            continue
+        if any(Fraction(b, a) in primes for a, b in zip(parameter.shape, larger[name].shape, strict=True) if a):
             msg = f"{name} {tuple(parameter.shape)} depends on the width of GLU blocks, in a way that no layout knows"
             raise UnsupportedModelError(msg)
 
@@ -222,10 +224,11 @@ def _mirrors(base: nn.Module, probe: nn.Module, primes: Mapping[Fraction, Path])
     """Every integer attribute of a module that grew by the prime of an entry."""
     others = dict(probe.named_modules())
     for name, module in base.named_modules():
-        larger = vars(others[name])
+        larger = vars(others[name]) if name in others else {}
         for attribute, value in vars(module).items():
-            if type(value) is int and value > 0 and larger[attribute] != value:
-                path = primes.get(Fraction(larger[attribute], value))
+            other = larger.get(attribute)
+            if type(value) is type(other) is int and value > 0 and other != value:
+                path = primes.get(Fraction(other, value))
                 if path is not None:
                     yield Mirror(name, attribute, value, path)
 

@@ -14,14 +14,9 @@ CHECKSUMS = "pruning_checksums.json"
 
 def checksum(tensor: torch.Tensor) -> str:
     """XXH3 over dtype, shape and bytes of a tensor; tells tensors apart, and is no proof against forgery."""
-    return update(xxhash.xxh3_64(), tensor).hexdigest()
-
-
-def update(digest: xxhash.xxh3_64, tensor: torch.Tensor) -> xxhash.xxh3_64:
-    """Adds dtype, shape and bytes of a tensor to a digest, which is returned."""
-    digest.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
+    digest = xxhash.xxh3_64(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
     digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
-    return digest
+    return digest.hexdigest()
 
 
 def check(folder: Path) -> bool:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import cached_property
 
@@ -13,11 +14,13 @@ from torch import nn
 from glu_prune.errors import PlanError
 from glu_prune.pruning.anatomy import Anatomy, examine
 from glu_prune.pruning.blocks import GluWeights, by_owner
-from glu_prune.pruning.checksums import update
+from glu_prune.pruning.checksums import checksum
 from glu_prune.pruning.importance import Criterion, Neurons, criterion
 from glu_prune.pruning.target import Target
 
 _FORMAT = 2
+_LARGE = 1 << 22
+"""Bytes from which matrices are summed up in threads."""
 
 
 @dataclass(frozen=True)
@@ -190,7 +193,6 @@ def rank_block(
             raise PlanError(msg)
         mark = ""
     else:
-        _refuse_nonfinite(name, weights)
         mark = fingerprint(weights)
     if how.looks_at == "activations" and activations is not None and not bool(activations.any()):
         msg = (
@@ -198,24 +200,31 @@ def rank_block(
         )
         raise PlanError(msg)
     scores = how.score(Neurons(weights, block_seed(seed, name), activations))
+    if mark:
+        _refuse_nonfinite(name, weights, scores)
     if scores.shape != weights.gate.shape[:1] or not bool(scores.isfinite().all()):
         msg = f"{name}: {how.name} gives scores {tuple(scores.shape)} that are not finite, one per neuron"
         raise PlanError(msg)
     return torch.argsort(scores, descending=True, stable=True).cpu(), mark
 
 
-def _refuse_nonfinite(name: str, weights: GluWeights) -> None:
+def _refuse_nonfinite(name: str, weights: GluWeights, scores: torch.Tensor) -> None:
+    """Raises `PlanError` if a weight is NaN or infinite; sums tell, the matrices are only searched when they do."""
+    sums = [weight.sum() for weight in (weights.gate, weights.up, weights.down)]
+    if all(bool(each.isfinite().all()) for each in (*sums, scores)):
+        return
     for part in ("gate", "up", "down"):
-        weight = getattr(weights, part)
-        if not bool(weight.sum(dtype=torch.float32).isfinite()) and not bool(weight.isfinite().all()):
-            count = int((~weight.isfinite()).sum())
+        if count := int((~getattr(weights, part).isfinite()).sum()):
             msg = f"{name}: {count} weights of {part} are NaN or infinite; the checkpoint is broken"
             raise PlanError(msg)
 
 
 def fingerprint(weights: GluWeights) -> str:
     """One checksum over gate, up and down."""
-    digest = xxhash.xxh3_64()
-    for weight in (weights.gate, weights.up, weights.down):
-        update(digest, weight)
-    return digest.hexdigest()
+    matrices = (weights.gate, weights.up, weights.down)
+    if weights.gate.nbytes < _LARGE:
+        parts = map(checksum, matrices)
+    else:
+        with ThreadPoolExecutor(len(matrices)) as pool:
+            parts = iter(list(pool.map(checksum, matrices)))
+    return xxhash.xxh3_64("".join(parts).encode()).hexdigest()

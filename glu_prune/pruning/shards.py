@@ -86,11 +86,12 @@ def _opened(path: Path) -> Iterator[Any]:
     from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(path, framework="pt") as file:
-            yield file
+        opened = safe_open(path, framework="pt")
     except (OSError, SafetensorError) as error:
         msg = f"{path} cannot be read: {error}; it may be missing or truncated, fetch it again"
         raise CheckpointError(msg) from error
+    with opened as file:
+        yield file
 
 
 def rewrite(

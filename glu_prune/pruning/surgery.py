@@ -10,6 +10,7 @@ from torch import nn
 
 from glu_prune.pruning.anatomy import WIDTHS, Anatomy, Path, configure, entry, examine
 from glu_prune.pruning.blocks import Slot
+from glu_prune.pruning.gather import gather
 from glu_prune.pruning.plan import PruningPlan, rank
 from glu_prune.pruning.target import Target
 
@@ -165,20 +166,13 @@ def _cut_parameter(
 
 def _select(whole: torch.Tensor, slots: list[tuple[str, Slot]], chosen: Mapping[str, torch.Tensor]) -> torch.Tensor:
     """A tensor laid out like `whole`, with the chosen neurons of every slot only."""
-    if len(slots) == 1 and slots[0][1].expert is None:
-        name, slot = slots[0]
-        return _take(whole, slot.dim, chosen[name].to(whole.device))
+    name, slot = slots[0]
     shape = list(whole.shape)
-    shape[slots[0][1].axis] = len(chosen[slots[0][0]]) * slots[0][1].segments
+    shape[slot.axis] = len(chosen[name]) * slot.segments
     result = whole.new_empty(shape)
     for name, slot in slots:
-        slot.view(result).copy_(_take(slot.view(whole), slot.dim, chosen[name].to(whole.device)))
+        gather(slot.view(whole), slot.dim, chosen[name], slot.view(result))
     return result
-
-
-def _take(tensor: torch.Tensor, dim: int, indices: torch.Tensor) -> torch.Tensor:
-    """`tensor.index_select(dim, indices)`; columns are taken in a way that is faster on CPUs."""
-    return tensor.index_select(0, indices) if dim == 0 else tensor[:, indices]
 
 
 def _others(indices: torch.Tensor, width: int) -> torch.Tensor:

@@ -168,7 +168,7 @@ def test_a_model_that_is_not_what_its_configuration_says_is_refused():
     model = llama()
     model.config.intermediate_size = 16
     with pytest.raises(
-        UnsupportedModelError, match=r"mlp has width 12, but 16 in a LlamaForCausalLM built from its conf"
+        UnsupportedModelError, match=r"mlp has width 12, which is not what a LlamaForCausalLM built from its c"
     ):
         prune(model, 0.5)
 

@@ -1,0 +1,152 @@
+"""The contract holds on the embedded models and on what was pruned, and notices what it is there to notice."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from glu_prune.cli import main
+from glu_prune.contract.properties import PROPERTIES
+from glu_prune.contract.subject import Case, Subject
+from glu_prune.errors import ContractError
+from glu_prune.pruning import surgery
+from glu_prune.pruning.blocks import Slot
+from tests.conftest import ROOT
+from tests.strategies import TOKENS, llama
+
+DATA = Path(os.environ.get("GLU_PRUNE_DATA", ROOT.parent / "shared" / "data")) / "stories260K"
+
+
+def contract(pytester: pytest.Pytester, model: object, *options: str) -> pytest.RunResult:
+    """`pytest --glu-contract MODEL` in an empty folder."""
+    return pytester.runpytest_subprocess(f"--glu-contract={model}", "--glu-contract-examples=3", *options)
+
+
+@pytest.mark.parametrize("model", ["tiny-base", "tiny-instruct"])
+def test_it_holds_on_the_embedded_models(pytester, model):
+    result = contract(pytester, model)
+    result.assert_outcomes(passed=len(PROPERTIES), skipped=1)
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason=f"{DATA} is not there; GLU_PRUNE_DATA says where data is")
+def test_it_holds_on_a_model_that_others_trained(pytester):
+    contract(pytester, DATA).assert_outcomes(passed=len(PROPERTIES), skipped=1)
+
+
+def test_it_holds_on_a_pruned_model_and_sees_when_one_neuron_is_swapped(pytester, tmp_path):
+    out = tmp_path / "pruned"
+    assert main(["prune", "tiny-base", "--ratio", "0.5", "--out", str(out)]) == 0
+    contract(pytester, out).assert_outcomes(passed=len(PROPERTIES) + 1)
+    weights = load_file(out / "model.safetensors")
+    down = weights["model.layers.2.mlp.down_proj.weight"]
+    down[:, [3, 7]] = down[:, [7, 3]].clone()
+    save_file(weights, out / "model.safetensors", metadata={"format": "pt"})
+    result = contract(pytester, out)
+    result.assert_outcomes(passed=len(PROPERTIES), failed=1)
+    result.stdout.fnmatch_lines(["*weights are what pruning wrote: model.layers.2.mlp.down_proj.weight in *"])
+
+
+def test_failures_name_the_property_and_print_what_reproduces_them(pytester):
+    """The surgery is broken in the process under test: two neurons of every cut down matrix change places."""
+    pytester.makeconftest(
+        """
+        from glu_prune.pruning import surgery
+
+        select = surgery._select
+
+        def swapped(whole, slots, chosen):
+            result = select(whole, slots, chosen)
+            if slots[0][1].dim == 1 and result.shape[1] > 1:
+                result[:, [0, 1]] = result[:, [1, 0]].clone()
+            return result
+
+        surgery._select = swapped
+        """
+    )
+    result = contract(pytester, "tiny-base", "-k", "silencing or bits")
+    result.stdout.fnmatch_lines(
+        [
+            "*ContractError: cutting equals silencing: answers differ by *",
+            "*reproduce with:*",
+            "*PROPERTIES['cutting_equals_silencing'](read('tiny-base'), Case(*",
+        ]
+    )
+    result.stdout.fnmatch_lines(["*ContractError: kept neurons keep their bits: *weight is not the kept part*"])
+
+
+def test_an_absent_model_is_one_line(pytester):
+    result = contract(pytester, "absent")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: model 'absent' is not on this machine*"])
+
+
+def test_places_that_are_named_run_beside_the_contract(pytester):
+    place = pytester.makepyfile("def test_own(): pass")
+    result = contract(pytester, "tiny-base", str(place), "-k", "own or nested")
+    result.assert_outcomes(passed=2, deselected=len(PROPERTIES))
+
+
+BREAKS = {
+    "cutting_equals_silencing": ("swap", Case(ratio="0.4")),
+    "kept_neurons_keep_their_bits": ("swap", Case(ratio="0.4")),
+    "reloading_gives_the_same": ("config", Case(ratio="0.4")),
+    "undoing_restores_every_bit": ("undo", Case(ratio="0.4")),
+    "the_rest_is_untouched": ("rest", Case(ratio="0.4")),
+    "ties_and_kinds_stay": ("freeze", Case(ratio="0.4")),
+    "ratio_zero_changes_nothing": ("rest", Case(ratio="0.4")),
+    "permuting_neurons_changes_nothing": ("order", Case(ratio="0.4")),
+    "kept_sets_are_nested": ("nest", Case(ratio="0.4")),
+    "steps_compose": ("order", Case(ratio="0.4")),
+}
+
+
+def broken_surgery(monkeypatch, how: str) -> None:
+    """One fault of each kind, in the code under contract."""
+    if how == "swap":
+        select = surgery._select
+
+        def swapped(whole, slots, chosen):
+            result = select(whole, slots, chosen)
+            if isinstance(slots[0][1], Slot) and slots[0][1].dim == 1:
+                result[:, [0, 1]] = result[:, [1, 0]].clone()
+            return result
+
+        monkeypatch.setattr(surgery, "_select", swapped)
+    elif how == "config":
+        monkeypatch.setattr(surgery, "_set_configuration", lambda *_: None)
+    elif how == "undo":
+        monkeypatch.setattr(surgery, "_take_back", lambda undo: undo.pop()())
+    elif how in ("rest", "freeze"):
+        attributes = surgery._set_attributes
+
+        def meddle(model, *arguments):
+            attributes(model, *arguments)
+            if how == "freeze":
+                model.model.embed_tokens.weight.requires_grad_(False)
+            else:
+                model.model.norm.weight.data += 1
+
+        monkeypatch.setattr(surgery, "_set_attributes", meddle)
+    else:
+        from glu_prune.pruning import plan
+
+        first = plan._first
+
+        def other(order, count):
+            if how == "nest" and count < 6:
+                order = order.flip(0)
+            return first(torch.arange(len(order)) if how == "order" else order, count)
+
+        monkeypatch.setattr(plan, "_first", other)
+
+
+@pytest.mark.parametrize("name", PROPERTIES)
+def test_each_property_can_fail(monkeypatch, name):
+    how, case = BREAKS[name]
+    subject = Subject(llama(width=12), {"input_ids": TOKENS})
+    PROPERTIES[name](subject, case)
+    broken_surgery(monkeypatch, how)
+    with pytest.raises((ContractError, RuntimeError), match=f"{name.replace('_', ' ')}|mismatch"):
+        PROPERTIES[name](subject, case)

@@ -1,0 +1,147 @@
+import random
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import glu_prune
+from glu_prune.errors import PlanError
+from glu_prune.pruning.blocks import find_blocks
+from glu_prune.pruning.calibration import measure, sequences
+from glu_prune.pruning.plan import rank
+from glu_prune.survey import tiny
+from tests.strategies import llama
+
+texts = st.lists(st.lists(st.integers(0, 31), min_size=1, max_size=9), min_size=1, max_size=6)
+
+
+def padded(rows: list[list[int]], side: str) -> dict[str, torch.Tensor]:
+    """One batch of sequences of unequal length, padded with token 0 left or right."""
+    longest = max(map(len, rows))
+    fill = [longest - len(row) for row in rows]
+    if side == "left":
+        ids = [[0] * n + row for n, row in zip(fill, rows, strict=True)]
+        mask = [[0] * n + [1] * len(row) for n, row in zip(fill, rows, strict=True)]
+    else:
+        ids = [row + [0] * n for n, row in zip(fill, rows, strict=True)]
+        mask = [[1] * len(row) + [0] * n for n, row in zip(fill, rows, strict=True)]
+    return {"input_ids": torch.tensor(ids), "attention_mask": torch.tensor(mask)}
+
+
+@given(texts, st.integers(1, 4), st.sampled_from(["left", "right"]), st.randoms(use_true_random=False))
+def test_batches_padding_and_order_change_no_bit(rows, size, side, rng):
+    model = llama(width=16)
+    expected = measure(model, rows)
+    shuffled = rows[:]
+    rng.shuffle(shuffled)
+    batches = [padded(shuffled[i : i + size], side) for i in range(0, len(rows), size)]
+    found = measure(model, batches)
+    pairs = measure(model, [(batch["input_ids"], batch["attention_mask"]) for batch in batches])
+    for name in expected:
+        assert torch.equal(expected[name], found[name])
+        assert torch.equal(expected[name], pairs[name])
+
+
+def hooked(model, rows) -> dict[str, torch.Tensor]:
+    """The same norms by plain hooks on the down projections."""
+    sums = {block.name: 0.0 for block in find_blocks(model)}
+
+    def add(name):
+        return lambda _, inputs: sums.__setitem__(name, sums[name] + inputs[0].double().square().sum((0, 1)))
+
+    handles = [m.down_proj.register_forward_pre_hook(add(n)) for n, m in model.named_modules() if n in sums]
+    with torch.no_grad():
+        for row in rows:
+            model(torch.tensor([row]))
+    for handle in handles:
+        handle.remove()
+    return {name: total.sqrt() for name, total in sums.items()}
+
+
+def test_norms_are_those_of_what_down_reads():
+    model, rows = llama(width=16), [[1, 2, 3, 4], [5, 6], [7] * 9]
+    found, expected = measure(model, rows), hooked(model, rows)
+    for name in expected:
+        torch.testing.assert_close(found[name].double(), expected[name], rtol=1e-6, atol=0)
+
+
+def test_experts_count_the_tokens_that_reach_them():
+    """The squares of all experts' outputs add up to what experts computed one by one would give."""
+    model = tiny.build("mixtral")
+    rows = [[20, 30, 40, 50, 60]]
+    found = measure(model, rows)
+    experts = model.model.layers[0].mlp.experts
+    seen = {}
+    handle = experts.register_forward_pre_hook(lambda _, inputs: seen.update(inputs=inputs))
+    with torch.no_grad():
+        model(torch.tensor(rows))
+    handle.remove()
+    hidden, chosen, _ = seen["inputs"]
+    for expert in range(experts.num_experts):
+        tokens = hidden[(chosen == expert).any(-1)]
+        gate, up = (tokens @ experts.gate_up_proj[expert].T).chunk(2, dim=-1)
+        expected = (experts.act_fn(gate) * up).square().sum(0).sqrt()
+        torch.testing.assert_close(found[f"model.layers.0.mlp.experts.{expert}"], expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("family", ["phi3", "t5", "modernbert", "gpt_oss", "llama4_text", "dbrx", "zamba2", "cpmant"])
+def test_every_layout_is_watched(family):
+    model = tiny.build(family)
+    rng = random.Random(0)
+    rows = [[rng.randrange(20, 90) for _ in range(40)] for _ in range(3)]
+    found = measure(model, rows)
+    assert found.keys() == {block.name for block in find_blocks(model)}
+    assert all(bool(norms.any()) for norms in found.values())
+
+
+def test_the_model_is_left_as_it_was():
+    model = tiny.build("mixtral").train()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    implementation = model.config._experts_implementation
+    measure(model, [[20, 21, 22]])
+    assert model.training
+    assert model.config._experts_implementation == implementation
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+@pytest.mark.parametrize("criterion", ["wanda", "ppm_hybrid"])
+def test_criteria_look_at_the_text(criterion):
+    one = glu_prune.prune(llama(width=40), 0.5, criterion, calibration=[[1, 2, 3]])
+    other = glu_prune.prune(llama(width=40), 0.5, criterion, calibration=[[9, 8, 30, 4]])
+    assert one.blocks != other.blocks
+
+
+@pytest.mark.parametrize(
+    ("rows", "complaint"),
+    [
+        ([], "holds no token"),
+        ([[]], "holds no token"),
+        ([[1, 32]], "holds token 32; allowed are 0 to 31"),
+        ([[-1]], "holds token -1"),
+        ([torch.rand(2, 3)], r"must be token ids .* found \(2, 3\) of torch.float32"),
+    ],
+)
+def test_other_text_is_refused(rows, complaint):
+    with pytest.raises(PlanError, match=complaint):
+        measure(llama(), rows)
+
+
+def test_experts_that_no_token_reaches_cannot_be_told_apart():
+    model = tiny.build("mixtral")
+    activations = measure(model, [[20]])
+    with pytest.raises(PlanError, match="no calibration token reaches it, so its neurons are all alike"):
+        rank(model, "wanda", activations=activations)
+
+
+def test_broken_activations_are_named():
+    model = llama()
+    with torch.no_grad():
+        model.model.layers[0].mlp.up_proj.weight.fill_(float("inf"))
+    with pytest.raises(PlanError, match=r"layers\.\d\.mlp: activations on the calibration text are not finite"):
+        measure(model, [[1, 2, 3]])
+
+
+def test_sequences_are_rows_without_padding_in_one_order():
+    batch = padded([[3, 4], [1, 2, 5]], "left")
+    assert sequences([batch]) == sequences([[1, 2, 5], [3, 4]]) == [(1, 2, 5), (3, 4)]
