@@ -1,12 +1,15 @@
-# make bench | test | check | clean: each sets up .venv when it is missing or out of date.
+# make bench | bench-pruning | test | check | clean: each sets up .venv when it is missing or out of date.
 PYTHON ?= python3.11
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: bench test check format clean
+.PHONY: bench bench-pruning test check format clean
 
 bench: $(READY)
 	$(BIN)/pytest benchmarks -k ratio_0.5
+
+bench-pruning: $(READY)
+	$(BIN)/python -m benchmarks.pruning_speed
 
 test: $(READY)
 	$(BIN)/pytest tests

@@ -39,6 +39,8 @@ def _rows(item: Any) -> Iterator[Sequence[int]]:
     else:
         ids, mask = item, None
     ids = torch.as_tensor(ids)
+    if ids.numel() == 0:
+        return
     if ids.dim() not in (1, 2) or ids.is_floating_point():
         msg = f"calibration text must be token ids (tokens) or (batch, tokens); found {tuple(ids.shape)} of {ids.dtype}"
         raise PlanError(msg)

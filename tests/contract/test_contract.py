@@ -11,8 +11,7 @@ from glu_prune.cli import main
 from glu_prune.contract.properties import PROPERTIES
 from glu_prune.contract.subject import Case, Subject
 from glu_prune.errors import ContractError
-from glu_prune.pruning import surgery
-from glu_prune.pruning.blocks import Slot
+from glu_prune.pruning import plan, surgery
 from tests.conftest import ROOT
 from tests.strategies import TOKENS, llama
 
@@ -70,7 +69,7 @@ def test_failures_name_the_property_and_print_what_reproduces_them(pytester):
         [
             "*ContractError: cutting equals silencing: answers differ by *",
             "*reproduce with:*",
-            "*PROPERTIES['cutting_equals_silencing'](read('tiny-base'), Case(*",
+            "*cutting_equals_silencing*(read('tiny-base'), Case(*",
         ]
     )
     result.stdout.fnmatch_lines(["*ContractError: kept neurons keep their bits: *weight is not the kept part*"])
@@ -88,65 +87,54 @@ def test_places_that_are_named_run_beside_the_contract(pytester):
     result.assert_outcomes(passed=2, deselected=len(PROPERTIES))
 
 
+SELECT, ATTRIBUTES, FIRST = surgery._select, surgery._set_attributes, plan._first
+CASE = Case(ratio="0.4")
+
+
+def swap_columns(whole, slots, chosen):
+    result = SELECT(whole, slots, chosen)
+    if slots[0][1].dim == 1:
+        result[:, [0, 1]] = result[:, [1, 0]].clone()
+    return result
+
+
+def shift_a_norm(model, *arguments):
+    ATTRIBUTES(model, *arguments)
+    model.model.norm.weight.data += 1
+
+
+def freeze(model, *arguments):
+    ATTRIBUTES(model, *arguments)
+    model.model.embed_tokens.weight.requires_grad_(False)
+
+
+def keep_the_least_when_few(order, count):
+    return FIRST(order.flip(0) if count < 6 else order, count)
+
+
+def keep_by_place(order, count):
+    return FIRST(torch.arange(len(order)), count)
+
+
 BREAKS = {
-    "cutting_equals_silencing": ("swap", Case(ratio="0.4")),
-    "kept_neurons_keep_their_bits": ("swap", Case(ratio="0.4")),
-    "reloading_gives_the_same": ("config", Case(ratio="0.4")),
-    "undoing_restores_every_bit": ("undo", Case(ratio="0.4")),
-    "the_rest_is_untouched": ("rest", Case(ratio="0.4")),
-    "ties_and_kinds_stay": ("freeze", Case(ratio="0.4")),
-    "ratio_zero_changes_nothing": ("rest", Case(ratio="0.4")),
-    "permuting_neurons_changes_nothing": ("order", Case(ratio="0.4")),
-    "kept_sets_are_nested": ("nest", Case(ratio="0.4")),
-    "steps_compose": ("order", Case(ratio="0.4")),
+    "cutting_equals_silencing": (surgery, "_select", swap_columns),
+    "kept_neurons_keep_their_bits": (surgery, "_select", swap_columns),
+    "the_rest_is_untouched": (surgery, "_set_attributes", shift_a_norm),
+    "permuting_neurons_changes_nothing": (plan, "_first", keep_by_place),
+    "kept_sets_are_nested": (plan, "_first", keep_the_least_when_few),
+    "steps_compose": (plan, "_first", keep_by_place),
+    "ratio_zero_changes_nothing": (surgery, "_set_attributes", shift_a_norm),
+    "undoing_restores_every_bit": (surgery, "_take_back", lambda undo: undo.pop()()),
+    "ties_and_kinds_stay": (surgery, "_set_attributes", freeze),
+    "reloading_gives_the_same": (surgery, "_set_configuration", lambda *_: None),
 }
-
-
-def broken_surgery(monkeypatch, how: str) -> None:
-    """One fault of each kind, in the code under contract."""
-    if how == "swap":
-        select = surgery._select
-
-        def swapped(whole, slots, chosen):
-            result = select(whole, slots, chosen)
-            if isinstance(slots[0][1], Slot) and slots[0][1].dim == 1:
-                result[:, [0, 1]] = result[:, [1, 0]].clone()
-            return result
-
-        monkeypatch.setattr(surgery, "_select", swapped)
-    elif how == "config":
-        monkeypatch.setattr(surgery, "_set_configuration", lambda *_: None)
-    elif how == "undo":
-        monkeypatch.setattr(surgery, "_take_back", lambda undo: undo.pop()())
-    elif how in ("rest", "freeze"):
-        attributes = surgery._set_attributes
-
-        def meddle(model, *arguments):
-            attributes(model, *arguments)
-            if how == "freeze":
-                model.model.embed_tokens.weight.requires_grad_(False)
-            else:
-                model.model.norm.weight.data += 1
-
-        monkeypatch.setattr(surgery, "_set_attributes", meddle)
-    else:
-        from glu_prune.pruning import plan
-
-        first = plan._first
-
-        def other(order, count):
-            if how == "nest" and count < 6:
-                order = order.flip(0)
-            return first(torch.arange(len(order)) if how == "order" else order, count)
-
-        monkeypatch.setattr(plan, "_first", other)
+"""For each property, a fault in the code under contract that breaks it."""
 
 
 @pytest.mark.parametrize("name", PROPERTIES)
 def test_each_property_can_fail(monkeypatch, name):
-    how, case = BREAKS[name]
     subject = Subject(llama(width=12), {"input_ids": TOKENS})
-    PROPERTIES[name](subject, case)
-    broken_surgery(monkeypatch, how)
+    PROPERTIES[name](subject, CASE)
+    monkeypatch.setattr(*BREAKS[name])
     with pytest.raises((ContractError, RuntimeError), match=f"{name.replace('_', ' ')}|mismatch"):
-        PROPERTIES[name](subject, case)
+        PROPERTIES[name](subject, CASE)

@@ -220,7 +220,7 @@ def test_a_full_disk_gives_one_line_and_leaves_nothing(dense, tmp_path):
     before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2000, limits[1]))
     try:
-        with pytest.raises(CheckpointError, match="out cannot be written: .*File too large"):
+        with pytest.raises(CheckpointError, match=r"out cannot be written: .*File too large"):
             prune_folder(dense, tmp_path / "out", Target.of(0.5))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
