@@ -273,6 +273,14 @@ def machine() -> str:
     return f"{cpu}, {torch.get_num_threads()} threads, torch {torch.__version__}, OptiPFair {ORACLE}"
 
 
+def busy_elsewhere() -> float:
+    """CPU seconds that went to anything but this process; the difference of two says how quiet the machine was."""
+    ticks = [int(each) for each in Path("/proc/stat").read_text().split("\n")[0].split()[1:9]]
+    user, nice, system, _idle, _waiting, irq, softirq, steal = ticks
+    own = os.times()
+    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK") - own.user - own.system
+
+
 def main() -> int:
     """Measures and writes the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
@@ -283,10 +291,13 @@ def main() -> int:
     dense = Dense(llama_1b())
     agreement = verify(dense, oracle)
     contenders = {"glu-prune": ours, f"OptiPFair {ORACLE}": oracle, "copy": copies}
+    began, elsewhere = time.perf_counter(), busy_elsewhere()
     mine, other, copy = measure(dense, contenders, rounds)
+    elsewhere = (busy_elsewhere() - elsewhere) / (time.perf_counter() - began)
     lines = [
         f"Llama-3.2-1B's shape, bfloat16, ppm, ratio {PERCENT / 100}, {rounds} rounds",
         machine(),
+        f"meanwhile, other processes kept {max(0.0, elsewhere):.1f} CPUs busy",
         "",
         f"{'':<18}{'seconds:':>9}{'':>18}{'times':>9}{'peak':>10}{'in':>8}",
         f"{'contender':<18}{'min':>9}{'median':>9}{'max':>9}{'a copy':>9}{'extra MB':>10}{'blocks':>8}",

@@ -8,11 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from glu_prune.errors import GluPruneError, PlanError
+from glu_prune.errors import CheckpointError, GluPruneError, PlanError
 
 if TYPE_CHECKING:
     from glu_prune.pruning.folder import Progress
     from glu_prune.pruning.target import Target
+    from glu_prune.zoo.source import ModelSource
 
 _INTERRUPTED = 130
 _MOST_TOKENS = 2048
@@ -21,9 +22,8 @@ _MOST_TOKENS = 2048
 def _plan(options: argparse.Namespace) -> str:
     from glu_prune.pruning.folder import open_checkpoint
     from glu_prune.report.sizes import sizes
-    from glu_prune.zoo.source import locate
 
-    checkpoint = open_checkpoint(locate(options.model, options.revision).folder)
+    checkpoint = open_checkpoint(_locate(options).folder)
     return sizes(checkpoint, _target(options).widths(checkpoint.anatomy))
 
 
@@ -32,13 +32,12 @@ def _prune(options: argparse.Namespace) -> str:
     from glu_prune.pruning.folder import open_checkpoint, rank_checkpoint, verify_plan, write_pruned
     from glu_prune.pruning.importance import criterion
     from glu_prune.pruning.plan import PruningPlan
-    from glu_prune.zoo.source import locate
 
     refuse_existing(options.out)
     how = criterion(options.criterion)
     given = None if options.plan is None else PruningPlan.from_json(_read(options.plan))
     target = None if given is not None else _target(options)
-    source = locate(options.model, options.revision)
+    source = _locate(options)
     checkpoint = open_checkpoint(source.folder)
     with _interruptible():
         if given is not None:
@@ -60,6 +59,19 @@ def _prune(options: argparse.Namespace) -> str:
                 progress=progress,
             )
     return f"{options.model} -> {options.out}: {plan.criterion} at {plan.target} {_kept(plan.blocks)}"
+
+
+def _locate(options: argparse.Namespace) -> "ModelSource":
+    from glu_prune.zoo.llama2c import is_llama2c
+    from glu_prune.zoo.source import locate
+
+    source = locate(options.model, options.revision)
+    if is_llama2c(source.folder):
+        msg = (
+            f"{source.folder} is a llama2.c checkpoint; `glu-prune convert {source.folder} --out DIR` makes a stock one"
+        )
+        raise CheckpointError(msg)
+    return source
 
 
 def _kept(blocks: Any) -> str:

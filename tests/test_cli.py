@@ -35,8 +35,21 @@ def test_pruning_writes_a_stock_checkpoint(tmp_path: Path, capsys):
     ("arguments", "complaint"),
     [
         (["absent-model", "--ratio", "0.5"], "model 'absent-model' is not on this machine"),
+        (["tiny-base"], "exactly one of ratio, expansion_ratio and width must be given; found none"),
+        (
+            ["tiny-base", "--ratio", "0.5", "--width", "9"],
+            "exactly one of ratio, expansion_ratio and width must be given",
+        ),
+        (
+            ["tiny-base", "--ratio", "0.5", "--layer-ratio", "0:1"],
+            "--layer-ratio '0:1' is not allowed; write LAYER=RATIO",
+        ),
+        (["tiny-base", "--ratio", "0.5", "--skip", "9"], "9 matches no GLU block; there are layers 0 to 4"),
+        (["tiny-base", "--ratio", "0.5", "--multiple-of", "x"], "multiple_of 'x' is not allowed"),
+        (["tiny-base", "--ratio", "0.5", "--criterion", "wanda"], "give it text with --calibration FILE, one per line"),
+        (["tiny-base", "--plan", "absent.json"], "absent.json cannot be read"),
         (["tiny-base", "--ratio", "1.2"], "ratio '1.2' is not allowed; it is the fraction of neurons removed"),
-        (["tiny-base", "--ratio", "0.5", "--criterion", "magic"], "unknown criterion 'magic'; allowed: ppm, random"),
+        (["tiny-base", "--ratio", "0.5", "--criterion", "magic"], "unknown criterion 'magic'; allowed: l2, maw, "),
     ],
 )
 def test_mistakes_give_one_line_and_no_output(tmp_path, capsys, arguments, complaint):
@@ -71,10 +84,51 @@ def test_a_truncated_checkpoint_is_refused(tmp_path, capsys):
     weights = broken / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
     assert main(["prune", str(broken), "--ratio", "0.5", "--out", str(tmp_path / "out")]) == 1
-    assert f"{broken} cannot be loaded" in capsys.readouterr().err.splitlines()[-1]
+    assert f"{weights} cannot be read" in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_the_embedded_models_are_listed(capsys):
     assert main(["models"]) == 0
     listed = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
     assert tuple(listed) == embedded_models() == ("tiny-base", "tiny-instruct")
+
+
+def test_a_plan_is_a_table_from_the_configuration_alone(tmp_path, capsys):
+    (tmp_path / "config.json").write_text((locate("tiny-base").folder / "config.json").read_text())
+    assert main(["plan", str(tmp_path), "--expansion-ratio", "2.4", "--skip", "-1"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2].split() == "model.layers.*.mlp (0-3) 4 160 640 -> 384 4.00 -> 2.40 1,228,800 -> 737,280".split()
+    assert lines[3].split()[0] == "model.layers.4.mlp"
+    assert lines[4] == "LlamaForCausalLM: 2,377,440 -> 1,885,920 parameters (-20.7%), 4.8 -> 3.8 MB in bfloat16"
+
+
+def test_a_plan_file_is_applied_and_a_wrong_one_refused(tmp_path, capsys):
+    once, again = tmp_path / "once", tmp_path / "again"
+    assert main(["prune", "tiny-base", "--width", "300", "--criterion", "l2", "--out", str(once)]) == 0
+    assert main(["prune", "tiny-base", "--plan", str(once / PLAN_FILE), "--out", str(again)]) == 0
+    assert (once / "model.safetensors").read_bytes() == (again / "model.safetensors").read_bytes()
+    capsys.readouterr()
+    plan = str(once / PLAN_FILE)
+    assert main(["prune", "tiny-instruct", "--plan", plan, "--out", str(tmp_path / "other")]) == 1
+    assert "the plan is for other weights: those of model.layers.0.mlp differ" in capsys.readouterr().err
+    assert not (tmp_path / "other").exists()
+
+
+def test_calibration_text_decides(tmp_path, capsys):
+    text = tmp_path / "text.txt"
+    text.write_text("Question: Where?\n\nOnce upon a time there was a fox.\n")
+    out = tmp_path / "out"
+    arguments = ["prune", "tiny-base", "--ratio", "0.5", "--criterion", "wanda", "--calibration", str(text)]
+    assert main([*arguments, "--out", str(out)]) == 0
+    assert "wanda at ratio 0.5 keeps 320 of 640" in capsys.readouterr().out
+    model, tokenizer = load(locate("tiny-base"), "auto", "cpu")
+    lines = [tokenizer(line).input_ids for line in text.read_text().splitlines() if line]
+    plan = glu_prune.prune(model, 0.5, "wanda", calibration=lines)
+    assert plan == PruningPlan.from_json((out / PLAN_FILE).read_text())
+
+
+def test_criteria_are_listed(capsys):
+    assert main(["criteria"]) == 0
+    shown = capsys.readouterr().out
+    assert "ppm, maw" in shown
+    assert "||a||_2 * ||d||_1" in shown
