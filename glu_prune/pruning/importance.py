@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 REVERSED = "reversed"
 """Prefix of a criterion's control: `reversed-ppm` keeps what `ppm` removes."""
 _DEFAULT = "ppm"
+_HALF = 2
+"""Bytes of a 16-bit float."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,26 @@ def ppm(neurons: Neurons) -> "torch.Tensor":
 
 
 def _peak_to_peak(weight: "torch.Tensor", dim: int) -> "torch.Tensor":
+    """`max + |min|` along a dimension, in float32."""
+    if dim == 1 and weight.element_size() == _HALF and weight.device.type == "cpu" and weight.is_contiguous():
+        return _peak_to_peak_of_bits(weight)
     return weight.amax(dim).float() + weight.amin(dim).float().abs()
+
+
+def _peak_to_peak_of_bits(weight: "torch.Tensor") -> "torch.Tensor":
+    """The same for 16-bit floats, from their bits, which processors compare several times faster.
+
+    As signed integers, the bits of the largest number are the largest if any number is positive; as unsigned ones,
+    those of the smallest are the largest if any is negative. Where a row has one sign only, all take the plain way.
+    """
+    import torch
+
+    bits = weight.view(torch.int16)
+    high = bits.amax(1)
+    low = torch.from_numpy(bits.numpy().view("uint16").max(1).view("int16"))
+    if bool((high < 0).any()) or bool((low >= 0).any()):
+        return weight.amax(1).float() + weight.amin(1).float().abs()
+    return high.view(weight.dtype).float() + low.view(weight.dtype).float().abs()
 
 
 def _norm(weight: "torch.Tensor", order: int, dim: int) -> "torch.Tensor":

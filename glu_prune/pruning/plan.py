@@ -195,9 +195,7 @@ def rank_block(
     else:
         mark = fingerprint(weights)
     if how.looks_at == "activations" and activations is not None and not bool(activations.any()):
-        msg = (
-            f"{name}: no calibration token reaches it, and its neurons cannot be told apart; give more text, or skip it"
-        )
+        msg = f"{name}: no calibration token reaches it, so its neurons are all alike; give more text, or skip it"
         raise PlanError(msg)
     scores = how.score(Neurons(weights, block_seed(seed, name), activations))
     if mark:
@@ -210,8 +208,7 @@ def rank_block(
 
 def _refuse_nonfinite(name: str, weights: GluWeights, scores: torch.Tensor) -> None:
     """Raises `PlanError` if a weight is NaN or infinite; sums tell, the matrices are only searched when they do."""
-    sums = [weight.sum() for weight in (weights.gate, weights.up, weights.down)]
-    if all(bool(each.isfinite().all()) for each in (*sums, scores)):
+    if all(bool(each.sum().isfinite()) for each in (scores, weights.gate, weights.up, weights.down)):
         return
     for part in ("gate", "up", "down"):
         if count := int((~getattr(weights, part).isfinite()).sum()):
@@ -223,8 +220,8 @@ def fingerprint(weights: GluWeights) -> str:
     """One checksum over gate, up and down."""
     matrices = (weights.gate, weights.up, weights.down)
     if weights.gate.nbytes < _LARGE:
-        parts = map(checksum, matrices)
+        parts = [checksum(matrix) for matrix in matrices]
     else:
         with ThreadPoolExecutor(len(matrices)) as pool:
-            parts = iter(list(pool.map(checksum, matrices)))
+            parts = list(pool.map(checksum, matrices))
     return xxhash.xxh3_64("".join(parts).encode()).hexdigest()

@@ -131,13 +131,16 @@ def _take_back(undo: Undo) -> None:
 
 
 def _parameters(anatomy: Anatomy) -> Iterator[tuple[nn.Parameter, list[tuple[str, Slot]]]]:
-    """Every parameter to be cut, with its slots and the block of each, block by block."""
+    """Every parameter to be cut, with its slots and the block of each; those that lose columns last.
+
+    Columns are taken by numpy's threads, which torch's, just after work of their own, would get in the way of.
+    """
     found: dict[int, tuple[nn.Parameter, list[tuple[str, Slot]]]] = {}
     for block in anatomy.blocks:
         for slot in block.slots:
             parameter = slot.tensor
             found.setdefault(id(parameter), (parameter, []))[1].append((block.name, slot))
-    yield from found.values()
+    yield from sorted(found.values(), key=lambda each: each[1][0][1].dim)
 
 
 def _cut_parameter(

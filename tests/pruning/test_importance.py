@@ -5,7 +5,7 @@ import torch
 
 from glu_prune.errors import PlanError
 from glu_prune.pruning.blocks import GluWeights
-from glu_prune.pruning.importance import CRITERIA, Criterion, Neurons, _registry, criterion, register
+from glu_prune.pruning.importance import CRITERIA, Criterion, Neurons, _registry, criterion, ppm, register
 
 GATE = torch.tensor([[1.0, -2.0, 0.5], [3.0, 1.0, 2.0]])
 UP = torch.tensor([[0.0, 0.25, -0.25], [-1.0, -4.0, -2.0]])
@@ -117,3 +117,19 @@ def test_the_code_of_a_criterion_is_part_of_its_identity():
 def test_docstrings_give_shape_and_source(each):
     assert "(width,)" in each.score.__doc__
     assert "Source: " in each.score.__doc__ or each.source == "control"
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("kind", ["mixed", "one sign", "zeros", "nan", "negative nan", "inf"])
+def test_peaks_from_bits_are_the_peaks(dtype, kind):
+    weight = torch.randn(50, 33, generator=torch.Generator().manual_seed(0)).to(dtype)
+    if kind == "one sign":
+        weight[3], weight[7] = weight[3].abs(), -weight[7].abs()
+    elif kind == "zeros":
+        weight[3], weight[7], weight[9, 1:] = 0.0, -0.0, 0.0
+    elif kind != "mixed":
+        weight[5, 4] = float(kind.removeprefix("negative ")) * (-1 if "negative" in kind else 1)
+    found = ppm(Neurons(GluWeights(weight, weight, weight.t())))
+    expected = 2 * (weight.float().amax(1) + weight.float().amin(1).abs())
+    assert torch.equal(found.nan_to_num(7, 8, 9), expected.nan_to_num(7, 8, 9))
+    assert bool(found.isfinite().all()) == (kind in ("mixed", "one sign", "zeros"))
