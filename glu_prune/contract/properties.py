@@ -15,10 +15,11 @@ from torch import nn
 from glu_prune.contract.subject import Case, Subject
 from glu_prune.errors import ContractError
 from glu_prune.pruning.anatomy import WIDTHS
-from glu_prune.pruning.blocks import GluBlock, find_blocks
+from glu_prune.pruning.blocks import find_blocks
 from glu_prune.pruning.checkpoint import load
 from glu_prune.pruning.importance import Neurons, criterion
 from glu_prune.pruning.plan import PruningPlan, block_seed, rank
+from glu_prune.pruning.slots import GluBlock
 from glu_prune.pruning.surgery import pruned
 
 _SMALL = 1e-3

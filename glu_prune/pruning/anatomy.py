@@ -17,7 +17,8 @@ import torch
 from torch import nn
 
 from glu_prune.errors import UnsupportedModelError
-from glu_prune.pruning.blocks import GluBlock, by_owner, find_blocks
+from glu_prune.pruning.blocks import by_owner, find_blocks
+from glu_prune.pruning.slots import GluBlock
 
 WIDTHS = "glu_widths"
 """Configuration entry of models whose widths their configuration cannot express: owner of blocks to width."""
@@ -109,23 +110,17 @@ def configure(config: Any, changes: Mapping[Path, Any]) -> None:
 def skeleton(kind: type[nn.Module], config: Any) -> nn.Module:
     """A model of class `kind` on the meta device: names, shapes and attributes, no memory for weights.
 
-    Blocks have the widths in the configuration's `glu_widths`, if it has that entry.
-
     Raises:
         UnsupportedModelError: the class cannot be built from this configuration.
     """
-    from glu_prune.pruning.surgery import narrow
-
     try:
         with torch.device("meta"), _quiet_init():
             model: Any = kind(copy.deepcopy(config))
             model.tie_weights()
+            return model  # type: ignore[no-any-return]
     except (TypeError, ValueError, AttributeError, KeyError, IndexError, ImportError, RuntimeError) as error:
         msg = f"{kind.__name__} cannot be built from its configuration: {type(error).__name__}: {error}"
         raise UnsupportedModelError(msg) from error
-    if widths := getattr(config, WIDTHS, None):
-        narrow(model, widths)
-    return model  # type: ignore[no-any-return]
 
 
 @contextmanager

@@ -10,7 +10,8 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from glu_prune.errors import PlanError
-from glu_prune.pruning.blocks import GluBlock, find_blocks
+from glu_prune.pruning.blocks import find_blocks
+from glu_prune.pruning.slots import GluBlock
 
 
 def sequences(texts: Any) -> list[tuple[int, ...]]:

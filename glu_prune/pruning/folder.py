@@ -10,14 +10,15 @@ from typing import Any
 import torch
 
 from glu_prune.errors import CheckpointError
-from glu_prune.pruning.anatomy import WIDTHS, Anatomy, configure, examine, skeleton
-from glu_prune.pruning.blocks import GluWeights
+from glu_prune.pruning.anatomy import WIDTHS, Anatomy, configure, examine
 from glu_prune.pruning.card import model_card
 from glu_prune.pruning.checkpoint import PLAN_FILE, model_class, new_folder, read_config
 from glu_prune.pruning.checksums import CHECKSUMS, checksum
 from glu_prune.pruning.importance import criterion
 from glu_prune.pruning.plan import PruningPlan, Ranking, rank_block
 from glu_prune.pruning.shards import INDEX, Shards, open_shards, rewrite, write_text
+from glu_prune.pruning.slots import GluWeights
+from glu_prune.pruning.surgery import blank
 from glu_prune.pruning.tracing import Piece, Trace, trace
 
 Progress = Callable[[int, int], None]
@@ -59,7 +60,7 @@ def open_checkpoint(folder: Path) -> Checkpoint:
     if getattr(config, "quantization_config", None) is not None:
         msg = f"{folder} holds quantised weights; prune the weights they were made from, then quantise"
         raise CheckpointError(msg)
-    model = skeleton(model_class(config), config)
+    model = blank(model_class(config), config)
     return Checkpoint(folder, config, model, examine(model))
 
 
@@ -220,7 +221,7 @@ def _verified(checkpoint: Checkpoint, config: Any, folder: Path, widths: Mapping
     if getattr(again, WIDTHS, None) != getattr(config, WIDTHS, None):
         msg = f"the configuration of {checkpoint.folder} does not keep the entry {WIDTHS} when it is saved"
         raise CheckpointError(msg)
-    model = skeleton(type(checkpoint.model), again)
+    model = blank(type(checkpoint.model), again)
     found = {block.name: block.width for block in examine(model).blocks}
     if found != dict(widths):
         wrong = next(name for name in found if found[name] != widths[name])

@@ -12,7 +12,7 @@ from glu_prune.errors import PlanError
 if TYPE_CHECKING:
     import torch
 
-    from glu_prune.pruning.blocks import GluWeights
+    from glu_prune.pruning.slots import GluWeights
 
 REVERSED = "reversed"
 """Prefix of a criterion's control: `reversed-ppm` keeps what `ppm` removes."""

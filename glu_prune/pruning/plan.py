@@ -13,9 +13,10 @@ from torch import nn
 
 from glu_prune.errors import PlanError
 from glu_prune.pruning.anatomy import Anatomy, examine
-from glu_prune.pruning.blocks import GluWeights, by_owner
+from glu_prune.pruning.blocks import by_owner
 from glu_prune.pruning.checksums import checksum
 from glu_prune.pruning.importance import Criterion, Neurons, criterion
+from glu_prune.pruning.slots import GluWeights
 from glu_prune.pruning.target import Target
 
 _FORMAT = 2

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from glu_prune.pruning.anatomy import WIDTHS, Anatomy, Path, configure, entry, examine
-from glu_prune.pruning.blocks import Slot
+from glu_prune.pruning.anatomy import WIDTHS, Anatomy, Path, configure, entry, examine, skeleton
 from glu_prune.pruning.gather import gather
 from glu_prune.pruning.plan import PruningPlan, rank
+from glu_prune.pruning.slots import Slot
 from glu_prune.pruning.target import Target
 
 Undo = list[Callable[[], None]]
@@ -94,6 +94,18 @@ def pruned(model: nn.Module, plan: PruningPlan) -> Iterator[None]:
         yield
     finally:
         _take_back(undo)
+
+
+def blank(kind: type[nn.Module], config: Any) -> nn.Module:
+    """A model of class `kind` on the meta device, with the widths in the configuration's `glu_widths`, if it has them.
+
+    Raises:
+        UnsupportedModelError: the class cannot be built from this configuration, or not be pruned.
+    """
+    model = skeleton(kind, config)
+    if widths := getattr(config, WIDTHS, None):
+        narrow(model, widths)
+    return model
 
 
 def narrow(model: nn.Module, widths: Mapping[str, int]) -> None:

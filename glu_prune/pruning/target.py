@@ -14,7 +14,7 @@ from glu_prune.pruning.ratio import Ratio, parse_ratio, show_ratio
 
 if TYPE_CHECKING:
     from glu_prune.pruning.anatomy import Anatomy
-    from glu_prune.pruning.blocks import GluBlock
+    from glu_prune.pruning.slots import GluBlock
 
 
 def round_width(width: int, removed: Fraction, multiple_of: int = 1) -> int:

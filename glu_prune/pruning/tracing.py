@@ -13,7 +13,7 @@ from torch import nn
 
 from glu_prune.errors import CheckpointError
 from glu_prune.pruning.anatomy import Anatomy
-from glu_prune.pruning.blocks import GluBlock, Slot
+from glu_prune.pruning.slots import GluBlock, Slot
 
 _SLOT = 1 << 32
 """Label = slot number * _SLOT + neuron."""

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from glu_prune.errors import PlanError
-from glu_prune.pruning.blocks import GluWeights
 from glu_prune.pruning.importance import CRITERIA, Criterion, Neurons, _registry, criterion, ppm, register
+from glu_prune.pruning.slots import GluWeights
 
 GATE = torch.tensor([[1.0, -2.0, 0.5], [3.0, 1.0, 2.0]])
 UP = torch.tensor([[0.0, 0.25, -0.25], [-1.0, -4.0, -2.0]])
