@@ -43,16 +43,31 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption("--glu-contract", metavar="MODEL", help="check every property of pruning on this model")
     group.addoption(
-        "--glu-contract-examples", type=_positive, default=25, metavar="N", help="examples per property (default: 25)"
+        "--glu-contract-examples",
+        type=_positive("number of examples"),
+        default=25,
+        metavar="N",
+        help="examples per property (default: 25)",
     )
-    group.addoption("--glu-batch-size", type=_positive, default=64, metavar="N", help="sequences at once (default: 64)")
+    group.addoption(
+        "--glu-batch-size",
+        type=_positive("batch size"),
+        default=64,
+        metavar="N",
+        help="sequences at once (default: 64)",
+    )
 
 
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        msg = f"{text!r} is not allowed; it is a whole number of at least 1"
-        raise pytest.UsageError(msg)
-    return int(text)
+def _positive(what: str) -> Callable[[str], int]:
+    """A parser of whole numbers from 1, for an option that is about `what`."""
+
+    def parse(text: str) -> int:
+        if not text.isdecimal() or int(text) < 1:
+            msg = f"{what} {text!r} is not allowed; it is a whole number of at least 1"
+            raise pytest.UsageError(msg)
+        return int(text)
+
+    return parse
 
 
 def _path(config: pytest.Config, option: str, default: str) -> Path:

@@ -35,5 +35,5 @@ def test_pickled_weights_are_not_read(tmp_path):
 
 def test_what_is_no_model_is_an_error(tmp_path):
     (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(CheckpointError, match="cannot be loaded as a causal language model"):
+    with pytest.raises(CheckpointError, match="has no usable configuration: Unrecognized model"):
         load(locate(str(tmp_path)), "float32", "cpu")
