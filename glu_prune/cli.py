@@ -3,7 +3,7 @@
 import argparse
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 from glu_prune.errors import CheckpointError, GluPruneError, PlanError
 
 if TYPE_CHECKING:
-    from glu_prune.pruning.folder import Progress
+    from glu_prune.pruning.folder import Checkpoint, Progress
     from glu_prune.pruning.target import Target
     from glu_prune.zoo.source import ModelSource
 
 _INTERRUPTED = 130
 _MOST_TOKENS = 2048
+_ALIGNED = 16
+"""Bytes of which the rows of grouped matrix kernels must be a multiple."""
 
 
 def _plan(options: argparse.Namespace) -> str:
@@ -58,7 +60,8 @@ def _prune(options: argparse.Namespace) -> str:
                 name=options.model,
                 progress=progress,
             )
-    return f"{options.model} -> {options.out}: {plan.criterion} at {plan.target} {_kept(plan.blocks)}"
+    note = _awkward_experts(checkpoint, plan.widths)
+    return f"{options.model} -> {options.out}: {plan.criterion} at {plan.target} {_kept(plan.blocks)}{note}"
 
 
 def _locate(options: argparse.Namespace) -> "ModelSource":
@@ -72,6 +75,18 @@ def _locate(options: argparse.Namespace) -> "ModelSource":
         )
         raise CheckpointError(msg)
     return source
+
+
+def _awkward_experts(checkpoint: "Checkpoint", widths: Mapping[str, int]) -> str:
+    """A warning if experts end up with widths on which transformers' grouped kernels crash."""
+    stacked = [block for block in checkpoint.anatomy.blocks if block.down.expert is not None]
+    size = getattr(getattr(checkpoint.config, "dtype", None), "itemsize", 4)
+    if all(widths[block.name] * size % _ALIGNED == 0 for block in stacked):
+        return ""
+    return (
+        f"\nnote: the width of its experts is no multiple of {_ALIGNED} bytes, on which transformers' grouped kernels "
+        f'crash; load it with experts_implementation="eager", or prune with --multiple-of {_ALIGNED // size}'
+    )
 
 
 def _kept(blocks: Any) -> str:

@@ -1,3 +1,4 @@
+import contextlib
 import json
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import glu_prune
 from glu_prune.cli import main
 from glu_prune.pruning.checkpoint import PLAN_FILE
 from glu_prune.pruning.plan import PruningPlan
+from glu_prune.survey import tiny
 from glu_prune.zoo.source import embedded_models, load, locate
 
 
@@ -132,3 +134,16 @@ def test_criteria_are_listed(capsys):
     shown = capsys.readouterr().out
     assert "ppm, maw" in shown
     assert "||a||_2 * ||d||_1" in shown
+
+
+@pytest.mark.parametrize(("multiple", "noted"), [("1", True), ("4", False)])
+def test_widths_that_grouped_kernels_refuse_are_pointed_out(tmp_path, capsys, multiple, noted):
+    """28 float32 neurons at 0.4 are 17, and 16 with the note's advice, which then runs with stock settings."""
+    tiny.build("mixtral").save_pretrained(tmp_path / "dense")
+    out = tmp_path / "out"
+    arguments = ["prune", str(tmp_path / "dense"), "--ratio", "0.4", "--multiple-of", multiple, "--out", str(out)]
+    assert main(arguments) == 0
+    assert ("prune with --multiple-of 4" in capsys.readouterr().out) == noted
+    model = AutoModelForCausalLM.from_pretrained(out)
+    with pytest.raises(RuntimeError, match="multiple of 16 bytes") if noted else contextlib.nullcontext():
+        model(torch.tensor([[20, 21, 22]]))
