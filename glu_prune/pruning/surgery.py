@@ -128,7 +128,7 @@ def _cut(model: nn.Module, anatomy: Anatomy, plan: PruningPlan) -> Undo:
     undo: Undo = []
     try:
         for parameter, slots in _parameters(anatomy):
-            undo.append(_cut_parameter(parameter, slots, kept))
+            _cut_parameter(parameter, slots, kept, undo)
         _set_attributes(model, anatomy, plan.widths, undo)
         _set_configuration(model, changes, undo)
     except BaseException:
@@ -156,27 +156,28 @@ def _parameters(anatomy: Anatomy) -> Iterator[tuple[nn.Parameter, list[tuple[str
 
 
 def _cut_parameter(
-    parameter: nn.Parameter, slots: list[tuple[str, Slot]], kept: Mapping[str, torch.Tensor]
-) -> Callable[[], None]:
-    """Makes `parameter` narrower, and gives what makes it whole again from the part that was cut off."""
+    parameter: nn.Parameter, slots: list[tuple[str, Slot]], kept: Mapping[str, torch.Tensor], undo: Undo
+) -> None:
+    """Makes `parameter` narrower; first, what makes it whole again from the part that was cut off goes to `undo`."""
     slot = slots[0][1]
     if all(len(kept[name]) == slot.width for name, _ in slots):
-        return lambda: None
+        return
     gone = {name: _others(kept[name], slot.width) for name, _ in slots}
     stays, goes = _select(parameter.data, slots, kept), _select(parameter.data, slots, gone)
     shape, grad = parameter.shape, parameter.grad
-    parameter.grad = None
-    parameter.data = stays
 
     def restore() -> None:
-        whole = parameter.data.new_empty(shape)
-        for name, each in slots:
-            for part, indices in ((parameter.data, kept[name]), (goes, gone[name])):
-                each.view(whole).index_copy_(each.dim, indices.to(whole.device), each.view(part))
-        parameter.data = whole
+        if parameter.shape != shape:
+            whole = stays.new_empty(shape)
+            for name, each in slots:
+                for part, indices in ((stays, kept[name]), (goes, gone[name])):
+                    each.view(whole).index_copy_(each.dim, indices.to(whole.device), each.view(part))
+            parameter.data = whole
         parameter.grad = grad
 
-    return restore
+    undo.append(restore)
+    parameter.grad = None
+    parameter.data = stays
 
 
 def _select(whole: torch.Tensor, slots: list[tuple[str, Slot]], chosen: Mapping[str, torch.Tensor]) -> torch.Tensor:

@@ -9,7 +9,7 @@ from glu_prune.errors import PlanError, UnsupportedModelError
 from glu_prune.pruning import surgery
 from glu_prune.pruning.blocks import find_blocks
 from glu_prune.pruning.plan import BlockPlan, PruningPlan, rank
-from glu_prune.pruning.surgery import apply, prune
+from glu_prune.pruning.surgery import apply, prune, pruned
 from glu_prune.survey import tiny
 from tests.strategies import llama
 
@@ -251,3 +251,14 @@ def test_what_is_no_plan_is_refused(text):
 def test_kept_neurons_are_checked(kept):
     with pytest.raises(PlanError, match="ascending, unique, within"):
         BlockPlan("mlp", 12, kept)
+
+
+def test_gradients_come_back_with_the_neurons():
+    model = llama()
+    model(torch.tensor([[1, 2, 3]]), labels=torch.tensor([[1, 2, 3]])).loss.backward()
+    weight = model.model.layers[0].mlp.gate_proj.weight
+    grad = weight.grad
+    with pruned(model, rank(model).plan(0.5)):
+        assert weight.grad is None
+        assert weight.shape == (6, 8)
+    assert weight.grad is grad
