@@ -82,6 +82,7 @@ def rank_checkpoint(
     for name, weights in _blocks(checkpoint, progress):
         norms = activations.get(name) if activations else None
         orders[name], marks[name] = rank_block(name, weights, how, seed, norms)
+        del weights  # before the next block is read
     return Ranking(how.name, seed, checkpoint.anatomy, orders, marks)
 
 
@@ -95,6 +96,7 @@ def verify_plan(checkpoint: Checkpoint, plan: PruningPlan, progress: Progress = 
     plan.check(checkpoint.anatomy)
     for name, weights in _blocks(checkpoint, progress):
         plan.check_weights(name, weights)
+        del weights  # before the next block is read
 
 
 def _blocks(checkpoint: Checkpoint, progress: Progress) -> Iterator[tuple[str, GluWeights]]:
@@ -110,16 +112,18 @@ def _blocks(checkpoint: Checkpoint, progress: Progress) -> Iterator[tuple[str, G
         gate, up, down = (_part(tensors[piece.key], piece) for piece in pieces)
         yield block.name, GluWeights(gate, up, down.t())
         progress(gate.nbytes + up.nbytes + down.nbytes, total * gate.element_size())
+        del gate, up, down
 
 
 def _part(tensor: torch.Tensor, piece: Piece) -> torch.Tensor:
     """The neurons of one slot, `(width, hidden)`."""
     one = tensor if piece.expert is None else tensor[piece.expert]
     rows = one if piece.dim == 0 else one.t()
-    first, step = piece.positions[0], (piece.positions[1] - piece.positions[0] if len(piece.positions) > 1 else 1)
-    if list(piece.positions) == list(range(first, first + step * len(piece.positions), step)):
+    first = int(piece.positions[0])
+    step = int(piece.positions[1]) - first if len(piece.positions) > 1 else 1
+    if torch.equal(piece.positions, first + step * torch.arange(len(piece.positions))):
         return rows[first::step][: len(piece.positions)]
-    return rows[list(piece.positions)]
+    return rows[piece.positions]
 
 
 def _traced(checkpoint: Checkpoint) -> tuple[Shards, Trace]:

