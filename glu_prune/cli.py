@@ -157,16 +157,26 @@ def _progress(doing: str) -> Iterator["Progress"]:
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """A request to terminate ends the command as Ctrl-C does, so that it cleans up after itself."""
+    """A request to terminate ends the command as Ctrl-C does, so that it cleans up after itself.
 
-    def stop(*_: object) -> None:
+    Libraries may turn the interruption into an error of theirs; it stays an interruption.
+    """
+    asked = []
+
+    def stop(number: int, _: object) -> None:
+        asked.append(number)
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, stop)
+    before = {each: signal.signal(each, stop) for each in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
+    except BaseException as error:
+        if asked:
+            raise KeyboardInterrupt from error
+        raise
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 
 def _convert(options: argparse.Namespace) -> str:
