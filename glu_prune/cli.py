@@ -80,7 +80,7 @@ def _locate(options: argparse.Namespace) -> "ModelSource":
 def _awkward_experts(checkpoint: "Checkpoint", widths: Mapping[str, int]) -> str:
     """A warning if experts end up with widths on which transformers' grouped kernels crash."""
     stacked = [block for block in checkpoint.anatomy.blocks if block.down.expert is not None]
-    size = getattr(getattr(checkpoint.config, "dtype", None), "itemsize", 4)
+    size = checkpoint.dtype.itemsize
     if all(widths[block.name] * size % _ALIGNED == 0 for block in stacked):
         return ""
     return (

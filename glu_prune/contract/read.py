@@ -6,19 +6,17 @@ from glu_prune.contract.subject import Subject, random_inputs
 from glu_prune.zoo.source import load_model, locate
 
 
-def read(name: str, dtype: str = "float32", device: str = "cpu", revision: str | None = None) -> Subject:
+def read(name: str, dtype: str = "float32", device: str = "cpu") -> Subject:
     """The model called `name`: an embedded one, a folder, or a Hugging Face id in the local cache.
 
     Raises:
         ModelNotFoundError: it is not on this machine.
         CheckpointError: it cannot be loaded.
     """
-    model = load_model(locate(name, revision), dtype, device)
-    if hasattr(model, "set_experts_implementation"):
-        model.set_experts_implementation("eager")  # grouped kernels refuse widths that are no multiple of 16 bytes
-    return Subject(model, random_inputs(model), name)
+    model = load_model(locate(name), dtype, device)
+    return Subject.of(model, random_inputs(model), name)
 
 
-def folder_of(name: str, revision: str | None = None) -> Path:
+def folder_of(name: str) -> Path:
     """Where that model is on disk."""
-    return locate(name, revision).folder
+    return locate(name).folder

@@ -29,6 +29,13 @@ class Subject:
     name: str = ""
     """How `read` would find it again, for the snippets that reproduce failures."""
 
+    @classmethod
+    def of(cls, model: Any, inputs: Mapping[str, torch.Tensor], name: str) -> "Subject":
+        """`model` with experts computed one by one: grouped kernels refuse widths that are no multiple of 16 bytes."""
+        if hasattr(model, "set_experts_implementation"):
+            model.set_experts_implementation("eager")
+        return cls(model, inputs, name)
+
     def answers(self) -> torch.Tensor:
         """The model's logits on the inputs, in float32."""
         with torch.no_grad():

@@ -60,8 +60,17 @@ class Anatomy:
     """Entries to switch off when widths change, because they derive a width from its entry."""
 
     def factor(self, block: GluBlock) -> Fraction:
-        """How many times its configuration entry the width of `block` is: 2 for two shared experts in one."""
+        """How many times its configuration entry the width of `block` is: 2 for two shared experts in one.
+
+        1 for a block that follows no entry.
+        """
+        if block.name not in self.entries:
+            return Fraction(1)
         return Fraction(self.base[block.name], int(_item(self.config, self.entries[block.name], block.layer)))
+
+    def group(self, block: GluBlock) -> object:
+        """What blocks have in common whose widths go together: a configuration entry, or else their owner."""
+        return self.entries.get(block.name, block.owner)
 
     def changes(self, widths: Mapping[str, int]) -> dict[Path, Any]:
         """What to set in the configuration so that every block has its width in `widths` (block name to width).

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from glu_prune.pruning.anatomy import WIDTHS
 from glu_prune.pruning.importance import criterion
 from glu_prune.pruning.plan import PruningPlan
 
@@ -22,7 +23,7 @@ def model_card(name: str, plan: PruningPlan, before: Any, after: Any) -> str:
         f"| {names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''} | {width:,} | {kept:,} |"
         for (width, kept), names in list(widths.items())[:_MANY]
     ]
-    uneven = getattr(after.config, "glu_widths", None)
+    uneven = getattr(after.config, WIDTHS, None)
     loader = "glu_prune.load(folder)" if uneven else f"{type(after).__name__}.from_pretrained(folder)"
     note = (
         "Blocks differ in width, which the configuration's own entries cannot say: `glu_widths` in `config.json`\n"

@@ -4,6 +4,8 @@ import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +25,12 @@ from glu_prune.pruning.tracing import Piece, Trace, trace
 
 Progress = Callable[[int, int], None]
 """Called with (bytes read since the last call, bytes to read in all)."""
+_OURS = {"config.json", "README.md", PLAN_FILE, CHECKSUMS, INDEX}
+_WEIGHTS = {".safetensors", ".bin", ".pt", ".pth", ".gguf", ".h5", ".msgpack", ".onnx"}
 
 
 def _silent(read: int, total: int) -> None:
     """No progress."""
-
-
-_OURS = {"config.json", "README.md", PLAN_FILE, CHECKSUMS, INDEX}
-_WEIGHTS = {".safetensors", ".bin", ".pt", ".pth", ".gguf", ".h5", ".msgpack", ".onnx"}
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,30 @@ class Checkpoint:
     def parameters(self) -> int:
         """How many parameters the model has; tied ones once."""
         return sum(parameter.numel() for parameter in self.model.parameters())
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights, as the configuration says; float32 where it does not."""
+        found = getattr(self.config, "dtype", None) or torch.float32
+        return found if isinstance(found, torch.dtype) else getattr(torch, found)
+
+    @cached_property
+    def traced(self) -> tuple[Shards, Trace]:
+        """The files with the weights, and where neurons are in them.
+
+        Raises:
+            CheckpointError: weights are missing, truncated, or stored under names that cannot be followed.
+        """
+        shards = open_shards(self.folder)
+        traced = trace(self.model, self.anatomy)
+        absent = next((key for key in traced.labels if key not in shards.weight_map), None)
+        if absent is not None:
+            msg = (
+                f"{self.folder} holds no tensor {absent}, under which transformers saves this model; load it with "
+                "transformers, save it with save_pretrained, and prune that"
+            )
+            raise CheckpointError(msg)
+        return shards, traced
 
 
 def open_checkpoint(folder: Path) -> Checkpoint:
@@ -101,7 +125,7 @@ def verify_plan(checkpoint: Checkpoint, plan: PruningPlan, progress: Progress = 
 
 def _blocks(checkpoint: Checkpoint, progress: Progress) -> Iterator[tuple[str, GluWeights]]:
     """The name and the weights of every block, read from disk, one after the other."""
-    shards, traced = _traced(checkpoint)
+    shards, traced = checkpoint.traced
     total = sum(3 * block.width * block.hidden for block in checkpoint.anatomy.blocks)
     tensors: dict[str, torch.Tensor] = {}
     for block in checkpoint.anatomy.blocks:
@@ -126,20 +150,6 @@ def _part(tensor: torch.Tensor, piece: Piece) -> torch.Tensor:
     return rows[piece.positions]
 
 
-def _traced(checkpoint: Checkpoint) -> tuple[Shards, Trace]:
-    """The shards of a checkpoint and where its neurons are in them."""
-    shards = open_shards(checkpoint.folder)
-    traced = trace(checkpoint.model, checkpoint.anatomy)
-    absent = next((key for key in traced.labels if key not in shards.weight_map), None)
-    if absent is not None:
-        msg = (
-            f"{checkpoint.folder} holds no tensor {absent}, under which transformers saves this model; load it with "
-            "transformers, save it with save_pretrained, and prune that"
-        )
-        raise CheckpointError(msg)
-    return shards, traced
-
-
 def write_pruned(
     checkpoint: Checkpoint,
     plan: PruningPlan,
@@ -148,8 +158,8 @@ def write_pruned(
     pad_to_uniform: bool = False,
     name: str = "",
     progress: Progress = _silent,
-) -> Any:
-    """Writes the model without the neurons that `plan` does not keep to the new folder `out`; its new configuration.
+) -> None:
+    """Writes the model without the neurons that `plan` does not keep to the new folder `out`.
 
     Tensors go to files of the same names as they came from; what else is in the folder is copied; the plan and a model
     card are added. With `pad_to_uniform`, neurons of zeros fill up the blocks that one configuration entry governs to
@@ -162,7 +172,7 @@ def write_pruned(
     """
     plan.check(checkpoint.anatomy)
     widths = _padded(checkpoint.anatomy, plan.widths) if pad_to_uniform else plan.widths
-    shards, traced = _traced(checkpoint)
+    shards, traced = checkpoint.traced
     cuts = traced.cuts({block.name: torch.tensor(block.kept) for block in plan.blocks}, widths)
     config = read_config(checkpoint.folder)
     configure(config, checkpoint.anatomy.changes(widths))
@@ -192,22 +202,15 @@ def write_pruned(
         write_text(partial / CHECKSUMS, f"{json.dumps(checksums, indent=0)}\n")
         write_text(partial / PLAN_FILE, f"{plan.to_json()}\n")
         write_text(partial / "README.md", model_card(name or checkpoint.folder.name, plan, checkpoint.model, pruned))
-    return config
 
 
 def _padded(anatomy: Anatomy, widths: Mapping[str, int]) -> dict[str, int]:
     """`widths` raised to the largest, relative to the original, among blocks that one entry governs."""
-    shares: dict[object, Any] = {}
+    shares: dict[object, Fraction] = {}
     for block in anatomy.blocks:
-        group = anatomy.entries.get(block.name, block.owner)
-        share = widths[block.name] / anatomy.factor(block) if block.name in anatomy.entries else widths[block.name]
-        shares[group] = max(shares.get(group, 0), share)
-    return {
-        block.name: int(shares[anatomy.entries[block.name]] * anatomy.factor(block))
-        if block.name in anatomy.entries
-        else widths[block.name]
-        for block in anatomy.blocks
-    }
+        group, share = anatomy.group(block), widths[block.name] / anatomy.factor(block)
+        shares[group] = max(shares.get(group, share), share)
+    return {block.name: int(shares[anatomy.group(block)] * anatomy.factor(block)) for block in anatomy.blocks}
 
 
 def _refuse_full_disk(folder: Path, shards: Shards) -> None:

@@ -84,15 +84,12 @@ def fused_experts(name: str, module: nn.Module) -> Iterator[GluBlock]:
 
     Or each transposed; gate and up one after the other or interleaved. Most mixtures of experts since transformers 5.
     """
-    shapes = [_shape(module, name) for name in ("gate_up_proj", "down_proj")]
-    yield from _stacked(name, module, "gate_up_proj", "down_proj", shapes)
+    yield from _stacked(name, module, "gate_up_proj", "down_proj")
 
 
 def parallel_experts(name: str, module: nn.Module) -> Iterator[GluBlock]:
     """Experts as `input_linear.weight` and `output_linear.weight`, shaped like `fused_experts`: JetMoE."""
-    names = ("input_linear.weight", "output_linear.weight")
-    shapes = [_shape(module, path) for path in names]
-    yield from _stacked(name, module, *names, shapes)
+    yield from _stacked(name, module, "input_linear.weight", "output_linear.weight")
 
 
 def _shape(module: nn.Module, path: str) -> tuple[int, ...]:
@@ -102,10 +99,8 @@ def _shape(module: nn.Module, path: str) -> tuple[int, ...]:
     return tuple(parameter.shape) if isinstance(parameter, nn.Parameter) else ()
 
 
-def _stacked(
-    name: str, module: nn.Module, gate_up: str, down: str, shapes: list[tuple[int, ...]]
-) -> Iterator[GluBlock]:
-    wide, narrow = shapes
+def _stacked(name: str, module: nn.Module, gate_up: str, down: str) -> Iterator[GluBlock]:
+    wide, narrow = (_shape(module, path) for path in (gate_up, down))
     if len(wide) != 3 or len(narrow) != 3:
         return
     transposed = wide[1] == narrow[2] and wide[2] == 2 * narrow[1]

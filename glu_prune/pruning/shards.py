@@ -1,6 +1,7 @@
 """Safetensors checkpoints read tensor by tensor and written tensor by tensor, so that memory holds one at a time."""
 
 import json
+import math
 import os
 import struct
 from collections.abc import Callable, Iterator, Mapping
@@ -134,7 +135,7 @@ def _rewrite_file(
         part = file.get_slice(key)
         old = tuple(part.get_shape())
         shape, size = shapes(key, old), _itemsize(file, key)
-        begin, end = end, end + size * _count(shape)
+        begin, end = end, end + size * math.prod(shape)
         header[key] = {"dtype": part.get_dtype(), "shape": list(shape), "data_offsets": [begin, end]}
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % _ALIGNMENT)
@@ -159,13 +160,6 @@ def _itemsize(file: Any, key: str) -> int:
     first = part[tuple(slice(0, 1) for _ in shape)] if shape else file.get_tensor(key)
     size: int = first.element_size()
     return size
-
-
-def _count(shape: tuple[int, ...]) -> int:
-    count = 1
-    for size in shape:
-        count *= size
-    return count
 
 
 def write_text(path: Path, text: str) -> None:

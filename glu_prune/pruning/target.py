@@ -146,17 +146,13 @@ def _together(anatomy: "Anatomy", blocks: Iterable["GluBlock"]) -> list[list["Gl
     """Blocks that are rounded together: those of one owner, or that follow one entry and its present value."""
     groups: dict[object, list[GluBlock]] = defaultdict(list)
     for block in blocks:
-        follows = block.name in anatomy.entries
-        key = (anatomy.entries[block.name], block.width / anatomy.factor(block)) if follows else block.owner
-        groups[key].append(block)
+        groups[anatomy.group(block), block.width / anatomy.factor(block)].append(block)
     return list(groups.values())
 
 
 def _unit(anatomy: "Anatomy", blocks: list["GluBlock"]) -> tuple[int, dict[str, int]]:
     """The unit of widths that follow one entry, and how many units wide each block is."""
-    factors = {block.name: Fraction(1) for block in blocks}
-    if blocks[0].name in anatomy.entries:
-        factors = {block.name: anatomy.factor(block) for block in blocks}
+    factors = {block.name: anatomy.factor(block) for block in blocks}
     whole = lcm(*(factor.denominator for factor in factors.values()))
     times = {name: int(factor * whole) for name, factor in factors.items()}
     return blocks[0].width // times[blocks[0].name], times

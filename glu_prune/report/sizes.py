@@ -9,8 +9,6 @@ from glu_prune.report.table import Column, render
 if TYPE_CHECKING:
     from glu_prune.pruning.folder import Checkpoint
 
-_ELEMENT_BYTES = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}
-
 
 def _change(name: str, digits: int | None = None) -> Column:
     """A figure before and after."""
@@ -47,8 +45,7 @@ def sizes(checkpoint: "Checkpoint", widths: Mapping[str, int]) -> str:
     ]
     before = checkpoint.parameters
     after = before - sum(row["parameters"][0] - row["parameters"][1] for row in rows)
-    dtype = str(getattr(checkpoint.config, "dtype", None) or "float32").removeprefix("torch.")
-    size = _ELEMENT_BYTES.get(dtype, 4)
+    dtype, size = str(checkpoint.dtype).removeprefix("torch."), checkpoint.dtype.itemsize
     total = (
         f"{type(checkpoint.model).__name__}: {before:,} -> {after:,} parameters ({after / before - 1:+.1%}), "
         f"{before * size / 1e6:,.1f} -> {after * size / 1e6:,.1f} MB in {dtype}"
