@@ -265,7 +265,7 @@ def test_memory_holds_a_shard_and_a_block(big, tmp_path):
     shard, block = max((big / name).stat().st_size for name in shards.files), 3 * 512 * 4096 * 2
     grew = int(done.stdout.split("grew ")[1])
     assert shards.nbytes > 200e6
-    assert grew < shard + block + 24e6  # what does not depend on the weights, measured at 6 to 18 MB
+    assert grew < shard + block + 24e6  # the interpreter and some 100 bytes a neuron, 9 to 20 MB here
     assert grew < shards.nbytes / 3
 
 
