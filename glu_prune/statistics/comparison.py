@@ -1,0 +1,181 @@
+"""Two arms compared: the method that fits their values, how many units would have been enough, and many claims at once.
+
+scipy and numpy do the arithmetic; this file says which test is asked what.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from glu_prune.errors import EvaluationError
+from glu_prune.statistics.contrasts import Contrast, Side
+from glu_prune.statistics.proportions import Binary
+from glu_prune.statistics.resampling import Resampled
+
+__all__ = ["Contrast", "contrast", "holm", "items_needed", "unpaired"]
+
+Array = NDArray[np.float64]
+
+
+def contrast(
+    first: Sequence[float],
+    second: Sequence[float],
+    weights: Sequence[float],
+    *,
+    clusters: Sequence[str] | None = None,
+    ratio: bool = False,
+    seed: int,
+) -> Contrast:
+    """First minus second, on the same items in the same order.
+
+    Args:
+        first: Values of one arm.
+        second: Values of the other.
+        weights: How much each item counts; items that count nothing are left out.
+        clusters: The name of the cluster of each item; items of one cluster depend on each other. Without it every
+            item is independent.
+        ratio: Whether values are nats per unit and `weights` units, so that the difference is a logarithm of a ratio.
+        seed: Of whatever is resampled.
+
+    Raises:
+        EvaluationError: lengths differ, there is no item, or a value or weight cannot be used.
+    """
+    one, other, counts = (np.asarray(each, float) for each in (first, second, weights))
+    names = np.arange(len(one)) if clusters is None else np.asarray(clusters)
+    _refuse_unusable(one, other, counts, len(names))
+    used = counts > 0
+    one, other, counts, names = one[used], other[used], counts[used], names[used]
+    clustered = len(np.unique(names)) < len(names)
+    values = np.concatenate([one, other])
+    if not (ratio or clustered) and (counts == counts[0]).all() and np.isin(values, (0.0, 1.0)).all():
+        return Binary(gained=int((one > other).sum()), lost=int((one < other).sum()), units=len(one))
+    parts = (one - other) * counts
+    facing: Side = -1 if (math.fsum(parts), math.fsum(parts**3)) < (0, 0) else 1
+    changes, sizes = _by_unit(facing * parts, counts, names)
+    test = "paired bootstrap" if ratio else "sign-flip permutation"
+    return Resampled(
+        changes=changes,
+        weights=sizes,
+        facing=facing,
+        reach=math.inf if ratio else max(1.0, float(np.ptp(values))),
+        ratio=ratio,
+        seed=seed,
+        test=f"{test} over {len(sizes)} clusters" if clustered else test,
+    )
+
+
+def _refuse_unusable(one: Array, other: Array, weights: Array, names: int) -> None:
+    lengths = (len(one), len(other), len(weights), names)
+    if len(set(lengths)) > 1:
+        msg = "paired arms need as many values, weights and clusters each; found {}, {}, {} and {}".format(*lengths)
+        raise EvaluationError(msg)
+    if not (np.isfinite(one).all() and np.isfinite(other).all()):
+        msg = "paired arms need finite values; found one that is not"
+        raise EvaluationError(msg)
+    if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.any()):
+        msg = "paired arms need at least one item that counts, and no weight below 0"
+        raise EvaluationError(msg)
+
+
+def _by_unit(parts: Array, weights: Array, names: NDArray[np.generic]) -> tuple[Array, Array]:
+    """(units,) each: sums over clusters, in an order that does not depend on that of the items."""
+    order = np.lexsort((weights, parts))
+    _, unit = np.unique(names[order], return_inverse=True)
+    changes: Array = np.bincount(unit, parts[order]).astype(float)
+    sizes: Array = np.bincount(unit, weights[order]).astype(float)
+    order = np.lexsort((sizes, changes))
+    return changes[order], sizes[order]
+
+
+@dataclass(frozen=True)
+class _Unpaired:
+    """The difference of two independent, normal estimates."""
+
+    difference: float
+    standard_error: float
+    units: int
+    test: str = "unpaired z"
+
+    def p_two_sided(self) -> float:
+        """Of no difference."""
+        return min(1.0, 2 * min(self.p_greater(), self.p_less()))
+
+    def p_greater(self, shift: float = 0.0) -> float:
+        """One-sided p against "the difference is at most `shift`"."""
+        return self._tail(self.difference - shift)
+
+    def p_less(self, shift: float = 0.0) -> float:
+        """One-sided p against "the difference is at least `shift`"."""
+        return self._tail(shift - self.difference)
+
+    def interval(self, confidence: float = 0.95) -> tuple[float, float]:
+        """The difference and as many standard errors on either side as the confidence takes."""
+        from scipy.special import ndtri
+
+        half = float(ndtri((1 + confidence) / 2)) * self.standard_error
+        return self.difference - half, self.difference + half
+
+    def _tail(self, surplus: float) -> float:
+        from scipy.special import ndtr
+
+        if self.standard_error == 0:
+            return 0.0 if surplus > 0 else 1.0
+        return float(ndtr(-surplus / self.standard_error))
+
+
+def unpaired(first: float, first_se: float, second: float, second_se: float, units: int) -> Contrast:
+    """First minus second, from independent estimates with their standard errors; `units` in all.
+
+    Raises:
+        EvaluationError: a number is not finite, or a standard error below 0.
+    """
+    if not all(map(math.isfinite, (first, first_se, second, second_se))) or min(first_se, second_se) < 0:
+        msg = f"two estimates need finite standard errors; found {first} +- {first_se} and {second} +- {second_se}"
+        raise EvaluationError(msg)
+    return _Unpaired(first - second, math.hypot(first_se, second_se), units)
+
+
+def items_needed(c: Contrast, gap: float, alpha: float, power: float = 0.8) -> int | None:
+    """How many units in all a one-sided test at `alpha` needs to see an effect of size `gap`, if they vary as these do.
+
+    None where no number is enough, or where the units do not say how much they vary.
+
+    Source: Connor (1987), Biometrics 43, 207-211, which holds as well for sign flips: both take the variance about 0
+    for that of no effect. Correction of counts: Casagrande, Pike & Smith (1978), Biometrics 34, 483-486.
+    """
+    from scipy.special import ndtri
+
+    spread = c.standard_error * math.sqrt(c.units)
+    if not (0 < gap < math.inf and 0 < spread < math.inf):
+        return None
+    needed = ((ndtri(1 - alpha) * math.hypot(spread, gap) + ndtri(power) * spread) / gap) ** 2
+    if isinstance(c, Binary):  # an exact test of counts uses up less than its level
+        needed *= (1 + math.sqrt(1 + 4 / (needed * gap))) ** 2 / 4
+    return math.ceil(max(needed, -math.log2(alpha)))
+
+
+def holm(p_values: Sequence[float], family: int | None = None) -> list[float]:
+    """p-values, adjusted for there being several: that one of the rejected is true has the level's probability at most.
+
+    Args:
+        p_values: One for each claim that was run.
+        family: How many claims were made, if more; those not run count as if their p were 1.
+
+    Source: Holm (1979), Scand. J. Stat. 6, 65-70.
+    """
+    claims = len(p_values) if family is None else family
+    if claims < len(p_values):
+        msg = f"a family of {claims} claims cannot have {len(p_values)} p-values"
+        raise EvaluationError(msg)
+    if not all(0 <= p <= 1 for p in p_values):
+        msg = "a p-value lies from 0 to 1; found one that does not"
+        raise EvaluationError(msg)
+    adjusted = [1.0] * len(p_values)
+    highest = 0.0
+    for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        highest = max(highest, min(1.0, (claims - rank) * p_values[index]))
+        adjusted[index] = highest
+    return adjusted
