@@ -23,13 +23,27 @@ class Capability:
     """The score of guessing; None where the score has no such point."""
     num_fewshot: int | None = None
     """Worked examples in the prompt; None leaves the task's own number."""
-    group: str | None = None
-    """The document field by which scores are broken down."""
+    groups: tuple[str, ...] = ()
+    """Document fields by which scores are broken down."""
+    cluster: str | None = None
+    """The document field that names the source which items share, where they are not independent."""
     source: str = ""
+
+    @property
+    def logarithmic(self) -> bool:
+        """Whether the score is a perplexity or bits per byte: items are log-likelihoods, differences log ratios."""
+        return self.metric.endswith(("perplexity", "bits_per_byte"))
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Document fields that a record must keep."""
+        return tuple(dict.fromkeys((*self.groups, *([self.cluster] if self.cluster else []))))
 
 
 _IFEVAL = "arXiv:2311.07911"
 _TRUTHFULQA = "arXiv:2109.07958"
+
+_INSTRUCTIONS = ("constraints", "instruction_id_list")
 
 EMBEDDED = (
     Capability(
@@ -38,7 +52,7 @@ EMBEDDED = (
         "exact_match",
         "facts about people, generated word for word",
         chance=0.0,
-        group="band",
+        groups=("band",),
     ),
     Capability(
         "factual_knowledge",
@@ -46,7 +60,7 @@ EMBEDDED = (
         "acc",
         "the same facts in words never trained on, chosen among four answers by likelihood",
         chance=0.25,
-        group="band",
+        groups=("band",),
         source="arXiv:2009.03300 (the form of MMLU with answers as text)",
     ),
     Capability(
@@ -55,7 +69,7 @@ EMBEDDED = (
         "prompt_level_strict_acc",
         "requests of which every constraint is obeyed",
         chance=0.0,
-        group="constraints",
+        groups=_INSTRUCTIONS,
         source=_IFEVAL,
     ),
     Capability(
@@ -64,7 +78,7 @@ EMBEDDED = (
         "inst_level_loose_acc",
         "single constraints obeyed, small slips of format forgiven",
         chance=0.0,
-        group="constraints",
+        groups=_INSTRUCTIONS,
         source=_IFEVAL,
     ),
     Capability(
@@ -73,7 +87,7 @@ EMBEDDED = (
         "mc1",
         "the true answer preferred to common misconceptions",
         chance=0.25,
-        group="aspect",
+        groups=("aspect",),
         source=_TRUTHFULQA,
     ),
     Capability(
@@ -82,7 +96,7 @@ EMBEDDED = (
         "mc2",
         "share of probability on true answers",
         chance=1 / 3,
-        group="aspect",
+        groups=("aspect",),
         source=_TRUTHFULQA,
     ),
     Capability(
@@ -91,7 +105,7 @@ EMBEDDED = (
         "exact_match",
         "sums, differences and products never seen in training",
         chance=0.0,
-        group="operation",
+        groups=("operation",),
     ),
     Capability(
         "reading",
@@ -99,7 +113,7 @@ EMBEDDED = (
         "exact_match",
         "answers that stand in a passage",
         chance=0.0,
-        group="kind",
+        groups=("kind",),
     ),
     Capability(
         "story_modelling",
@@ -118,6 +132,17 @@ STUDY = (
         "IFEval prompts of which every constraint is obeyed",
         chance=0.0,
         num_fewshot=0,
+        groups=("instruction_id_list",),
+        source=_IFEVAL,
+    ),
+    Capability(
+        "instruction_constraints",
+        "ifeval",
+        "inst_level_strict_acc",
+        "IFEval constraints obeyed",
+        chance=0.0,
+        num_fewshot=0,
+        groups=("instruction_id_list",),
         source=_IFEVAL,
     ),
     Capability(
@@ -127,7 +152,18 @@ STUDY = (
         "MMLU, 57 subjects",
         chance=0.25,
         num_fewshot=5,
+        groups=("subject",),
+        cluster="subject",
         source="arXiv:2009.03300",
+    ),
+    Capability(
+        "arithmetic",
+        "gsm8k",
+        "exact_match",
+        "GSM8K word problems",
+        chance=0.0,
+        num_fewshot=5,
+        source="arXiv:2110.14168",
     ),
     Capability(
         "truthfulness",
@@ -146,13 +182,20 @@ STUDY = (
         source=_TRUTHFULQA,
     ),
     Capability(
-        "arithmetic",
-        "gsm8k",
-        "exact_match",
-        "GSM8K word problems",
-        chance=0.0,
-        num_fewshot=5,
-        source="arXiv:2110.14168",
+        "multistep_reasoning",
+        "leaderboard_musr",
+        "acc_norm",
+        "MuSR: murder mysteries, object placements, team allocation",
+        source="arXiv:2310.16049",
+    ),
+    Capability(
+        "science_questions",
+        "arc_challenge",
+        "acc_norm",
+        "ARC-Challenge, grade-school science",
+        chance=0.25,
+        num_fewshot=0,
+        source="arXiv:1803.05457",
     ),
     Capability(
         "commonsense",
@@ -162,6 +205,51 @@ STUDY = (
         chance=0.25,
         num_fewshot=0,
         source="arXiv:1905.07830",
+    ),
+    Capability(
+        "pronoun_resolution",
+        "winogrande",
+        "acc",
+        "WinoGrande",
+        chance=0.5,
+        num_fewshot=0,
+        source="arXiv:1907.10641",
+    ),
+    Capability(
+        "physical_commonsense",
+        "piqa",
+        "acc",
+        "PIQA, how things are done",
+        chance=0.5,
+        num_fewshot=0,
+        source="arXiv:1911.11641",
+    ),
+    Capability(
+        "reading",
+        "boolq",
+        "acc",
+        "BoolQ, yes or no from a passage",
+        chance=0.5,
+        num_fewshot=0,
+        source="arXiv:1905.10044",
+    ),
+    Capability(
+        "last_word",
+        "lambada_openai",
+        "perplexity",
+        "LAMBADA, perplexity of the last word of a passage",
+        higher_is_better=False,
+        num_fewshot=0,
+        source="arXiv:1606.06031",
+    ),
+    Capability(
+        "text_modelling",
+        "wikitext",
+        "word_perplexity",
+        "WikiText-2, perplexity per word",
+        higher_is_better=False,
+        num_fewshot=0,
+        source="arXiv:1609.07843",
     ),
 )
 

@@ -1,9 +1,28 @@
 """lm-eval's Hugging Face model, counting the token positions it computes."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 import torch
 from lm_eval.models.huggingface import HFLM
+
+
+class CountedLM(Protocol):
+    """What evaluation asks of a model beside being one of lm-eval's `LM`."""
+
+    positions: int
+    """Token positions computed since the last reset, padding included."""
+    scored_positions: int
+    """Those of them that belong to log-likelihoods."""
+
+    max_gen_toks: int
+    """Tokens that an answer may have where a task does not say."""
+
+    def reset_counters(self) -> None:
+        """Starts counting at zero."""
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each text."""
 
 
 class CountingLM(HFLM):  # type: ignore[misc]
@@ -20,6 +39,10 @@ class CountingLM(HFLM):  # type: ignore[misc]
     def reset_counters(self) -> None:
         """Starts counting at zero."""
         self.positions = self.scored_positions = 0
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each text, counted anew: where generated tokens merge, fewer than were generated."""
+        return [len(ids) for ids in self.tokenizer(list(texts), add_special_tokens=False)["input_ids"]]
 
     def _model_call(self, inps: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
         self.positions += inps.numel()

@@ -53,7 +53,7 @@ def test_importing_the_checkers_restores_the_download_function(no_sockets):
     import nltk
 
     before = nltk.download
-    functions._checkers()
+    functions.checkers()
     assert nltk.download is before
 
 

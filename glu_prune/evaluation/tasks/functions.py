@@ -44,7 +44,7 @@ def text_likelihood(doc: dict[str, Any], results: list[tuple[float, bool]]) -> d
     }
 
 
-def _checkers() -> Any:
+def checkers() -> Any:
     """lm-eval's IFEval module, imported without the download that it tries on import.
 
     No embedded constraint needs the sentence splitter that it would fetch. The language detector is seeded: unseeded,
@@ -64,7 +64,7 @@ def _checkers() -> Any:
 
 def follow_instructions(doc: dict[str, Any], results: list[str]) -> dict[str, Any]:
     """IFEval's four metrics for one reply, by lm-eval's own checkers."""
-    metrics: dict[str, Any] = _checkers().process_results(doc, results)
+    metrics: dict[str, Any] = checkers().process_results(doc, results)
     return metrics
 
 

@@ -1,0 +1,168 @@
+"""Floors: what null models score on the very items that real models are judged by.
+
+A score that a model without content reaches, too, shows nothing. Null models go through the same pipeline as real ones,
+so their scores are item by item comparable.
+
+`python -m glu_prune.evaluation.floors TASK[:SHOTS]...` writes them as CSV.
+"""
+
+import csv
+import math
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from glu_prune.evaluation.evaluate import Evaluator, MetricScores, TaskResult
+from glu_prune.evaluation.null_names import UNIFORM, UNIGRAM
+from glu_prune.evaluation.nulls import (
+    Chooser,
+    Null,
+    Prefer,
+    Unigram,
+    Write,
+    Writer,
+    always,
+    by_length,
+    choices_by_item,
+    guess,
+    looped,
+)
+from glu_prune.statistics.means import spread
+
+_WRITERS: Mapping[str, Write] = {
+    "constant word": lambda _prompt, _words: "the",
+    "word loop": lambda _prompt, words: looped("the ", words),
+    "sentence loop": lambda _prompt, words: looped("The man went to the store. ", words),
+    "lowercase loop": lambda _prompt, words: looped("the cat sat on the mat ", words),
+    "empty": lambda _prompt, _words: "",
+    "echo": lambda prompt, _words: prompt,
+    "echo loop": looped,
+}
+_MAJORITY = "majority answer"
+
+
+def task_floors(task: str, num_fewshot: int | None = None) -> dict[str, dict[str, float]]:
+    """Metric to null model to score, echoes included.
+
+    Raises:
+        EvaluationError: the task cannot be loaded.
+    """
+    floors: dict[str, dict[str, float]] = {}
+    for null, result in null_results(Evaluator(), task, num_fewshot).items():
+        for metric, scores in result.metrics.items():
+            floors.setdefault(metric, {})[null] = scores.score
+    return floors
+
+
+def null_results(evaluator: Evaluator, task: str, num_fewshot: int | None = None) -> dict[str, TaskResult]:
+    """What each null model that fits the task scores on it: the same items, in the same order, as any other model's.
+
+    Raises:
+        EvaluationError: the task cannot be loaded.
+    """
+
+    def run(lm: Null) -> TaskResult:
+        return evaluator.evaluate(lm, task, num_fewshot)
+
+    tasks = evaluator.tasks(task, num_fewshot)
+    kind = next(iter(tasks.values())).OUTPUT_TYPE
+    if kind == "generate_until":
+        return {null: run(Writer(write)) for null, write in [*_WRITERS.items(), *_majority_answer(tasks)]}
+    if kind == "multiple_choice":
+        return _choosers(run, tasks)
+    return {UNIGRAM: run(Unigram())}
+
+
+def _majority_answer(tasks: Mapping[str, Any]) -> Iterator[tuple[str, Write]]:
+    """The answer that is right most often, where answers are texts and some are right more than once."""
+    targets = Counter(
+        target
+        for each in tasks.values()
+        for doc in each.eval_docs
+        if isinstance(target := each.doc_to_target(doc), str)
+    )
+    for answer, times in targets.most_common(1):
+        if times > 1:
+            yield _MAJORITY, partial(_say, answer)
+
+
+def _say(answer: str, _prompt: str, _words: int) -> str:
+    return answer
+
+
+def _choosers(run: Callable[[Null], TaskResult], tasks: Mapping[str, Any]) -> dict[str, TaskResult]:
+    first = run(Chooser(guess(0)))  # which builds the requests
+    items = [choices for name in sorted(tasks) for choices in choices_by_item(tasks[name].instances)]
+    counts = [len(choices) for choices in items]
+
+    def expected(prefer: Callable[[int], Prefer], known: Sequence[TaskResult] = ()) -> TaskResult:
+        turns = range(len(known), max(counts))
+        return _expected([*known, *(run(Chooser(prefer(turn))) for turn in turns)], counts)
+
+    results = {UNIFORM: expected(guess, [first])}
+    if any(len({len(context) + len(answer) for context, answer in choices}) > 1 for choices in items):
+        results["longest answer"] = expected(partial(by_length, -1))
+        results["shortest answer"] = expected(partial(by_length, 1))
+    constants = [run(Chooser(always(answer))) for answer in _common_answers(items)]
+    if constants:
+        best = {name: max((each.metrics[name] for each in constants), key=_score) for name in constants[0].metrics}
+        results["majority choice"] = replace(constants[0], metrics=best, outputs=("",) * len(items))
+    return results
+
+
+def _score(scores: MetricScores) -> float:
+    return scores.score
+
+
+def _common_answers(items: Sequence[Sequence[tuple[str, str]]]) -> list[str]:
+    """The answers, if every item offers the same; a mere position is nothing that a model could prefer."""
+    offered = {frozenset(answer for _, answer in choices) for choices in items}
+    contexts_differ = any(len({context for context, _ in choices}) > 1 for choices in items)
+    return sorted(offered.pop()) if len(offered) == 1 and not contexts_differ else []
+
+
+def _expected(turns: Sequence[TaskResult], counts: Sequence[int]) -> TaskResult:
+    """The mean over as many turns as each item has choices: choosing by lot, without its luck. It has no output."""
+
+    def mean(metric: str) -> MetricScores:
+        rows = zip(*(turn.metrics[metric].values for turn in turns), strict=True)
+        values = tuple(math.fsum(row[:count]) / count for row, count in zip(rows, counts, strict=True))
+        return MetricScores(math.fsum(values) / len(values), values, turns[0].metrics[metric].weights)
+
+    first = turns[0]
+    return replace(first, outputs=("",) * len(first.items), metrics={metric: mean(metric) for metric in first.metrics})
+
+
+def rows(
+    evaluator: Evaluator, task: str, num_fewshot: int | None = None
+) -> Iterator[tuple[str, str, str, str, str, int]]:
+    """(task, metric, null, score, sd, items) per metric and null model."""
+    results = null_results(evaluator, task, num_fewshot)
+    for metric in next(iter(results.values())).metrics:
+        for null, result in results.items():
+            scores = result.metrics[metric]
+            yield (
+                task,
+                metric,
+                null,
+                f"{scores.score:.6g}",
+                f"{spread(scores.values, scores.weights):.6g}",
+                len(result.items),
+            )
+
+
+def main(arguments: Iterable[str]) -> None:
+    """Writes the floors of tasks, given as `TASK` or `TASK:SHOTS`, to standard output."""
+    table = csv.writer(sys.stdout, lineterminator="\n")
+    table.writerow(("task", "metric", "null", "score", "sd", "items"))
+    for argument in arguments:
+        task, _, shots = argument.partition(":")
+        table.writerows(rows(Evaluator(), task, int(shots) if shots else None))
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,170 @@
+"""Null models: what scores tasks without knowing anything. Ordinary lm-eval models, so ordinary tasks can score them.
+
+Writers answer with text that no question had a part in, or, as echoes, with the question itself; choosers prefer
+answers for reasons that have nothing to do with what they say; `Unigram` knows how often words occur.
+"""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import groupby
+from typing import Any
+
+from lm_eval.api.model import LM
+from lm_eval.models.utils import normalize_gen_kwargs
+
+from glu_prune.errors import EvaluationError
+
+Write = Callable[[str, int], str]
+"""(prompt, number of words) -> reply of at most so many words."""
+Prefer = Callable[[int, Sequence[tuple[str, str]]], Sequence[int]]
+"""(number of the item, its choices as (context, continuation)) -> the choices' indices, the most preferred first."""
+
+_WORD = re.compile(r"\s*\S+|\s+$")
+"""A word with the white space before it; the words of a text, joined, are the text."""
+_UNLIKELIER = -1e6
+"""Nats from one preference to the next: e to this is 0, also when divided by a length."""
+
+
+class Null(LM):  # type: ignore[misc]
+    """A model that computes no positions; what a kind of null cannot answer, it refuses."""
+
+    positions = 0
+    scored_positions = 0
+    max_gen_toks = 256
+
+    def reset_counters(self) -> None:
+        """There is nothing to count."""
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Words, for want of a tokenizer."""
+        return [len(text.split()) for text in texts]
+
+    def loglikelihood(self, requests: list[Any]) -> list[tuple[float, bool]]:
+        """Refuses."""
+        raise self._unfit(requests)
+
+    def loglikelihood_rolling(self, requests: list[Any]) -> list[float]:
+        """Refuses."""
+        raise self._unfit(requests)
+
+    def generate_until(self, requests: list[Any]) -> list[str]:
+        """Refuses."""
+        raise self._unfit(requests)
+
+    def _unfit(self, requests: list[Any]) -> EvaluationError:
+        wanted = requests[0].request_type
+        return EvaluationError(
+            f"{requests[0].task_name} asks for {wanted}, which {type(self).__name__} cannot give; use a null that can"
+        )
+
+
+class Writer(Null):
+    """Writes by rule; stopped, as a model would be, by the task's stop strings and number of tokens (here: words)."""
+
+    def __init__(self, write: Write) -> None:
+        super().__init__()
+        self._write = write
+
+    def generate_until(self, requests: list[Any]) -> list[str]:
+        """One reply per (prompt, settings)."""
+        return [self._reply(*request.args) for request in requests]
+
+    def _reply(self, prompt: str, settings: dict[str, Any]) -> str:
+        limits = normalize_gen_kwargs(settings)
+        words: int = limits["max_gen_toks"]
+        reply = "".join(_WORD.findall(self._write(prompt, words))[:words])
+        for stop in filter(None, limits["until"]):
+            reply = reply.split(stop)[0]
+        return reply
+
+
+def looped(text: str, words: int) -> str:
+    """`text` again and again, in whole, as often as fits into a number of words."""
+    return text * max(1, words // max(1, len(text.split())))
+
+
+class Chooser(Null):
+    """Prefers choices by rule: the best has log-likelihood 0, every further one a lower one than the last."""
+
+    def __init__(self, prefer: Prefer) -> None:
+        super().__init__()
+        self._prefer = prefer
+
+    def loglikelihood(self, requests: list[Any]) -> list[tuple[float, bool]]:
+        """One answer per (context, continuation), in the order of the requests."""
+        answers: list[tuple[float, bool]] = []
+        for number, choices in enumerate(choices_by_item(requests)):
+            order = self._prefer(number, choices)
+            answers += [(_UNLIKELIER * order.index(index), False) for index in range(len(choices))]
+        return answers
+
+
+def choices_by_item(requests: Iterable[Any]) -> Iterator[list[tuple[str, str]]]:
+    """The (context, continuation) pairs of each item; lm-eval keeps them together."""
+    for _, group in groupby(requests, key=lambda request: (request.task_name, request.doc_id)):
+        yield [request.args for request in group]
+
+
+def guess(turn: int) -> Prefer:
+    """Prefers the choice whose turn it is, over as many turns as an item has choices: each of them once.
+
+    Metrics that look at some of the choices only (as MC1 of a list made for MC2) must find guesses among those, too; so
+    the order of the others runs through all permutations as items go by, the second preference changing fastest.
+    """
+
+    def prefer(number: int, choices: Sequence[tuple[str, str]]) -> list[int]:
+        others = [(turn + step) % len(choices) for step in range(len(choices))]
+        order = [others.pop(0)]
+        while others:
+            number, pick = divmod(number, len(others))
+            order.append(others.pop(pick))
+        return order
+
+    return prefer
+
+
+def by_length(sign: int, turn: int) -> Prefer:
+    """Prefers the shortest text (`sign` 1) or the longest (-1), context included: WinoGrande's choices lie in it.
+
+    Among equally long ones, whatever `guess` would prefer in this turn: a position is nothing that a model could see.
+    """
+    guessed = guess(turn)
+
+    def prefer(number: int, choices: Sequence[tuple[str, str]]) -> list[int]:
+        return sorted(guessed(number, choices), key=lambda index: sign * sum(map(len, choices[index])))
+
+    return prefer
+
+
+def always(answer: str) -> Prefer:
+    """Prefers the choice that reads `answer`."""
+
+    def prefer(_: int, choices: Sequence[tuple[str, str]]) -> list[int]:
+        return sorted(range(len(choices)), key=lambda index: choices[index][1] != answer)
+
+    return prefer
+
+
+class Unigram(Null):
+    """Knows how often each word occurs in the very texts it is asked about: the best that frequency alone can do.
+
+    No model that ignores context can be better on these texts, as none may be fitted to them.
+    """
+
+    def loglikelihood(self, requests: list[Any]) -> list[tuple[float, bool]]:
+        """Of the continuations; greedy, one repeats the most frequent word."""
+        texts = [_WORD.findall(continuation) for _, continuation in (request.args for request in requests)]
+        ((top, _),) = Counter(word for text in texts for word in text).most_common(1)
+        return [(likelihood, set(text) <= {top}) for likelihood, text in zip(_unigram(texts), texts, strict=True)]
+
+    def loglikelihood_rolling(self, requests: list[Any]) -> list[float]:
+        """Of the whole texts."""
+        return _unigram([_WORD.findall(text) for (text,) in (request.args for request in requests)])
+
+
+def _unigram(texts: Sequence[Sequence[str]]) -> list[float]:
+    counts = Counter(word for text in texts for word in text)
+    total = counts.total()
+    return [math.fsum(math.log(counts[word] / total) for word in text) for text in texts]

@@ -1,0 +1,212 @@
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from glu_prune.errors import EvaluationError
+from glu_prune.evaluation import local
+from glu_prune.evaluation.evaluate import Evaluator
+from glu_prune.evaluation.floors import null_results
+
+REAL = os.environ.get(local.VARIABLE)
+needs_data = pytest.mark.skipif(not REAL, reason=f"{local.VARIABLE} names no folder of benchmark data")
+
+MC = {"choices": ["True.", "False."], "labels": [1, 0]}
+ROWS = {
+    "ifeval/input_data.jsonl": {
+        "key": 1,
+        "prompt": "Say it without commas.",
+        "instruction_id_list": ["punctuation:no_comma"],
+        "kwargs": [{}],
+    },
+    "truthfulqa/validation.jsonl": {"question": "What?", "mc1_targets": MC, "mc2_targets": MC},
+    "gsm8k/test.jsonl": {"question": "1 + 1?", "answer": "So 2.\n#### 2"},
+    "arc/ARC-Challenge_test.jsonl": {
+        "question": "Which?",
+        "choices": {"text": ["this", "that"], "label": ["A", "B"]},
+        "answerKey": "B",
+    },
+    "hellaswag/validation_preprocessed.jsonl": {"query": "A man", "choices": ["sits.", "flies."], "label": 0},
+    "winogrande/validation.jsonl": {"sentence": "I saw _ there.", "option1": "Al", "option2": "Bo", "answer": "2"},
+    "piqa/validation.jsonl": {"goal": "Sit.", "sol1": "Chair.", "sol2": "Knife.", "label": 0},
+    "boolq/validation.jsonl": {"question": "is it", "passage": "It is.", "label": 1},
+    "lambada/lambada_openai_test.jsonl": {"text": "one and one is two"},
+    "wikitext2/test_document_level.jsonl": {"page": " = A title = \n It is a page . "},
+}
+ROWS["gsm8k/train.jsonl"] = ROWS["gsm8k/test.jsonl"]
+ROWS["arc/ARC-Challenge_train.jsonl"] = ROWS["arc/ARC-Challenge_test.jsonl"]
+SUBJECTS = tuple(local._leaves("mmlu", local._manager("mmlu/default")))
+SIZES = {
+    "ifeval": 541,
+    "truthfulqa_mc1": 817,
+    "truthfulqa_mc2": 817,
+    "mmlu": 14042,
+    "gsm8k": 1319,
+    "arc_challenge": 1172,
+    "hellaswag": 10042,
+    "winogrande": 1267,
+    "piqa": 1838,
+    "boolq": 3270,
+    "lambada_openai": 5153,
+    "wikitext": 62,
+}
+
+
+def write(folder: Path, file: str, rows: list[dict]) -> None:
+    (folder / file).parent.mkdir(parents=True, exist_ok=True)
+    (folder / file).write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+
+
+@pytest.fixture
+def data(tmp_path, monkeypatch):
+    """A folder with three items per benchmark."""
+    for file, row in ROWS.items():
+        write(tmp_path, file, [row] * 2 + [{**row, "text": "one and one is more"}] if "text" in row else [row] * 3)
+    for subject in SUBJECTS:
+        for split in ("test", "dev"):
+            row = {"question": f"Which {split}?", "subject": subject, "choices": ["a", "b", "c", "d"], "answer": 2}
+            write(tmp_path, f"mmlu/{split}/{subject.removeprefix('mmlu_')}.jsonl", [row] * 5)
+    (tmp_path / "nltk_data/tokenizers/punkt_tab/english").mkdir(parents=True)
+    (tmp_path / "nltk_data/tokenizers/punkt_tab/english/abbrev_types.txt").write_text("etc")
+    monkeypatch.setenv(local.VARIABLE, str(tmp_path))
+    monkeypatch.setenv("NLTK_DATA", "")
+    import nltk
+
+    monkeypatch.setattr(nltk.data, "path", list(nltk.data.path))
+    return tmp_path
+
+
+@pytest.mark.parametrize("task", local.TASKS)
+def test_stock_tasks_run_from_a_folder_without_a_network(data, no_sockets, task):
+    results = null_results(Evaluator(), task, {"mmlu": 5, "gsm8k": 2}.get(task, 0))
+    size = 57 * 5 if task == "mmlu" else 3
+    assert {len(result.items) for result in results.values()} == {size}
+
+
+def test_every_benchmark_of_the_layout_has_a_size_to_check():
+    assert set(SIZES) == set(local.TASKS)
+
+
+def test_settings_are_the_stock_ones_but_for_the_data(data):
+    """The same prompt, word for word, as lm-eval's own files make of the same document."""
+    (piqa,) = local.load("piqa", None)["tasks"].values()
+    assert piqa.config.doc_to_text == "Question: {{goal}}\nAnswer:"
+    assert [m["metric"] for m in piqa.config.metric_list] == ["acc", "acc_norm"]
+    assert piqa.VERSION == 1.0
+
+
+def test_worked_examples_come_from_the_dev_files_in_their_order(data):
+    rows = [
+        {"question": f"Question {n}?", "subject": "virology", "choices": list("wxyz"), "answer": 0} for n in range(5)
+    ]
+    write(data, "mmlu/dev/virology.jsonl", rows)
+    evaluator = Evaluator()
+    null_results(evaluator, "mmlu", 5)
+    prompt = evaluator.tasks("mmlu", 5)["mmlu_virology"].instances[0].args[0]
+    assert [prompt.index(f"Question {n}?") for n in range(5)] == sorted(
+        prompt.index(f"Question {n}?") for n in range(5)
+    )
+    assert prompt.startswith("The following are multiple choice questions (with answers) about virology.")
+    assert prompt.endswith("Which test?\nA. a\nB. b\nC. c\nD. d\nAnswer:")
+
+
+def test_examples_drawn_by_lot_are_the_same_for_every_model(data):
+    """lm-eval draws on from one model to the next; prompts built once cannot differ."""
+    write(data, "gsm8k/train.jsonl", [{"question": f"{n} + 1?", "answer": f"#### {n + 1}"} for n in range(50)])
+    results = null_results(Evaluator(), "gsm8k", 5)
+    assert len({result.items for result in results.values()}) == 1
+    assert results["empty"].items == null_results(Evaluator(), "gsm8k", 5)["empty"].items
+
+
+def test_without_the_variable_nothing_changes(monkeypatch):
+    monkeypatch.delenv(local.VARIABLE, raising=False)
+    assert local.load("piqa", None) is None
+    assert local.fingerprint("piqa") is None
+
+
+@pytest.mark.parametrize("task", ["tiny_recall", "arc_easy"])
+def test_other_tasks_are_left_alone(data, task):
+    assert local.load(task, None) is None
+    assert local.fingerprint(task) is None
+
+
+def test_fingerprints_follow_contents(data):
+    before = {task: local.fingerprint(task) for task in local.TASKS}
+    assert before == {task: local.fingerprint(task) for task in local.TASKS}
+    write(data, "mmlu/dev/virology.jsonl", [{}])
+    write(data, "nltk_data/tokenizers/punkt_tab/english/abbrev_types.txt", [{}])
+    changed = {task for task in local.TASKS if local.fingerprint(task) != before[task]}
+    assert changed == {"mmlu", "ifeval"}
+
+
+def test_ifeval_finds_its_language_data_in_the_folder(data):
+    import nltk
+
+    local.load("ifeval", None)
+    assert nltk.data.path[0] == os.environ["NLTK_DATA"] == str(data / "nltk_data")
+
+
+def test_a_folder_that_is_not_there_is_an_error(monkeypatch, tmp_path):
+    monkeypatch.setenv(local.VARIABLE, str(tmp_path / "nowhere"))
+    for use in (local.fingerprint, Evaluator().tasks):
+        with pytest.raises(
+            EvaluationError, match=r"nowhere', which is no folder; name a folder .*, or unset"
+        ) as caught:
+            use("piqa")
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("task", "missing"),
+    [("piqa", "piqa/validation.jsonl"), ("mmlu", "mmlu/dev/virology.jsonl"), ("gsm8k", "gsm8k/train.jsonl")],
+)
+def test_a_missing_file_is_an_error(data, task, missing):
+    (data / missing).unlink()
+    with pytest.raises(EvaluationError, match=f"^{task}: .* lacks {missing}; add it, or unset {local.VARIABLE}"):
+        Evaluator().tasks(task)
+
+
+def test_missing_language_data_is_an_error(data):
+    (data / "nltk_data/tokenizers/punkt_tab/english/abbrev_types.txt").unlink()
+    (data / "nltk_data/tokenizers/punkt_tab/english").rmdir()
+    with pytest.raises(EvaluationError, match=r"ifeval: .* lacks nltk_data/tokenizers/punkt_tab/english;"):
+        Evaluator().tasks("ifeval")
+    with pytest.raises(EvaluationError, match=r"ifeval: .* lacks nltk_data/\*\*/\*;"):
+        local.fingerprint("ifeval")
+
+
+def test_lines_that_are_not_json_are_an_error(data):
+    (data / "piqa/validation.jsonl").write_text('{"goal": "a"}\n{"goal":\n')
+    with pytest.raises(EvaluationError, match=r"piqa/validation\.jsonl:2 is not JSON"):
+        Evaluator().tasks("piqa")
+
+
+def test_examples_that_the_folder_does_not_have_are_an_error(data):
+    with pytest.raises(EvaluationError, match=r"piqa: 3 worked examples asked for, but .* has none"):
+        Evaluator().tasks("piqa", 3)
+
+
+def test_line_separators_within_texts_do_not_end_items(data):
+    write(data, "piqa/validation.jsonl", [{**ROWS["piqa/validation.jsonl"], "goal": "Sit\u2028down\x85now."}] * 2)
+    (piqa,) = Evaluator().tasks("piqa").values()
+    assert [doc["goal"] for doc in piqa.eval_docs] == ["Sit\u2028down\x85now."] * 2
+
+
+@needs_data
+@pytest.mark.parametrize("task", local.TASKS)
+def test_real_data_is_the_whole_official_split(no_sockets, task):
+    assert sum(len(each.eval_docs) for each in Evaluator().tasks(task).values()) == SIZES[task]
+
+
+@needs_data
+def test_preprocessed_hellaswag_is_what_lm_eval_makes_of_the_official_columns():
+    """But for a second space before some choices, where lm-eval takes "[substeps]" out and leaves what follows it."""
+    from lm_eval.tasks.hellaswag.utils import process_docs
+
+    def facts(row: dict) -> tuple:
+        return row["query"], tuple(choice.lstrip() for choice in row["choices"]), int(row["label"])
+
+    official = process_docs(local._read({"all": f"{REAL}/hellaswag/hellaswag_1000_official_schema.jsonl"})["all"])
+    ours = {facts(row) for row in local._rows(Path(f"{REAL}/hellaswag/validation_preprocessed.jsonl"))}
+    assert [row for row in official if facts(row) not in ours] == []
