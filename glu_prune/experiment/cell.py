@@ -8,12 +8,15 @@ from decimal import Decimal
 from importlib.metadata import version
 from pathlib import Path
 
+from glu_prune.evaluation import local
 from glu_prune.pruning.importance import criterion
 from glu_prune.pruning.ratio import Ratio, show_ratio
 from glu_prune.zoo.source import ModelSource
 
 _PACKAGE = Path(__file__).parent.parent
-_LIBRARIES = ("torch", "transformers", "tokenizers", "lm-eval")
+_LIBRARIES = ("torch", "transformers", "tokenizers", "lm-eval", "datasets", "numpy", "langdetect", "nltk")
+_CODE = ("pruning", "evaluation", "zoo", "experiment/engine.py", "experiment/record.py")
+"""What turns weights into records; the weights themselves have their own fingerprint."""
 
 
 @dataclass(frozen=True)
@@ -50,27 +53,55 @@ class Cell:
     arm: Arm
     task: str
     num_fewshot: int | None
-    group: str | None
-    """The document field whose values the record keeps for breakdowns."""
+    fields: tuple[str, ...]
+    """The document fields whose values the record keeps, for breakdowns and clusters."""
     settings: Settings
 
     @functools.cached_property
     def key(self) -> str:
         """SHA-256 over everything that changes the answer, the code that computes it included."""
-        facts = {
+        facts: dict[str, object] = {
             "weights": _fingerprint(self.source),
             "arm": [self.arm.criterion, show_ratio(self.arm.ratio), self.arm.seed],
             "criterion": criterion(self.arm.criterion).fingerprint if self.arm.criterion else None,
-            "task": [self.task, self.num_fewshot, self.group],
+            "task": [self.task, self.num_fewshot, *self.fields],
+            "data": local.fingerprint(self.task),
             "settings": asdict(self.settings),
             "code": code_fingerprint(),
             "versions": library_versions(),
         }
-        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+        return _digest(facts)
 
     def __str__(self) -> str:
         """For people: model, arm and task."""
         return f"{self.source.name} {self.arm.label} {self.task}"
+
+
+@dataclass(frozen=True)
+class FloorCell:
+    """What content-free answers score on one task: no model, no settings."""
+
+    task: str
+    num_fewshot: int | None
+
+    @functools.cached_property
+    def key(self) -> str:
+        """SHA-256 over everything that changes the answer, the code that computes it included."""
+        facts: dict[str, object] = {
+            "floors": [self.task, self.num_fewshot],
+            "data": local.fingerprint(self.task),
+            "code": code_fingerprint(),
+            "versions": library_versions(),
+        }
+        return _digest(facts)
+
+    def __str__(self) -> str:
+        """For people."""
+        return f"floors of {self.task}"
+
+
+def _digest(facts: dict[str, object]) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 @functools.cache
@@ -82,8 +113,8 @@ def _fingerprint(source: ModelSource) -> str:
 def code_fingerprint() -> str:
     """SHA-256 over the code and data of this package that turn weights into scores."""
     digest = hashlib.sha256()
-    for folder in ("pruning", "evaluation"):
-        for path in sorted((_PACKAGE / folder).rglob("*")):
+    for place in _CODE:
+        for path in sorted((_PACKAGE / place).rglob("*")) or [_PACKAGE / place]:
             if path.suffix in (".py", ".yaml", ".jsonl"):
                 digest.update(f"{path.relative_to(_PACKAGE)}\0".encode() + path.read_bytes())
     return digest.hexdigest()

@@ -7,15 +7,24 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
-from glu_prune.efficiency.meter import Meter, Window
+from glu_prune.efficiency.meter import Meter, NoMeter, Window
 from glu_prune.errors import EvaluationError
-from glu_prune.experiment.cell import Arm, Cell, Settings, library_versions
-from glu_prune.experiment.record import CostRecord, ReadingRecord, Record, ScoreRecord, SizeRecord, machine
-from glu_prune.experiment.store import Store
+from glu_prune.experiment.cell import Arm, Cell, FloorCell, Settings, library_versions
+from glu_prune.experiment.record import (
+    CostRecord,
+    FloorRecord,
+    ReadingRecord,
+    Record,
+    ScoreRecord,
+    SizeRecord,
+    machine,
+)
+from glu_prune.experiment.store import Kept, Store
 from glu_prune.zoo.source import ModelSource
 
+Asked = TypeVar("Asked", Cell, FloorCell)
 Progress = Callable[[str], None]
 """Called with one line about what is being done."""
 
@@ -54,7 +63,7 @@ class Engine:
         self._meter = meter
         self._progress = progress
         self._loaded: _Loaded | None = None
-        self._records: dict[str, Record] = {}
+        self._records: dict[str, Record | FloorRecord] = {}
 
     def record(self, cell: Cell) -> Record:
         """The record of `cell`.
@@ -63,25 +72,41 @@ class Engine:
             StoreError: the stored record cannot be trusted, or the new one not saved.
             GluPruneError: the model cannot be loaded, pruned or evaluated.
         """
-        if (stored := self.stored(cell)) is not None:
+        return self._have(cell, Record, self._run)
+
+    def floors(self, cell: FloorCell) -> FloorRecord:
+        """What content-free answers score on the items of a task.
+
+        Raises:
+            StoreError: the stored record cannot be trusted, or the new one not saved.
+            EvaluationError: the task cannot be loaded or scored.
+        """
+        return self._have(cell, FloorRecord, self._run_floors)
+
+    def check(self, cell: Cell | FloorCell) -> None:
+        """Raises `StoreError` if the store has a record of `cell` that cannot be trusted."""
+        if isinstance(cell, Cell):
+            self._stored(cell, Record)
+        else:
+            self._stored(cell, FloorRecord)
+
+    def _have(self, cell: Asked, kind: type[Kept], run: Callable[[Asked], Kept]) -> Kept:
+        """From memory, from the store, or by running it while no other process does."""
+        if (stored := self._stored(cell, kind)) is not None:
             return stored
         with self.store.lock(cell.key):
-            if (stored := self.stored(cell)) is not None:
+            if (stored := self._stored(cell, kind)) is not None:
                 return stored
-            record = self._run(cell)
+            record = run(cell)
             self.store.put(record)
         self._records[cell.key] = record
         return record
 
-    def stored(self, cell: Cell) -> Record | None:
-        """The record of `cell` if the store has it.
-
-        Raises:
-            StoreError: the stored record cannot be trusted.
-        """
-        if cell.key not in self._records and (found := self.store.get(cell.key)) is not None:
+    def _stored(self, cell: Cell | FloorCell, kind: type[Kept]) -> Kept | None:
+        if cell.key not in self._records and (found := self.store.get(cell.key, kind)) is not None:
             self._records[cell.key] = found
-        return self._records.get(cell.key)
+        record = self._records.get(cell.key)
+        return record if isinstance(record, kind) else None
 
     @cached_property
     def _evaluator(self) -> Any:
@@ -105,18 +130,34 @@ class Engine:
             settings={**asdict(cell.settings), "seed": cell.arm.seed},
             versions=library_versions(),
             machine=machine(),
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            created=_now(),
             items=result.items,
-            groups=tuple(str(document[cell.group]) for document in result.documents) if cell.group else (),
+            fields={name: tuple(_labels(each[name]) for each in result.documents) for name in cell.fields},
             outputs=result.outputs,
-            metrics={
-                name: ScoreRecord(score=m.score, values=m.values, weights=m.weights)
-                for name, m in result.metrics.items()
-            },
+            margins=result.margins,
+            lengths=result.lengths,
+            flaws=result.flaws,
+            metrics=_scores(result),
             cost=_cost(window, result.positions, result.scored_positions),
             size=arm.size,
         )
         self._progress(f"{cell}: {len(result.items)} items in {window.seconds:.1f} s")
+        return record
+
+    def _run_floors(self, cell: FloorCell) -> FloorRecord:
+        from glu_prune.evaluation.floors import null_results
+
+        with _quiet(), NoMeter("").window() as window:
+            results = null_results(self._evaluator, cell.task, cell.num_fewshot)
+        record = FloorRecord(
+            key=cell.key,
+            task=cell.task,
+            versions=library_versions(),
+            created=_now(),
+            items=next(iter(results.values())).items,
+            nulls={name: _scores(result) for name, result in results.items()},
+        )
+        self._progress(f"{cell}: {len(results)} null models in {window.seconds:.1f} s")
         return record
 
     def _arm(self, cell: Cell) -> _ArmModel:
@@ -164,6 +205,19 @@ def _quiet() -> Iterator[None]:
     sink = io.StringIO()
     with redirect_stdout(sink), redirect_stderr(sink):
         yield
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _labels(value: Any) -> tuple[str, ...]:
+    """A document's field as labels: one, or as many as it lists."""
+    return tuple(map(str, value)) if isinstance(value, list) else (str(value),)
+
+
+def _scores(result: Any) -> dict[str, ScoreRecord]:
+    return {name: ScoreRecord(**vars(scores)) for name, scores in result.metrics.items()}
 
 
 def _size(model: Any) -> SizeRecord:

@@ -2,7 +2,7 @@
 
 import functools
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, model_validator
@@ -23,6 +23,8 @@ class ScoreRecord(_Strict):
     """One per item, in the order of `Record.items`."""
     weights: tuple[float, ...]
     """How much each item counts."""
+    parts: tuple[tuple[float, ...], ...] = ()
+    """For metrics that score several things in one item: each of them, per item."""
 
 
 class ReadingRecord(_Strict):
@@ -64,9 +66,9 @@ class SizeRecord(_Strict):
 
 
 class Record(_Strict):
-    """The result of one cell."""
+    """The result of one cell. Columns hold one entry per item, in the order of `items`."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     key: str
     model: str
     arm: str
@@ -77,21 +79,52 @@ class Record(_Strict):
     created: str
     """UTC, ISO 8601."""
     items: tuple[str, ...]
-    groups: tuple[str, ...]
-    """The group of each item, for breakdowns; empty if the task has none."""
+    fields: Mapping[str, tuple[tuple[str, ...], ...]]
+    """Document field to its values, for breakdowns and clusters; an item can have several (IFEval's instructions)."""
     outputs: tuple[str, ...]
+    margins: tuple[float, ...] = ()
+    """Multiple choice: log-likelihood of the best right answer minus the best wrong one, in nats; else empty."""
+    lengths: tuple[int, ...] = ()
+    """Generation: tokens of the output; else empty."""
+    flaws: tuple[tuple[str, ...], ...] = ()
+    """Generation: what is wrong with the output (`empty`, `loop`, `echo`, `cut`); else empty."""
     metrics: Mapping[str, ScoreRecord]
     cost: CostRecord
     size: SizeRecord
 
     @model_validator(mode="after")
     def _counts_agree(self) -> "Record":
-        columns: list[tuple[object, ...]] = [self.outputs, self.groups or self.items]
-        columns += [column for metric in self.metrics.values() for column in (metric.values, metric.weights)]
-        if not self.items or any(len(column) != len(self.items) for column in columns):
-            msg = "every column must have one entry per item, and there must be items"
-            raise ValueError(msg)
+        optional = (self.margins, self.lengths, self.flaws)
+        _same_length(self.items, [self.outputs, *self.fields.values(), *filter(None, optional)], self.metrics.values())
         return self
+
+
+class FloorRecord(_Strict):
+    """What content-free answers score on the items of one task; no model is in it."""
+
+    schema_version: Literal[1] = 1
+    key: str
+    task: str
+    versions: Mapping[str, str]
+    created: str
+    items: tuple[str, ...]
+    nulls: Mapping[str, Mapping[str, ScoreRecord]]
+    """Null model to metric to scores."""
+
+    @model_validator(mode="after")
+    def _counts_agree(self) -> "FloorRecord":
+        _same_length(self.items, [], [score for metrics in self.nulls.values() for score in metrics.values()])
+        return self
+
+
+def _same_length(items: tuple[str, ...], columns: Iterable[tuple[object, ...]], scores: Iterable[ScoreRecord]) -> None:
+    """Raises `ValueError` unless there are items, and every column has one entry for each."""
+    every = [*columns]
+    for score in scores:
+        every += [score.values, score.weights, *([score.parts] if score.parts else [])]
+    if not items or any(len(column) != len(items) for column in every):
+        msg = "every column must have one entry per item, and there must be items"
+        raise ValueError(msg)
 
 
 @functools.cache

@@ -7,11 +7,14 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import ValidationError
 
 from glu_prune.errors import StoreError
-from glu_prune.experiment.record import Record
+from glu_prune.experiment.record import FloorRecord, Record
+
+Kept = TypeVar("Kept", Record, FloorRecord)
 
 
 class Store:
@@ -25,8 +28,8 @@ class Store:
         """Where the record of `key` is, or would be."""
         return self.folder / "cells" / f"{key}.json"
 
-    def get(self, key: str) -> Record | None:
-        """The record of `key`; None if there is none.
+    def get(self, key: str, kind: type[Kept]) -> Kept | None:
+        """The record of `key`, which is a `kind`; None if there is none.
 
         Raises:
             StoreError: the file is there but cannot be trusted; it names the file.
@@ -42,14 +45,14 @@ class Store:
         if head != _checksum(body):
             raise self._distrust(path, "its checksum does not match its content")
         try:
-            record = Record.model_validate_json(body)
+            record = kind.model_validate_json(body)
         except ValidationError as error:
             raise self._distrust(path, f"{error.error_count()} fields are not as expected") from error
         if record.key != key:
             raise self._distrust(path, f"it holds the record of {record.key[:12]}")
         return record
 
-    def put(self, record: Record) -> None:
+    def put(self, record: Record | FloorRecord) -> None:
         """Saves `record` under its key: complete once it returns, absent or as before if it fails.
 
         Raises:

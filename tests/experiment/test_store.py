@@ -21,7 +21,7 @@ def record(key: str = KEY, **changes: object) -> Record:
         "machine": "Linux",
         "created": "2026-01-01T00:00:00+00:00",
         "items": ("a", "b"),
-        "groups": (),
+        "fields": {},
         "outputs": ("x", "y\n<&"),
         "metrics": {"acc": ScoreRecord(score=0.5, values=(1.0, 0.0), weights=(1.0, 1.0))},
         "cost": CostRecord(
@@ -38,9 +38,9 @@ def store(tmp_path: Path) -> Store:
 
 
 def test_records_come_back_as_they_were(store):
-    assert store.get(KEY) is None
+    assert store.get(KEY, Record) is None
     store.put(record())
-    assert store.get(KEY) == record()
+    assert store.get(KEY, Record) == record()
 
 
 def test_nothing_is_left_behind_but_the_record(store):
@@ -65,7 +65,7 @@ def test_damaged_records_are_never_trusted(store, damage):
     path = store.path(KEY)
     path.write_text(damage(path.read_text()))
     with pytest.raises(StoreError, match=f"{KEY}.json: .*; delete this file to have its cell computed again"):
-        store.get(KEY)
+        store.get(KEY, Record)
 
 
 def test_a_record_under_another_key_is_not_trusted(store):
@@ -73,17 +73,17 @@ def test_a_record_under_another_key_is_not_trusted(store):
     store.put(record())
     store.path(KEY).rename(store.path(other))
     with pytest.raises(StoreError, match="holds the record of"):
-        store.get(other)
+        store.get(other, Record)
 
 
 def test_a_record_of_another_schema_is_not_trusted(store):
     from glu_prune.experiment import store as module
 
     store.put(record())
-    body = record().model_dump_json().replace('"schema_version":1', '"schema_version":2') + "\n"
+    body = record().model_dump_json().replace('"schema_version":2', '"schema_version":9') + "\n"
     store.path(KEY).write_text(f"{module._checksum(body)}\n{body}")
     with pytest.raises(StoreError, match="not as expected"):
-        store.get(KEY)
+        store.get(KEY, Record)
 
 
 def test_a_store_that_cannot_be_written_says_so(tmp_path):
@@ -112,7 +112,9 @@ def test_only_one_process_holds_a_cell(tmp_path):
     assert counter.read_text() == "4"
 
 
-@pytest.mark.parametrize("column", [{"outputs": ("x",)}, {"groups": ("g",)}, {"items": ()}])
+@pytest.mark.parametrize(
+    "column", [{"outputs": ("x",)}, {"fields": {"f": (("g",),)}}, {"margins": (1.0,)}, {"items": ()}]
+)
 def test_columns_of_different_length_are_no_record(column):
     with pytest.raises(ValueError, match="one entry per item"):
         record(**column)
