@@ -1,31 +1,54 @@
-"""Judges cases: finds their cells, has them run or read, and turns records into verdicts and table rows."""
+"""Judges cases: gets their records, run or read, and turns them into verdicts and table rows."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
+from decimal import Decimal
+from typing import Protocol
 
-from glu_prune.experiment.cell import DENSE, Arm, Cell, Settings
+from glu_prune.evaluation.capability import Capability
+from glu_prune.experiment.cell import DENSE, Arm, Cell, FloorCell, Settings
 from glu_prune.experiment.engine import Engine
-from glu_prune.experiment.record import Record
-from glu_prune.judgement.expectation import Case
-from glu_prune.judgement.verdict import Verdict, judge
-from glu_prune.pruning.importance import REVERSED
+from glu_prune.experiment.record import FloorRecord, Record, ScoreRecord
+from glu_prune.judgement.across import judge_trend
+from glu_prune.judgement.expectation import Case, DirectionCase, TrendCase, arm
+from glu_prune.judgement.measured import FromRecords
+from glu_prune.judgement.verdict import judge
+from glu_prune.judgement.why import groups, why
 from glu_prune.pruning.ratio import show_ratio
+from glu_prune.report.rows import Row, Rows, direction_row, trend_row
+from glu_prune.statistics.means import spread, standard_error
 from glu_prune.zoo.source import locate
 
 
 @dataclass(frozen=True)
 class Judged:
-    """A case with its verdict and the rows that show it."""
+    """A case with what was found, and the rows that show it."""
 
-    case: Case
-    verdict: Verdict
-    rows: dict[str, Any]
-    """`score`: one row; `groups` and `costs`: lists of rows; plain JSON values only."""
+    outcome: str
+    sentence: str
+    rows: Rows
 
 
-class Lab:
-    """Everything a case needs."""
+class Lab(Protocol):
+    """Whatever can judge cases."""
+
+    def preflight(self, cases: Iterable[Case]) -> None:
+        """Finds, before anything long begins, what would stop a run later.
+
+        Raises:
+            GluPruneError: something is missing, or cannot be trusted.
+        """
+
+    def judge(self, case: Case) -> Judged:
+        """What is found about `case`.
+
+        Raises:
+            GluPruneError: it cannot be judged.
+        """
+
+
+class RunLab:
+    """Judges cases on records of runs; runs what the store lacks."""
 
     def __init__(self, engine: Engine, settings: Settings) -> None:
         """`settings` hold for every cell of the session."""
@@ -33,89 +56,110 @@ class Lab:
         self._settings = settings
 
     def preflight(self, cases: Iterable[Case]) -> None:
-        """Finds, before any model loads, what would stop a run later.
-
-        Raises:
-            GluPruneError: a model is not here, or a stored record cannot be trusted.
-        """
+        """Finds models that are not here, and stored records that cannot be trusted."""
         for case in cases:
-            for cell in self.cells(case).values():
-                self._engine.stored(cell)
-
-    def cells(self, case: Case) -> dict[str, Cell]:
-        """The cells of `case`: `dense`, `pruned`, and one per control criterion."""
-        source = locate(case.model, case.revision)
-        arms = {"dense": DENSE, "pruned": Arm(case.criterion, case.ratio, case.seed)}
-        for control in case.controls:  # `reversed` alone is the reverse of the case's own criterion
-            name = f"{REVERSED}-{case.criterion}" if control == REVERSED else control
-            arms[control] = Arm(name, case.ratio, case.seed)
-        task = case.capability
-        return {
-            role: Cell(source, arm, task.task, task.num_fewshot, task.group, self._settings)
-            for role, arm in arms.items()
-        }
+            for capability, arms in self._needs(case):
+                for cell in self._cells(case, capability, arms).values():
+                    self._engine.check(cell)
+                self._engine.check(_floors(capability))
 
     def judge(self, case: Case) -> Judged:
-        """The verdict on `case`; runs what the store lacks.
+        """From the records of the case's cells."""
+        if isinstance(case, TrendCase):
+            return self._judge_trend(case)
+        if isinstance(case, DirectionCase):
+            return self._judge_direction(case)
+        msg = f"{type(case).__name__} is about published figures, not about runs"
+        raise TypeError(msg)
 
-        Raises:
-            GluPruneError: a cell cannot be run, stored or paired.
-        """
-        records = {role: self._engine.record(cell) for role, cell in self.cells(case).items()}
-        verdict = judge(case, records["dense"], records["pruned"])
-        rows = {
-            "score": _score_row(case, verdict, records),
-            "groups": _group_rows(case, records),
-            "costs": [_cost_row(case, role, record) for role, record in records.items()],
-        }
-        return Judged(case, verdict, rows)
+    def _needs(self, case: Case) -> Iterator[tuple[Capability, tuple[Arm, ...]]]:
+        """Capabilities that `case` is about, and the arms under which it needs them."""
+        if isinstance(case, DirectionCase):
+            yield case.capability, (DENSE, case.arm, *case.controls)
+        if isinstance(case, TrendCase):
+            ratios = sorted({Decimal(0), *case.experiment.ratios})
+            for capability in case.capabilities:
+                yield capability, tuple(arm(case.experiment, ratio) for ratio in ratios)
 
+    def _cells(self, case: Case, capability: Capability, arms: Iterable[Arm]) -> dict[Arm, Cell]:
+        source = locate(case.experiment.model, case.experiment.revision)
+        task = (capability.task, capability.num_fewshot, capability.fields)
+        return {each: Cell(source, each, *task, self._settings) for each in arms}
 
-def _score_row(case: Case, verdict: Verdict, records: dict[str, Record]) -> dict[str, Any]:
-    return {
-        "model": case.model,
-        "ratio": show_ratio(case.ratio),
-        **asdict(verdict),
-        "sentence": verdict.sentence,
-        "declared": case.expectation.verdict,
-        "why": case.expectation.why,
-        "better": "higher" if case.capability.higher_is_better else "lower",
-        "chance": case.capability.chance,
-        "controls": {name: records[name].metrics[verdict.metric].score for name in case.controls},
-        "where": f"{case.file}:{case.line}",
-    }
-
-
-def _group_rows(case: Case, records: dict[str, Record]) -> list[dict[str, Any]]:
-    metric = case.capability.metric
-    dense, pruned = records["dense"], records["pruned"]
-    rows = []
-    for group in dict.fromkeys(dense.groups):
-        members = [index for index, name in enumerate(dense.groups) if name == group]
-        means = {}
-        for role, record in (("dense", dense), ("pruned", pruned)):
-            scores = record.metrics[metric]
-            weight = sum(scores.weights[i] for i in members)
-            means[role] = sum(scores.values[i] * scores.weights[i] for i in members) / weight
-        rows.append(
-            {
-                "model": case.model,
-                "ratio": show_ratio(case.ratio),
-                "capability": case.capability.name,
-                "group": group,
-                "items": len(members),
-                **means,
+    def _measure(self, case: DirectionCase | TrendCase) -> Iterator[tuple[FromRecords, dict[Arm, Record], Rows]]:
+        """What was measured of each capability, its records, and the rows about them."""
+        for capability, arms in self._needs(case):
+            records = {each: self._engine.record(cell) for each, cell in self._cells(case, capability, arms).items()}
+            floors = self._engine.floors(_floors(capability))
+            rows = {
+                "cells": [_cell_row(case, each, record) for each, record in records.items()],
+                "floors": _floor_rows(capability, floors),
             }
-        )
-    return rows
+            yield FromRecords(capability, records, floors), records, rows
+
+    def _judge_direction(self, case: DirectionCase) -> Judged:
+        ((measured, records, about),) = self._measure(case)
+        verdict = judge(case, measured)
+        row = direction_row(case, verdict)
+        here = {"model": case.experiment.model, "ratio": row["ratio"], "capability": case.capability.name}
+        both = records[DENSE], records[case.arm]
+        controls = {each.criterion: measured.score(each) for each in case.controls}
+        rows: Rows = {
+            "scores": [{**row, "controls": controls}],
+            "why": [{**here, **asdict(why(case.capability, *both)), "gained": verdict.gained, "lost": verdict.lost}],
+            "groups": [{**here, **asdict(group)} for group in groups(case.capability, *both)],
+            **about,
+        }
+        return Judged(verdict.outcome, verdict.sentence, rows)
+
+    def _judge_trend(self, case: TrendCase) -> Judged:
+        found = list(self._measure(case))
+        verdict = judge_trend(case, [measured for measured, _, _ in found])
+        rows: dict[str, list[Row]] = {"trends": [trend_row(case, verdict)]}
+        for _, _, about in found:
+            for name, each in about.items():
+                rows.setdefault(name, []).extend(each)
+        return Judged(verdict.outcome, verdict.sentence, rows)
 
 
-def _cost_row(case: Case, role: str, record: Record) -> dict[str, Any]:
+def _floors(capability: Capability) -> FloorCell:
+    return FloorCell(capability.task, capability.num_fewshot)
+
+
+def _cell_row(case: DirectionCase | TrendCase, each: Arm, record: Record) -> Row:
+    """What a cell cost and scored, without its items."""
     return {
-        "model": case.model,
+        "model": case.experiment.model,
         "arm": record.arm,
-        "ratio": "0.0" if role == "dense" else show_ratio(case.ratio),
+        "control": each.criterion not in (None, case.experiment.criterion),
+        "ratio": show_ratio(each.ratio),
         "task": record.task,
+        "prompts": len(record.items),
+        "new_tokens": sum(record.lengths),
+        "scores": {name: _aggregate(name, score) for name, score in record.metrics.items()},
         "size": {**record.size.model_dump(), "expansion_ratio": record.size.expansion_ratio},
         "cost": record.cost.model_dump(),
     }
+
+
+def _aggregate(metric: str, scores: ScoreRecord) -> list[float]:
+    """A score, its standard error (that of a perplexity by the rule for logarithms), and how many things it is over."""
+    error = standard_error(scores.values, scores.weights)
+    scored = sum(map(len, scores.parts)) or len(scores.values)
+    return [scores.score, error * scores.score if metric.endswith("perplexity") else error, scored]
+
+
+def _floor_rows(capability: Capability, floors: FloorRecord) -> list[Row]:
+    """What the null models score, as the checks of evidence take it."""
+    return [
+        {
+            "task": floors.task,
+            "metric": capability.metric,
+            "null": name,
+            "score": scores[capability.metric].score,
+            "sd": spread(scores[capability.metric].values, scores[capability.metric].weights),
+            "items": len(floors.items),
+        }
+        for name, scores in floors.nulls.items()
+        if capability.metric in scores
+    ]

@@ -1,20 +1,41 @@
 """The pytest plugin: thin hooks that translate pytest's events into calls on typed objects.
 
-Silent unless a test asks for the fixture `glu_case`, which is then parametrized with the claims of expectation files.
+Silent unless a test asks for one of the fixtures in `FIXTURES`, which is then parametrized with the claims of
+expectation files.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 
 from glu_prune.errors import ExpectationError, GluPruneError, ModelNotFoundError
 from glu_prune.experiment.cell import Settings
-from glu_prune.judgement.expectation import Case, read
-from glu_prune.lab import Lab
+from glu_prune.judgement.expectation import (
+    Case,
+    DirectionCase,
+    EfficiencyCase,
+    EvidenceCase,
+    TrendCase,
+    read,
+    told_apart,
+)
+from glu_prune.lab import Lab, RunLab
+from glu_prune.published import PublishedLab
+from glu_prune.report.rows import plain
 from glu_prune.report.session import SessionReport
 from glu_prune.zoo.source import locate
+
+FIXTURES: Mapping[str, type[Case]] = {
+    "glu_case": DirectionCase,
+    "glu_trend": TrendCase,
+    "glu_efficiency": EfficiencyCase,
+    "glu_evidence": EvidenceCase,
+}
+"""The argument of a test to the kind of claim that it is called with."""
+_ABOUT_RUNS = (DirectionCase, TrendCase)
+"""Kinds of claim that runs can be judged by."""
 
 ROW_PROPERTY = "glu_prune_rows"
 """The user property by which a case's rows travel from worker to controller, as JSON."""
@@ -30,6 +51,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--glu-model", metavar="NAME", help="only the expectations about this model")
     group.addoption(
         "--glu-expectations", metavar="PATH", help="a file or folder of expectations (default: expectations/)"
+    )
+    group.addoption(
+        "--glu-evidence",
+        choices=("runs", "published"),
+        default="runs",
+        help="judge what is run here (default), or the figures that an expectation file names as published",
     )
     group.addoption("--glu-store", metavar="DIR", help="where records are kept (default: .glu-prune/)")
     group.addoption("--glu-results", metavar="DIR", help="where tables are written (default: results/)")
@@ -100,37 +127,64 @@ def _collect_contract(config: pytest.Config) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """One test per claim and ratio, for every test that asks for `glu_case`."""
-    if "glu_case" not in metafunc.fixturenames:
-        return
-    try:
-        cases = _read_cases(metafunc.config)
-    except GluPruneError as error:
-        raise pytest.Collector.CollectError(str(error)) from error
-    absent = pytest.mark.skip(reason="no model of the expectation files is on this machine; --glu-model NAME says more")
-    params = [pytest.param(case, id=case.id) for case in cases] or [pytest.param(None, id="no_model", marks=absent)]
-    metafunc.parametrize("glu_case", params)
+    """One test per claim, for every test that asks for one of the fixtures."""
+    for fixture in (name for name in FIXTURES if name in metafunc.fixturenames):
+        try:
+            cases = [case for case in _read_cases(metafunc.config) if isinstance(case, FIXTURES[fixture])]
+        except GluPruneError as error:
+            raise pytest.Collector.CollectError(str(error)) from error
+        none = pytest.mark.skip(
+            reason="no claim of this kind is about a model that is here; --glu-model NAME says more"
+        )
+        params = [pytest.param(case, id=case.id) for case in cases] or [pytest.param(None, id="none", marks=none)]
+        metafunc.parametrize(fixture, params)
 
 
 def _read_cases(config: pytest.Config) -> tuple[Case, ...]:
     if _cases in config.stash:
         return config.stash[_cases]
     place = _path(config, "--glu-expectations", "expectations")
-    files = sorted(place.glob("*.yaml")) if place.is_dir() else [place]
+    files = sorted((*place.glob("*.yaml"), *place.glob("*.yml"))) if place.is_dir() else [place]
     if not files:
         msg = f"{place} holds no expectation files (*.yaml)"
         raise ExpectationError(msg)
-    cases = [case for file in files for case in read(_relative(file, config))]
+    cases = list(told_apart([case for file in files for case in read(_relative(file, config))]))
     wanted = config.getoption("--glu-model")
     if wanted is not None:
-        models = dict.fromkeys(case.model for case in cases)
-        cases = [case for case in cases if case.model == wanted]
+        models = dict.fromkeys(case.experiment.model for case in cases)
+        cases = [case for case in cases if case.experiment.model == wanted]
         if not cases:
             msg = f"no expectation file in {place} is about model {wanted!r}; they are about: {', '.join(models)}"
             raise ExpectationError(msg)
-        locate(wanted, cases[0].revision)
-    config.stash[_cases] = tuple(case for case in cases if wanted is not None or _is_here(case))
+    chosen = _published(place, cases) if _judges_published(config) else _runnable(cases, wanted)
+    config.stash[_cases] = tuple(chosen)
     return config.stash[_cases]
+
+
+def _judges_published(config: pytest.Config) -> bool:
+    return bool(config.getoption("--glu-evidence") == "published")
+
+
+def _published(place: Path, cases: list[Case]) -> list[Case]:
+    """Cases about which figures have been published."""
+    found = [case for case in cases if case.experiment.evidence is not None]
+    if not found:
+        models = ", ".join(dict.fromkeys(case.experiment.model for case in cases))
+        msg = f"no expectation file in {place} about {models} names published figures; give it `evidence: FOLDER`"
+        raise ExpectationError(msg)
+    PublishedLab().preflight(found)
+    return found
+
+
+def _runnable(cases: list[Case], wanted: str | None) -> list[Case]:
+    """Cases that can be run; those of a model that is `wanted` by name, else of models that are here.
+
+    Raises:
+        ModelNotFoundError: the wanted model is not here.
+    """
+    if wanted is not None:
+        locate(wanted, cases[0].experiment.revision)
+    return [case for case in cases if isinstance(case, _ABOUT_RUNS) and (wanted is not None or _is_here(case))]
 
 
 def _relative(file: Path, config: pytest.Config) -> Path:
@@ -141,7 +195,7 @@ def _relative(file: Path, config: pytest.Config) -> Path:
 
 def _is_here(case: Case) -> bool:
     try:
-        locate(case.model, case.revision)
+        locate(case.experiment.model, case.experiment.revision)
     except ModelNotFoundError:
         return False
     return True
@@ -161,13 +215,17 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 def _case(item: pytest.Item) -> Case | None:
     """The case that `item` is about, if it is about one."""
-    case = getattr(getattr(item, "callspec", None), "params", {}).get("glu_case")
-    return case if isinstance(case, Case) else None
+    params = getattr(getattr(item, "callspec", None), "params", {})
+    return next((params[name] for name in FIXTURES if isinstance(params.get(name), Case)), None)
 
 
 def _make_lab(config: pytest.Config) -> Lab:
     """The laboratory of this session; one per process."""
-    if _lab not in config.stash:
+    if _lab in config.stash:
+        return config.stash[_lab]
+    if _judges_published(config):
+        config.stash[_lab] = PublishedLab()
+    else:
         from glu_prune.efficiency.meter import CodeCarbonMeter, Meter, NoMeter
         from glu_prune.experiment.engine import Engine
         from glu_prune.experiment.store import Store
@@ -181,7 +239,7 @@ def _make_lab(config: pytest.Config) -> Lab:
         if _is_worker(config):
             meter = NoMeter("not measured: cases ran side by side under pytest-xdist")
         engine = Engine(Store(_path(config, "--glu-store", ".glu-prune")), meter, _progress(config))
-        config.stash[_lab] = Lab(engine, settings)
+        config.stash[_lab] = RunLab(engine, settings)
     return config.stash[_lab]
 
 
@@ -209,12 +267,12 @@ def glu_check(request: pytest.FixtureRequest) -> Callable[[Case], None]:
         try:
             judged = _make_lab(config).judge(case)
         except GluPruneError as error:
-            pytest.fail(f"{case.file}:{case.line}: {error}", pytrace=False)
-        request.node.user_properties.append((ROW_PROPERTY, json.dumps(judged.rows)))
-        found, declared = judged.verdict.outcome, case.expectation.verdict
+            pytest.fail(f"{case.where}: {error}", pytrace=False)
+        request.node.user_properties.append((ROW_PROPERTY, json.dumps(plain(judged.rows), allow_nan=False)))
+        found, declared = judged.outcome, case.declared
         if found == declared:
             return
-        message = f"{case.file}:{case.line}: declared {declared}, found {judged.verdict.sentence}"
+        message = f"{case.where}: declared {declared}, found {judged.sentence}"
         if found == "inconclusive" and not config.getoption("--glu-strict"):
             pytest.skip(message)
         pytest.fail(message, pytrace=False)
@@ -247,11 +305,15 @@ class _Collector:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Prints the tables and writes them to files, if any case was judged."""
     results = config.stash[_report]
-    if not results.scores:
+    if not results:
         return
-    for heading, text in results.tables("simple"):
+    for heading, text in results.tables("simple", long=config.option.verbose > 0):
         terminalreporter.section(heading)
         terminalreporter.write_line(text)
+    if config.option.verbose > 0:
+        terminalreporter.section("verdicts")
+        for sentence in results.sentences:
+            terminalreporter.write_line(sentence)
     terminalreporter.write_line("")
     for note in results.notes:
         terminalreporter.write_line(note)
@@ -259,10 +321,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.write_line(f"INCONCLUSIVE {report.nodeid}: {report.longrepr[2]}")
     folder = _path(config, "--glu-results", "results")
     try:
-        results.write(folder)
+        names = results.write(folder)
     except OSError as error:
         terminalreporter.write_line(f"tables were not written to {folder}: {error}", red=True)
     else:
-        terminalreporter.write_line(
-            f"tables: {folder}/ (scores.csv, groups.csv, efficiency.csv, report.md, report.json)"
-        )
+        terminalreporter.write_line(f"tables: {folder}/ ({', '.join(names)})")

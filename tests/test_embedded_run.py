@@ -70,7 +70,8 @@ def test_a_new_store_gives_identical_scores(first, tmp_path):
     folder, _ = first
     done = run(tmp_path / "again", tmp_path / "again" / "store", "-k", "ratio_0.5 and tiny-base and not instruction")
     assert done.returncode == 0
-    scores = pd.read_csv(folder / "scores.csv")
-    again = pd.read_csv(tmp_path / "again" / "scores.csv")
+    # The correction over all claims of a file depends on which of them ran, and decides nothing.
+    scores = pd.read_csv(folder / "scores.csv").drop(columns="p, file")
+    again = pd.read_csv(tmp_path / "again" / "scores.csv").drop(columns="p, file")
     known = scores.merge(again[["model", "ratio", "capability", "claim"]])
     pd.testing.assert_frame_equal(known, again)

@@ -9,8 +9,8 @@ import glu_prune
 
 PACKAGE = Path(glu_prune.__file__).parent
 ORDER = (
-    "errors", "units", "pruning", "zoo", "contract", "evaluation", "efficiency", "experiment", "judgement", "report",
-    "survey", "lab", "plugin", "cli",
+    "errors", "units", "statistics", "pruning", "zoo", "contract", "evaluation", "efficiency", "experiment", "evidence", "judgement", "report",
+    "survey", "lab", "published", "plugin", "cli",
 )  # fmt: skip
 MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
 HEAVY = {"torch", "transformers", "tokenizers", "lm_eval", "datasets", "codecarbon", "pandas", "scipy", "tabulate"}
@@ -60,7 +60,13 @@ def test_only_one_module_knows_each_seam():
         }
 
     assert importers("codecarbon") == {"efficiency/meter.py"}
-    assert importers("lm_eval") == {"evaluation/evaluate.py", "evaluation/lm.py", "evaluation/tasks/functions.py"}
+    assert importers("lm_eval") == {
+        "evaluation/evaluate.py",
+        "evaluation/lm.py",
+        "evaluation/local.py",
+        "evaluation/nulls.py",
+        "evaluation/tasks/functions.py",
+    }
 
 
 def test_public_names_exist_and_are_all_of_them():

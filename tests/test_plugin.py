@@ -27,7 +27,8 @@ expect:
   - capability: story_modelling
     direction: preserved
     margin: 5
-    why: it has no idea of stories
+    verdict: artefact
+    why: it has no idea of stories, and loses none
 """
 TEST = """\
 def test_direction(glu_case, glu_check):
@@ -90,10 +91,13 @@ def test_claims_pass_and_tables_are_shown_and_written(project):
     result.stdout.fnmatch_lines(
         [
             "*: capabilities =*",
-            "ratio *capability *dense *pruned *delta *verdict",
-            "0.25 *factual_knowledge *acc *480 *0.25 *up *inconclusive",
-            "0.25 *story_modelling *bits_per_byte (lower is better)*preserved *confirmed",
-            "*: by group =*",
+            "ratio *capability *dense *pruned *delta *verdict *note",
+            "0.25 *factual_knowledge *acc *480 *0.290 *shortest answer *up *inconclusive *under the floor",
+            "0.25 *story_modelling *bits_per_byte (lower is better)*unigram*preserved *artefact *under the floor",
+            "*: why it moved =*",
+            "0.25 *factual_knowledge *-0.?? -> -0.??*",
+            "*: evidence checks =*",
+            "at_chance *tiny_recall_mc acc *0.0, 0.25, 0.5 *cannot be told from guessing*",
             "*: efficiency =*",
             "dense *64 *4.00 *modelled*",
             "ppm-0.25 *48 *3.00 *",
@@ -102,7 +106,7 @@ def test_claims_pass_and_tables_are_shown_and_written(project):
         ]
     )
     assert {path.name for path in (project.path / "results").iterdir()} == {
-        "scores.csv", "groups.csv", "efficiency.csv", "report.md", "report.json",
+        "scores.csv", "why.csv", "groups.csv", "findings.csv", "efficiency.csv", "report.md", "report.json",
     }  # fmt: skip
     assert list(rows(project)["ratio"]) == [0.25, 0.25, 0.5, 0.5]
     efficiency = json.loads((project.path / "results" / "report.json").read_text())["efficiency"]
@@ -134,11 +138,13 @@ def test_without_its_store_a_run_gives_the_same_scores(project, tmp_path):
 
 
 def test_a_verdict_that_is_not_declared_fails_where_it_was_claimed(project):
-    project.expect(text=EXPECTATIONS.replace("margin: 5", "margin: 5\n    verdict: refuted"))
+    project.expect(text=EXPECTATIONS.replace("verdict: artefact", "verdict: refuted"))
     result = project.run()
     result.assert_outcomes(passed=2, failed=2)
     result.stdout.fnmatch_lines(
-        ["*random.yaml:8: declared refuted, found story_modelling preserved within 5: confirmed.*"]
+        [
+            "*random.yaml:8: declared refuted, found story_modelling preserved within 5: artefact. *not above the floor*unigram*"
+        ]
     )
 
 
@@ -155,7 +161,7 @@ def test_strict_fails_what_is_inconclusive(project):
 
 
 def test_exitfirst_and_last_failed_work(project, pytester, warm_store):
-    project.expect("refuted", text=EXPECTATIONS.replace("margin: 5", "margin: 5\n    verdict: refuted"))
+    project.expect("refuted", text=EXPECTATIONS.replace("verdict: artefact", "verdict: refuted"))
     result = pytester.runpytest_inprocess(f"--glu-store={warm_store}", "-x")
     result.stdout.fnmatch_lines(["*1 failed*"])
     result = pytester.runpytest_inprocess(f"--glu-store={warm_store}", "--lf", "--collect-only", "-q")
@@ -165,7 +171,7 @@ def test_exitfirst_and_last_failed_work(project, pytester, warm_store):
 def test_junit_carries_the_rows(project):
     project.run("--junitxml=out.xml", "-k", "ratio_0.5")
     properties = ET.parse(project.path / "out.xml").findall(".//testcase/properties/property")
-    row = json.loads(properties[0].get("value"))["score"]
+    row = json.loads(properties[0].get("value"))["scores"][0]
     assert row["capability"] == "factual_knowledge"
     assert row["sentence"].startswith("factual_knowledge up: inconclusive")
 
@@ -205,7 +211,7 @@ def test_a_model_that_is_not_here_is_not_collected(project):
     project.expect(name="nobody/nothing-7b")
     result = project.run("-rs")
     result.assert_outcomes(skipped=1)
-    result.stdout.fnmatch_lines(["SKIPPED*no model of the expectation files is on this machine*"])
+    result.stdout.fnmatch_lines(["SKIPPED*no claim of this kind is about a model that is here*"])
 
 
 def test_a_model_that_is_asked_for_and_not_here_is_an_error(project):

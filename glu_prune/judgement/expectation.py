@@ -1,238 +1,255 @@
-"""Claims as data: an expectation file in YAML becomes typed claims, or one error that names file, line and value."""
+"""Reads expectation files: YAML becomes typed cases, or one error that names file, line and value."""
 
-import difflib
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
-
-from glu_prune.errors import ExpectationError, PlanError
+from glu_prune.errors import ExpectationError
 from glu_prune.evaluation.capability import SUITES, Capability
-from glu_prune.pruning.importance import REVERSED, criterion
-from glu_prune.pruning.ratio import parse_ratio, show_ratio
-
-Direction = Literal["up", "down", "preserved"]
-Outcome = Literal["confirmed", "refuted", "inconclusive"]
-
-
-def _criterion(name: str) -> str:
-    """The name of a criterion that a sweep can use: it exists and needs no calibration text."""
-    try:
-        found = criterion(name)
-    except PlanError as error:
-        raise ValueError(str(error)) from error
-    if found.looks_at == "activations":
-        msg = f"criterion {name!r} needs calibration text, which expectation files cannot give"
-        raise ValueError(msg)
-    return name if name.startswith(REVERSED) else found.name
-
-
-def _ratio(value: object) -> Decimal:
-    try:
-        ratio = parse_ratio(value)
-    except PlanError as error:
-        raise ValueError(str(error)) from error
-    if ratio == 0:
-        msg = "ratio 0 is the dense model, which every case is compared with; leave it out"
-        raise ValueError(msg)
-    return ratio
-
-
-def _unique(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    repeated = [value for value, count in Counter(values).items() if count > 1]
-    if repeated:
-        msg = f"{repeated[0]} occurs more than once"
-        raise ValueError(msg)
-    return values
-
-
-_Criterion = Annotated[str, AfterValidator(_criterion)]
-_Ratios = Annotated[
-    tuple[Annotated[Decimal, BeforeValidator(_ratio)], ...], Field(min_length=1), AfterValidator(_unique)
-]
-
-
-class _Closed(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Expectation(_Closed):
-    """One claim about one capability."""
-
-    capability: str
-    direction: Direction
-    """What the capability does when neurons go, whichever way its metric counts."""
-    ratios: _Ratios | None = None
-    """Where the claim is made; all ratios of the file if absent."""
-    margin: Annotated[float, Field(gt=0)] | None = None
-    """For `preserved`: the largest change, in units of the metric, that does not matter."""
-    verdict: Outcome = "confirmed"
-    """What is known to happen; the case fails when something else does."""
-    why: Annotated[str, Field(min_length=1)]
-
-    @model_validator(mode="after")
-    def _margin_where_needed(self) -> "Expectation":
-        if (self.direction == "preserved") != (self.margin is not None):
-            msg = f"direction {self.direction} {'needs' if self.margin is None else 'takes no'} margin"
-            raise ValueError(msg)
-        return self
-
-
-class ExpectationFile(_Closed):
-    """The claims about one model."""
-
-    model: str
-    revision: str | None = None
-    suite: Literal["embedded", "study"] = "embedded"
-    criterion: _Criterion = "ppm"
-    seed: int = 0
-    ratios: _Ratios
-    controls: Annotated[tuple[_Criterion, ...], AfterValidator(_unique)] = ()
-    """Criteria that are run at the same ratios, for comparison."""
-    expect: Annotated[tuple[Expectation, ...], Field(min_length=1)]
+from glu_prune.evidence.checks import CHECKS
+from glu_prune.experiment.cell import DENSE, Arm
+from glu_prune.judgement.claims import (
+    CapabilityClaim,
+    EfficiencyClaim,
+    Experiment,
+    Flaw,
+    Outcome,
+    TrendClaim,
+    strange_ratio,
+)
+from glu_prune.judgement.source import Location, Source, load
+from glu_prune.pruning.ratio import show_ratio
 
 
 @dataclass(frozen=True)
-class Case:
-    """One claim at one ratio: what becomes one pytest case."""
+class Case(ABC):
+    """What becomes one pytest case."""
 
     file: str
     line: int
-    model: str
-    revision: str | None
-    criterion: str
-    controls: tuple[str, ...]
-    seed: int
+    id: str
+    experiment: Experiment
+
+    @property
+    def where(self) -> str:
+        """File and line of the claim."""
+        return f"{self.file}:{self.line}"
+
+    @property
+    @abstractmethod
+    def declared(self) -> str:
+        """What must be found for the case to pass."""
+
+
+@dataclass(frozen=True)
+class DirectionCase(Case):
+    """One claim about a capability at one ratio."""
+
+    claim: CapabilityClaim
     ratio: Decimal
     capability: Capability
-    expectation: Expectation
-    id: str
+
+    @property
+    def arm(self) -> Arm:
+        """The pruned model that the claim is about."""
+        return arm(self.experiment, self.ratio)
+
+    @property
+    def controls(self) -> tuple[Arm, ...]:
+        """Other criteria at the same ratio."""
+        return controls(self.experiment, self.ratio)
+
+    @property
+    def declared(self) -> Outcome:
+        """As the claim says for this ratio."""
+        return self.claim.declared(self.ratio)
+
+
+@dataclass(frozen=True)
+class EfficiencyCase(Case):
+    """One claim about a figure of cost at one ratio."""
+
+    claim: EfficiencyClaim
+    ratio: Decimal
+
+    @property
+    def declared(self) -> Outcome:
+        """As the claim says for this ratio."""
+        return self.claim.declared(self.ratio)
+
+
+@dataclass(frozen=True)
+class TrendCase(Case):
+    """One claim about capabilities across all ratios."""
+
+    claim: TrendClaim
+    capabilities: tuple[Capability, ...]
+
+    @property
+    def declared(self) -> Outcome:
+        """As the claim says."""
+        return self.claim.verdict
+
+
+@dataclass(frozen=True)
+class EvidenceCase(Case):
+    """One check of published figures: clean, or flawed as the file says."""
+
+    check: str
+    flaw: Flaw | None
+
+    @property
+    def declared(self) -> str:
+        """`flawed` if the file says so, else `clean`."""
+        return "flawed" if self.flaw else "clean"
+
+    def outcome(self, subjects: Iterable[str]) -> str:
+        """`clean` if there are no flawed `subjects`, `flawed` if they are those that the file expects, else why not."""
+        found = set(subjects)
+        if not found or self.flaw is None or self.flaw.about is None:
+            return "flawed" if found else "clean"
+        more, fewer = sorted(found - set(self.flaw.about)), sorted(set(self.flaw.about) - found)
+        parts = [*(["flawed also in " + ", ".join(more)] if more else [])]
+        parts += ["not flawed in " + ", ".join(fewer)] if fewer else []
+        return "; ".join(parts) or "flawed"
+
+
+def arm(experiment: Experiment, ratio: Decimal) -> Arm:
+    """The model of `experiment` at `ratio`; 0 is the dense one."""
+    return Arm(experiment.criterion, ratio, experiment.seed) if ratio else DENSE
+
+
+def controls(experiment: Experiment, ratio: Decimal) -> tuple[Arm, ...]:
+    """Control arms at `ratio`."""
+    return tuple(Arm(name, ratio, experiment.seed) for name in experiment.control_criteria)
 
 
 def read(path: Path) -> tuple[Case, ...]:
-    """The cases of the expectation file `path`, in order of ratio, then as written.
+    """The cases of the expectation file `path`: at each ratio in turn, then across ratios, then about its evidence.
 
     Raises:
         ExpectationError: the file is missing, no YAML, or says something that is not allowed.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        data = yaml.safe_load(text)
-    except (OSError, UnicodeDecodeError) as error:
-        msg = f"{path}: {getattr(error, 'strerror', None) or error}"
-        raise ExpectationError(msg) from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark else ""
-        msg = f"{path}{line}: not YAML: {getattr(error, 'problem', None) or error}"
-        raise ExpectationError(msg) from error
-    try:
-        file = ExpectationFile.model_validate(data)
-    except ValidationError as error:
-        raise _explain(path, root, error) from error
-    cases = tuple(_cases(path, root, file))
-    _refuse_repeats(path, cases)
+    source, experiment = load(path)
+    _refuse_what_does_not_exist(source, experiment)
+    cases = (*_at_ratios(source, experiment), *_trends(source, experiment), *_evidence(source, experiment))
+    refuse_repeats(cases)
     return cases
 
 
-def _cases(path: Path, root: yaml.Node | None, file: ExpectationFile) -> Iterator[Case]:
-    suite = SUITES[file.suite]
-    lines = [_line(root, ("expect", index)) for index in range(len(file.expect))]
-    for index, expectation in enumerate(file.expect):
-        if expectation.capability not in suite:
-            where = f"{path}:{_line(root, ('expect', index, 'capability'))}: capability"
-            raise _unknown(where, expectation.capability, tuple(suite))
-        if strange := set(expectation.ratios or ()) - set(file.ratios):
-            line = _line(root, ("expect", index, "ratios"))
-            msg = (
-                f"{path}:{line}: ratio {show_ratio(min(strange))} is not among the ratios of this file "
-                f"({', '.join(map(show_ratio, file.ratios))}); this entry would match no case there"
-            )
-            raise ExpectationError(msg)
-    name = Path(file.model).name
-    for ratio in file.ratios:
+def _refuse_what_does_not_exist(source: Source, experiment: Experiment) -> None:
+    """Raises `ExpectationError` for capabilities, checks and ratios that would match nothing."""
+    suite = SUITES[experiment.suite]
+    for index, claim in enumerate(experiment.expect):
+        here = ("expect", index)
+        if isinstance(claim, TrendClaim):
+            _refuse_trend(source, here, experiment, claim)
+            continue
+        if isinstance(claim, CapabilityClaim) and claim.capability not in suite:
+            raise source.unknown((*here, "capability"), "capability", claim.capability, tuple(suite))
+        if strange := strange_ratio(experiment, claim):
+            raise source.error((*here, strange[0]), strange[1])
+    for index, flaw in enumerate(experiment.flaws):
+        if flaw.check not in CHECKS:
+            raise source.unknown(("flaws", index, "check"), "check", flaw.check, tuple(CHECKS))
+
+
+def _refuse_trend(source: Source, here: Location, experiment: Experiment, claim: TrendClaim) -> None:
+    suite = SUITES[experiment.suite]
+    for name in claim.trend:
+        if name not in suite:
+            raise source.unknown((*here, "trend"), "capability", name, tuple(suite))
+        if claim.relation == "equilibrium" and (suite[name].logarithmic or not suite[name].higher_is_better):
+            complaint = f"capability {name} is no share of right answers; an equilibrium is a mean of such scores"
+            raise source.error((*here, "trend"), complaint)
+    if claim.at and claim.at not in experiment.ratios:
+        shown = ", ".join(map(show_ratio, experiment.ratios))
+        complaint = f"ratio {show_ratio(claim.at)} is not among the ratios of this file (0, {shown})"
+        raise source.error((*here, "at"), complaint)
+
+
+def _name(experiment: Experiment) -> str:
+    return Path(experiment.model).name
+
+
+def _at_ratios(source: Source, experiment: Experiment) -> Iterator[Case]:
+    for ratio in experiment.ratios:
         seen: set[str] = set()
-        for expectation, line in zip(file.expect, lines, strict=True):
-            if ratio not in (expectation.ratios or file.ratios):
+        for index, claim in enumerate(experiment.expect):
+            if isinstance(claim, TrendClaim) or ratio not in experiment.family(claim):
                 continue
-            repeated = expectation.capability in seen
-            seen.add(expectation.capability)
-            parts = [name, f"ratio_{show_ratio(ratio)}", expectation.capability]
-            yield Case(
-                file=str(path),
-                line=line,
-                model=file.model,
-                revision=file.revision,
-                criterion=file.criterion,
-                controls=file.controls,
-                seed=file.seed,
-                ratio=ratio,
-                capability=suite[expectation.capability],
-                expectation=expectation,
-                id="-".join([*parts, expectation.direction] if repeated else parts),
-            )
+            about = claim.capability if isinstance(claim, CapabilityClaim) else claim.efficiency
+            if isinstance(claim, EfficiencyClaim) and claim.workload:
+                about += f"-{claim.workload}"
+            parts = [_name(experiment), f"ratio_{show_ratio(ratio)}", about]
+            if about in seen:
+                parts.append(claim.direction)
+            seen.add(about)
+            line, identity = source.line(("expect", index)), "-".join(parts)
+            if isinstance(claim, CapabilityClaim):
+                capability = SUITES[experiment.suite][claim.capability]
+                yield DirectionCase(str(source.path), line, identity, experiment, claim, ratio, capability)
+            else:
+                yield EfficiencyCase(str(source.path), line, identity, experiment, claim, ratio)
 
 
-def _refuse_repeats(path: Path, cases: Sequence[Case]) -> None:
-    """Raises `ExpectationError` if the same claim is made twice at one ratio."""
-    claims: dict[tuple[str, str, Decimal], int] = {}
+def _trends(source: Source, experiment: Experiment) -> Iterator[Case]:
+    suite = SUITES[experiment.suite]
+    for index, claim in enumerate(experiment.expect):
+        if isinstance(claim, TrendClaim):
+            line = source.line(("expect", index))
+            identity = "-".join([_name(experiment), *claim.trend, claim.relation])
+            capabilities = tuple(suite[name] for name in claim.trend)
+            yield TrendCase(str(source.path), line, identity, experiment, claim, capabilities)
+
+
+def _evidence(source: Source, experiment: Experiment) -> Iterator[Case]:
+    if experiment.evidence is None:
+        return
+    flaws = {flaw.check: (index, flaw) for index, flaw in enumerate(experiment.flaws)}
+    for check in CHECKS:
+        index, flaw = flaws.get(check, (None, None))
+        line = source.line(("evidence",) if index is None else ("flaws", index))
+        yield EvidenceCase(str(source.path), line, f"{_name(experiment)}-{check}", experiment, check, flaw)
+
+
+def refuse_repeats(cases: Sequence[Case]) -> None:
+    """Raises `ExpectationError` if the same claim is made twice, in one file or in several."""
+    first: dict[str, Case] = {}
     for case in cases:
-        claim = (case.capability.name, case.expectation.direction, case.ratio)
-        if claim in claims:
-            msg = (
-                f"{path}:{case.line}: {claim[0]} {claim[1]} at ratio {show_ratio(case.ratio)} is claimed a second "
-                f"time; the first is in line {claims[claim]}"
-            )
+        claimed = case.id
+        if isinstance(case, DirectionCase | EfficiencyCase):
+            claimed = f"{case.id.removesuffix(f'-{case.claim.direction}')} {case.claim.direction}"
+        if claimed in first:
+            other = first[claimed]
+            place = f"line {other.line}" if other.file == case.file else other.where
+            msg = f"{case.where}: {claimed} is claimed a second time; the first is in {place}"
             raise ExpectationError(msg)
-        claims[claim] = case.line
+        first[claimed] = case
 
 
-def _explain(path: Path, root: yaml.Node | None, error: ValidationError) -> ExpectationError:
-    """One complaint of pydantic, in one line, with the line of the file; a misspelt key rather than the missing one."""
-    errors = error.errors()
-    first = next((each for each in errors if each["type"] == "extra_forbidden"), errors[0])
-    where = ".".join(map(str, first["loc"]))
-    start = f"{path}:{_line(root, first['loc'])}: {where or 'the file'}"
-    if first["type"] == "extra_forbidden":
-        return _unknown(f"{start}: key", str(first["loc"][-1]), _keys(first["loc"]))
-    if first["type"] == "missing":
-        return ExpectationError(f"{start} is missing")
-    found = first["input"]
-    shown = "" if isinstance(found, dict | BaseModel) or found is None else f" (found {found!r})"
-    return ExpectationError(f"{start}: {first['msg'].removeprefix('Value error, ')}{shown}")
+def told_apart(cases: Sequence[Case]) -> tuple[Case, ...]:
+    """`cases` of several files, with all that differs in the ids where two files are about models of one name.
+
+    Raises:
+        ExpectationError: two files make the same claim about the same model, pruned in the same way.
+    """
+    by_name: dict[str, set[tuple[str, ...]]] = {}
+    for case in cases:
+        by_name.setdefault(_name(case.experiment), set()).add(_identity(case.experiment))
+    found = []
+    for case in cases:
+        name = _name(case.experiment)
+        identity = "-".join(filter(None, _identity(case.experiment)))
+        unique = len(by_name[name]) == 1
+        found.append(case if unique else replace(case, id=case.id.replace(name, identity, 1)))
+    refuse_repeats(found)
+    return tuple(found)
 
 
-def _keys(location: tuple[int | str, ...]) -> tuple[str, ...]:
-    model = Expectation if location[0] == "expect" else ExpectationFile
-    return tuple(model.model_fields)
-
-
-def _unknown(where: str, found: str, allowed: tuple[str, ...]) -> ExpectationError:
-    close = difflib.get_close_matches(found, allowed, n=1)
-    hint = f"; did you mean {close[0]!r}?" if close else ""
-    return ExpectationError(f"{where} {found!r} does not exist{hint} Allowed: {', '.join(allowed)}")
-
-
-def _line(root: yaml.Node | None, location: Sequence[int | str]) -> int:
-    """The line, from 1, of the innermost node of `location` that is in the file."""
-    node = root
-    line = 1
-    for step in location:
-        child = None
-        if isinstance(node, yaml.MappingNode):
-            for key, value in node.value:
-                if key.value == step:
-                    line, child = key.start_mark.line + 1, value
-        elif isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
-            child = node.value[step]
-            line = child.start_mark.line + 1
-        if child is None:
-            break
-        node = child
-    return line
+def _identity(experiment: Experiment) -> tuple[str, ...]:
+    """What tells experiments apart, as parts of an id."""
+    seed = f"seed_{experiment.seed}" if experiment.seed else ""
+    return experiment.model.replace("/", "--"), experiment.revision or "", experiment.criterion, seed

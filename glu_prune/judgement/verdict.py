@@ -1,15 +1,20 @@
-"""(records, expectation) -> a verdict with the numbers that led to it."""
+"""(what was measured, claim) -> a verdict with the numbers that led to it."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
+from typing import Literal
 
-from glu_prune.errors import EvaluationError
-from glu_prune.experiment.record import Record
-from glu_prune.judgement import statistics
-from glu_prune.judgement.expectation import Case, Outcome
+from glu_prune.experiment.cell import DENSE, Arm
+from glu_prune.judgement.claims import ClaimAtRatios, Outcome
+from glu_prune.judgement.expectation import DirectionCase
+from glu_prune.judgement.measured import Measured
+from glu_prune.statistics.comparison import Contrast, items_needed
 
 ALPHA = 0.05
-"""Two-sided error rate of a single verdict."""
-_SEED = 20251222
+"""Error rate of a claim over all its ratios."""
+_Z95 = 1.96
+_HOPELESS = 1000
+"""Times the items there are, from which their number is not worth giving."""
 
 
 @dataclass(frozen=True)
@@ -29,85 +34,237 @@ class Verdict:
     high: float
     """95 % interval of `delta`."""
     p: float
-    """Two-sided, of no difference."""
+    """Of the claim's own test: two-sided, of no difference; for `preserved` the larger of two one-sided ones."""
+    tests: int
+    """Ratios at which the claim is made: `p` times this is compared with 0.05."""
     test: str
     items: int
-    gained: int
-    """Items that got better."""
-    lost: int
+    gained: int | None
+    """Items that got better; None if that is not known."""
+    lost: int | None
     """Items that got worse."""
+    floor: float | None
+    floor_of: str | None
+    """The null model that reaches the floor."""
+    needed: int | None
+    """If inconclusive: how many more items would decide at 80 % power, should the effect be as large as observed."""
+    note: str = ""
+    """A word or two on what the outcome does not say by itself, such as "under the floor"."""
+    reasons: tuple[str, ...] = ()
+    """What led to the outcome beside the numbers above."""
 
     @property
     def sentence(self) -> str:
         """The verdict and the numbers that led to it, for people."""
-        return (
+        moved = "" if self.gained is None else f"; of {self.items} items {self.gained} got better, {self.lost} worse"
+        times = f" x {self.tests} ratios" if self.tests > 1 else ""
+        numbers = (
             f"{self.capability} {self.claim}: {self.outcome}. {self.metric} {self.dense:.3f} -> {self.pruned:.3f} "
-            f"({self.delta:+.3f}, 95 % interval {self.low:+.3f} to {self.high:+.3f}); of {self.items} items "
-            f"{self.gained} got better, {self.lost} worse; {self.test} p = {self.p:.2g}"
+            f"({self.delta:+.3f}, 95 % interval {self.low:+.3f} to {self.high:+.3f}){moved}; {self.test} "
+            f"p = {self.p:.2g}{times}"
         )
+        return "; ".join([numbers, *self.reasons])
 
 
-def judge(case: Case, dense: Record, pruned: Record) -> Verdict:
-    """The verdict on `case` from two records of its task.
+@dataclass(frozen=True)
+class Condition:
+    """One thing that a direction rests on: whether it holds, and the reason to print."""
 
-    `up` and `down` are confirmed when the capability changed that way with p <= 0.05 two-sided, refuted when it
-    changed the other way with p <= 0.05, and inconclusive otherwise. `preserved` is confirmed when the 90 % interval
-    lies within the margin (two one-sided tests at 0.05), refuted when the 95 % interval lies outside it, and
-    inconclusive otherwise.
+    state: Literal["shown", "open", "fails"]
+    reason: str
+    needed: int | None = None
+    """If open: how many more items would show it."""
+    note: str = ""
+    """A word or two for the table, if it is not shown."""
+    told: bool = False
+    """Whether the reason is worth printing beside a confirmed claim."""
+
+
+def judge(case: DirectionCase, measured: Measured) -> Verdict:
+    """The verdict on `case`.
+
+    The direction is tested first: `up` and `down` two-sided against no difference, `preserved` by two one-sided
+    tests against its margin, at 0.05 divided by the number of ratios at which the claim is made. A direction that
+    holds is *confirmed* if what it rests on is shown, too:
+
+    - `up`, `preserved`: the pruned model is above the floor. It is an *artefact* if content-free answers score as
+      high on these items, and *inconclusive* if the score is higher, but not shown to be.
+    - `down`: the dense model is above the floor; else there was nothing to lose, and it is *inconclusive*.
+    - `specific`: every control at the same ratio does less. It is an *artefact* if one is shown to do more.
 
     Raises:
-        EvaluationError: the records are not about the same items, or lack the metric.
+        EvaluationError: an arm's records are not about the same items, or lack the metric.
     """
-    paired = _pair(case, dense, pruned)
-    capability, expectation = case.capability, case.expectation
-    p, test = statistics.p_value(paired, _SEED)
-    wide = statistics.interval(paired, _SEED)
-    better = (paired.pruned - paired.dense) * (1 if capability.higher_is_better else -1)
-    if expectation.margin is None:
-        claim, outcome = str(expectation.direction), _directed(case, paired.difference, p)
-    else:
-        claim = f"{expectation.direction} within {expectation.margin:g}"
-        outcome = _preserved(paired, expectation.margin, wide)
+    claim, capability, arm = case.claim, case.capability, case.arm
+    change = measured.contrast(arm, DENSE)
+    tests = len(case.experiment.family(claim))
+    settled = settle(claim, change, better=measured.better, tests=tests)
+    outcome, needed = settled.outcome, settled.needed
+    conditions = [] if outcome == "refuted" else _conditions(case, measured, tests)
+    if outcome == "confirmed":
+        outcome, needed = under(conditions)
+    told = tuple(condition.reason for condition in conditions if outcome != "confirmed" or condition.told)
+    low, high = change.interval()
+    moved, floor = measured.moved(arm), measured.floor
+    chance = _chance(measured, arm, change, tests)
+    notes = [condition.note for condition in conditions if condition.note] + ([chance[0]] if chance else [])
     return Verdict(
         capability=capability.name,
         metric=capability.metric,
-        claim=claim,
+        claim=claim.text,
         outcome=outcome,
-        dense=dense.metrics[capability.metric].score,
-        pruned=pruned.metrics[capability.metric].score,
-        delta=paired.difference,
-        low=wide[0],
-        high=wide[1],
-        p=p,
-        test=test,
-        items=len(paired.weights),
-        gained=int((better > 0).sum()),
-        lost=int((better < 0).sum()),
+        dense=measured.score(DENSE),
+        pruned=measured.score(arm),
+        delta=change.difference,
+        low=low,
+        high=high,
+        p=settled.p,
+        tests=tests,
+        test=settled.test,
+        items=measured.items,
+        gained=moved[0] if moved else None,
+        lost=moved[1] if moved else None,
+        floor=floor.score if floor else None,
+        floor_of=floor.name if floor else None,
+        needed=needed,
+        note=", ".join(notes),
+        reasons=(
+            *settled.reasons,
+            *told,
+            *(chance[1:] if chance else ()),
+            *_more(needed, change.units, measured.unit),
+            *measured.remarks(arm),
+        ),
     )
 
 
-def _pair(case: Case, dense: Record, pruned: Record) -> statistics.Paired:
-    metric = case.capability.metric
-    for record in (dense, pruned):
-        if metric not in record.metrics:
-            msg = f"task {record.task} has no metric {metric!r}; it has {', '.join(sorted(record.metrics))}"
-            raise EvaluationError(msg)
-    if dense.items != pruned.items:
-        msg = f"the records of {dense.arm} and {pruned.arm} on {dense.task} hold different items; they cannot be paired"
-        raise EvaluationError(msg)
-    a, b = dense.metrics[metric], pruned.metrics[metric]
-    return statistics.pair(a.values, b.values, a.weights)
+@dataclass(frozen=True)
+class Settled:
+    """What the direction of a change alone comes to."""
+
+    outcome: Outcome
+    p: float
+    test: str
+    needed: int | None = None
+    """More items that would decide."""
+    reasons: tuple[str, ...] = ()
 
 
-def _directed(case: Case, difference: float, p: float) -> Outcome:
-    if p > ALPHA:
-        return "inconclusive"
-    rose = (difference > 0) == case.capability.higher_is_better
-    return "confirmed" if rose == (case.expectation.direction == "up") else "refuted"
+def settle(claim: ClaimAtRatios, change: Contrast, *, better: int, tests: int) -> Settled:
+    """The direction of a change alone, at 0.05 over `tests`; `better` is the sign of what counts as up."""
+    if claim.margin is None:
+        p = change.p_two_sided()
+        if p * tests > ALPHA:
+            needed = _items(change, abs(change.difference), ALPHA / 2 / tests)
+            return Settled("inconclusive", p, change.test, needed)
+        rose = change.difference * better > 0
+        return Settled("confirmed" if rose == (claim.direction == "up") else "refuted", p, change.test)
+    p, test = max(change.p_greater(-claim.margin), change.p_less(claim.margin)), "two one-sided tests"
+    if p * tests <= ALPHA:
+        return Settled("confirmed", p, test)
+    outside = 2 * min(change.p_greater(claim.margin), change.p_less(-claim.margin))
+    if outside * tests <= ALPHA:
+        return Settled("refuted", p, test, reasons=(f"outside the margin, p = {outside:.2g}",))
+    gap = abs(claim.margin - abs(change.difference))
+    return Settled("inconclusive", p, test, _items(change, gap, ALPHA / tests))
 
 
-def _preserved(paired: statistics.Paired, margin: float, wide: tuple[float, float]) -> Outcome:
-    low, high = statistics.interval(paired, _SEED, confidence=1 - 2 * ALPHA)
-    if -margin < low and high < margin:
-        return "confirmed"
-    return "refuted" if wide[1] < -margin or wide[0] > margin else "inconclusive"
+def _conditions(case: DirectionCase, measured: Measured, tests: int) -> list[Condition]:
+    """What the direction of `case` rests on."""
+    if case.claim.direction == "down":
+        found = [something_to_lose(measured, tests)]
+    else:
+        found = [above_floor(measured, case.arm, tests, "under the floor")]
+    if case.claim.specific:
+        found += [_stronger(case, measured, control, tests) for control in case.controls]
+    return found
+
+
+def under(conditions: list[Condition]) -> tuple[Outcome, int | None]:
+    """(outcome, more items that would decide) of a direction that holds, under `conditions`."""
+    states = {condition.state for condition in conditions}
+    if "fails" in states:
+        return "artefact", None
+    needed = [condition.needed for condition in conditions if condition.state == "open" and condition.needed]
+    return ("inconclusive" if "open" in states else "confirmed"), max(needed, default=None)
+
+
+def above_floor(measured: Measured, arm: Arm, tests: int, note: str) -> Condition:
+    """Whether `arm` scores more than content-free answers do; `note` names it if not.
+
+    The floor is known exactly: a score at or below it on these items fails, and one above it may still be open.
+    """
+    subject = "the pruned model is" if arm.ratio else "the dense model is"
+    beyond, floor = measured.above_floor(arm), measured.floor
+    if beyond is None or floor is None:
+        return Condition("shown", "no floor is known", note="no floor", told=True)
+    what = f"above the floor of content-free answers ({floor.name} {floor.score:.3f})"
+    p = one_sided(beyond, measured.better)
+    if p * tests <= ALPHA:
+        return Condition("shown", f"{subject} {what}, p = {p:.2g}", told=True)
+    excess = measured.better * beyond.difference
+    if excess <= 0:
+        return Condition("fails", f"{subject} not {what}", note=note)
+    needed = _items(beyond, excess, ALPHA / tests)
+    return Condition("open", f"{subject} not shown to be {what}, p = {p:.2g}", needed, note=f"{note}?")
+
+
+def something_to_lose(measured: Measured, tests: int) -> Condition:
+    """Whether the dense model is above the floor; if not, more items may yet show it, so that it never fails."""
+    found = above_floor(measured, DENSE, tests, "nothing to lose")
+    return found if found.state == "shown" else replace(found, state="open", reason=f"nothing to lose: {found.reason}")
+
+
+def _stronger(case: DirectionCase, measured: Measured, control: Arm, tests: int) -> Condition:
+    """Whether the criterion does more than `control`, which removes as many neurons; it fails if that does more.
+
+    Both are models with errors of their own, so that a tie shows nothing.
+    """
+    name = control.criterion
+    if not measured.has(control):
+        return Condition("open", f"not shown to be specific: the control {name} was not measured", note="not specific?")
+    better = -measured.better if case.claim.direction == "down" else measured.better
+    what = f"{'above' if better > 0 else 'below'} what the control {name} gives ({measured.score(control):.3f})"
+    contrast = measured.contrast(case.arm, control)
+    p, against = one_sided(contrast, better), one_sided(contrast, -better)
+    if p * tests <= ALPHA:
+        return Condition("shown", f"{what}, p = {p:.2g}", told=True)
+    if against * tests <= ALPHA:
+        return Condition("fails", f"not {what}: that does more, p = {against:.2g}", note="not specific")
+    needed = _items(contrast, better * contrast.difference, ALPHA / tests)
+    return Condition("open", f"not shown to be {what}, p = {p:.2g}", needed, note="not specific?")
+
+
+def one_sided(contrast: Contrast, better: int, shift: float = 0.0) -> float:
+    """P against "not beyond `shift` on the `better` side"; the shift counts that way, too."""
+    return contrast.p_greater(shift) if better > 0 else contrast.p_less(-shift)
+
+
+def _chance(measured: Measured, arm: Arm, change: Contrast, tests: int) -> tuple[str, str] | None:
+    """(note, reason) about a score that ends at chance, named for what it is."""
+    chance = measured.chance
+    if not chance or not measured.items or measured.capability.logarithmic or change.p_two_sided() * tests > ALPHA:
+        return None
+    dense, pruned = (measured.better * (measured.score(each) - chance) for each in (DENSE, arm))
+    if dense < 0 and abs(pruned) < abs(dense):
+        return "drift to chance", f"a drift from below towards chance ({chance:.3f}), as of a model that knows less"
+    if dense > 0 and abs(pruned) < _Z95 * math.sqrt(chance * (1 - chance) / measured.items):
+        return "at chance", f"the pruned model is at chance ({chance:.3f})"
+    return None
+
+
+def _items(contrast: Contrast, gap: float, alpha: float) -> int | None:
+    """How many more items than there are would show an effect of `gap`; None if none would."""
+    total = items_needed(contrast, gap, alpha)
+    return None if total is None else max(1, total - contrast.units)
+
+
+def _more(needed: int | None, units: int, unit: str) -> tuple[str, ...]:
+    """How many more items, or clusters of items, would decide, in words."""
+    if needed is None:
+        return ()
+    many = (
+        f"about {needed:,}" if needed < _HOPELESS * units else f"over {_HOPELESS:,} times as many, that is {needed:,},"
+    )
+    more = f"{many} more {unit}" if needed < _HOPELESS * units else f"{many} {unit}"
+    return (f"{more} would decide it at 80 % power",)

@@ -100,9 +100,9 @@ def _score_rows(lm: CountingLM) -> list[dict[str, object]]:
         result = results[capability.task]
         scores = result.metrics[capability.metric]
         groups: dict[str, list[float]] = {}
-        if capability.group:
+        for field in capability.groups[:1]:
             for document, value in zip(result.documents, scores.values, strict=True):
-                groups.setdefault(document[capability.group], []).append(value)
+                groups.setdefault(document[field], []).append(value)
         rows.append(
             {
                 "capability": capability.name,

@@ -2,29 +2,64 @@
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from glu_prune.report.table import (
-    EFFICIENCY,
-    GROUPS,
-    Column,
-    Row,
-    efficiency_rows,
-    frame,
-    render,
-    score_columns,
-)
+from glu_prune.report.columns import COST_CLAIMS, EFFICIENCY, FINDINGS, GROUPS, TRENDS, WHY, score_columns
+from glu_prune.report.efficiency import efficiency_rows
+from glu_prune.report.rows import Row, Rows
+from glu_prune.report.soundness import own_findings
+from glu_prune.report.table import Column, frame, render
+from glu_prune.statistics.comparison import holm
 
-_HOW_TO_READ = (
-    "delta = pruned - dense on the same items, low..high its 95 % interval, p two-sided; claims speak of the "
-    "capability, whichever way its metric counts."
-)
-_ENERGY_NOTE = (
-    "tokens/s and J per 1000 tokens: over the likelihood tasks, where every arm does the same work. "
-    '"modelled" energy is assumed power x time, not a reading: a saving in it is only a saving of time.'
-)
+Columns = Callable[[Sequence[Row]], tuple[Column, ...]]
+
+
+@dataclass(frozen=True)
+class _Table:
+    """One kind of table: its heading, its columns, and how it is to be read."""
+
+    heading: str
+    columns: Columns
+    note: str = ""
+    long: bool = False
+    """Whether it is shown in the terminal only when more is asked for."""
+
+
+def _fixed(columns: tuple[Column, ...]) -> Columns:
+    return lambda _: columns
+
+
+_TABLES = {
+    "scores": _Table(
+        "capabilities",
+        score_columns,
+        "delta = pruned - dense on the same items, low..high its 95 % interval; p of the claim's own test, then "
+        "corrected for the ratios of the claim (which decides), then for all claims of the file (Holm); floor: the "
+        "best that content-free answers score. Claims speak of the capability, whichever way its metric counts.",
+    ),
+    "why": _Table(
+        "why it moved",
+        _fixed(WHY),
+        "dense -> pruned. margin: best right choice over best wrong one; flawed outputs are empty, loop, echo the "
+        'prompt, or are cut by the length limit; "score without" leaves out items where either output is flawed.',
+    ),
+    "groups": _Table("by group", _fixed(GROUPS), long=True),
+    "trends": _Table("across ratios", _fixed(TRENDS)),
+    "costs": _Table("claims about cost", _fixed(COST_CLAIMS)),
+    "findings": _Table("evidence checks", _fixed(FINDINGS)),
+    "efficiency": _Table(
+        "efficiency",
+        _fixed(EFFICIENCY),
+        "tokens/s and J per 1000 tokens: over the likelihood tasks, where every arm does the same work. "
+        '"modelled" energy is assumed power x time, not a reading: a saving in it is only a saving of time.',
+    ),
+}
+
+
+_CORRECTED = ("scores", "costs")
+"""Tables of claims at ratios, whose p-values are corrected together, file by file."""
 
 
 class SessionReport:
@@ -32,54 +67,76 @@ class SessionReport:
 
     def __init__(self) -> None:
         """Empty."""
-        self.scores: list[Row] = []
-        self.groups: list[Row] = []
-        self.costs: list[Row] = []
+        self._rows: dict[str, list[Row]] = {}
 
-    def add(self, rows: dict[str, Any]) -> None:
-        """Takes the rows of one judged case."""
-        self.scores.append(rows["score"])
-        self.groups.extend(rows["groups"])
-        self.costs.extend(rows["costs"])
+    def add(self, rows: Rows) -> None:
+        """Takes the rows of one judged case; a row that several cases give is kept once."""
+        for name, found in rows.items():
+            kept = self._rows.setdefault(name, [])
+            kept.extend(row for row in found if row not in kept)
 
-    def tables(self, style: str) -> Iterator[tuple[str, str]]:
-        """(heading, text) of each table, model by model."""
-        efficiency = efficiency_rows(self.costs)
-        for model in dict.fromkeys(row["model"] for row in self.scores):
-            scores = [row for row in self.scores if row["model"] == model]
-            yield f"{model}: capabilities", render(score_columns(scores), scores, style)
-            if groups := self._distinct_groups(model):
-                yield f"{model}: by group", render(GROUPS, groups, style)
-            mine = [row for row in efficiency if row["model"] == model]
-            yield f"{model}: efficiency", render(EFFICIENCY, mine, style)
+    def __bool__(self) -> bool:
+        """Whether there is anything to show."""
+        return bool(self._rows)
 
-    def _distinct_groups(self, model: str) -> list[Row]:
-        rows = {(row["ratio"], row["capability"], row["group"]): row for row in self.groups if row["model"] == model}
-        return list(rows.values())
+    def rows(self, name: str) -> list[Row]:
+        """The rows of one table, complete."""
+        if name == "efficiency":
+            return [*efficiency_rows(self._rows.get("cells", []))]
+        rows = self._rows.get(name, [])
+        if name == "findings":
+            return [*rows, *own_findings(self._rows.get("cells", []), self._rows.get("floors", []))]
+        return self._with_holm(name) if name in _CORRECTED else rows
+
+    def tables(self, style: str, *, long: bool = True) -> Iterator[tuple[str, str]]:
+        """(heading, text) of each table, model by model; without the long ones if they are not wanted."""
+        every = {name: self.rows(name) for name in _TABLES}
+        for model in dict.fromkeys(row["model"] for rows in every.values() for row in rows):
+            for name, table in _TABLES.items():
+                mine = [row for row in every[name] if row["model"] == model]
+                if mine and (long or not table.long):
+                    yield f"{model}: {table.heading}", render(table.columns(mine), mine, style)
 
     @property
     def notes(self) -> tuple[str, ...]:
         """How the tables are to be read."""
-        return (_HOW_TO_READ, _ENERGY_NOTE)
+        return tuple(table.note for name, table in _TABLES.items() if table.note and self.rows(name))
 
-    def write(self, folder: Path) -> None:
-        """Writes `scores.csv`, `groups.csv`, `efficiency.csv`, `report.md` and `report.json`, each whole."""
+    def write(self, folder: Path) -> tuple[str, ...]:
+        """Writes each table as CSV, and all of them as `report.md` and `report.json`, each whole; gives their names."""
         folder.mkdir(parents=True, exist_ok=True)
-        efficiency = efficiency_rows(self.costs)
-        headed: dict[str, tuple[tuple[Column, ...], Sequence[Row]]] = {
-            "scores": (score_columns(self.scores), self.scores),
-            "groups": (GROUPS, self.groups),
-            "efficiency": (EFFICIENCY, efficiency),
-        }
-        for name, (columns, rows) in headed.items():
-            table = frame(columns, rows)
-            table.insert(0, "model", [row["model"] for row in rows])
-            _replace(folder / f"{name}.csv", table.to_csv(index=False))
+        files = {}
+        for name, table in _TABLES.items():
+            if rows := self.rows(name):
+                data = frame(table.columns(rows), rows)
+                data.insert(0, "model", [row["model"] for row in rows])
+                files[f"{name}.csv"] = data.to_csv(index=False)
         parts = [f"## {heading}\n\n{text}\n" for heading, text in self.tables("pipe")]
-        sentences = "".join(f"- {row['model']}, ratio {row['ratio']}: {row['sentence']}\n" for row in self.scores)
-        _replace(folder / "report.md", "\n".join([*parts, *self.notes, f"\n## Verdicts\n\n{sentences}"]))
-        data = {"scores": self.scores, "groups": self.groups, "efficiency": efficiency, "cells": self.costs}
-        _replace(folder / "report.json", json.dumps(data, indent=1) + "\n")
+        files["report.md"] = "\n".join(
+            [*parts, *self.notes, "\n## Verdicts\n\n" + "".join(f"- {each}\n" for each in self.sentences)]
+        )
+        everything = {name: self.rows(name) for name in (*_TABLES, "cells")}
+        files["report.json"] = json.dumps(everything, indent=1) + "\n"
+        for name, text in files.items():
+            _replace(folder / name, text)
+        return tuple(files)
+
+    def _with_holm(self, name: str) -> list[Row]:
+        """Rows with `holm`: p corrected for all claims at ratios of its file; those that did not run count as 1."""
+        every = [(table, row) for table in _CORRECTED for row in self._rows.get(table, [])]
+        found: list[Row] = []
+        for file in dict.fromkeys(row["file"] for _, row in every):
+            mine = [(table, row) for table, row in every if row["file"] == file]
+            adjusted = holm([row["p"] for _, row in mine], family=mine[0][1]["in_file"])
+            found += [{**row, "holm": p} for (table, row), p in zip(mine, adjusted, strict=True) if table == name]
+        return found
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """One per verdict, with the numbers that led to it."""
+        at_ratios = [*self.rows("scores"), *self.rows("costs")]
+        lines = [f"{row['model']}, ratio {row['ratio']}: {row['sentence']}" for row in at_ratios]
+        return (*lines, *(f"{row['model']}: {row['sentence']}" for row in self.rows("trends")))
 
 
 def _replace(path: Path, text: str) -> None:

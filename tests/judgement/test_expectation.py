@@ -1,10 +1,22 @@
+import dataclasses
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
 from glu_prune.errors import ExpectationError
-from glu_prune.judgement.expectation import read
+from glu_prune.evidence.checks import CHECKS
+from glu_prune.experiment.cell import DENSE, Arm
+from glu_prune.judgement.claims import Flaw
+from glu_prune.judgement.expectation import (
+    EfficiencyCase,
+    EvidenceCase,
+    TrendCase,
+    arm,
+    read,
+    refuse_repeats,
+    told_apart,
+)
 
 GOOD = """\
 model: tiny-base
@@ -13,6 +25,7 @@ controls: [random]
 expect:
   - capability: factual_recall
     direction: down
+    specific: true
     why: facts live in neurons
   - capability: factual_recall
     direction: preserved
@@ -22,8 +35,24 @@ expect:
     why: few are lost
   - capability: arithmetic
     direction: down
+    verdict: {0.5: artefact}
     why: it is fragile
+  - trend: [factual_recall, truthfulness]
+    relation: inverse
+    why: misconceptions are facts, too
+  - trend: reading
+    relation: knee
+    margin: 0.02
+    at: 0.1
+    why: copying needs attention
+  - efficiency: joules_per_token
+    direction: down
+    why: less is computed
 """
+PUBLISHED = GOOD.replace(
+    "controls: [random]",
+    "controls: [random]\nevidence: evidence\nflaws:\n  - check: energy_unit\n    why: kg taken for kWh",
+)
 
 
 def cases(tmp_path: Path, text: str):
@@ -38,35 +67,81 @@ def test_claims_become_cases_in_order_of_ratio(tmp_path):
         "tiny-base-ratio_0.1-factual_recall",
         "tiny-base-ratio_0.1-factual_recall-preserved",
         "tiny-base-ratio_0.1-arithmetic",
+        "tiny-base-ratio_0.1-joules_per_token",
         "tiny-base-ratio_0.5-factual_recall",
         "tiny-base-ratio_0.5-arithmetic",
+        "tiny-base-ratio_0.5-joules_per_token",
+        "tiny-base-factual_recall-truthfulness-inverse",
+        "tiny-base-reading-knee",
     ]
     assert found[1].ratio == Decimal("0.1")
-    assert found[1].expectation.margin == 0.05
-    assert found[1].line == 8
-    assert found[0].controls == ("random",)
+    assert found[1].claim.margin == 0.05
+    assert found[1].line == 9
     assert found[0].capability.task == "tiny_recall"
+    assert [type(case) for case in found[-3:]] == [EfficiencyCase, TrendCase, TrendCase]
+
+
+def test_the_arms_of_a_case(tmp_path):
+    case = cases(tmp_path, GOOD.replace("[random]", "[random, reversed]"))[0]
+    assert case.arm == Arm("ppm", Decimal("0.1"), 0)
+    assert case.controls == (Arm("random", Decimal("0.1"), 0), Arm("reversed-ppm", Decimal("0.1"), 0))
+    assert arm(case.experiment, Decimal(0)) == DENSE
+
+
+def test_verdicts_are_declared_for_all_ratios_or_by_ratio(tmp_path):
+    declared = {case.id: case.declared for case in cases(tmp_path, GOOD)}
+    assert declared["tiny-base-ratio_0.1-factual_recall-preserved"] == "inconclusive"
+    assert declared["tiny-base-ratio_0.1-arithmetic"] == "confirmed"
+    assert declared["tiny-base-ratio_0.5-arithmetic"] == "artefact"
+
+
+def test_published_figures_are_checked_in_every_way_and_flaws_are_declared(tmp_path):
+    found = [case for case in cases(tmp_path, PUBLISHED) if isinstance(case, EvidenceCase)]
+    assert [case.check for case in found] == list(CHECKS)
+    assert {case.check: case.declared for case in found} == dict.fromkeys(CHECKS, "clean") | {"energy_unit": "flawed"}
+    assert found[0].where.endswith("model.yaml:6")
 
 
 @pytest.mark.parametrize(
     ("old", "new", "complaint"),
     [
-        ("capability: arithmetic", "capability: aritmetic", "model.yaml:14: capability 'aritmetic' does not exist; did you mean 'arithmetic'?"),
-        ("    direction: down\n    why: it", "    directoin: down\n    why: it", "model.yaml:15: expect.2.directoin: key 'directoin' does not exist; did you mean 'direction'?"),
-        ("verdict: inconclusive", "verdikt: inconclusive", "model.yaml:12: expect.1.verdikt: key 'verdikt' does not exist; did you mean 'verdict'?"),
+        ("capability: arithmetic", "capability: aritmetic", "model.yaml:15: capability 'aritmetic' does not exist; did you mean 'arithmetic'?"),
+        ("    direction: down\n    verdict: {", "    directoin: down\n    verdict: {", "model.yaml:16: expect.2.directoin: key 'directoin' does not exist; did you mean 'direction'?"),
+        ("verdict: inconclusive", "verdikt: inconclusive", "model.yaml:13: expect.1.verdikt: key 'verdikt' does not exist; did you mean 'verdict'?"),
+        ("verdict: inconclusive", "verdict: perhaps", "model.yaml:13: expect.1.verdict: .*'confirmed', 'refuted', 'inconclusive' or 'artefact'"),
+        ("{0.5: artefact}", "{0.5: perhaps}", "model.yaml:17: expect.2.verdict.*'artefact'"),
+        ("{0.5: artefact}", "{0.3: artefact}", r"model.yaml:17: ratio 0.3 is not among the ratios of this claim \(0.1, 0.5\)"),
         ("ratios: [0.1, 0.5]", "ratios: [0.1, 1.2]", r"model.yaml:2: ratios.1: ratio 1.2 is not allowed; .*0 <= ratio < 1"),
         ("ratios: [0.1, 0.5]", "ratios: [0.1, 0]", "model.yaml:2: ratios.1: ratio 0 is the dense model"),
         ("ratios: [0.1, 0.5]", "ratios: [0.1, 0.10]", "model.yaml:2: ratios: 0.1 occurs more than once"),
         ("ratios: [0.1, 0.5]", "ratios: []", "model.yaml:2: ratios"),
-        ("ratios: [0.1]", "ratios: [0.3]", "model.yaml:11: ratio 0.3 is not among the ratios of this file"),
-        ("direction: preserved", "direction: sideways", "model.yaml:9: expect.1.direction: .*'up', 'down' or 'preserved'.*found 'sideways'"),
-        ("    margin: 0.05\n", "", "model.yaml:8: expect.1: direction preserved needs margin"),
-        ("margin: 0.05", "margin: -1", "model.yaml:10: expect.1.margin: .*greater than 0"),
-        ("    why: it is fragile\n", "", "model.yaml:14: expect.2.why is missing"),
+        ("ratios: [0.1]", "ratios: [0.3]", "model.yaml:12: ratio 0.3 is not among the ratios of this file"),
+        ("direction: preserved", "direction: sideways", "model.yaml:10: expect.1.direction: .*'up', 'down' or 'preserved'.*found 'sideways'"),
+        ("    margin: 0.05\n", "", "model.yaml:9: expect.1: direction preserved needs margin"),
+        ("margin: 0.05", "margin: -1", "model.yaml:11: expect.1.margin: .*greater than 0"),
+        ("    why: it is fragile\n", "", "model.yaml:15: expect.2.why is missing"),
         ("controls: [random]", "controls: [magic]", "model.yaml:3: controls.0: .*found 'magic'"),
+        ("controls: [random]\n", "", "model.yaml:1: the file: a claim that is specific needs controls"),
         ("model: tiny-base", "model: [", "model.yaml:[23]: not YAML"),
         ("model: tiny-base\n", "", "model.yaml:1: model is missing"),
-        ("direction: preserved\n    margin: 0.05", "direction: down", "model.yaml:8: factual_recall down at ratio 0.1 is claimed a second time; the first is in line 5"),
+        ("direction: preserved\n    margin: 0.05", "direction: down", "model.yaml:9: tiny-base-ratio_0.1-factual_recall down is claimed a second time; the first is in line 5"),
+        ("truthfulness]", "truthfulnes]", "model.yaml:19: capability 'truthfulnes' does not exist; did you mean 'truthfulness'?"),
+        ("[factual_recall, truthfulness]", "[factual_recall]", r"model.yaml:19: expect.3: relation inverse is about 2 capabilities \(found 1\)"),
+        ("relation: inverse", "relation: sideways", "model.yaml:20: expect.3.relation: .*'rising'"),
+        ("relation: inverse", "relation: inverse\n    at: 0.1", "model.yaml:19: expect.3: relation inverse takes no at"),
+        ("    at: 0.1\n", "", "model.yaml:22: expect.4: relation knee needs at"),
+        ("    margin: 0.02\n", "", "model.yaml:22: expect.4: relation knee needs margin"),
+        ("at: 0.1", "at: 0.3", "model.yaml:25: ratio 0.3 is not among the ratios of this file"),
+        ("joules_per_token", "joules", "model.yaml:27: expect.5.efficiency: measure 'joules' does not exist; there are joules_per_token"),
+        ("controls: [random]", "controls: [ppm]", "model.yaml:1: the file: control 'ppm' chooses as the criterion 'ppm'"),
+        ("controls: [random]", "controls: [maw]", "model.yaml:1: the file: control 'ppm' chooses as"),
+        ("controls: [random]", "controls: [reversed, reversed-ppm]", "control 'reversed-ppm' chooses as"),
+        ("controls: [random]", "criterion: reversed-l2\ncontrols: [reversed, l2]", "control 'l2' chooses as"),
+        ("margin: 0.05", "margin: .inf", "model.yaml:11: expect.1.margin: .*finite number"),
+        ("    why: few are lost\n", "    why: few are lost\n    why: again\n", "model.yaml:15: key 'why' occurs a second time"),
+        ("{0.5: artefact}", "{0.5: artefact, 0.5: refuted}", "model.yaml:17: key '0.5' occurs a second time"),
+        ("trend: reading\n    relation: knee\n    margin: 0.02", "trend: [reading, story_modelling]\n    relation: equilibrium", "model.yaml:22: capability story_modelling is no share of right answers"),
+        ("specific: true", "specific: true\n    margin: 0.1", "model.yaml:5: expect.0: direction down takes no margin"),
     ],
 )  # fmt: skip
 def test_each_mistake_is_one_line_that_names_file_line_and_value(tmp_path, old, new, complaint):
@@ -93,5 +168,58 @@ def test_yaml_cannot_run_code(tmp_path):
 
 
 def test_ratios_are_read_as_they_are_written(tmp_path):
-    found = cases(tmp_path, GOOD.replace("[0.1, 0.5]", "[0.1, 0.29]"))
-    assert found[-1].ratio == Decimal("0.29")
+    found = cases(tmp_path, GOOD.replace("0.5", "0.29"))
+    assert found[4].ratio == Decimal("0.29")
+
+
+def test_checks_and_flaws_are_checked(tmp_path):
+    with pytest.raises(ExpectationError, match=r"model.yaml:6: check 'energy_units' does not exist; did you mean 'en"):
+        cases(tmp_path, PUBLISHED.replace("energy_unit", "energy_units"))
+    with pytest.raises(
+        ExpectationError, match=r"model.yaml:7: flaws.0.wy: key 'wy' does not exist; did you mean 'why'"
+    ):
+        cases(tmp_path, PUBLISHED.replace("    why: kg", "    wy: kg"))
+
+
+def test_flaws_without_evidence_are_refused(tmp_path):
+    with pytest.raises(ExpectationError, match="flaws are about published figures; name their folder with evidence"):
+        cases(tmp_path, PUBLISHED.replace("evidence: evidence\n", ""))
+
+
+def test_two_files_cannot_make_the_same_claim(tmp_path):
+    for name in ("a.yaml", "b.yaml"):
+        (tmp_path / name).write_text(GOOD)
+    both = [case for name in ("a.yaml", "b.yaml") for case in read(tmp_path / name)]
+    with pytest.raises(
+        ExpectationError, match=r"b.yaml:5: tiny-base-ratio_0.1-.* second time; the first is in .*a.yaml:5"
+    ):
+        refuse_repeats(both)
+
+
+def test_files_about_models_of_one_name_are_told_apart(tmp_path):
+    texts = {"a": GOOD, "b": GOOD.replace("ratios: [0.1, 0.5]", "criterion: l2\nratios: [0.1, 0.5]")}
+    for name, text in texts.items():
+        (tmp_path / f"{name}.yaml").write_text(text)
+    found = told_apart([case for name in texts for case in read(tmp_path / f"{name}.yaml")])
+    assert len({case.id for case in found}) == len(found)
+    assert found[0].id == "tiny-base-ppm-ratio_0.1-factual_recall"
+    assert found[-1].id == "tiny-base-l2-reading-knee"
+
+
+@pytest.mark.parametrize(
+    ("about", "found", "outcome"),
+    [
+        (None, (), "clean"),
+        (None, ("x",), "flawed"),
+        (("x", "y"), ("y", "x"), "flawed"),
+        (("x",), ("x", "y"), "flawed also in y"),
+        (("x", "y"), ("y",), "not flawed in x"),
+        (("x",), ("y",), "flawed also in y; not flawed in x"),
+        (("x",), (), "clean"),
+    ],
+)
+def test_known_flaws_are_the_ones_that_must_be_found(tmp_path, about, found, outcome):
+    (case,) = (c for c in cases(tmp_path, PUBLISHED) if isinstance(c, EvidenceCase) and c.check == "energy_unit")
+    case = dataclasses.replace(case, flaw=Flaw(check="energy_unit", about=about, why="w"))
+    assert case.outcome(found) == outcome
+    assert dataclasses.replace(case, flaw=None).outcome(found) == ("flawed" if found else "clean")

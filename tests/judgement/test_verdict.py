@@ -1,91 +1,246 @@
+"""Verdicts on records with known items: every outcome, for the reason that its sentence gives."""
+
 from decimal import Decimal
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from glu_prune.errors import EvaluationError
 from glu_prune.evaluation.capability import Capability
-from glu_prune.experiment.record import ScoreRecord
-from glu_prune.judgement.expectation import Case, Expectation
-from glu_prune.judgement.verdict import judge
+from glu_prune.experiment.cell import DENSE, Arm
+from glu_prune.experiment.record import FloorRecord, Record, ScoreRecord
+from glu_prune.judgement.claims import CapabilityClaim, Experiment
+from glu_prune.judgement.expectation import DirectionCase
+from glu_prune.judgement.measured import FromRecords
+from glu_prune.judgement.verdict import Verdict, judge
 from tests.experiment.test_store import record
 
+HALF = Decimal("0.5")
+RATIOS = ("0.1", "0.2", "0.3", "0.4", "0.5", "0.6")
 
-def case(direction: str, *, margin: float | None = None, higher: bool = True, metric: str = "acc") -> Case:
+
+def case(
+    direction: str, *, ratios: int = 1, higher: bool = True, metric: str = "acc", **claim: object
+) -> DirectionCase:
+    """The claim that a skill moves in a direction, at 0.5, made at so many ratios in all."""
+    made = CapabilityClaim(capability="skill", direction=direction, why="because", **claim)
+    experiment = Experiment(model="m", ratios=RATIOS[-1 - ratios : -1], controls=("random",), expect=(made,))
     capability = Capability("skill", "tiny_recall", metric, "a skill", higher_is_better=higher)
-    expectation = Expectation(capability="skill", direction=direction, margin=margin, why="because")
-    return Case("f.yaml", 1, "m", None, "ppm", (), 0, Decimal("0.5"), capability, expectation, "m-ratio_0.5-skill")
+    return DirectionCase("f.yaml", 1, "m-ratio_0.5-skill", experiment, made, HALF, capability)
 
 
-def scored(values: list[float], metric: str = "acc"):
-    scores = ScoreRecord(score=sum(values) / len(values), values=tuple(values), weights=(1.0,) * len(values))
+def scored(values: list[float]) -> ScoreRecord:
+    return ScoreRecord(score=sum(values) / len(values), values=tuple(values), weights=(1.0,) * len(values))
+
+
+def recorded(values: list[float], metric: str = "acc") -> Record:
     items = tuple(map(str, range(len(values))))
-    return record(items=items, outputs=items, metrics={metric: scores})
+    return record(items=items, outputs=items, metrics={metric: scored(values)})
 
 
-def outcome(claim: Case, dense: list[float], pruned: list[float]) -> str:
-    return judge(claim, scored(dense), scored(pruned)).outcome
+def share(right: int, of: int = 100) -> list[float]:
+    """The first `right` items are right."""
+    return [1.0] * right + [0.0] * (of - right)
 
 
-MANY = [1.0] * 80 + [0.0] * 20
-FEW = [1.0] * 30 + [0.0] * 70
+def last(right: int, of: int = 100) -> list[float]:
+    """The last `right` items are right."""
+    return share(right, of)[::-1]
+
+
+def found(
+    claim: DirectionCase,
+    dense: list[float],
+    pruned: list[float],
+    *,
+    nulls: dict[str, list[float]] | None = None,
+    random: list[float] | None = None,
+) -> Verdict:
+    records = {DENSE: recorded(dense), claim.arm: recorded(pruned)}
+    if random is not None:
+        records[Arm("random", HALF)] = recorded(random)
+    floors = FloorRecord(
+        key="k", task="t", versions={}, created="now", items=records[DENSE].items,
+        nulls={name: {"acc": scored(values)} for name, values in (nulls or {}).items()},
+    )  # fmt: skip
+    return judge(claim, FromRecords(claim.capability, records, floors))
 
 
 @pytest.mark.parametrize(
     ("direction", "higher", "dense", "pruned", "expected"),
     [
-        ("down", True, MANY, FEW, "confirmed"),
-        ("up", True, MANY, FEW, "refuted"),
-        ("up", True, FEW, MANY, "confirmed"),
-        ("down", True, FEW, MANY, "refuted"),
-        ("down", False, FEW, MANY, "confirmed"),
-        ("up", False, FEW, MANY, "refuted"),
-        ("up", True, MANY, MANY, "inconclusive"),
-        ("down", True, MANY, MANY, "inconclusive"),
+        ("down", True, 80, 30, "confirmed"),
+        ("up", True, 80, 30, "refuted"),
+        ("up", True, 30, 80, "confirmed"),
+        ("down", True, 30, 80, "refuted"),
+        ("down", False, 30, 80, "confirmed"),
+        ("up", False, 30, 80, "refuted"),
+        ("up", True, 80, 80, "inconclusive"),
+        ("down", True, 80, 79, "inconclusive"),
     ],
 )
 def test_directions_speak_of_the_capability(direction, higher, dense, pruned, expected):
-    assert outcome(case(direction, higher=higher), dense, pruned) == expected
-
-
-def test_a_small_change_is_inconclusive():
-    pruned = MANY.copy()
-    pruned[0] = 0.0
-    assert outcome(case("down"), MANY, pruned) == "inconclusive"
+    assert found(case(direction, higher=higher), share(dense), share(pruned)).outcome == expected
 
 
 @pytest.mark.parametrize(
     ("changed", "expected"), [(0, "confirmed"), (1, "confirmed"), (10, "inconclusive"), (60, "refuted")]
 )
 def test_preserved_means_within_its_margin(changed, expected):
-    pruned = [0.0] * changed + MANY[changed:]
-    assert outcome(case("preserved", margin=0.1), MANY, pruned) == expected
+    pruned = [0.0] * changed + share(80)[changed:]
+    assert found(case("preserved", margin=0.1), share(80), pruned).outcome == expected
 
 
 def test_preserved_does_not_care_which_way_it_left():
-    assert outcome(case("preserved", margin=0.1), FEW, MANY) == "refuted"
+    assert found(case("preserved", margin=0.1), share(30), share(80)).outcome == "refuted"
+
+
+def test_few_items_without_a_change_do_not_show_that_nothing_changes():
+    assert found(case("preserved", margin=0.1), share(8, 10), share(8, 10)).outcome == "inconclusive"
+
+
+def test_the_more_ratios_a_claim_is_made_at_the_more_it_takes():
+    """10 lost and 1 gained: p = 0.012, which is enough for one ratio and not for six; `-k` changes nothing about it."""
+    pruned = [1.0, *share(69, 99)]
+    dense = [0.0, *share(79, 99)]
+    assert found(case("down", ratios=1), dense, pruned).outcome == "confirmed"
+    verdict = found(case("down", ratios=5), dense, pruned)
+    assert verdict.outcome == "inconclusive"
+    assert verdict.tests == 5
+    assert "exact McNemar p = 0.012 x 5 ratios" in verdict.sentence
+
+
+def test_a_rise_that_ends_below_the_floor_is_an_artefact():
+    verdict = found(case("up"), share(10), share(30), nulls={"word loop": last(31), "empty": share(0)})
+    assert verdict.outcome == "artefact"
+    assert (verdict.floor, verdict.floor_of, verdict.note) == (0.31, "word loop", "under the floor")
+    assert "the pruned model is not above the floor of content-free answers (word loop 0.310)" in verdict.sentence
+
+
+def test_a_rise_that_is_not_shown_to_be_above_the_floor_is_inconclusive():
+    verdict = found(case("up"), share(10), share(30), nulls={"word loop": last(25)})
+    assert verdict.outcome == "inconclusive"
+    assert "not shown to be above the floor of content-free answers (word loop 0.250)" in verdict.sentence
+    assert verdict.needed > 100
+    assert f"about {verdict.needed:,} more items would decide it at 80 % power" in verdict.sentence
+
+
+def test_a_rise_above_the_floor_is_confirmed():
+    verdict = found(case("up"), share(10), share(60), nulls={"word loop": last(25)})
+    assert verdict.outcome == "confirmed"
+    assert "the pruned model is above the floor" in verdict.sentence
+
+
+def test_echoes_are_no_floor_but_are_named():
+    verdict = found(case("up"), share(10), share(60), nulls={"word loop": share(5), "echo loop": share(70)})
+    assert verdict.outcome == "confirmed"
+    assert verdict.floor_of == "word loop"
+    assert verdict.sentence.endswith("echo loop of the prompt scores 0.700")
+
+
+def test_where_less_is_better_the_lowest_null_model_is_the_floor():
+    claim = case("up", higher=False)
+    verdict = found(claim, share(60), share(40), nulls={"a": last(30), "b": last(50)})
+    assert (verdict.floor_of, verdict.outcome) == ("a", "artefact")
+
+
+def test_a_fall_from_the_floor_had_nothing_to_lose():
+    verdict = found(case("down"), share(30), share(10), nulls={"uniform": [0.3] * 100})
+    assert verdict.outcome == "inconclusive"
+    assert verdict.note.startswith("nothing to lose")
+    assert "nothing to lose: the dense model is not above the floor" in verdict.sentence
+
+
+def test_preserved_at_the_floor_preserves_nothing():
+    nulls = {"uniform": [0.5] * 400}
+    assert found(case("preserved", margin=0.1), share(200, 400), share(198, 400), nulls=nulls).outcome == "artefact"
+
+
+def test_a_drift_to_chance_is_named():
+    verdict = found(case("up"), share(5), share(24), nulls={"uniform": [0.25] * 100})
+    assert (verdict.outcome, verdict.note) == ("artefact", "under the floor, drift to chance")
+    assert "a drift from below towards chance (0.250)" in verdict.sentence
+    verdict = found(case("down"), share(90), share(26), nulls={"uniform": [0.25] * 100})
+    assert (verdict.outcome, verdict.note) == ("confirmed", "at chance")
+
+
+@pytest.mark.parametrize(
+    ("direction", "dense", "pruned", "random", "expected"),
+    [
+        ("down", 90, 30, 88, "confirmed"),
+        ("down", 90, 30, 20, "artefact"),
+        ("down", 90, 30, 30, "inconclusive"),
+        ("down", 90, 30, 29, "inconclusive"),
+        ("down", 90, 30, 32, "inconclusive"),
+        ("up", 30, 90, 40, "confirmed"),
+        ("up", 30, 90, 95, "artefact"),
+        ("down", 90, 30, None, "inconclusive"),
+    ],
+)
+def test_specific_claims_need_controls_that_do_less(direction, dense, pruned, random, expected):
+    control = None if random is None else share(random)
+    verdict = found(case(direction, specific=True), share(dense), share(pruned), random=control)
+    assert verdict.outcome == expected
+    assert "control random" in verdict.sentence
+    if random is not None:
+        assert found(case(direction), share(dense), share(pruned), random=control).outcome == "confirmed"
 
 
 def test_the_numbers_are_shown():
-    verdict = judge(case("down"), scored(MANY), scored(FEW))
+    verdict = found(case("down"), share(80), share(30), nulls={"word loop": last(10)})
     assert (verdict.dense, verdict.pruned) == (0.8, 0.3)
     assert verdict.delta == pytest.approx(-0.5)
     assert (verdict.gained, verdict.lost, verdict.items) == (0, 50, 100)
     assert verdict.low < -0.5 < verdict.high < 0
-    assert verdict.sentence.startswith("skill down: confirmed. acc 0.800 -> 0.300 (-0.500, 95 % interval -0.6")
+    assert verdict.sentence.startswith(
+        "skill down: confirmed. acc 0.800 -> 0.300 (-0.500, 95 % interval -0.596 to -0.404)"
+    )
     assert "of 100 items 0 got better, 50 worse; exact McNemar p = 1.8e-15" in verdict.sentence
+    assert "the dense model is above the floor of content-free answers (word loop 0.100), p = " in verdict.sentence
 
 
 def test_lower_is_better_counts_gains_the_other_way():
-    verdict = judge(case("down", higher=False), scored(FEW), scored(MANY))
+    verdict = found(case("down", higher=False), share(30), share(80))
     assert (verdict.gained, verdict.lost) == (0, 50)
 
 
-def test_records_of_different_items_cannot_be_paired():
-    other = scored(FEW).model_copy(update={"items": tuple(f"x{i}" for i in range(100))})
-    with pytest.raises(EvaluationError, match="different items"):
-        judge(case("down"), scored(MANY), other)
+def test_records_of_other_items_than_the_floors_cannot_be_paired():
+    claim = case("down")
+    other = recorded(share(10)).model_copy(update={"items": tuple(f"x{i}" for i in range(100))})
+    floors = FloorRecord(key="k", task="t", versions={}, created="now", items=tuple(map(str, range(100))), nulls={})
+    with pytest.raises(EvaluationError, match="not about the items"):
+        FromRecords(claim.capability, {DENSE: recorded(share(10)), claim.arm: other}, floors)
 
 
 def test_a_missing_metric_names_those_there_are():
+    floors = FloorRecord(key="k", task="t", versions={}, created="now", items=("0", "1"), nulls={})
     with pytest.raises(EvaluationError, match="no metric 'f1'; it has acc"):
-        judge(case("down", metric="f1"), scored(MANY), scored(FEW))
+        FromRecords(case("down", metric="f1").capability, {DENSE: recorded([1.0, 0.0])}, floors)
+
+
+MIRROR = {"confirmed": "refuted", "refuted": "confirmed", "inconclusive": "inconclusive"}
+answers = st.lists(st.tuples(st.sampled_from([0.0, 1.0]), st.sampled_from([0.0, 1.0])), min_size=5, max_size=60)
+
+
+@given(answers)
+def test_swapping_the_arms_mirrors_the_verdict(pairs):
+    dense, pruned = (list(side) for side in zip(*pairs, strict=True))
+    one, other = found(case("down"), dense, pruned), found(case("down"), pruned, dense)
+    assert other.outcome == MIRROR[one.outcome]
+    assert (other.delta, other.p, other.gained, other.lost) == (-one.delta, one.p, one.lost, one.gained)
+    assert (other.low, other.high) == pytest.approx((-one.high, -one.low))
+
+
+@given(answers, st.randoms())
+def test_the_order_of_items_changes_nothing(pairs, random):
+    shuffled = random.sample(pairs, len(pairs))
+    verdicts = [found(case("down"), *(list(side) for side in zip(*each, strict=True))) for each in (pairs, shuffled)]
+    assert verdicts[0] == verdicts[1]
+
+
+@given(answers)
+def test_a_model_against_itself_is_never_confirmed_or_refuted(pairs):
+    dense = [answer for answer, _ in pairs]
+    for direction in ("up", "down"):
+        assert found(case(direction), dense, dense).outcome == "inconclusive"

@@ -1,0 +1,123 @@
+"""An expectation file as text: from YAML to the typed experiment, and from a place in it to its line."""
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from glu_prune.errors import ExpectationError
+from glu_prune.judgement.claims import KINDS, Experiment, Flaw
+
+Location = Sequence[int | str]
+"""Keys and positions from the top of the file, such as ("expect", 0, "ratios")."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A YAML file and where everything in it stands."""
+
+    path: Path
+    root: yaml.Node | None
+
+    def line(self, location: Location) -> int:
+        """The line, from 1, of the innermost node of `location` that is in the file."""
+        node = self.root
+        line = 1
+        for step in location:
+            child = None
+            if isinstance(node, yaml.MappingNode):
+                for key, value in node.value:
+                    if key.value == step:
+                        line, child = key.start_mark.line + 1, value
+            elif isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
+                child = node.value[step]
+                line = child.start_mark.line + 1
+            if child is None:
+                break
+            node = child
+        return line
+
+    def error(self, location: Location, complaint: str) -> ExpectationError:
+        """`complaint` about what is at `location`."""
+        return ExpectationError(f"{self.path}:{self.line(location)}: {complaint}")
+
+    def unknown(self, location: Location, what: str, found: str, allowed: Sequence[str]) -> ExpectationError:
+        """`found` at `location` is no `what`."""
+        close = difflib.get_close_matches(found, allowed, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else "."
+        return self.error(location, f"{what} {found!r} does not exist{hint} Allowed: {', '.join(allowed)}")
+
+
+def load(path: Path) -> tuple[Source, Experiment]:
+    """The file and what it says.
+
+    Raises:
+        ExpectationError: the file is missing, no YAML, or says something that is not allowed.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        source = Source(path, yaml.compose(text, Loader=yaml.SafeLoader))
+        data = yaml.safe_load(text)
+    except (OSError, UnicodeDecodeError) as error:
+        msg = f"{path}: {getattr(error, 'strerror', None) or error}"
+        raise ExpectationError(msg) from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark else ""
+        msg = f"{path}{line}: not YAML: {getattr(error, 'problem', None) or error}"
+        raise ExpectationError(msg) from error
+    if (repeated := _repeated_key(source.root)) is not None:
+        msg = f"{path}:{repeated.start_mark.line + 1}: key {repeated.value!r} occurs a second time in the same place"
+        raise ExpectationError(msg)
+    try:
+        return source, Experiment.model_validate(data)
+    except ValidationError as error:
+        raise _explain(source, error) from error
+
+
+def _repeated_key(node: yaml.Node | None) -> yaml.Node | None:
+    """The first key that a mapping has twice, of which YAML would drop the first without a word."""
+    if isinstance(node, yaml.SequenceNode):
+        return next((found for each in node.value if (found := _repeated_key(each)) is not None), None)
+    if not isinstance(node, yaml.MappingNode):
+        return None
+    seen = set()
+    for key, value in node.value:
+        if key.value in seen:
+            return key  # type: ignore[no-any-return]
+        seen.add(key.value)
+        if (found := _repeated_key(value)) is not None:
+            return found
+    return None
+
+
+def _explain(source: Source, error: ValidationError) -> ExpectationError:
+    """One complaint of pydantic, in one line, with the line of the file; a misspelt key rather than the missing one."""
+    errors = error.errors()
+    first = next((each for each in errors if each["type"] == "extra_forbidden"), errors[0])
+    location, kind = _in_file(first["loc"])
+    where = ".".join(map(str, location)) or "the file"
+    if first["type"] == "extra_forbidden":
+        return source.unknown(location, f"{where}: key", str(location[-1]), _keys(location, kind))
+    if first["type"] == "missing":
+        return source.error(location, f"{where} is missing")
+    found = first["input"]
+    shown = "" if isinstance(found, dict | BaseModel) or found is None else f" (found {found!r})"
+    return source.error(location, f"{where}: {first['msg'].removeprefix('Value error, ')}{shown}")
+
+
+def _in_file(location: tuple[int | str, ...]) -> tuple[tuple[int | str, ...], str | None]:
+    """`location` without the steps that pydantic adds for alternatives, and the kind of claim it is in."""
+    kind = None
+    if len(location) > 2 and location[0] == "expect":
+        kind = str(location[2])
+        location = (*location[:2], *location[3:])
+    return tuple(step for step in location if "[" not in str(step)), kind
+
+
+def _keys(location: tuple[int | str, ...], kind: str | None) -> tuple[str, ...]:
+    model = KINDS[kind] if kind else Flaw if location[0] == "flaws" and len(location) > 1 else Experiment
+    return tuple(model.model_fields)

@@ -1,0 +1,142 @@
+"""The columns of every table that a session can show."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from glu_prune.efficiency.meter import CHANNELS
+from glu_prune.report.rows import Row
+from glu_prune.report.table import Column
+
+
+def _field(name: str) -> Callable[[Row], Any]:
+    return lambda row: row[name]
+
+
+def _entry(name: str, key: str) -> Callable[[Row], Any]:
+    """The entry `key` of a mapping in a row; None where it has none."""
+    return lambda row: row[name].get(key)
+
+
+def _place(name: str, place: int) -> Callable[[Row], Any]:
+    """The entry at `place` of a list in a row."""
+    return lambda row: row[name][place]
+
+
+def _number(digits: int, sign: str = "") -> Callable[[Any], str]:
+    return lambda value: "-" if value is None else f"{value:{sign},.{digits}f}"
+
+
+def _probability(value: float) -> str:
+    return "<0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _pair(digits: int, form: str = "f") -> Callable[[Any], str]:
+    """Before and after."""
+    return lambda pair: "-" if pair is None else " -> ".join(f"{value:.{digits}{form}}" for value in pair)
+
+
+def _verdict(row: Row) -> str:
+    return str(row["outcome"]) + ("" if row["outcome"] == row["declared"] else f" (declared {row['declared']})")
+
+
+def _adjusted(row: Row) -> float:
+    return min(1.0, float(row["p"]) * int(row["tests"]))
+
+
+_RATIO = Column("ratio", _field("ratio"))
+_CAPABILITY = Column("capability", _field("capability"))
+_VERDICT = Column("verdict", _verdict)
+_JUDGED = (
+    Column("p", _field("p"), _probability),
+    Column("p, ratios", _adjusted, _probability),
+    Column("p, file", _field("holm"), _probability),
+    Column("claim", _field("claim")),
+    _VERDICT,
+    Column("note", _field("note")),
+)
+"""What every claim at a ratio ends with."""
+
+SCORES = (
+    _RATIO,
+    _CAPABILITY,
+    Column("metric", lambda row: row["metric"] + (" (lower is better)" if row["better"] == "lower" else "")),
+    Column("items", _field("items")),
+    Column("floor", _field("floor"), _number(3)),
+    Column("of", _field("floor_of"), lambda name: name or "-"),
+    Column("dense", _field("dense"), _number(3)),
+    Column("pruned", _field("pruned"), _number(3)),
+    Column("delta", _field("delta"), _number(3, "+")),
+    Column("low", _field("low"), _number(3, "+")),
+    Column("high", _field("high"), _number(3, "+")),
+    *_JUDGED,
+)
+
+WHY = (
+    _RATIO,
+    _CAPABILITY,
+    Column("better", _field("gained")),
+    Column("worse", _field("lost")),
+    Column("margin, nats", _field("margin"), _pair(2)),
+    Column("tokens", _field("length"), _pair(1)),
+    Column("flawed", _field("flawed"), _pair(0, "%")),
+    Column("kinds", _field("kinds"), lambda pair: " -> ".join(pair) if pair else "-"),
+    Column("score without", _field("sound"), _pair(3)),
+    Column("over", _field("sound_items")),
+)
+
+GROUPS = (
+    _RATIO,
+    _CAPABILITY,
+    Column("by", _field("field")),
+    Column("group", _field("label")),
+    Column("items", _field("items")),
+    Column("dense", _field("dense"), _number(3)),
+    Column("pruned", _field("pruned"), _number(3)),
+)
+
+TRENDS = (
+    Column("claim", lambda row: f"{row['about']}: {row['relation']}"),
+    Column("ratios", _field("points")),
+    Column("found", _field("statistics")),
+    Column("because", lambda row: "; ".join(row["reasons"]) or "-"),
+    _VERDICT,
+)
+
+COST_CLAIMS = (
+    _RATIO,
+    Column("figure", _field("capability")),
+    Column("pairs of runs", _field("items")),
+    Column("dense", _field("dense"), _number(3)),
+    Column("pruned", _field("pruned"), _number(3)),
+    Column("change, %", _place("percent", 0), _number(1, "+")),
+    Column("low", _place("percent", 1), _number(1, "+")),
+    Column("high", _place("percent", 2), _number(1, "+")),
+    *_JUDGED,
+)
+
+FINDINGS = (
+    Column("check", _field("check")),
+    Column("about", _field("subject")),
+    Column("ratios", lambda row: ", ".join(row["ratios"]) or "-"),
+    Column("finding", _field("says")),
+)
+
+EFFICIENCY = (
+    Column("arm", _field("arm")),
+    Column("width", _field("width")),
+    Column("expansion ratio", _field("expansion_ratio"), _number(2)),
+    Column("parameters", _field("parameters"), _number(0)),
+    Column("MB", lambda row: row["bytes"] / 1e6, _number(1)),
+    Column("tokens/s", _field("tokens_per_second"), _number(0)),
+    Column("J per 1000 tokens", _field("joules_per_1000_tokens"), _number(2)),
+    *(Column(f"{channel} J", _entry("joules", channel), _number(1)) for channel in CHANNELS),
+    Column("energy is", _field("method")),
+)
+
+
+def score_columns(rows: Iterable[Row]) -> tuple[Column, ...]:
+    """The columns of a score table, with one after `pruned` for each control in `rows`."""
+    controls = dict.fromkeys(name for row in rows for name in row["controls"])
+    extra = tuple(Column(name, _entry("controls", name), _number(3)) for name in controls)
+    place = next(index for index, column in enumerate(SCORES) if column.name == "delta")
+    return SCORES[:place] + extra + SCORES[place:]

@@ -1,0 +1,45 @@
+"""Our own records under the checks that published figures have to pass."""
+
+from collections.abc import Iterable, Iterator
+from decimal import Decimal
+
+from glu_prune.evidence.checks import examine
+from glu_prune.evidence.figures import Floor, Run, Score
+from glu_prune.report.rows import Row, finding_row
+
+
+def own_findings(cells: Iterable[Row], floors: Iterable[Row]) -> list[Row]:
+    """What the checks find in the cells of a session; control arms are no claims and are left out."""
+    mine = [cell for cell in cells if not cell["control"]]
+    found = examine(
+        scores=[score for cell in mine for score in _scores(cell)],
+        runs=[run for cell in mine if (run := _run(cell))],
+        floors=[Floor(**floor) for floor in floors],
+    )
+    return [finding_row(finding) for finding in found]
+
+
+def _scores(cell: Row) -> Iterator[Score]:
+    for metric, (value, stderr, items) in cell["scores"].items():
+        yield Score(
+            model=cell["model"],
+            ratio=Decimal(cell["ratio"]),
+            task=cell["task"],
+            metric=metric,
+            value=value,
+            stderr=stderr,
+            items=int(items),
+            source="this session",
+        )
+
+
+def _run(cell: Row) -> Run | None:
+    """The evaluation of a cell as an efficiency run; None if no energy was metered."""
+    cost = cell["cost"]
+    if not cost["energy"]:
+        return None
+    figures = {f"energy_{channel}_joules": reading["joules"] for channel, reading in cost["energy"].items()}
+    figures["window_seconds"] = cost["seconds"]
+    if cell["new_tokens"]:
+        figures |= {"new_tokens": float(cell["new_tokens"]), "measured_prompts": float(cell["prompts"])}
+    return Run(cell["model"], Decimal(cell["ratio"]), 0, cell["task"], figures)

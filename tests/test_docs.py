@@ -1,0 +1,27 @@
+"""The guide to verdicts names everything that there is, and README's options exist."""
+
+import re
+
+from glu_prune.evaluation.null_names import NULLS
+from glu_prune.evidence.checks import CHECKS
+from glu_prune.judgement.claims import Outcome, Relation
+from tests.conftest import ROOT
+
+GUIDE = (ROOT / "docs" / "judgement.md").read_text()
+README = (ROOT / "README.md").read_text()
+
+
+def test_the_guide_names_every_null_model_check_verdict_and_relation():
+    for name in (*NULLS, *CHECKS, *Outcome.__args__, *Relation.__args__):
+        assert name in GUIDE, name
+
+
+def test_the_readme_names_every_option():
+    plugin = (ROOT / "glu_prune" / "plugin.py").read_text()
+    options = set(re.findall(r'"(--glu-[a-z-]+)"', plugin))
+    assert options <= set(re.findall(r"--glu-[a-z-]+", README)), options
+
+
+def test_every_link_of_the_readme_leads_somewhere():
+    for target in re.findall(r"\]\(([^)#:]+)\)", README):
+        assert (ROOT / target).exists(), target
