@@ -2,15 +2,15 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
-from decimal import Decimal
 from typing import Protocol
 
 from glu_prune.evaluation.capability import Capability
+from glu_prune.evaluation.metrics import scale_of
 from glu_prune.experiment.cell import DENSE, Arm, Cell, FloorCell, Settings
 from glu_prune.experiment.engine import Engine
 from glu_prune.experiment.record import FloorRecord, Record, ScoreRecord
 from glu_prune.judgement.across import judge_trend
-from glu_prune.judgement.expectation import Case, DirectionCase, TrendCase, arm
+from glu_prune.judgement.expectation import Case, DirectionCase, TrendCase
 from glu_prune.judgement.measured import FromRecords
 from glu_prune.judgement.verdict import judge
 from glu_prune.judgement.why import groups, why
@@ -77,9 +77,8 @@ class RunLab:
         if isinstance(case, DirectionCase):
             yield case.capability, (DENSE, case.arm, *case.controls)
         if isinstance(case, TrendCase):
-            ratios = sorted({Decimal(0), *case.experiment.ratios})
             for capability in case.capabilities:
-                yield capability, tuple(arm(case.experiment, ratio) for ratio in ratios)
+                yield capability, tuple(map(case.arm, case.ratios))
 
     def _cells(self, case: Case, capability: Capability, arms: Iterable[Arm]) -> dict[Arm, Cell]:
         source = locate(case.experiment.model, case.experiment.revision)
@@ -146,7 +145,7 @@ def _aggregate(metric: str, scores: ScoreRecord) -> list[float]:
     """A score, its standard error (that of a perplexity by the rule for logarithms), and how many things it is over."""
     error = standard_error(scores.values, scores.weights)
     scored = sum(map(len, scores.parts)) or len(scores.values)
-    return [scores.score, error * scores.score if metric.endswith("perplexity") else error, scored]
+    return [scores.score, error * scores.score if scale_of(metric) == "nats" else error, scored]
 
 
 def _floor_rows(capability: Capability, floors: FloorRecord) -> list[Row]:

@@ -157,6 +157,8 @@ def _read_cases(config: pytest.Config) -> tuple[Case, ...]:
             msg = f"no expectation file in {place} is about model {wanted!r}; they are about: {', '.join(models)}"
             raise ExpectationError(msg)
     chosen = _published(place, cases) if _judges_published(config) else _runnable(cases, wanted)
+    if _judges_published(config):
+        _make_lab(config).preflight(chosen)
     config.stash[_cases] = tuple(chosen)
     return config.stash[_cases]
 
@@ -172,7 +174,6 @@ def _published(place: Path, cases: list[Case]) -> list[Case]:
         models = ", ".join(dict.fromkeys(case.experiment.model for case in cases))
         msg = f"no expectation file in {place} about {models} names published figures; give it `evidence: FOLDER`"
         raise ExpectationError(msg)
-    PublishedLab().preflight(found)
     return found
 
 

@@ -7,6 +7,8 @@ knows a metric by name.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from glu_prune.evaluation.metrics import LIKELIHOODS
+
 
 @dataclass(frozen=True)
 class Capability:
@@ -32,7 +34,7 @@ class Capability:
     @property
     def logarithmic(self) -> bool:
         """Whether the score is a perplexity or bits per byte: items are log-likelihoods, differences log ratios."""
-        return self.metric.endswith(("perplexity", "bits_per_byte"))
+        return self.metric in LIKELIHOODS
 
     @property
     def fields(self) -> tuple[str, ...]:

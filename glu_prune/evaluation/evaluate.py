@@ -6,27 +6,22 @@ import logging
 import math
 import random
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 from glu_prune.errors import EvaluationError
 from glu_prune.evaluation import degenerate, local
 from glu_prune.evaluation.lm import CountedLM
+from glu_prune.evaluation.metrics import LIKELIHOODS, scale_of
+from glu_prune.statistics.means import mean
 
 TASKS = Path(__file__).parent / "tasks"
 FEWSHOT_SEED = 1234
 _SCORER_SEED = 1
-_PERPLEXITIES: Mapping[str, float] = {
-    "perplexity": 1.0,
-    "word_perplexity": 1.0,
-    "byte_perplexity": 1.0,
-    "bits_per_byte": math.log(2),
-}
-"""Metrics whose items are log-likelihoods, alone or with units, and how many nats make one unit."""
 _AGREEMENT = 1e-6
 
 
@@ -68,18 +63,17 @@ class TaskResult:
 
 def _pair(name: str, value: Any) -> tuple[float, float]:
     """lm-eval's entry for one item as (value, weight)."""
-    if name in _PERPLEXITIES:
+    if name in LIKELIHOODS:
         loglikelihood, units = value if isinstance(value, tuple | list) else (value, 1.0)
-        return -float(loglikelihood) / units / _PERPLEXITIES[name], float(units)
+        return -float(loglikelihood) / units / LIKELIHOODS[name], float(units)
     if isinstance(value, list):
         return sum(map(float, value)) / len(value), float(len(value))
     return float(value), 1.0
 
 
-def _aggregate(name: str, values: Iterable[float], weights: Iterable[float]) -> float:
-    pairs = list(zip(values, weights, strict=True))
-    mean = sum(value * weight for value, weight in pairs) / sum(weight for _, weight in pairs)
-    return math.exp(mean) if name.endswith("perplexity") else mean
+def _aggregate(name: str, values: Sequence[float], weights: Sequence[float]) -> float:
+    found = mean(values, weights)
+    return math.exp(found) if scale_of(name) == "nats" else found
 
 
 def _items(samples: list[dict[str, Any]]) -> tuple[str, ...]:
@@ -232,12 +226,7 @@ class Evaluator:
             outputs=texts or tuple(_likelihoods(sample) for sample in samples),
             margins=() if texts else _margins(samples),
             lengths=lengths,
-            flaws=tuple(
-                degenerate.flaws(prompt, text, length, settings.get("max_gen_toks", lm.max_gen_toks))
-                for text, length, ((prompt, settings),) in zip(
-                    texts, lengths, (sample["arguments"] for sample in samples) if texts else (), strict=True
-                )
-            ),
+            flaws=tuple(map(partial(_flaws, lm), samples, texts, lengths)) if texts else (),
             metrics={name: _metric(task, name, reported[name], [s[name] for s in samples]) for name in names},
             positions=lm.positions,
             scored_positions=lm.scored_positions,
@@ -248,6 +237,11 @@ def _text(sample: Mapping[str, Any]) -> str | None:
     """The text that a model generated, as it was before answers are extracted; None for likelihoods."""
     response = sample["resps"][0][0]
     return response if isinstance(response, str) else None
+
+
+def _flaws(lm: CountedLM, sample: Mapping[str, Any], text: str, length: int) -> tuple[str, ...]:
+    ((prompt, settings),) = sample["arguments"]
+    return degenerate.flaws(prompt, text, length, settings.get("max_gen_toks", lm.max_gen_toks))
 
 
 def _loglikelihoods(sample: Mapping[str, Any]) -> list[float]:

@@ -11,7 +11,7 @@ import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -72,14 +72,22 @@ def fingerprint(task: str) -> str | None:
         return None
     benchmark = _BENCHMARKS[task]
     patterns = [*benchmark.splits.values(), *([f"{benchmark.language_data}/**/*"] if benchmark.language_data else [])]
-    digest = hashlib.sha256()
+    found = []
     for pattern in patterns:
         paths = sorted(path for path in folder.glob(pattern) if path.is_file())
         if not paths:
             raise _lacks(folder, pattern, task)
-        for path in paths:
-            digest.update(f"{path.relative_to(folder).as_posix()}\0{path.stat().st_size}\0".encode())
-            digest.update(path.read_bytes())
+        found += [(path.relative_to(folder).as_posix(), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
+    return _digest(folder, tuple(found))
+
+
+@lru_cache
+def _digest(folder: Path, files: tuple[tuple[str, int, int], ...]) -> str:
+    """Of files as they are now: (name, size, time of change); read once, as every cell of a task asks."""
+    digest = hashlib.sha256()
+    for name, size, _ in files:
+        digest.update(f"{name}\0{size}\0".encode())
+        digest.update((folder / name).read_bytes())
     return digest.hexdigest()
 
 

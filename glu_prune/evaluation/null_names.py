@@ -20,7 +20,7 @@ NULLS: Mapping[str, str] = {
     "majority choice": "the one choice that is right most often, where all items offer the same",
     UNIGRAM: "words by their frequency in these very texts, whatever comes before them",
 }
-"""Name to answer, in the order in which tables show them."""
+"""Name to answer."""
 
 ECHOES = frozenset({"echo", "echo loop"})
 """Null models that repeat the prompt: not content-free, so no floors, but shown beside them."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 
+from glu_prune.evaluation.metrics import on_scale, scale_of
 from glu_prune.evidence.csv_rows import Row, read_rows
 
 FIGURES: Mapping[str, str] = {
@@ -22,19 +23,6 @@ FIGURES: Mapping[str, str] = {
 """Columns of efficiency_runs.csv whose figure has another name in `Run.figures`; all others keep theirs."""
 _LABELS = ("model", "pruning_ratio", "seed", "workload", "gpu")
 """Columns of efficiency_runs.csv that are no figures."""
-
-
-def scale_of(metric: str) -> str:
-    """The unit in which scores of `metric` are compared: nats for perplexities, whose logs are means over items."""
-    bare = metric.partition(",")[0]
-    if bare.endswith("perplexity"):
-        return "nats"
-    return "bits per byte" if bare == "bits_per_byte" else "score"
-
-
-def on_scale(metric: str, value: float) -> float:
-    """`value` in that unit."""
-    return math.log(value) if scale_of(metric) == "nats" else value
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from statistics import NormalDist
 
+from glu_prune.evaluation.metrics import on_scale
 from glu_prune.evaluation.null_names import UNIFORM
-from glu_prune.evidence.figures import Evidence, Score, StandardError, on_scale, standard_error
+from glu_prune.evidence.figures import Evidence, Score, StandardError, standard_error
 from glu_prune.evidence.finding import Finding
 from glu_prune.pruning.ratio import show_ratio
 

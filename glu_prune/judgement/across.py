@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from glu_prune.experiment.cell import DENSE
 from glu_prune.judgement.claims import Outcome
-from glu_prune.judgement.expectation import TrendCase, arm
+from glu_prune.judgement.expectation import TrendCase
 from glu_prune.judgement.measured import Measured
 from glu_prune.judgement.verdict import ALPHA, above_floor, one_sided, something_to_lose, under
 from glu_prune.pruning.ratio import show_ratio
@@ -48,7 +48,7 @@ def judge_trend(case: TrendCase, measured: Sequence[Measured]) -> TrendVerdict:
     """
     relation = case.claim.relation
     found = _JUDGES[relation](case, measured)
-    absent = [show_ratio(ratio) for ratio in _every_ratio(case) if not _has(case, measured, ratio)]
+    absent = [show_ratio(ratio) for ratio in case.ratios if not _has(case, measured, ratio)]
     reasons = (*found.reasons, *([f"not measured at {', '.join(absent)}"] if absent else []))
     at = "" if case.claim.at is None else f" at {show_ratio(case.claim.at)}"
     return TrendVerdict(
@@ -63,20 +63,16 @@ def judge_trend(case: TrendCase, measured: Sequence[Measured]) -> TrendVerdict:
 
 def _ratios(case: TrendCase, measured: Sequence[Measured]) -> list[Decimal]:
     """Ratios at which everything was measured, the dense model first, which must be among them."""
-    return [ratio for ratio in _every_ratio(case) if ratio == 0 or _has(case, measured, ratio)]
-
-
-def _every_ratio(case: TrendCase) -> list[Decimal]:
-    return sorted({Decimal(0), *case.experiment.ratios})
+    return [ratio for ratio in case.ratios if ratio == 0 or _has(case, measured, ratio)]
 
 
 def _has(case: TrendCase, measured: Sequence[Measured], ratio: Decimal) -> bool:
-    return all(each.has(arm(case.experiment, ratio)) for each in measured)
+    return all(each.has(case.arm(ratio)) for each in measured)
 
 
 def _capabilities(case: TrendCase, measured: Measured, ratios: Sequence[Decimal]) -> list[float]:
     """Scores with the sign that makes more better."""
-    return [measured.better * measured.score(arm(case.experiment, r)) for r in ratios]
+    return [measured.better * measured.score(case.arm(r)) for r in ratios]
 
 
 def _few(smallest: float) -> tuple[str, ...]:
@@ -121,7 +117,7 @@ def _with_floors(case: TrendCase, numbers: str, measured: Sequence[Measured], ra
     conditions = []
     for each in measured:
         if _trend(case, each, ratios).coefficient > 0:
-            found = above_floor(each, arm(case.experiment, ratios[-1]), 1, "under the floor")
+            found = above_floor(each, case.arm(ratios[-1]), 1, "under the floor")
         else:
             found = something_to_lose(each, 1)
         conditions.append(replace(found, reason=f"{each.capability.name}: {found.reason}"))
@@ -140,7 +136,7 @@ def _knee(case: TrendCase, measured: Sequence[Measured]) -> _Found:
     (only,) = measured
     claimed = case.claim.at or Decimal(0)
     knee, stopped, state, reason = Decimal(0), None, "smaller", ""
-    for ratio in _every_ratio(case)[1:]:
+    for ratio in case.ratios[1:]:
         state, reason = _loss(case, only, ratio)
         if state != "smaller":
             stopped = ratio
@@ -161,7 +157,7 @@ def _loss(case: TrendCase, measured: Measured, ratio: Decimal) -> tuple[str, str
 
     It is `floor` if it is smaller only because there is nothing to lose.
     """
-    margin, there = case.claim.margin or 0.0, arm(case.experiment, ratio)
+    margin, there = case.claim.margin or 0.0, case.arm(ratio)
     if not measured.has(there):
         return "open", "nothing was measured"
     change = measured.contrast(there, DENSE)
@@ -199,7 +195,7 @@ def _equilibrium(case: TrendCase, measured: Sequence[Measured]) -> _Found:
 
 
 def _clipped(case: TrendCase, measured: Measured, ratio: Decimal) -> float:
-    score = measured.score(arm(case.experiment, ratio))
+    score = measured.score(case.arm(ratio))
     return max(score, measured.floor.score) if measured.floor else score
 
 
@@ -209,9 +205,7 @@ def _p_better(
     """One-sided p against "the mean at `first` is not higher than that at `second`"."""
     from scipy.stats import norm
 
-    errors = [
-        each.contrast(arm(case.experiment, first), arm(case.experiment, second)).standard_error for each in measured
-    ]
+    errors = [each.contrast(case.arm(first), case.arm(second)).standard_error for each in measured]
     error = sum(errors) / len(measured)  # the most it can be, however the capabilities are correlated
     difference = means[first] - means[second]
     if error == 0:

@@ -12,6 +12,7 @@ from glu_prune.evidence.checks import CHECKS
 from glu_prune.experiment.cell import DENSE, Arm
 from glu_prune.judgement.claims import (
     CapabilityClaim,
+    ClaimAtRatios,
     EfficiencyClaim,
     Experiment,
     Flaw,
@@ -44,40 +45,46 @@ class Case(ABC):
 
 
 @dataclass(frozen=True)
-class DirectionCase(Case):
+class CaseAtRatio(Case):
+    """One claim at one of its ratios."""
+
+    claim: ClaimAtRatios
+    ratio: Decimal
+
+    @property
+    def declared(self) -> Outcome:
+        """As the claim says for this ratio."""
+        return self.claim.declared(self.ratio)
+
+    @property
+    def tests(self) -> int:
+        """At how many ratios the claim is made, each with a test of its own."""
+        return len(self.experiment.family(self.claim))
+
+
+@dataclass(frozen=True)
+class DirectionCase(CaseAtRatio):
     """One claim about a capability at one ratio."""
 
     claim: CapabilityClaim
-    ratio: Decimal
     capability: Capability
 
     @property
     def arm(self) -> Arm:
         """The pruned model that the claim is about."""
-        return arm(self.experiment, self.ratio)
+        return _arm(self.experiment, self.ratio)
 
     @property
     def controls(self) -> tuple[Arm, ...]:
         """Other criteria at the same ratio."""
-        return controls(self.experiment, self.ratio)
-
-    @property
-    def declared(self) -> Outcome:
-        """As the claim says for this ratio."""
-        return self.claim.declared(self.ratio)
+        return tuple(Arm(name, self.ratio, self.experiment.seed) for name in self.experiment.control_criteria)
 
 
 @dataclass(frozen=True)
-class EfficiencyCase(Case):
+class EfficiencyCase(CaseAtRatio):
     """One claim about a figure of cost at one ratio."""
 
     claim: EfficiencyClaim
-    ratio: Decimal
-
-    @property
-    def declared(self) -> Outcome:
-        """As the claim says for this ratio."""
-        return self.claim.declared(self.ratio)
 
 
 @dataclass(frozen=True)
@@ -91,6 +98,15 @@ class TrendCase(Case):
     def declared(self) -> Outcome:
         """As the claim says."""
         return self.claim.verdict
+
+    @property
+    def ratios(self) -> tuple[Decimal, ...]:
+        """All ratios of the file in order, the dense model's 0 first."""
+        return tuple(sorted({Decimal(0), *self.experiment.ratios}))
+
+    def arm(self, ratio: Decimal) -> Arm:
+        """The model at `ratio`."""
+        return _arm(self.experiment, ratio)
 
 
 @dataclass(frozen=True)
@@ -116,14 +132,9 @@ class EvidenceCase(Case):
         return "; ".join(parts) or "flawed"
 
 
-def arm(experiment: Experiment, ratio: Decimal) -> Arm:
+def _arm(experiment: Experiment, ratio: Decimal) -> Arm:
     """The model of `experiment` at `ratio`; 0 is the dense one."""
     return Arm(experiment.criterion, ratio, experiment.seed) if ratio else DENSE
-
-
-def controls(experiment: Experiment, ratio: Decimal) -> tuple[Arm, ...]:
-    """Control arms at `ratio`."""
-    return tuple(Arm(name, ratio, experiment.seed) for name in experiment.control_criteria)
 
 
 def read(path: Path) -> tuple[Case, ...]:
@@ -220,7 +231,7 @@ def refuse_repeats(cases: Sequence[Case]) -> None:
     first: dict[str, Case] = {}
     for case in cases:
         claimed = case.id
-        if isinstance(case, DirectionCase | EfficiencyCase):
+        if isinstance(case, CaseAtRatio):
             claimed = f"{case.id.removesuffix(f'-{case.claim.direction}')} {case.claim.direction}"
         if claimed in first:
             other = first[claimed]

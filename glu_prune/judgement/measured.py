@@ -6,7 +6,7 @@ Verdicts are reached on this, whether it comes from records (paired items) or fr
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 
 from glu_prune.errors import EvaluationError
 from glu_prune.evaluation.capability import Capability
@@ -107,7 +107,6 @@ class FromRecords(Measured):
             if record.items != floors.items:
                 msg = f"the records of {record.arm} on {record.task} are not about the items of its floors; cannot pair"
                 raise EvaluationError(msg)
-        self.contrast = cache(self.contrast)  # type: ignore[method-assign]
 
     def _scores(self, arm: Arm) -> ScoreRecord:
         return self._records[arm].metrics[self.capability.metric]

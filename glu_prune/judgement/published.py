@@ -7,8 +7,9 @@ from decimal import Decimal
 
 from glu_prune.errors import EvaluationError
 from glu_prune.evaluation.capability import Capability
+from glu_prune.evaluation.metrics import on_scale
 from glu_prune.evaluation.null_names import UNIFORM, best_floor
-from glu_prune.evidence.figures import Evidence, Run, Score, on_scale, standard_error
+from glu_prune.evidence.figures import Evidence, Run, Score, standard_error
 from glu_prune.evidence.figures import Floor as PublishedFloor
 from glu_prune.evidence.finding import Finding
 from glu_prune.experiment.cell import DENSE, Arm
@@ -127,14 +128,12 @@ def judge_efficiency(case: EfficiencyCase, evidence: Evidence, findings: Sequenc
         raise EvaluationError(msg)
     dense, pruned = ([math.log(run.figures[figure]) for run in side] for side in zip(*pairs, strict=True))
     change = comparison.contrast(pruned, dense, [1.0] * len(pairs), seed=SEED)
-    tests = len(case.experiment.family(claim))
-    settled = settle(claim, change, better=1, tests=tests)
+    settled = settle(claim, change, better=1, tests=case.tests)
     workloads = dict.fromkeys(run.workload for run, _ in pairs)
     spoilt = [f for f in findings if any(f.touches(model, figure, workload) for workload in workloads)]
     outcome = _spoilt(settled.outcome) if spoilt else settled.outcome
     low, high = change.interval()
-    percent = [100 * (math.expm1(value) if math.isfinite(value) else value) for value in (change.difference, low, high)]
-    size = "that is {:+.1f} % ({:+.1f} to {:+.1f} %)".format(*percent)
+    size = "that is {:+.1f} % ({:+.1f} to {:+.1f} %)".format(*map(percent, (change.difference, low, high)))
     return Verdict(
         capability=claim.efficiency + (f" in {claim.workload}" if claim.workload else ""),
         metric=f"{figure}, geometric mean",
@@ -146,7 +145,7 @@ def judge_efficiency(case: EfficiencyCase, evidence: Evidence, findings: Sequenc
         low=low,
         high=high,
         p=settled.p,
-        tests=tests,
+        tests=case.tests,
         test=settled.test,
         items=len(pairs),
         gained=None,
@@ -161,6 +160,11 @@ def judge_efficiency(case: EfficiencyCase, evidence: Evidence, findings: Sequenc
             *(f"{finding.check}: {finding.says}" for finding in spoilt if outcome != settled.outcome),
         ),
     )
+
+
+def percent(change: float) -> float:
+    """The change of a logarithm in percent."""
+    return 100 * math.expm1(change)
 
 
 def _spoilt(outcome: Outcome) -> Outcome:

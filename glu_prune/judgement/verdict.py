@@ -97,7 +97,7 @@ def judge(case: DirectionCase, measured: Measured) -> Verdict:
     """
     claim, capability, arm = case.claim, case.capability, case.arm
     change = measured.contrast(arm, DENSE)
-    tests = len(case.experiment.family(claim))
+    tests = case.tests
     settled = settle(claim, change, better=measured.better, tests=tests)
     outcome, needed = settled.outcome, settled.needed
     conditions = [] if outcome == "refuted" else _conditions(case, measured, tests)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from glu_prune.evaluation.capability import Capability
 from glu_prune.experiment.record import Record, ScoreRecord
+from glu_prune.statistics.means import mean
 
 
 @dataclass(frozen=True)
@@ -76,8 +77,7 @@ def groups(capability: Capability, dense: Record, pruned: Record) -> list[Group]
 
 def mean_of(scores: ScoreRecord, items: Sequence[int]) -> float:
     """The weighted mean over `items`."""
-    weight = sum(scores.weights[item] for item in items)
-    return sum(scores.values[item] * scores.weights[item] for item in items) / weight
+    return mean([scores.values[item] for item in items], [scores.weights[item] for item in items])
 
 
 def _mean_of_parts(scores: ScoreRecord, members: Sequence[tuple[int, int]], labels: Sequence[tuple[str, ...]]) -> float:

@@ -9,6 +9,7 @@ from glu_prune.evidence.finding import Finding
 from glu_prune.judgement.across import TrendVerdict
 from glu_prune.judgement.claims import ClaimAtRatios
 from glu_prune.judgement.expectation import DirectionCase, EfficiencyCase, TrendCase
+from glu_prune.judgement.published import percent
 from glu_prune.judgement.verdict import Verdict
 from glu_prune.pruning.ratio import show_ratio
 
@@ -40,7 +41,7 @@ def efficiency_row(case: EfficiencyCase, verdict: Verdict) -> dict[str, Any]:
         **_about(case),
         "ratio": show_ratio(case.ratio),
         **asdict(verdict),
-        "percent": [_percent(value) for value in (verdict.delta, verdict.low, verdict.high)],
+        "percent": [percent(value) for value in (verdict.delta, verdict.low, verdict.high)],
         "sentence": verdict.sentence,
     }
 
@@ -61,11 +62,6 @@ def plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [plain(each) for each in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _percent(change: float) -> float | None:
-    """The change of a logarithm in percent; None if it has no limit."""
-    return 100 * math.expm1(change) if math.isfinite(change) else None
 
 
 def _about(case: DirectionCase | EfficiencyCase | TrendCase) -> dict[str, Any]:

@@ -4,6 +4,11 @@ import math
 from collections.abc import Sequence
 
 
+def mean(values: Sequence[float], weights: Sequence[float]) -> float:
+    """Of values that count as much as their weights say."""
+    return math.fsum(value * weight for value, weight in zip(values, weights, strict=True)) / math.fsum(weights)
+
+
 def spread(values: Sequence[float], weights: Sequence[float]) -> float:
     """A standard deviation such that, divided by the root of the number of items, it is the mean's standard error.
 
@@ -11,12 +16,11 @@ def spread(values: Sequence[float], weights: Sequence[float]) -> float:
 
     Source: Cochran, Sampling Techniques (1977), equation 6.13.
     """
-    size, total = len(values), math.fsum(weights)
+    size, total, centre = len(values), math.fsum(weights), mean(values, weights)
     if size < 2:
         return math.nan
-    pairs = list(zip(values, weights, strict=True))
-    mean = math.fsum(value * weight for value, weight in pairs) / total
-    squares = math.fsum((weight * size / total * (value - mean)) ** 2 for value, weight in pairs)
+    pairs = zip(values, weights, strict=True)
+    squares = math.fsum((weight * size / total * (value - centre)) ** 2 for value, weight in pairs)
     return math.sqrt(squares / (size - 1))
 
 

@@ -78,6 +78,11 @@ def test_nulls_answer_the_items_that_real_models_answer(evaluator, embedded, tas
         assert result.positions == result.scored_positions == 0
 
 
+def test_every_null_model_is_described_and_none_that_is_not_there(embedded):
+    made = {null for results in embedded.values() for null in results}
+    assert made == set(null_names.NULLS) - {"majority choice"}  # no embedded task offers the same choices everywhere
+
+
 def test_guessing_scores_what_chance_says_without_luck(embedded):
     assert set(embedded["tiny_recall_mc"]["uniform"].metrics["acc"].values) == {0.25}
     truthfulness = embedded["tiny_truthfulness"]["uniform"].metrics

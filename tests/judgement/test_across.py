@@ -1,7 +1,5 @@
 """Claims across ratios, on records with known items."""
 
-from decimal import Decimal
-
 import numpy as np
 import pytest
 
@@ -10,7 +8,7 @@ from glu_prune.evaluation.capability import Capability
 from glu_prune.experiment.record import FloorRecord
 from glu_prune.judgement.across import TrendVerdict, judge_trend
 from glu_prune.judgement.claims import Experiment, TrendClaim
-from glu_prune.judgement.expectation import TrendCase, arm
+from glu_prune.judgement.expectation import TrendCase
 from glu_prune.judgement.measured import FromRecords
 from tests.judgement.test_verdict import recorded, scored, share
 
@@ -34,7 +32,7 @@ def found(relation: str, *series: list, floor: int | None = None, higher: bool =
     experiment = Experiment(model="m", ratios=RATIOS[: len(series[0]) - 1], expect=(made,))
     capabilities = tuple(Capability(name, "t", "acc", "a skill", higher_is_better=higher) for name in names)
     case = TrendCase("f.yaml", 1, "id", experiment, made, capabilities)
-    arms = [arm(experiment, Decimal(0)), *(arm(experiment, ratio) for ratio in experiment.ratios)]
+    arms = [case.arm(ratio) for ratio in case.ratios]
     nulls = {} if floor is None else {"word loop": {"acc": scored(share(floor, N))}}
     floors = FloorRecord(key="k", task="t", versions={}, created="now", items=recorded(share(1, N)).items, nulls=nulls)
     measured = [

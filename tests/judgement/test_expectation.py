@@ -12,7 +12,6 @@ from glu_prune.judgement.expectation import (
     EfficiencyCase,
     EvidenceCase,
     TrendCase,
-    arm,
     read,
     refuse_repeats,
     told_apart,
@@ -82,10 +81,12 @@ def test_claims_become_cases_in_order_of_ratio(tmp_path):
 
 
 def test_the_arms_of_a_case(tmp_path):
-    case = cases(tmp_path, GOOD.replace("[random]", "[random, reversed]"))[0]
+    found = cases(tmp_path, GOOD.replace("[random]", "[random, reversed]"))
+    case, trend = found[0], found[-1]
     assert case.arm == Arm("ppm", Decimal("0.1"), 0)
     assert case.controls == (Arm("random", Decimal("0.1"), 0), Arm("reversed-ppm", Decimal("0.1"), 0))
-    assert arm(case.experiment, Decimal(0)) == DENSE
+    assert trend.arm(Decimal(0)) == DENSE
+    assert trend.ratios == (Decimal(0), Decimal("0.1"), Decimal("0.5"))
 
 
 def test_verdicts_are_declared_for_all_ratios_or_by_ratio(tmp_path):

@@ -1,0 +1,28 @@
+"""What the metrics of likelihoods are: which they are, and on which scale their scores are compared."""
+
+import math
+from collections.abc import Mapping
+
+LIKELIHOODS: Mapping[str, float] = {
+    "perplexity": 1.0,
+    "word_perplexity": 1.0,
+    "byte_perplexity": 1.0,
+    "bits_per_byte": math.log(2),
+}
+"""Metrics whose items are log-likelihoods, alone or with units, and how many nats make one unit."""
+
+
+def scale_of(metric: str) -> str:
+    """The unit in which scores of `metric` are compared: nats for perplexities, whose logs are means over items.
+
+    A filter may follow the metric's name after a comma, as in lm-eval's results.
+    """
+    bare = metric.partition(",")[0]
+    if bare not in LIKELIHOODS:
+        return "score"
+    return "bits per byte" if bare == "bits_per_byte" else "nats"
+
+
+def on_scale(metric: str, value: float) -> float:
+    """`value` in that unit."""
+    return math.log(value) if scale_of(metric) == "nats" else value
