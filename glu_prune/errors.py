@@ -9,6 +9,8 @@ GluPruneError
 ├── ContractError         a property of pruning does not hold
 ├── EvaluationError       a task gave no usable scores
 ├── MeterError            an energy reading cannot be true
+│   └── NotMeasuredError  nothing is measured here, and why
+├── WorkloadError         a workload cannot be measured on this model
 └── StoreError            a stored record cannot be trusted
 """
 
@@ -47,6 +49,14 @@ class EvaluationError(GluPruneError):
 
 class MeterError(GluPruneError):
     """An energy reading cannot be true."""
+
+
+class NotMeasuredError(MeterError):
+    """Nothing is measured here, and why."""
+
+
+class WorkloadError(GluPruneError):
+    """A workload cannot be measured on this model."""
 
 
 class StoreError(GluPruneError):

@@ -4,7 +4,10 @@ from typing import NewType
 
 Joules = NewType("Joules", float)
 Seconds = NewType("Seconds", float)
+Watts = NewType("Watts", float)
 KilowattHours = NewType("KilowattHours", float)
+KilogramsCO2e = NewType("KilogramsCO2e", float)
+"""Mass of CO2 with the warming of all gases emitted; never an energy."""
 
 JOULES_PER_KILOWATT_HOUR = 3.6e6
 """Exact: 1000 W x 3600 s."""
@@ -13,3 +16,13 @@ JOULES_PER_KILOWATT_HOUR = 3.6e6
 def joules(energy: KilowattHours) -> Joules:
     """`energy` in joules."""
     return Joules(energy * JOULES_PER_KILOWATT_HOUR)
+
+
+def mean_power(energy: Joules, time: Seconds) -> Watts:
+    """The power that gives `energy` when it is drawn for `time`."""
+    return Watts(energy / time)
+
+
+def energy_over(power: Watts, time: Seconds) -> Joules:
+    """The energy of `power` drawn for `time`."""
+    return Joules(power * time)

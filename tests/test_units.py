@@ -1,0 +1,20 @@
+import pytest
+
+from glu_prune import units
+from glu_prune.units import JOULES_PER_KILOWATT_HOUR, Joules, KilowattHours, Seconds, energy_over, joules, mean_power
+
+
+def test_power_and_energy_are_inverse():
+    assert energy_over(mean_power(Joules(30.0), Seconds(4.0)), Seconds(4.0)) == 30.0
+    assert mean_power(joules(KilowattHours(1.0)), Seconds(3600.0)) == JOULES_PER_KILOWATT_HOUR / 3600 == 1000.0
+
+
+@pytest.mark.parametrize(("made", "accepted"), [("joules(KilowattHours(1))", True), ("KilogramsCO2e(1)", False)])
+def test_mypy_refuses_kilograms_where_joules_are_wanted(made, accepted, tmp_path):
+    api = pytest.importorskip("mypy.api")
+    program = tmp_path / "program.py"
+    program.write_text(f"from glu_prune.units import *\nenergy: Joules = {made}\n")
+    output, _, status = api.run(
+        ["--follow-imports=skip", "--config-file=", "--cache-dir=/dev/null", units.__file__, str(program)]
+    )
+    assert (status == 0) is accepted, output
