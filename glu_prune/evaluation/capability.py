@@ -37,6 +37,11 @@ class Capability:
         return self.metric in LIKELIHOODS
 
     @property
+    def share(self) -> bool:
+        """Whether the score is a share of right answers."""
+        return self.higher_is_better and not self.logarithmic
+
+    @property
     def fields(self) -> tuple[str, ...]:
         """Document fields that a record must keep."""
         return tuple(dict.fromkeys((*self.groups, *([self.cluster] if self.cluster else []))))

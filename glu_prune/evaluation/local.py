@@ -28,7 +28,7 @@ class _Benchmark:
     stock: str
     """The folder of its YAML file, below lm-eval's tasks."""
     splits: Mapping[str, str]
-    """Split to file; `*` in a file stands for each task of a group."""
+    """Split to file, first that which is scored; `*` in a file stands for each task of a group."""
     overrides: Mapping[str, Any] = field(default_factory=dict)
     """Settings that differ from the stock task's."""
     language_data: str | None = None
@@ -115,6 +115,28 @@ def load(task: str, num_fewshot: int | None) -> dict[str, Any] | None:
     tasks = manager.load({"group": VARIABLE, "task": members})["tasks"]
     loaded: dict[str, Any] = manager.load([tasks[task] if task in tasks else _group(index[task].cfg, tasks)])
     return loaded
+
+
+def texts(task: str, column: str) -> tuple[str, ...] | None:
+    """One column of the items that `task` scores, file by file; None if the folder is not for this task.
+
+    Raises:
+        EvaluationError: the folder, a file in it, the column, or every item is missing.
+    """
+    if (folder := _folder(task)) is None:
+        return None
+    file = next(iter(_BENCHMARKS[task].splits.values()))
+    paths = sorted(folder.glob(file))
+    if not paths:
+        raise _lacks(folder, file, task)
+    rows = [row for path in paths for row in _rows(path)]
+    if not rows:
+        msg = f"{task}: {folder / file} holds no items; replace the file"
+        raise EvaluationError(msg)
+    if not all(isinstance(row, dict) and isinstance(row.get(column), str) for row in rows):
+        msg = f"{task}: a row of {folder / file} has no text in column {column!r}; replace the file"
+        raise EvaluationError(msg)
+    return tuple(row[column] for row in rows)
 
 
 def _leaves(task: str, manager: Any) -> list[str]:

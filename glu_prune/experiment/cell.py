@@ -8,15 +8,20 @@ from decimal import Decimal
 from importlib.metadata import version
 from pathlib import Path
 
+from glu_prune.efficiency.measure import Effort
+from glu_prune.efficiency.workload import Workload, texts
 from glu_prune.evaluation import local
+from glu_prune.experiment.machine import machine
 from glu_prune.pruning.importance import criterion
 from glu_prune.pruning.ratio import Ratio, show_ratio
 from glu_prune.zoo.source import ModelSource
 
 _PACKAGE = Path(__file__).parent.parent
-_LIBRARIES = ("torch", "transformers", "tokenizers", "lm-eval", "datasets", "numpy", "langdetect", "nltk")
-_CODE = ("pruning", "evaluation", "zoo", "experiment/engine.py", "experiment/record.py")
-"""What turns weights into records; the weights themselves have their own fingerprint."""
+_LIBRARIES = ("torch", "transformers", "tokenizers", "lm-eval", "datasets", "numpy", "langdetect", "nltk", "codecarbon")
+_SCORES = ("pruning", "evaluation", "zoo", "experiment/engine.py", "experiment/record.py")
+"""Code that turns weights into scores; the weights themselves have their own fingerprint."""
+_COSTS = ("pruning", "efficiency", "zoo", "units.py", "experiment/engine.py", "experiment/record.py")
+"""Code that measures what models cost."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,7 @@ class Cell:
             "task": [self.task, self.num_fewshot, *self.fields],
             "data": local.fingerprint(self.task),
             "settings": asdict(self.settings),
-            "code": code_fingerprint(),
+            "code": code_fingerprint(_SCORES),
             "versions": library_versions(),
         }
         return _digest(facts)
@@ -90,7 +95,7 @@ class FloorCell:
         facts: dict[str, object] = {
             "floors": [self.task, self.num_fewshot],
             "data": local.fingerprint(self.task),
-            "code": code_fingerprint(),
+            "code": code_fingerprint(_SCORES),
             "versions": library_versions(),
         }
         return _digest(facts)
@@ -98,6 +103,39 @@ class FloorCell:
     def __str__(self) -> str:
         """For people."""
         return f"floors of {self.task}"
+
+
+@dataclass(frozen=True)
+class SeriesCell:
+    """One model under several arms, measured in turns on one workload."""
+
+    source: ModelSource
+    arms: tuple[Arm, ...]
+    """The first is the one that others are compared with."""
+    workload: Workload
+    settings: Settings
+    effort: Effort
+
+    @functools.cached_property
+    def key(self) -> str:
+        """SHA-256 over everything that changes the answer: the machine, and the code that measures, included."""
+        facts: dict[str, object] = {
+            "weights": _fingerprint(self.source),
+            "arms": [[arm.criterion, show_ratio(arm.ratio), arm.seed] for arm in self.arms],
+            "criteria": [criterion(arm.criterion).fingerprint if arm.criterion else None for arm in self.arms],
+            "workload": asdict(self.workload),
+            "prompts": hashlib.sha256("\0".join(texts(self.workload)).encode()).hexdigest(),
+            "settings": [self.settings.dtype, self.settings.device],
+            "effort": asdict(self.effort),
+            "machine": machine(),
+            "code": code_fingerprint(_COSTS),
+            "versions": library_versions(),
+        }
+        return _digest(facts)
+
+    def __str__(self) -> str:
+        """For people: model, arms and workload."""
+        return f"{self.source.name} {', '.join(arm.label for arm in self.arms)} {self.workload.name}"
 
 
 def _digest(facts: dict[str, object]) -> str:
@@ -110,10 +148,10 @@ def _fingerprint(source: ModelSource) -> str:
 
 
 @functools.cache
-def code_fingerprint() -> str:
-    """SHA-256 over the code and data of this package that turn weights into scores."""
+def code_fingerprint(places: tuple[str, ...]) -> str:
+    """SHA-256 over code and data of this package: files, and all that is in folders."""
     digest = hashlib.sha256()
-    for place in _CODE:
+    for place in places:
         for path in sorted((_PACKAGE / place).rglob("*")) or [_PACKAGE / place]:
             if path.suffix in (".py", ".yaml", ".jsonl"):
                 digest.update(f"{path.relative_to(_PACKAGE)}\0".encode() + path.read_bytes())
@@ -122,5 +160,5 @@ def code_fingerprint() -> str:
 
 @functools.cache
 def library_versions() -> dict[str, str]:
-    """Versions of the libraries that compute scores."""
+    """Versions of the libraries that compute scores and measure costs."""
     return {name: version(name) for name in _LIBRARIES}

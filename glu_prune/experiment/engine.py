@@ -1,44 +1,59 @@
 """Computes the cells that the store lacks: one load per model, one ranking per criterion, one pruned copy at a time."""
 
+import atexit
 import copy
+import getpass
 import io
+import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from decimal import Decimal
 from functools import cached_property
+from pathlib import Path
 from typing import Any, TypeVar
 
 from glu_prune.efficiency.meter import Meter, NoMeter, Window
-from glu_prune.errors import EvaluationError
-from glu_prune.experiment.cell import Arm, Cell, FloorCell, Settings, library_versions
-from glu_prune.experiment.record import (
-    CostRecord,
-    FloorRecord,
-    ReadingRecord,
-    Record,
-    ScoreRecord,
-    SizeRecord,
-    machine,
-)
+from glu_prune.efficiency.series import TWIN
+from glu_prune.errors import EvaluationError, MeterError, NotMeasuredError
+from glu_prune.experiment.cell import Arm, Cell, FloorCell, SeriesCell, Settings, library_versions
+from glu_prune.experiment.machine import machine
+from glu_prune.experiment.record import CostRecord, FloorRecord, Record, ScoreRecord, SeriesRecord, SizeRecord
 from glu_prune.experiment.store import Kept, Store
+from glu_prune.units import Seconds
 from glu_prune.zoo.source import ModelSource
 
-Asked = TypeVar("Asked", Cell, FloorCell)
+Asked = TypeVar("Asked", Cell, FloorCell, SeriesCell)
 Progress = Callable[[str], None]
 """Called with one line about what is being done."""
+Steps = Callable[[str, int, int], None]
+"""Called with what is being done, how much of it is done, and how much there is."""
+
+
+def _no_steps(what: str, done: int, total: int) -> None:
+    del what, done, total
 
 
 ARMS_IN_MEMORY = 3
-"""The dense model and the arms used last; a case needs the dense one, its own, and its control."""
+"""The dense model and the arms used last; a case needs the dense one, its own, and its control or its twin."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class _ArmModel:
     """A model, dense or pruned, ready to answer."""
 
-    lm: Any
+    loaded: "_Loaded"
+    model: Any
     size: SizeRecord
+
+    @cached_property
+    def lm(self) -> Any:
+        """The model for lm-eval."""
+        from glu_prune.evaluation.lm import CountingLM
+
+        return CountingLM(self.model, self.loaded.tokenizer, self.loaded.settings.batch_size)
 
 
 @dataclass
@@ -48,22 +63,35 @@ class _Loaded:
     source: ModelSource
     settings: Settings
     model: Any
-    tokenizer: Any
     rankings: dict[tuple[str, int], Any] = field(default_factory=dict)
     arms: dict[Arm, _ArmModel] = field(default_factory=dict)
     """In order of last use."""
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        """Loaded when it is needed: measuring costs on drawn tokens needs none."""
+        from glu_prune.zoo.source import load_tokenizer
+
+        with _quiet():
+            return load_tokenizer(self.source, self.model.config.vocab_size)
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of a prompt."""
+        ids: list[int] = self.tokenizer(text)["input_ids"]
+        return ids
 
 
 class Engine:
     """Gives the record of any cell, from the store or by running it."""
 
-    def __init__(self, store: Store, meter: Meter, progress: Progress) -> None:
-        """Nothing is loaded until a cell is missing."""
+    def __init__(self, store: Store, meter: Meter, progress: Progress, steps: Steps = _no_steps) -> None:
+        """Nothing is loaded until a cell is missing; `steps` is told how far a measurement is."""
         self.store = store
         self._meter = meter
         self._progress = progress
+        self._steps = steps
         self._loaded: _Loaded | None = None
-        self._records: dict[str, Record | FloorRecord] = {}
+        self._records: dict[str, Record | FloorRecord | SeriesRecord] = {}
 
     def record(self, cell: Cell) -> Record:
         """The record of `cell`.
@@ -83,12 +111,34 @@ class Engine:
         """
         return self._have(cell, FloorRecord, self._run_floors)
 
-    def check(self, cell: Cell | FloorCell) -> None:
-        """Raises `StoreError` if the store has a record of `cell` that cannot be trusted."""
+    def series(self, cell: SeriesCell) -> SeriesRecord:
+        """What measuring `cell` gives.
+
+        Raises:
+            StoreError: the stored record cannot be trusted, or the new one not saved.
+            NotMeasuredError: this engine does not meter.
+            MeterError: a reading cannot be true.
+            GluPruneError: the model cannot be loaded, pruned or measured.
+        """
+        return self._have(cell, SeriesRecord, self._run_series)
+
+    def check(self, cell: Cell | FloorCell | SeriesCell) -> None:
+        """Finds what would stop `cell` later, without loading its model.
+
+        Raises:
+            StoreError: the store has a record of it that cannot be trusted.
+            WorkloadError: the model cannot hold what it is to be asked.
+            CheckpointError: its configuration cannot be read.
+        """
         if isinstance(cell, Cell):
             self._stored(cell, Record)
-        else:
+        elif isinstance(cell, FloorCell):
             self._stored(cell, FloorRecord)
+        elif self._stored(cell, SeriesRecord) is None and (cell.source.folder / "config.json").is_file():
+            from glu_prune.efficiency.measure import refuse_too_long
+            from glu_prune.pruning.checkpoint import read_config
+
+            refuse_too_long(cell.source.name, read_config(cell.source.folder), cell.workload)
 
     def _have(self, cell: Asked, kind: type[Kept], run: Callable[[Asked], Kept]) -> Kept:
         """From memory, from the store, or by running it while no other process does."""
@@ -102,7 +152,7 @@ class Engine:
         self._records[cell.key] = record
         return record
 
-    def _stored(self, cell: Cell | FloorCell, kind: type[Kept]) -> Kept | None:
+    def _stored(self, cell: Cell | FloorCell | SeriesCell, kind: type[Kept]) -> Kept | None:
         if cell.key not in self._records and (found := self.store.get(cell.key, kind)) is not None:
             self._records[cell.key] = found
         record = self._records.get(cell.key)
@@ -114,14 +164,16 @@ class Engine:
 
         return Evaluator()
 
+    @cached_property
+    def _processes(self) -> Any:
+        from glu_prune.efficiency.footprint import fresh_processes
+
+        processes = fresh_processes()
+        atexit.register(processes.close)
+        return processes
+
     def _run(self, cell: Cell) -> Record:
-        arm = self._arm(cell)
-        with _quiet(), self._meter.window() as window:
-            try:
-                result = self._evaluator.evaluate(arm.lm, cell.task, cell.num_fewshot)
-            except RuntimeError as error:
-                msg = f"{cell}: {str(error).splitlines()[0]}"
-                raise EvaluationError(msg) from error
+        result, window = self._evaluated(cell)
         record = Record(
             key=cell.key,
             model=cell.source.name,
@@ -139,10 +191,34 @@ class Engine:
             flaws=result.flaws,
             metrics=_scores(result),
             cost=_cost(window, result.positions, result.scored_positions),
-            size=arm.size,
+            size=self._arm(cell, cell.arm).size,
         )
         self._progress(f"{cell}: {len(result.items)} items in {window.seconds:.1f} s")
         return record
+
+    def _evaluated(self, cell: Cell) -> tuple[Any, Window]:
+        """The scores of a cell, and what they cost; where the meter fails, scores are not lost to that."""
+        arm, result, seconds = self._arm(cell, cell.arm), None, 0.0
+
+        def evaluate() -> None:
+            nonlocal result, seconds
+            begin = time.perf_counter()
+            try:
+                result = self._evaluator.evaluate(arm.lm, cell.task, cell.num_fewshot)
+            except RuntimeError as error:
+                msg = f"{cell}: {str(error).splitlines()[0]}"
+                raise EvaluationError(msg) from error
+            seconds = time.perf_counter() - begin
+
+        with _quiet():
+            try:
+                with self._meter.window() as window:
+                    evaluate()
+            except MeterError as error:
+                if result is None:
+                    evaluate()
+                window = Window(Seconds(seconds), note=f"not measured: {error}")
+        return result, window
 
     def _run_floors(self, cell: FloorCell) -> FloorRecord:
         from glu_prune.evaluation.floors import null_results
@@ -160,28 +236,70 @@ class Engine:
         self._progress(f"{cell}: {len(results)} null models in {window.seconds:.1f} s")
         return record
 
-    def _arm(self, cell: Cell) -> _ArmModel:
-        """The model of `cell`, loaded and pruned as its arm says, reusing what is in memory."""
-        loaded = self._load(cell)
-        if (ready := loaded.arms.pop(cell.arm, None)) is None:
-            from glu_prune.evaluation.lm import CountingLM
+    def _run_series(self, cell: SeriesCell) -> SeriesRecord:
+        from glu_prune.efficiency.measure import measure
+        from glu_prune.efficiency.workload import prompts
+        from glu_prune.zoo.source import has_tokenizer
 
+        if isinstance(self._meter, NoMeter):
+            raise NotMeasuredError(self._meter.reason)
+        begin = time.perf_counter()
+        loaded = self._load(cell)
+        arms = self._side_by_side(cell)
+        encode = loaded.encode if has_tokenizer(cell.source) else None
+        asked = prompts(cell.workload, loaded.model.get_input_embeddings().num_embeddings, encode)
+        with _one_at_a_time(lambda: self._progress("waiting for another measurement on this machine")), _quiet():
+            series = measure(
+                {label: arm.model for label, arm in arms.items()},
+                asked,
+                self._meter,
+                cell.effort,
+                processes=self._processes,
+                scratch=self.store.folder,
+                progress=self._steps,
+            )
+        self._progress(f"{cell}: {cell.effort.rounds} rounds in {time.perf_counter() - begin:.1f} s")
+        return SeriesRecord(
+            key=cell.key,
+            model=cell.source.name,
+            settings={"dtype": cell.settings.dtype, "device": cell.settings.device},
+            versions=library_versions(),
+            machine=machine(),
+            created=_now(),
+            sizes={label: arm.size for label, arm in arms.items()},
+            series=series,
+        )
+
+    def _side_by_side(self, cell: SeriesCell) -> dict[str, _ArmModel]:
+        """All arms in memory, and, where there is more than one, a copy of the first that went the way of the others.
+
+        Copies lie elsewhere in memory than what was loaded from a file, which can cost or save time by itself.
+        """
+        arms = {arm.label: self._arm(cell, arm) for arm in cell.arms}
+        if others := cell.arms[1:]:
+            arms[TWIN] = self._arm(cell, replace(others[0], ratio=Decimal(0)))
+        return arms
+
+    def _arm(self, cell: Cell | SeriesCell, which: Arm) -> _ArmModel:
+        """The model of `cell`, pruned as the arm says, reusing what is in memory."""
+        loaded = self._load(cell)
+        if (ready := loaded.arms.pop(which, None)) is None:
             while len(loaded.arms) >= ARMS_IN_MEMORY:
                 del loaded.arms[next(iter(loaded.arms))]
-            model = loaded.model if cell.arm.criterion is None else self._pruned(loaded, cell.arm)
-            ready = _ArmModel(CountingLM(model, loaded.tokenizer, cell.settings.batch_size), _size(model))
-        loaded.arms[cell.arm] = ready
+            model = loaded.model if which.criterion is None else self._pruned(loaded, which)
+            ready = _ArmModel(loaded, model, _size(model))
+        loaded.arms[which] = ready
         return ready
 
-    def _load(self, cell: Cell) -> _Loaded:
+    def _load(self, cell: Cell | SeriesCell) -> _Loaded:
         if self._loaded is None or (self._loaded.source, self._loaded.settings) != (cell.source, cell.settings):
-            from glu_prune.zoo.source import load
+            from glu_prune.zoo.source import load_model
 
             self._progress(f"loading {cell.source.name} ({cell.settings.dtype} on {cell.settings.device})")
             self._loaded = None
             with _quiet():
-                model, tokenizer = load(cell.source, cell.settings.dtype, cell.settings.device)
-            self._loaded = _Loaded(cell.source, cell.settings, model, tokenizer)
+                model = load_model(cell.source, cell.settings.dtype, cell.settings.device)
+            self._loaded = _Loaded(cell.source, cell.settings, model)
         return self._loaded
 
     @staticmethod
@@ -205,6 +323,23 @@ def _quiet() -> Iterator[None]:
     sink = io.StringIO()
     with redirect_stdout(sink), redirect_stderr(sink):
         yield
+
+
+@contextmanager
+def _one_at_a_time(waiting: Callable[[], None]) -> Iterator[None]:
+    """Holds the right to measure on this machine, among all processes of this user."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(Path(tempfile.gettempdir()) / f"glu-prune-measuring-{getpass.getuser()}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        waiting()
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _now() -> str:
@@ -237,9 +372,6 @@ def _cost(window: Window, positions: int, scored_positions: int) -> CostRecord:
         seconds=window.seconds,
         positions=positions,
         scored_positions=scored_positions,
-        energy={
-            channel: ReadingRecord(joules=reading.joules, method=reading.method)
-            for channel, reading in window.readings.items()
-        },
+        energy=window.readings,
         note=window.note,
     )

@@ -1,11 +1,12 @@
 """What a cell leaves behind: typed, versioned, and complete enough to be judged without the model."""
 
-import functools
-import platform
 from collections.abc import Iterable, Mapping
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, model_validator
+
+from glu_prune.efficiency.meter import Reading
+from glu_prune.efficiency.series import Series
 
 
 class _Strict(BaseModel):
@@ -27,13 +28,6 @@ class ScoreRecord(_Strict):
     """For metrics that score several things in one item: each of them, per item."""
 
 
-class ReadingRecord(_Strict):
-    """Energy of one channel while the cell was evaluated."""
-
-    joules: float
-    method: Literal["nvml", "rapl", "modelled"]
-
-
 class CostRecord(_Strict):
     """What evaluating the cell cost; the model's loading and pruning are not in it."""
 
@@ -43,7 +37,7 @@ class CostRecord(_Strict):
     """Token positions that the model computed, padding included."""
     scored_positions: int
     """Those of them that belong to log-likelihoods: the same work in every arm."""
-    energy: Mapping[str, ReadingRecord]
+    energy: Mapping[str, Reading]
     """Channel to reading; a channel that is absent was not measured."""
     note: str = ""
     """Why channels are absent."""
@@ -117,6 +111,29 @@ class FloorRecord(_Strict):
         return self
 
 
+class SeriesRecord(_Strict):
+    """What measuring one workload on several arms gave."""
+
+    schema_version: Literal[1] = 1
+    key: str
+    model: str
+    settings: Mapping[str, str]
+    versions: Mapping[str, str]
+    machine: str
+    created: str
+    """UTC, ISO 8601."""
+    sizes: Mapping[str, SizeRecord]
+    """Label of an arm to how large its model is."""
+    series: Series
+
+    @model_validator(mode="after")
+    def _counts_agree(self) -> "SeriesRecord":
+        if len({len(arm.turns) for arm in self.series.arms.values()}) != 1 or set(self.sizes) != set(self.series.arms):
+            msg = "every arm must have had as many turns, and a size"
+            raise ValueError(msg)
+        return self
+
+
 def _same_length(items: tuple[str, ...], columns: Iterable[tuple[object, ...]], scores: Iterable[ScoreRecord]) -> None:
     """Raises `ValueError` unless there are items, and every column has one entry for each."""
     every = [*columns]
@@ -125,9 +142,3 @@ def _same_length(items: tuple[str, ...], columns: Iterable[tuple[object, ...]], 
     if not items or any(len(column) != len(items) for column in every):
         msg = "every column must have one entry per item, and there must be items"
         raise ValueError(msg)
-
-
-@functools.cache
-def machine() -> str:
-    """The machine, in words: system, architecture and processor."""
-    return f"{platform.system()} {platform.machine()} {platform.processor() or ''}".strip()

@@ -12,9 +12,9 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from glu_prune.errors import StoreError
-from glu_prune.experiment.record import FloorRecord, Record
+from glu_prune.experiment.record import FloorRecord, Record, SeriesRecord
 
-Kept = TypeVar("Kept", Record, FloorRecord)
+Kept = TypeVar("Kept", Record, FloorRecord, SeriesRecord)
 
 
 class Store:
@@ -52,7 +52,7 @@ class Store:
             raise self._distrust(path, f"it holds the record of {record.key[:12]}")
         return record
 
-    def put(self, record: Record | FloorRecord) -> None:
+    def put(self, record: Record | FloorRecord | SeriesRecord) -> None:
         """Saves `record` under its key: complete once it returns, absent or as before if it fails.
 
         Raises:

@@ -27,6 +27,7 @@ def contrast(
     *,
     clusters: Sequence[str] | None = None,
     ratio: bool = False,
+    bounded: bool = True,
     seed: int,
 ) -> Contrast:
     """First minus second, on the same items in the same order.
@@ -38,6 +39,8 @@ def contrast(
         clusters: The name of the cluster of each item; items of one cluster depend on each other. Without it every
             item is independent.
         ratio: Whether values are nats per unit and `weights` units, so that the difference is a logarithm of a ratio.
+        bounded: Whether no value can differ by more than 1, or by more than the largest and smallest here do; if not,
+            few units leave the interval open.
         seed: Of whatever is resampled.
 
     Raises:
@@ -60,7 +63,7 @@ def contrast(
         changes=changes,
         weights=sizes,
         facing=facing,
-        reach=math.inf if ratio else max(1.0, float(np.ptp(values))),
+        reach=math.inf if ratio or not bounded else max(1.0, float(np.ptp(values))),
         ratio=ratio,
         seed=seed,
         test=f"{test} over {len(sizes)} clusters" if clustered else test,

@@ -27,3 +27,17 @@ def spread(values: Sequence[float], weights: Sequence[float]) -> float:
 def standard_error(values: Sequence[float], weights: Sequence[float]) -> float:
     """Of the weighted mean, in the unit of the values; NaN for a single item."""
     return spread(values, weights) / math.sqrt(len(values))
+
+
+def student_interval(values: Sequence[float], confidence: float = 0.95) -> list[float]:
+    """[mean, lower limit, upper limit] of repeated measurements, by Student's t; all three the same for a single one.
+
+    Source: Georges, Buytaert & Eeckhout (2007), OOPSLA, 57-76 (repeated measurements of performance).
+    """
+    centre = math.fsum(values) / len(values)
+    if len(values) == 1:
+        return [centre] * 3
+    from scipy.special import stdtrit
+
+    half = float(stdtrit(len(values) - 1, (1 + confidence) / 2)) * standard_error(values, [1.0] * len(values))
+    return [centre, centre - half, centre + half]

@@ -65,13 +65,41 @@ def load_model(source: ModelSource, dtype: str, device: str) -> Any:
     """The model in `dtype` (`auto`: as saved) on `device`, ready for evaluation; remote code is never run.
 
     Raises:
-        CheckpointError: the folder cannot be loaded.
+        CheckpointError: the folder cannot be loaded, or the device not used.
     """
     import torch
 
     if llama2c.is_llama2c(source.folder):
-        return llama2c.read_model(source.folder, dtype).to(device)
-    return checkpoint.load(source.folder, dtype=getattr(torch, dtype, dtype)).to(device)
+        model: Any = llama2c.read_model(source.folder, dtype)
+    else:
+        model = checkpoint.load(source.folder, dtype=getattr(torch, dtype, dtype))
+    try:
+        return model.to(device)
+    except (RuntimeError, AssertionError) as error:
+        msg = f"{source.name} cannot be put on device {device!r}: {str(error).splitlines()[0]}; `cpu` is always there"
+        raise CheckpointError(msg) from error
+
+
+def has_tokenizer(source: ModelSource) -> bool:
+    """Whether a tokenizer lies beside the weights; models of a shape with random weights have none."""
+    return llama2c.is_llama2c(source.folder) or (source.folder / "tokenizer_config.json").is_file()
+
+
+def load_tokenizer(source: ModelSource, vocabulary: int) -> Any:
+    """The tokenizer of a model that knows `vocabulary` token ids.
+
+    Raises:
+        CheckpointError: the folder has none that can be loaded.
+    """
+    from transformers import AutoTokenizer
+
+    if llama2c.is_llama2c(source.folder):
+        return llama2c.read_tokenizer(source.folder, vocabulary)
+    try:
+        return AutoTokenizer.from_pretrained(source.folder, local_files_only=True)
+    except (OSError, ValueError, KeyError) as error:
+        msg = f"the tokenizer in {source.folder} cannot be loaded: {str(error).splitlines()[0]}"
+        raise CheckpointError(msg) from error
 
 
 def load(source: ModelSource, dtype: str, device: str) -> tuple[Any, Any]:
@@ -80,13 +108,5 @@ def load(source: ModelSource, dtype: str, device: str) -> tuple[Any, Any]:
     Raises:
         CheckpointError: the folder cannot be loaded.
     """
-    from transformers import AutoTokenizer
-
     model = load_model(source, dtype, device)
-    if llama2c.is_llama2c(source.folder):
-        return model, llama2c.read_tokenizer(source.folder, model.config.vocab_size)
-    try:
-        return model, AutoTokenizer.from_pretrained(source.folder, local_files_only=True)
-    except (OSError, ValueError, KeyError) as error:
-        msg = f"the tokenizer in {source.folder} cannot be loaded: {str(error).splitlines()[0]}"
-        raise CheckpointError(msg) from error
+    return model, load_tokenizer(source, model.config.vocab_size)

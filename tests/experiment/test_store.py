@@ -3,8 +3,9 @@ from pathlib import Path
 
 import pytest
 
+from glu_prune.efficiency.meter import Reading
 from glu_prune.errors import StoreError
-from glu_prune.experiment.record import CostRecord, ReadingRecord, Record, ScoreRecord, SizeRecord
+from glu_prune.experiment.record import CostRecord, Record, ScoreRecord, SizeRecord
 from glu_prune.experiment.store import Store
 
 KEY = "ab" * 32
@@ -25,7 +26,7 @@ def record(key: str = KEY, **changes: object) -> Record:
         "outputs": ("x", "y\n<&"),
         "metrics": {"acc": ScoreRecord(score=0.5, values=(1.0, 0.0), weights=(1.0, 1.0))},
         "cost": CostRecord(
-            seconds=1.0, positions=2, scored_positions=2, energy={"cpu": ReadingRecord(joules=3.0, method="rapl")}
+            seconds=1.0, positions=2, scored_positions=2, energy={"cpu": Reading(joules=3.0, method="rapl")}
         ),
         "size": SizeRecord(parameters=10, bytes=40, width=8, hidden=2),
     }

@@ -1,0 +1,38 @@
+"""Which machine this is: figures of cost belong to one."""
+
+import functools
+import os
+import platform
+from pathlib import Path
+
+
+@functools.cache
+def machine() -> str:
+    """The machine, in words: system, processor, cores it may use, and GPUs."""
+    return ", ".join(filter(None, (f"{platform.system()} {platform.machine()}", _processor(), _cores(), *_gpus())))
+
+
+def _processor() -> str:
+    """The processor's name, which Linux tells only here."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    fields = [(name.strip(), value.strip()) for name, _, value in (line.partition(":") for line in lines)]
+    models = [value for name, value in fields if name == "model name"]
+    parts = dict.fromkeys(f"{name} {value}" for name, value in fields if name in ("CPU implementer", "CPU part"))  # ARM
+    return next(iter(models), ", ".join(parts) or platform.processor())
+
+
+def _cores() -> str:
+    allowed = getattr(os, "sched_getaffinity", None)
+    return f"{len(allowed(0)) if allowed else os.cpu_count()} cores"
+
+
+def _gpus() -> list[str]:
+    """Names of NVIDIA GPUs, from their driver: torch is not needed for it."""
+    found = []
+    for path in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
+        fields = dict(line.split(":", 1) for line in path.read_text(encoding="utf-8").splitlines() if ":" in line)
+        found.append(fields.get("Model", "GPU").strip())
+    return found
