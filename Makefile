@@ -1,15 +1,29 @@
-# make bench | bench-pruning | test | check | clean: each sets up .venv when it is missing or out of date.
+# make bench | bench-pruning | bench-shapes | test | check | clean: each sets up .venv when it is missing or out of date.
 PYTHON ?= python3.11
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: bench bench-pruning test check format clean
+.PHONY: bench bench-pruning bench-shapes test check format clean
 
 bench: $(READY)
 	$(BIN)/pytest benchmarks -k ratio_0.5
 
 bench-pruning: $(READY)
 	$(BIN)/python -m benchmarks.pruning_speed
+
+# What models of the study's shapes cost, random weights, all ratios in turns: hours on a GPU, days without one.
+SHAPES ?= llama-3.2-1b llama-3.2-3b
+DEVICE ?= cuda
+DTYPE ?= bfloat16
+RATIOS ?= 0.1 0.2 0.3 0.4 0.5 0.6
+MEASURE ?= --suite study
+bench-shapes: $(READY)
+	mkdir -p .shapes
+	for shape in $(SHAPES); do \
+	  test -d .shapes/$$shape-$(DTYPE) || $(BIN)/glu-prune shape $$shape --dtype $(DTYPE) --out .shapes/$$shape-$(DTYPE) || exit 1; \
+	  $(BIN)/glu-prune measure .shapes/$$shape-$(DTYPE) --ratio $(RATIOS) --device $(DEVICE) --dtype $(DTYPE) $(MEASURE) \
+	    --out results/$$shape-$(DTYPE) || exit 1; \
+	done
 
 test: $(READY)
 	$(BIN)/pytest tests
@@ -24,7 +38,7 @@ format: $(READY)
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf .venv .glu-prune results .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
+	rm -rf .venv .glu-prune .shapes results .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

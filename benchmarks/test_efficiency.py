@@ -1,4 +1,4 @@
-"""One case per model, ratio and claim about energy, speed or latency; for now on published figures only."""
+"""One case per model, ratio and claim about energy, speed, latency or memory."""
 
 from collections.abc import Callable
 

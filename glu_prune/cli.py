@@ -1,18 +1,22 @@
 """`glu-prune`: thin commands over the public functions."""
 
 import argparse
+import os
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from glu_prune.errors import CheckpointError, GluPruneError, PlanError
+from glu_prune.errors import CheckpointError, GluPruneError, PlanError, StoreError
 
 if TYPE_CHECKING:
+    from glu_prune.efficiency.workload import Workload
+    from glu_prune.experiment.engine import Steps
     from glu_prune.pruning.folder import Checkpoint, Progress
     from glu_prune.pruning.target import Target
+    from glu_prune.report.session import SessionReport
     from glu_prune.zoo.source import ModelSource
 
 _INTERRUPTED = 130
@@ -179,11 +183,101 @@ def _interruptible() -> Iterator[None]:
             signal.signal(each, handler)
 
 
+def _measure(options: argparse.Namespace) -> str:
+    import tempfile
+
+    from glu_prune.efficiency.measure import Effort
+    from glu_prune.efficiency.meter import CodeCarbonMeter
+    from glu_prune.experiment.cell import DENSE, Arm, SeriesCell, Settings
+    from glu_prune.experiment.engine import Engine
+    from glu_prune.experiment.machine import machine
+    from glu_prune.experiment.store import Store
+    from glu_prune.pruning.importance import criterion
+    from glu_prune.pruning.ratio import parse_ratio
+    from glu_prune.report.efficiency import measured_tables
+    from glu_prune.report.session import SessionReport
+    from glu_prune.zoo.source import locate
+
+    pruned = [Arm(criterion(options.criterion).name, parse_ratio(text), options.seed) for text in options.ratio]
+    arms = tuple(dict.fromkeys((DENSE, *(arm for arm in pruned if arm.ratio))))
+    workloads = _workloads(options)
+    effort = Effort(options.rounds, options.window, options.processes, options.grid)
+    source, settings = locate(options.model, options.revision), Settings(options.dtype, options.device)
+    if options.out is not None:
+        _refuse_unwritable(options.out)
+    report = SessionReport()
+    with _interruptible(), tempfile.TemporaryDirectory(prefix="glu-prune-") as scratch, _rounds(workloads) as steps:
+        engine = Engine(Store(Path(scratch)), CodeCarbonMeter(options.grid), lambda _: None, steps)
+        cells = [SeriesCell(source, arms, each, settings, effort) for each in workloads]
+        for cell in cells:
+            engine.check(cell)
+        measured = [engine.series(cell).series for cell in cells]
+    for arm in arms[1:] or arms:
+        report.add(measured_tables(options.model, arm.ratio, measured, arm.label))
+    notes = [*report.notes, *(_written(report, options.out) if options.out is not None else ())]
+    tables = (f"{heading}\n{text}" for heading, text in report.tables("simple"))
+    here = f"{machine()}; {options.dtype} on {options.device}; prompts: {', '.join({s.prompts for s in measured})}"
+    return "\n\n".join([*tables, *notes, here])
+
+
+def _refuse_unwritable(folder: Path) -> None:
+    """Raises `StoreError` before anything long begins if tables cannot be written to `folder`."""
+    there = next(each for each in (folder, *folder.absolute().parents) if each.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        msg = f"{folder} cannot be written: {there} is no folder that may be written to; choose another with --out DIR"
+        raise StoreError(msg)
+
+
+def _written(report: "SessionReport", folder: Path) -> Iterator[str]:
+    """Writes the tables; says so if that fails, as what was measured is still to be shown."""
+    try:
+        report.write(folder)
+    except OSError as error:
+        yield f"tables were not written to {folder}: {error}"
+
+
+def _workloads(options: argparse.Namespace) -> tuple["Workload", ...]:
+    """Those of a suite, or those that lengths and batch sizes make."""
+    from glu_prune.efficiency.workload import WORKLOADS, drawn
+
+    if options.suite is not None:
+        return WORKLOADS[options.suite]
+    sizes = dict.fromkeys(options.batch_size or (1, 8))
+    return tuple(drawn(options.prompt_tokens, options.new_tokens, size) for size in sizes)
+
+
+@contextmanager
+def _rounds(workloads: Sequence["Workload"]) -> Iterator["Steps"]:
+    """A progress bar over all rounds of all workloads, on standard error; none where that is no terminal."""
+    from tqdm import tqdm
+
+    names = iter(workloads)
+    with tqdm(desc="loading", unit="round", disable=None, leave=False) as bar:
+
+        def step(what: str, done: int, total: int) -> None:
+            if done == 0:
+                bar.total = (total + 1) * len(workloads)  # memory counts as a round
+                bar.set_description(f"{next(names).name}: {what}")
+            else:
+                bar.set_description_str(f"{bar.desc.partition(':')[0]}: {what}")
+                bar.update()
+
+        yield step
+
+
 def _convert(options: argparse.Namespace) -> str:
     from glu_prune.zoo.llama2c import convert
 
     convert(options.folder, options.out)
     return f"{options.folder} -> {options.out}: a stock checkpoint"
+
+
+def _shape(options: argparse.Namespace) -> str:
+    from glu_prune.zoo.shapes import shape, write_shape
+
+    with _interruptible():
+        write_shape(shape(options.name), options.out, options.dtype, options.seed)
+    return f"{options.name} -> {options.out}: random weights in {options.dtype}, seed {options.seed}"
 
 
 def _criteria(_: argparse.Namespace) -> str:
@@ -226,10 +320,39 @@ def _parser() -> argparse.ArgumentParser:
     )
     prune.set_defaults(run=_prune)
 
+    measure = commands.add_parser("measure", help="what a model costs, dense and pruned: time, energy, memory")
+    _add_model(measure)
+    measure.add_argument("--ratio", nargs="+", default=[], help="fractions of neurons to remove, such as 0.2 0.4")
+    measure.add_argument("--criterion", default="ppm", help="how neurons are ranked (default: ppm)")
+    measure.add_argument("--seed", type=int, default=0, help="for seeded criteria (default: 0)")
+    measure.add_argument("--prompt-tokens", type=int, default=64, metavar="N", help="of each prompt (default: 64)")
+    measure.add_argument("--new-tokens", type=int, default=32, metavar="N", help="of each answer (default: 32)")
+    measure.add_argument("--batch-size", type=int, nargs="+", metavar="N", help="prompts at once (default: 1 8)")
+    measure.add_argument("--suite", choices=("embedded", "study"), help="the workloads of a suite instead")
+    measure.add_argument("--rounds", type=int, default=8, metavar="N", help="turns of every arm (default: 8)")
+    measure.add_argument(
+        "--window", type=float, metavar="SECONDS", help="least length (default: what the energy counters here need)"
+    )
+    measure.add_argument(
+        "--processes", type=int, default=4, metavar="N", help="fresh processes per arm and workload for memory; 0: none"
+    )
+    measure.add_argument("--device", default="cpu", help="torch device (default: cpu)")
+    measure.add_argument("--dtype", default="float32", choices=("float32", "bfloat16", "float16"))
+    measure.add_argument("--grid", default="USA", metavar="ISO3", help="country whose CO2 per kWh is assumed")
+    measure.add_argument("--out", type=Path, metavar="DIR", help="folder for the tables as CSV, Markdown and JSON")
+    measure.set_defaults(run=_measure)
+
     convert = commands.add_parser("convert", help="turn a llama2.c checkpoint into a stock one")
     convert.add_argument("folder", type=Path, metavar="FOLDER", help="with a model .bin and its tokenizer .bin")
     convert.add_argument("--out", type=Path, required=True, metavar="DIR", help="new folder")
     convert.set_defaults(run=_convert)
+
+    shape = commands.add_parser("shape", help="write a model of a known shape with random weights, to measure its cost")
+    shape.add_argument("name", metavar="NAME", help="such as llama-3.2-1b")
+    shape.add_argument("--out", type=Path, required=True, metavar="DIR", help="new folder")
+    shape.add_argument("--dtype", default="bfloat16", help="of the weights (default: bfloat16)")
+    shape.add_argument("--seed", type=int, default=0, help="of the weights (default: 0)")
+    shape.set_defaults(run=_shape)
 
     commands.add_parser("criteria", help="list the ways to rank neurons").set_defaults(run=_criteria)
     families = commands.add_parser("families", help="list the model families of transformers that can be pruned")
@@ -239,9 +362,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_target(parser: argparse.ArgumentParser) -> None:
+def _add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="an embedded model, a folder, or a cached Hugging Face id")
     parser.add_argument("--revision", help="of a Hugging Face model")
+
+
+def _add_target(parser: argparse.ArgumentParser) -> None:
+    _add_model(parser)
     parser.add_argument("--ratio", help="fraction of neurons to remove, such as 0.4")
     parser.add_argument("--expansion-ratio", help="width over hidden size afterwards, such as 2.4")
     parser.add_argument("--width", help="neurons per block afterwards, such as 4916")

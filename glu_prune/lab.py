@@ -1,21 +1,30 @@
 """Judges cases: gets their records, run or read, and turns them into verdicts and table rows."""
 
+import fnmatch
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
+from decimal import Decimal
 from typing import Protocol
 
-from glu_prune.evaluation.capability import Capability
+from glu_prune.efficiency.measure import Effort
+from glu_prune.efficiency.series import TWIN
+from glu_prune.efficiency.workload import WORKLOADS
+from glu_prune.errors import ExpectationError
+from glu_prune.evaluation.capability import SUITES, Capability
 from glu_prune.evaluation.metrics import scale_of
-from glu_prune.experiment.cell import DENSE, Arm, Cell, FloorCell, Settings
+from glu_prune.experiment.cell import DENSE, Arm, Cell, FloorCell, SeriesCell, Settings
 from glu_prune.experiment.engine import Engine
 from glu_prune.experiment.record import FloorRecord, Record, ScoreRecord
 from glu_prune.judgement.across import judge_trend
-from glu_prune.judgement.expectation import Case, DirectionCase, TrendCase
+from glu_prune.judgement.efficiency import judge_efficiency, paired
+from glu_prune.judgement.expectation import Case, DirectionCase, EfficiencyCase, TrendCase
 from glu_prune.judgement.measured import FromRecords
+from glu_prune.judgement.measurement import Quiz, findings, runs
 from glu_prune.judgement.verdict import judge
 from glu_prune.judgement.why import groups, why
 from glu_prune.pruning.ratio import show_ratio
-from glu_prune.report.rows import Row, Rows, direction_row, trend_row
+from glu_prune.report.efficiency import measured_tables
+from glu_prune.report.rows import Row, Rows, direction_row, efficiency_row, trend_row
 from glu_prune.statistics.means import spread, standard_error
 from glu_prune.zoo.source import locate
 
@@ -50,10 +59,11 @@ class Lab(Protocol):
 class RunLab:
     """Judges cases on records of runs; runs what the store lacks."""
 
-    def __init__(self, engine: Engine, settings: Settings) -> None:
-        """`settings` hold for every cell of the session."""
+    def __init__(self, engine: Engine, settings: Settings, effort: Effort) -> None:
+        """`settings` hold for every cell of the session, `effort` for every measurement of costs."""
         self._engine = engine
         self._settings = settings
+        self._effort = effort
 
     def preflight(self, cases: Iterable[Case]) -> None:
         """Finds models that are not here, and stored records that cannot be trusted."""
@@ -62,6 +72,9 @@ class RunLab:
                 for cell in self._cells(case, capability, arms).values():
                     self._engine.check(cell)
                 self._engine.check(_floors(capability))
+            if isinstance(case, EfficiencyCase):
+                for series in self._series(case):
+                    self._engine.check(series)
 
     def judge(self, case: Case) -> Judged:
         """From the records of the case's cells."""
@@ -69,6 +82,8 @@ class RunLab:
             return self._judge_trend(case)
         if isinstance(case, DirectionCase):
             return self._judge_direction(case)
+        if isinstance(case, EfficiencyCase):
+            return self._judge_efficiency(case)
         msg = f"{type(case).__name__} is about published figures, not about runs"
         raise TypeError(msg)
 
@@ -79,13 +94,31 @@ class RunLab:
         if isinstance(case, TrendCase):
             for capability in case.capabilities:
                 yield capability, tuple(map(case.arm, case.ratios))
+        if isinstance(case, EfficiencyCase) and case.claim.questions:
+            yield SUITES[case.experiment.suite][case.claim.questions], (DENSE, case.arm)
+
+    def _series(self, case: EfficiencyCase) -> list[SeriesCell]:
+        """What has to be measured for `case`.
+
+        Raises:
+            ExpectationError: the suite has no such workload.
+        """
+        every = WORKLOADS[case.experiment.suite]
+        wanted = case.claim.workload or "*"
+        chosen = [each for each in every if fnmatch.fnmatchcase(each.name, wanted)]
+        if not chosen:
+            names = ", ".join(each.name for each in every)
+            msg = f"{case.where}: no workload of suite {case.experiment.suite} is called {wanted!r}; there are {names}"
+            raise ExpectationError(msg)
+        source = locate(case.experiment.model, case.experiment.revision)
+        return [SeriesCell(source, (DENSE, case.arm), each, self._settings, self._effort) for each in chosen]
 
     def _cells(self, case: Case, capability: Capability, arms: Iterable[Arm]) -> dict[Arm, Cell]:
         source = locate(case.experiment.model, case.experiment.revision)
         task = (capability.task, capability.num_fewshot, capability.fields)
         return {each: Cell(source, each, *task, self._settings) for each in arms}
 
-    def _measure(self, case: DirectionCase | TrendCase) -> Iterator[tuple[FromRecords, dict[Arm, Record], Rows]]:
+    def _measure(self, case: Case) -> Iterator[tuple[FromRecords, dict[Arm, Record], Rows]]:
         """What was measured of each capability, its records, and the rows about them."""
         for capability, arms in self._needs(case):
             records = {each: self._engine.record(cell) for each, cell in self._cells(case, capability, arms).items()}
@@ -111,6 +144,24 @@ class RunLab:
         }
         return Judged(verdict.outcome, verdict.sentence, rows)
 
+    def _judge_efficiency(self, case: EfficiencyCase) -> Judged:
+        model, label = case.experiment.model, case.arm.label
+        measured = [self._engine.series(cell).series for cell in self._series(case)]
+        dense, pruned, twin = (
+            [run for series in measured for run in runs(model, ratio, series, which)]
+            for ratio, which in ((Decimal(0), DENSE.label), (case.ratio, label), (Decimal(0), TWIN))
+        )
+        pairs, again = paired(dense, pruned), paired(twin, pruned)
+        less: tuple[float, float] = (0.0, 0.0)
+        cells: Rows = {}
+        for answered, records, rows in self._measure(case):
+            quiz = Quiz.of(answered.capability, records[DENSE], records[case.arm])
+            pairs, again, less, cells = quiz.add(pairs), quiz.add(again), quiz.ratio, rows
+        found = findings(model, case.ratio, measured, label)
+        verdict = judge_efficiency(case, case.claim.efficiency, pairs, found, again=again, less=less)
+        tables = measured_tables(model, case.ratio, measured, label)
+        return Judged(verdict.outcome, verdict.sentence, {"costs": [efficiency_row(case, verdict)], **tables, **cells})
+
     def _judge_trend(self, case: TrendCase) -> Judged:
         found = list(self._measure(case))
         verdict = judge_trend(case, [measured for measured, _, _ in found])
@@ -125,7 +176,7 @@ def _floors(capability: Capability) -> FloorCell:
     return FloorCell(capability.task, capability.num_fewshot)
 
 
-def _cell_row(case: DirectionCase | TrendCase, each: Arm, record: Record) -> Row:
+def _cell_row(case: Case, each: Arm, record: Record) -> Row:
     """What a cell cost and scored, without its items."""
     return {
         "model": case.experiment.model,

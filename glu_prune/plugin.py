@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from glu_prune.errors import ExpectationError, GluPruneError, ModelNotFoundError
+from glu_prune.errors import ExpectationError, GluPruneError, ModelNotFoundError, NotMeasuredError
 from glu_prune.experiment.cell import Settings
 from glu_prune.judgement.expectation import (
     Case,
@@ -34,7 +34,7 @@ FIXTURES: Mapping[str, type[Case]] = {
     "glu_evidence": EvidenceCase,
 }
 """The argument of a test to the kind of claim that it is called with."""
-_ABOUT_RUNS = (DirectionCase, TrendCase)
+_ABOUT_RUNS = (DirectionCase, TrendCase, EfficiencyCase)
 """Kinds of claim that runs can be judged by."""
 
 ROW_PROPERTY = "glu_prune_rows"
@@ -81,7 +81,23 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         type=_positive("batch size"),
         default=64,
         metavar="N",
-        help="sequences at once (default: 64)",
+        help="sequences at once in evaluations (default: 64)",
+    )
+    group.addoption(
+        "--glu-rounds",
+        type=_positive("number of rounds"),
+        default=8,
+        metavar="N",
+        help="turns of every arm when costs are measured (default: 8)",
+    )
+    group.addoption(
+        "--glu-window",
+        type=_seconds,
+        metavar="SECONDS",
+        help="least length of a window when costs are measured (default: what the energy counters here need)",
+    )
+    group.addoption(
+        "--glu-grid", default="USA", metavar="ISO3", help="country whose CO2 per kWh is assumed (default: USA)"
     )
 
 
@@ -95,6 +111,17 @@ def _positive(what: str) -> Callable[[str], int]:
         return int(text)
 
     return parse
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = float("nan")
+    if not 0.1 <= seconds <= 3600:
+        msg = f"window {text!r} is not allowed; it is a number of seconds from 0.1 to 3600"
+        raise pytest.UsageError(msg)
+    return seconds
 
 
 def _path(config: pytest.Config, option: str, default: str) -> Path:
@@ -227,6 +254,7 @@ def _make_lab(config: pytest.Config) -> Lab:
     if _judges_published(config):
         config.stash[_lab] = PublishedLab()
     else:
+        from glu_prune.efficiency.measure import Effort
         from glu_prune.efficiency.meter import CodeCarbonMeter, Meter, NoMeter
         from glu_prune.experiment.engine import Engine
         from glu_prune.experiment.store import Store
@@ -236,11 +264,14 @@ def _make_lab(config: pytest.Config) -> Lab:
             device=config.getoption("--glu-device"),
             batch_size=config.getoption("--glu-batch-size"),
         )
-        meter: Meter = CodeCarbonMeter()
+        rounds, window, grid = map(config.getoption, ("--glu-rounds", "--glu-window", "--glu-grid"))
+        effort = Effort(rounds, window, grid=grid)
         if _is_worker(config):
-            meter = NoMeter("not measured: cases ran side by side under pytest-xdist")
+            meter: Meter = NoMeter("not measured: cases run side by side under pytest-xdist; measure with -n 0")
+        else:
+            meter = CodeCarbonMeter(effort.grid)
         engine = Engine(Store(_path(config, "--glu-store", ".glu-prune")), meter, _progress(config))
-        config.stash[_lab] = RunLab(engine, settings)
+        config.stash[_lab] = RunLab(engine, settings, effort)
     return config.stash[_lab]
 
 
@@ -267,6 +298,8 @@ def glu_check(request: pytest.FixtureRequest) -> Callable[[Case], None]:
         __tracebackhide__ = True
         try:
             judged = _make_lab(config).judge(case)
+        except NotMeasuredError as error:
+            (pytest.fail if config.getoption("--glu-strict") else pytest.skip)(f"{case.where}: {error}")
         except GluPruneError as error:
             pytest.fail(f"{case.where}: {error}", pytrace=False)
         request.node.user_properties.append((ROW_PROPERTY, json.dumps(plain(judged.rows), allow_nan=False)))

@@ -6,12 +6,14 @@ from pathlib import Path
 from glu_prune.evidence.checks import examine
 from glu_prune.evidence.figures import Evidence, read_evidence
 from glu_prune.evidence.finding import Finding
+from glu_prune.evidence.recompute import recompute
 from glu_prune.judgement.across import judge_trend
+from glu_prune.judgement.efficiency import judge_efficiency
 from glu_prune.judgement.expectation import Case, DirectionCase, EfficiencyCase, EvidenceCase, TrendCase
-from glu_prune.judgement.published import FromFigures, judge_efficiency
+from glu_prune.judgement.published import FromFigures, published_pairs
 from glu_prune.judgement.verdict import judge
 from glu_prune.lab import Judged
-from glu_prune.report.rows import direction_row, efficiency_row, finding_row, trend_row
+from glu_prune.report.rows import Rows, direction_row, efficiency_row, finding_row, recomputed_row, trend_row
 
 
 class PublishedLab:
@@ -40,16 +42,16 @@ class PublishedLab:
             trend = judge_trend(case, series)
             return Judged(trend.outcome, trend.sentence, {"trends": [trend_row(case, trend)]})
         if isinstance(case, EfficiencyCase):
-            verdict = judge_efficiency(case, evidence, mine)
+            verdict = judge_efficiency(case, *published_pairs(case, evidence), mine)
             return Judged(verdict.outcome, verdict.sentence, {"costs": [efficiency_row(case, verdict)]})
         if isinstance(case, EvidenceCase):
             found = [finding for finding in mine if finding.check == case.check]
             says = f"{case.check}: " + ("; ".join(finding.says for finding in found) or "nothing found")
-            return Judged(
-                case.outcome(finding.subject for finding in found),
-                says,
-                {"findings": [finding_row(each) for each in found]},
-            )
+            rows: Rows = {"findings": [finding_row(each) for each in found]}
+            if case.check == "energy_unit":
+                own = [run for run in evidence.runs if run.model == experiment.model]
+                rows = {**rows, "recomputed": [recomputed_row(each) for each in recompute(own, found)]}
+            return Judged(case.outcome(finding.subject for finding in found), says, rows)
         msg = f"{type(case).__name__} cannot be judged on published figures"
         raise TypeError(msg)
 

@@ -1,5 +1,7 @@
 import contextlib
+import csv
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -8,9 +10,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import glu_prune
 from glu_prune.cli import main
+from glu_prune.experiment.machine import machine
 from glu_prune.pruning.checkpoint import PLAN_FILE
 from glu_prune.pruning.plan import PruningPlan
 from glu_prune.survey import tiny
+from glu_prune.zoo import shapes
 from glu_prune.zoo.source import embedded_models, load, locate
 
 
@@ -76,6 +80,28 @@ def test_a_failed_save_leaves_nothing(tmp_path, monkeypatch, capsys):
     assert main(["prune", "tiny-base", "--ratio", "0.5", "--out", str(tmp_path / "pruned")]) == 1
     assert "No space left on device" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_shape_is_written_with_random_weights(tmp_path, monkeypatch, capsys):
+    small = shapes.Shape(
+        hidden=64, width=160, layers=2, heads=4, kv_heads=2, head_dim=32, vocabulary=99, tied=True, positions=16384
+    )
+    monkeypatch.setattr(shapes, "SHAPES", {"small": small})
+    out = tmp_path / "out"
+    assert main(["shape", "small", "--out", str(out), "--dtype", "float16", "--seed", "3"]) == 0
+    assert capsys.readouterr().out == f"small -> {out}: random weights in float16, seed 3\n"
+    assert AutoModelForCausalLM.from_pretrained(out).dtype == torch.float16
+    for arguments, complaint in [
+        (["small", "--out", str(out)], "exists; choose another folder or remove it"),
+        (["large", "--out", str(tmp_path / "large")], "shape 'large' is not known; allowed: small"),
+        (
+            ["small", "--out", str(tmp_path / "b"), "--dtype", "int4"],
+            "dtype 'int4' is not allowed; choose one of bfloat16",
+        ),
+    ]:
+        assert main(["shape", *arguments]) == 1
+        assert complaint in capsys.readouterr().err.splitlines()[-1]
+    assert list(tmp_path.iterdir()) == [out]
 
 
 def test_a_truncated_checkpoint_is_refused(tmp_path, capsys):
@@ -147,3 +173,102 @@ def test_widths_that_grouped_kernels_refuse_are_pointed_out(tmp_path, capsys, mu
     model = AutoModelForCausalLM.from_pretrained(out)
     with pytest.raises(RuntimeError, match="multiple of 16 bytes") if noted else contextlib.nullcontext():
         model(torch.tensor([[20, 21, 22]]))
+
+
+SMALL = ["--rounds", "2", "--window", "0.3", "--batch-size", "1", "--new-tokens", "4", "--prompt-tokens", "8"]
+
+
+def rows_of(path: Path) -> dict[str, dict[str, str]]:
+    with path.open(newline="") as file:
+        return {row["figure"]: row for row in csv.DictReader(file)}
+
+
+def test_costs_are_measured_dense_and_pruned(tmp_path, capsys):
+    out = tmp_path / "tables"
+    assert main(["measure", "tiny-base", "--ratio", "0.5", *SMALL, "--processes", "1", "--out", str(out)]) == 0
+    shown = capsys.readouterr().out
+    assert "tiny-base: efficiency\n" in shown
+    assert "tiny-base: energy by channel\n" in shown
+    (line,) = (line for line in shown.splitlines() if " time_per_output_token " in line)
+    interval = r"[\d.,e-]+ \([-\d.,e]+ to [\d.,e-]+\)"
+    change = r"[+-][\d.,]+ \([+-][\d.,]+ to ([+-][\d.,]+|open)\)"
+    assert re.fullmatch(
+        rf"0\.5 +p8_n4_b1 +time_per_output_token +ms +2 +{interval} +{interval} +{change} +{change} +host clock *", line
+    )
+    assert re.search(r" joules_per_token +J +2 .*(cpu|gpu): (nvml|rapl|counter|sampled|modelled)", shown)
+    assert re.search(r" peak_memory +MB +1 .*resident set; its high-water mark", shown)
+    assert f"{machine()}; float32 on cpu; prompts: tokens drawn at random" in shown.splitlines()[-1]
+    assert "Student's t" in shown
+    found = rows_of(out / "efficiency.csv")
+    assert set(found) >= {
+        "time_to_first_token",
+        "joules_per_token",
+        "net_joules_per_token",
+        "peak_memory",
+        "model_bytes",
+    }
+    dense, pruned = (float(found["model_bytes"][which]) for which in ("dense", "pruned"))
+    assert 0 < pruned < dense
+    assert {path.name for path in out.iterdir()} >= {"efficiency.csv", "energy.csv", "report.md", "report.json"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--suite", "study"], "tiny-base holds 256 positions; workload mmlu_latency_b1 needs"),
+        (["--device", "nonsense"], "cannot be put on device 'nonsense'"),
+    ],
+)
+def test_what_cannot_be_measured_is_one_line_before_anything_is(capsys, arguments, says):
+    assert main(["measure", "tiny-base", *arguments]) == 1
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert says in err
+
+
+def test_without_a_ratio_the_dense_model_alone_is_measured(tmp_path, capsys):
+    assert main(["measure", "tiny-base", *SMALL, "--processes", "0", "--out", str(tmp_path)]) == 0
+    shown = capsys.readouterr().out
+    (line,) = (line for line in shown.splitlines() if " time_to_last_token " in line)
+    assert re.fullmatch(r"0\.0 +p8_n4_b1 +time_to_last_token +ms +2 +[\d.,]+ \(.*\) +- +- +- +host clock *", line)
+    assert "memory" not in "".join(rows_of(tmp_path / "efficiency.csv"))
+    with (tmp_path / "energy.csv").open(newline="") as file:
+        assert {row["arm"] for row in csv.DictReader(file)} == {"dense"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["tiny-base", "--ratio", "1.2"], "ratio '1.2' is not allowed; it is the fraction of neurons removed"),
+        (["tiny-base", "--ratio", "0.5", "half"], "ratio 'half' is not allowed"),
+        (["absent-model"], "model 'absent-model' is not on this machine"),
+        (["tiny-base", "--criterion", "magic", "--ratio", "0.5"], "unknown criterion 'magic'"),
+        (["tiny-base", "--criterion", "wanda", "--ratio", "0.5"], "criterion"),
+        (["tiny-base", "--grid", "Germany"], "codecarbon has no grid 'Germany'; allowed are "),
+        (["tiny-base", "--prompt-tokens", "250", "--new-tokens", "32"], "holds 256 positions; workload p250_n32_b1 needs 250 prompt tokens + 32"),
+        (["tiny-base", "--prompt-tokens", "0"], "a workload needs at least 1 prompt of 1 token and 1 new token"),
+        (["tiny-base", "--batch-size", "0"], "a workload needs at least 1 prompt"),
+        (["tiny-base", "--rounds", "1"], "at least 2 rounds (found 1)"),
+        (["tiny-base", "--window", "0.01"], "windows of at least 0.1 s (found 0.01)"),
+        (["tiny-base", "--window", "nan"], "windows of at least 0.1 s (found nan)"),
+        (["tiny-base", "--processes", "-1"], "no fewer than 0 processes (found -1)"),
+    ],
+)  # fmt: skip
+def test_mistakes_in_measuring_are_one_line(tmp_path, capsys, arguments, complaint):
+    assert main(["measure", *arguments, "--out", str(tmp_path / "out")]) == 1
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    (error,) = shown.err.splitlines()
+    assert error.startswith("glu-prune: ")
+    assert complaint in error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_tables_that_cannot_be_written_are_told_before_anything_is_measured(tmp_path, capsys):
+    (tmp_path / "file").write_text("mine")
+    for out in (tmp_path / "file", tmp_path / "file" / "below"):
+        assert main(["measure", "tiny-base", *SMALL, "--processes", "0", "--out", str(out)]) == 1
+        shown = capsys.readouterr()
+        assert shown.out == ""
+        assert shown.err.startswith(f"glu-prune: {out} cannot be written: ")
+    assert (tmp_path / "file").read_text() == "mine"

@@ -98,7 +98,7 @@ def test_claims_pass_and_tables_are_shown_and_written(project):
             "0.25 *factual_knowledge *-0.?? -> -0.??*",
             "*: evidence checks =*",
             "at_chance *tiny_recall_mc acc *0.0, 0.25, 0.5 *cannot be told from guessing*",
-            "*: efficiency =*",
+            "*: what the evaluations cost =*",
             "dense *64 *4.00 *modelled*",
             "ppm-0.25 *48 *3.00 *",
             "ppm-0.5 *32 *2.00 *",
@@ -106,12 +106,12 @@ def test_claims_pass_and_tables_are_shown_and_written(project):
         ]
     )
     assert {path.name for path in (project.path / "results").iterdir()} == {
-        "scores.csv", "why.csv", "groups.csv", "findings.csv", "efficiency.csv", "report.md", "report.json",
+        "scores.csv", "why.csv", "groups.csv", "findings.csv", "evaluations.csv", "report.md", "report.json",
     }  # fmt: skip
     assert list(rows(project)["ratio"]) == [0.25, 0.25, 0.5, 0.5]
-    efficiency = json.loads((project.path / "results" / "report.json").read_text())["efficiency"]
-    assert [row["arm"] for row in efficiency] == ["dense", "ppm-0.25", "ppm-0.5"]
-    assert all(row["joules"]["cpu"] > 0 for row in efficiency)
+    evaluations = json.loads((project.path / "results" / "report.json").read_text())["evaluations"]
+    assert [row["arm"] for row in evaluations] == ["dense", "ppm-0.25", "ppm-0.5"]
+    assert all(row["joules"]["cpu"] > 0 for row in evaluations)
 
 
 def test_dash_k_selects_one_ratio(project):
@@ -181,7 +181,7 @@ def test_parallel_runs_agree_with_serial_ones(project, tmp_path):
     serial = rows(project)
     result = project.run("-n", "2", store=tmp_path / "parallel")
     result.assert_outcomes(passed=4)
-    result.stdout.fnmatch_lines(["dense *not measured: cases ran side by side under pytest-xdist"])
+    result.stdout.fnmatch_lines(["dense *not measured: cases run side by side under pytest-xdist*"])
     order = ["ratio", "capability"]
     pd.testing.assert_frame_equal(
         rows(project).sort_values(order, ignore_index=True), serial.sort_values(order, ignore_index=True)
@@ -266,3 +266,97 @@ def test_collecting_imports_no_heavy_library(project):
     done = subprocess.run([sys.executable, "-c", code], cwd=project.path, capture_output=True, text=True)
     assert "4 tests collected" in done.stdout
     assert (done.returncode, done.stderr) == (0, "") or done.stderr.strip() == ""
+
+
+COSTS = """\
+model: tiny-base
+ratios: [0.5]
+expect:
+  - efficiency: peak_memory
+    workload: "*_b1"
+    direction: down
+    verdict: inconclusive
+    why: fewer weights; two rounds show nothing
+"""
+QUICK = ("--glu-rounds=2", "--glu-window=0.3")
+
+
+@pytest.fixture
+def costs(project, pytester):
+    """A user's folder with one claim about memory."""
+    pytester.makepyfile(
+        test_directions="def test_efficiency(glu_efficiency, glu_check):\n    glu_check(glu_efficiency)\n"
+    )
+    project.expect(text=COSTS)
+    return project
+
+
+def test_costs_are_measured_once_and_shown(costs, tmp_path):
+    """Two rounds of the real thing: pruning, windows under codecarbon, and memory in fresh processes."""
+    store = tmp_path / "costs"
+    result = costs.run(*QUICK, store=store)
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*loading tiny-base*",
+            "*tiny-base dense, ppm-0.5 p64_n32_b1: 2 rounds in *",
+            "*tiny-base: claims about cost =*",
+            "0.5 *peak_memory in [*]_b1 *inconclusive*",
+            "*tiny-base: efficiency =*",
+            "ratio *workload *figure *unit *n *dense *pruned *change, % *dense again, % *how",
+            "0.5 *p64_n32_b1 *time_to_first_token *ms * 2 * (* to *) * (* to *) *host clock",
+            "0.5 *p64_n32_b1 *joules_per_token *J * 2 *(* to *)*cpu: *",
+            "0.5 *p64_n32_b1 *peak_memory *MB * 4 *resident set*",
+            "0.5 *p64_n32_b1 *model_bytes *MB * 1 * -*parameters x bytes*",
+            "*Student's t*",
+            "tables: *efficiency.csv*",
+        ]
+    )
+    table = pd.read_csv(costs.path / "results" / "efficiency.csv")
+    assert table["figure"].is_unique
+    files = {path: path.stat().st_mtime_ns for path in (store / "cells").iterdir()}
+    assert len(files) == 1
+    again = costs.run(*QUICK, "-v", store=store)
+    again.assert_outcomes(passed=1)
+    again.stdout.no_fnmatch_line("*loading tiny-base*")
+    again.stdout.fnmatch_lines(["*tiny-base: energy by channel =*"])
+    assert {path: path.stat().st_mtime_ns for path in (store / "cells").iterdir()} == files
+    pd.testing.assert_frame_equal(pd.read_csv(costs.path / "results" / "efficiency.csv"), table)
+    costs.run(*QUICK, "-n", "2", store=store).assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize(("arguments", "outcome"), [((), "skipped"), (("--glu-strict",), "failed")])
+def test_side_by_side_no_costs_are_measured(costs, tmp_path, arguments, outcome):
+    result = costs.run("-n", "2", "-rsf", *QUICK, *arguments, store=tmp_path / "empty")
+    result.assert_outcomes(**{outcome: 1})
+    result.stdout.fnmatch_lines(["*random.yaml:4: not measured: cases run side by side under pytest-xdist; *-n 0*"])
+    assert not list((tmp_path / "empty").glob("cells/*"))
+
+
+@pytest.mark.parametrize(
+    ("argument", "complaint"),
+    [
+        ("--glu-window=0.05", "window '0.05' is not allowed; it is a number of seconds from 0.1 to 3600"),
+        ("--glu-window=nan", "window 'nan' is not allowed*"),
+        ("--glu-window=soon", "window 'soon' is not allowed*"),
+        ("--glu-rounds=0", "number of rounds '0' is not allowed; it is a whole number of at least 1"),
+        ("--glu-rounds=1", "*at least 2 rounds (found 1)*"),
+        ("--glu-rounds=2.5", "number of rounds '2.5' is not allowed*"),
+        ("--glu-grid=usa", "codecarbon has no grid 'usa'; allowed are * such as CHN*"),
+    ],
+)
+def test_bad_options_about_costs_are_one_usage_line(costs, tmp_path, argument, complaint):
+    result = costs.run(argument, store=tmp_path / "empty")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"ERROR: {complaint}"])
+    assert len([line for line in result.errlines if line]) == 1
+    result.stdout.no_fnmatch_line("*Traceback*")
+
+
+def test_a_workload_that_does_not_exist_stops_the_run_before_a_model_loads(costs, tmp_path):
+    costs.expect(text=COSTS.replace("*_b1", "*_b4"))
+    result = costs.run(*QUICK, store=tmp_path / "empty")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(
+        ["ERROR: *random.yaml:4: no workload of suite embedded is called '[*]_b4'; there are p64*"]
+    )

@@ -82,6 +82,14 @@ def test_the_checks_find_the_unit_and_the_latency_by_themselves(results):
         assert "did not do the same work" in found[model, "unequal_lengths"]
 
 
+def test_energy_per_token_is_recomputed_where_channels_were_published(results):
+    rows = results["recomputed"]
+    assert len(rows) == 6 * 7
+    assert {row["model"] for row in rows} == {SMALL}
+    (row,) = (row for row in rows if (row["workload"], row["ratio"]) == ("hellaswag_latency_b1", "0.0"))
+    assert row["joules"]["gpu"] == pytest.approx(1.519, abs=0.001)
+
+
 def test_energy_per_token_is_an_artefact_where_it_falls(results):
     fell = [
         row for row in results["costs"] if row["capability"] == "joules_per_token" and row["p"] * row["tests"] <= 0.05

@@ -20,7 +20,8 @@ VARIED = 1.2
 GRIDS = (0.01, 1.2)
 """kg of CO2eq per kWh: from hydropower and nuclear power to lignite."""
 DURATIONS = ("window_seconds", "generation_seconds")
-_PER_KWH = {"_kwh": 1.0, "_joules": JOULES_PER_KILOWATT_HOUR, "_j": JOULES_PER_KILOWATT_HOUR}
+ENERGY_UNITS = {"_kwh": JOULES_PER_KILOWATT_HOUR, "_joules": 1.0, "_j": 1.0}
+"""How the name of an energy ends, and how many joules its unit is."""
 _UNITS = (3.6e3, 3.6e6, 3.6e9)
 """J per Wh, kWh and MWh; powers of ten come on top."""
 
@@ -37,7 +38,7 @@ class _Table:
     @property
     def energies(self) -> tuple[str, ...]:
         names = {name for run in self.runs for name in run.figures}
-        return tuple(sorted(name for name in names if name.endswith(tuple(_PER_KWH))))
+        return tuple(sorted(name for name in names if name.endswith(tuple(ENERGY_UNITS))))
 
     def having(self, *names: str) -> "_Table | None":
         """Those runs that have all of `names`, above zero; None if they are too few."""
@@ -46,8 +47,8 @@ class _Table:
 
     def column(self, name: str) -> Values:
         """The figure of each run, energies in kWh."""
-        unit = next((factor for end, factor in _PER_KWH.items() if name.endswith(end)), 1.0)
-        return [run.figures[name] / unit for run in self.runs]
+        unit = next((factor for end, factor in ENERGY_UNITS.items() if name.endswith(end)), JOULES_PER_KILOWATT_HOUR)
+        return [run.figures[name] * (unit / JOULES_PER_KILOWATT_HOUR) for run in self.runs]
 
     def power(self, energy: str, duration: str) -> float | None:
         """Watts, if `energy` is one power times `duration` in runs of various durations."""

@@ -26,6 +26,8 @@ class Finding:
     """The pruning ratios concerned."""
     workloads: tuple[str, ...] = ()
     """The workloads concerned, if it is about runs."""
+    leaves_open: bool = False
+    """Whether what the spoilt figures seem to show may be so all the same."""
 
     def touches(self, model: str, figure: str, workload: str) -> bool:
         """Whether it spoils this figure of this workload."""

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from statistics import fmean
 
+from glu_prune.evidence.energy_checks import ENERGY_UNITS
 from glu_prune.evidence.figures import Evidence, Run
 from glu_prune.evidence.finding import Finding, grouped, ratios_of
 from glu_prune.pruning.ratio import show_ratio
@@ -15,7 +16,6 @@ UNEQUAL = 0.05
 LEAST_RUNS = 5
 LEAST_TOKENS = 2
 """Per prompt: with fewer, the first token is the last."""
-_ENERGY = ("_kwh", "_joules", "_j")
 
 
 def first_token_is_last(evidence: Evidence) -> Iterator[Finding]:
@@ -116,7 +116,7 @@ def _lengths_finding(
         model=model,
         subject=workload,
         says=f"{workload}: {unit} differ by {growth:.0%} between ratios ({shown}): the runs did not do the same work",
-        spoils=frozenset(comparable | {name for name in figures if name.endswith(_ENERGY)}),
+        spoils=frozenset(comparable | {name for name in figures if name.endswith(tuple(ENERGY_UNITS))}),
         ratios=tuple(lengths),
         workloads=(workload,),
     )

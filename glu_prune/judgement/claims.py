@@ -16,7 +16,7 @@ from pydantic import (
     model_validator,
 )
 
-from glu_prune.efficiency.measures import MEASURES
+from glu_prune.efficiency.measures import CORRECT_ANSWER, MEASURES
 from glu_prune.errors import PlanError
 from glu_prune.pruning.importance import REVERSED, criterion
 from glu_prune.pruning.ratio import parse_ratio, show_ratio
@@ -141,7 +141,22 @@ class EfficiencyClaim(ClaimAtRatios):
 
     efficiency: Annotated[str, AfterValidator(_measure)]
     workload: str | None = None
-    """Only this workload; all of them if absent."""
+    """Only workloads of this name or pattern; all of them if absent."""
+    questions: str | None = None
+    """For `joules_per_correct_answer`: the capability whose questions are answered."""
+
+    @model_validator(mode="after")
+    def _questions_where_needed(self) -> "EfficiencyClaim":
+        if (self.efficiency == CORRECT_ANSWER) != (self.questions is not None):
+            msg = f"{self.efficiency} {'needs' if self.questions is None else 'takes no'} questions: CAPABILITY"
+            raise ValueError(msg)
+        return self
+
+    @property
+    def about(self) -> str:
+        """The figure, and where it is measured if not everywhere."""
+        of = f" of {self.questions}" if self.questions else ""
+        return self.efficiency + of + (f" in {self.workload}" if self.workload else "")
 
 
 class TrendClaim(_Claim):

@@ -86,6 +86,11 @@ class EfficiencyCase(CaseAtRatio):
 
     claim: EfficiencyClaim
 
+    @property
+    def arm(self) -> Arm:
+        """The pruned model that the claim is about."""
+        return _arm(self.experiment, self.ratio)
+
 
 @dataclass(frozen=True)
 class TrendCase(Case):
@@ -160,6 +165,13 @@ def _refuse_what_does_not_exist(source: Source, experiment: Experiment) -> None:
             continue
         if isinstance(claim, CapabilityClaim) and claim.capability not in suite:
             raise source.unknown((*here, "capability"), "capability", claim.capability, tuple(suite))
+        if isinstance(claim, EfficiencyClaim) and claim.questions not in (None, *suite):
+            raise source.unknown((*here, "questions"), "capability", str(claim.questions), tuple(suite))
+        if isinstance(claim, EfficiencyClaim) and claim.questions and not suite[claim.questions].share:
+            complaint = (
+                f"capability {claim.questions} is no share of right answers, so there is no energy for each of them"
+            )
+            raise source.error((*here, "questions"), complaint)
         if strange := strange_ratio(experiment, claim):
             raise source.error((*here, strange[0]), strange[1])
     for index, flaw in enumerate(experiment.flaws):
@@ -172,7 +184,7 @@ def _refuse_trend(source: Source, here: Location, experiment: Experiment, claim:
     for name in claim.trend:
         if name not in suite:
             raise source.unknown((*here, "trend"), "capability", name, tuple(suite))
-        if claim.relation == "equilibrium" and (suite[name].logarithmic or not suite[name].higher_is_better):
+        if claim.relation == "equilibrium" and not suite[name].share:
             complaint = f"capability {name} is no share of right answers; an equilibrium is a mean of such scores"
             raise source.error((*here, "trend"), complaint)
     if claim.at and claim.at not in experiment.ratios:
@@ -192,8 +204,8 @@ def _at_ratios(source: Source, experiment: Experiment) -> Iterator[Case]:
             if isinstance(claim, TrendClaim) or ratio not in experiment.family(claim):
                 continue
             about = claim.capability if isinstance(claim, CapabilityClaim) else claim.efficiency
-            if isinstance(claim, EfficiencyClaim) and claim.workload:
-                about += f"-{claim.workload}"
+            if isinstance(claim, EfficiencyClaim):
+                about = "-".join(filter(None, (about, claim.questions, claim.workload)))
             parts = [_name(experiment), f"ratio_{show_ratio(ratio)}", about]
             if about in seen:
                 parts.append(claim.direction)

@@ -2,21 +2,18 @@
 
 import fnmatch
 import math
-from collections.abc import Sequence
 from decimal import Decimal
 
 from glu_prune.errors import EvaluationError
 from glu_prune.evaluation.capability import Capability
 from glu_prune.evaluation.metrics import on_scale
 from glu_prune.evaluation.null_names import UNIFORM, best_floor
-from glu_prune.evidence.figures import Evidence, Run, Score, standard_error
+from glu_prune.evidence.figures import Evidence, Score, standard_error
 from glu_prune.evidence.figures import Floor as PublishedFloor
-from glu_prune.evidence.finding import Finding
 from glu_prune.experiment.cell import DENSE, Arm
-from glu_prune.judgement.claims import Outcome
+from glu_prune.judgement.efficiency import Pair, paired
 from glu_prune.judgement.expectation import EfficiencyCase
-from glu_prune.judgement.measured import SEED, Floor, Measured
-from glu_prune.judgement.verdict import Verdict, settle
+from glu_prune.judgement.measured import Floor, Measured
 from glu_prune.pruning.ratio import show_ratio
 from glu_prune.statistics import comparison
 from glu_prune.statistics.comparison import Contrast
@@ -109,71 +106,9 @@ class FromFigures(Measured):
         return ("unpaired", *(f"standard error {how}" for how in ways if how != "reported"))
 
 
-def judge_efficiency(case: EfficiencyCase, evidence: Evidence, findings: Sequence[Finding]) -> Verdict:
-    """The verdict on a claim about a figure of cost, from runs paired by workload and seed.
-
-    The verdict is about these workloads, not about others. If a check of the evidence found that the figure cannot be
-    used for what it is named after in one of them, a direction that holds is an *artefact*, and one that is refuted is
-    *inconclusive*.
-
-    Raises:
-        EvaluationError: no pair of runs has the figure.
-    """
-    claim, model = case.claim, case.experiment.model
-    figure = _FIGURES.get(claim.efficiency, claim.efficiency)
-    pairs = _pairs(case, evidence, figure)
-    if not pairs:
-        where = f" in workload {claim.workload}" if claim.workload else ""
-        msg = f"no two runs of {model} at ratios 0 and {show_ratio(case.ratio)}{where} have a figure {figure!r}"
-        raise EvaluationError(msg)
-    dense, pruned = ([math.log(run.figures[figure]) for run in side] for side in zip(*pairs, strict=True))
-    change = comparison.contrast(pruned, dense, [1.0] * len(pairs), seed=SEED)
-    settled = settle(claim, change, better=1, tests=case.tests)
-    workloads = dict.fromkeys(run.workload for run, _ in pairs)
-    spoilt = [f for f in findings if any(f.touches(model, figure, workload) for workload in workloads)]
-    outcome = _spoilt(settled.outcome) if spoilt else settled.outcome
-    low, high = change.interval()
-    size = "that is {:+.1f} % ({:+.1f} to {:+.1f} %)".format(*map(percent, (change.difference, low, high)))
-    return Verdict(
-        capability=claim.efficiency + (f" in {claim.workload}" if claim.workload else ""),
-        metric=f"{figure}, geometric mean",
-        claim=claim.text,
-        outcome=outcome,
-        dense=math.exp(sum(dense) / len(dense)),
-        pruned=math.exp(sum(pruned) / len(pruned)),
-        delta=change.difference,
-        low=low,
-        high=high,
-        p=settled.p,
-        tests=case.tests,
-        test=settled.test,
-        items=len(pairs),
-        gained=None,
-        lost=None,
-        floor=None,
-        floor_of=None,
-        needed=settled.needed,
-        note=", ".join(dict.fromkeys(finding.check for finding in spoilt)),
-        reasons=(
-            f"{size} over {len(pairs)} pairs of runs of {len(workloads)} workloads",
-            *settled.reasons,
-            *(f"{finding.check}: {finding.says}" for finding in spoilt if outcome != settled.outcome),
-        ),
-    )
-
-
-def percent(change: float) -> float:
-    """The change of a logarithm in percent."""
-    return 100 * math.expm1(change)
-
-
-def _spoilt(outcome: Outcome) -> Outcome:
-    """What an outcome is worth that rests on a figure which says something else."""
-    return {"confirmed": "artefact", "refuted": "inconclusive"}.get(outcome, outcome)  # type: ignore[return-value]
-
-
-def _pairs(case: EfficiencyCase, evidence: Evidence, figure: str) -> list[tuple[Run, Run]]:
-    """(dense, pruned) runs of one workload and seed that both have the figure."""
+def published_pairs(case: EfficiencyCase, evidence: Evidence) -> tuple[str, list[Pair]]:
+    """(figure that `case` is about, pairs of published runs that have it)."""
+    figure = _FIGURES.get(case.claim.efficiency, case.claim.efficiency)
     wanted = case.claim.workload or "*"
     usable = [
         run
@@ -182,7 +117,5 @@ def _pairs(case: EfficiencyCase, evidence: Evidence, figure: str) -> list[tuple[
         and fnmatch.fnmatchcase(run.workload, wanted)
         and run.figures.get(figure, 0) > 0
     ]
-    dense = {(run.workload, run.seed): run for run in usable if run.ratio == Decimal(0)}
-    return [
-        (dense[key], run) for run in usable if run.ratio == case.ratio and (key := (run.workload, run.seed)) in dense
-    ]
+    dense = [run for run in usable if run.ratio == Decimal(0)]
+    return figure, paired(dense, [run for run in usable if run.ratio == case.ratio])

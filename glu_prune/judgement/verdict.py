@@ -59,11 +59,19 @@ class Verdict:
         moved = "" if self.gained is None else f"; of {self.items} items {self.gained} got better, {self.lost} worse"
         times = f" x {self.tests} ratios" if self.tests > 1 else ""
         numbers = (
-            f"{self.capability} {self.claim}: {self.outcome}. {self.metric} {self.dense:.3f} -> {self.pruned:.3f} "
+            f"{self.capability} {self.claim}: {self.outcome}. {self.metric} {digits(self.dense)} -> "
+            f"{digits(self.pruned)} "
             f"({self.delta:+.3f}, 95 % interval {self.low:+.3f} to {self.high:+.3f}){moved}; {self.test} "
             f"p = {self.p:.2g}{times}"
         )
         return "; ".join([numbers, *self.reasons])
+
+
+def digits(value: float) -> str:
+    """`value` to three decimals, or to three digits where these would not show it."""
+    return (
+        f"{value:,.3f}" if abs(value) >= 0.1 or value == 0 else f"{value:.3g}" if abs(value) < 0.01 else f"{value:.3f}"
+    )
 
 
 @dataclass(frozen=True)
@@ -132,7 +140,7 @@ def judge(case: DirectionCase, measured: Measured) -> Verdict:
             *settled.reasons,
             *told,
             *(chance[1:] if chance else ()),
-            *_more(needed, change.units, measured.unit),
+            *more(needed, change.units, measured.unit),
             *measured.remarks(arm),
         ),
     )
@@ -259,7 +267,7 @@ def _items(contrast: Contrast, gap: float, alpha: float) -> int | None:
     return None if total is None else max(1, total - contrast.units)
 
 
-def _more(needed: int | None, units: int, unit: str) -> tuple[str, ...]:
+def more(needed: int | None, units: int, unit: str) -> tuple[str, ...]:
     """How many more items, or clusters of items, would decide, in words."""
     if needed is None:
         return ()

@@ -1,9 +1,11 @@
 """The columns of every table that a session can show."""
 
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from glu_prune.efficiency.meter import CHANNELS
+from glu_prune.judgement.verdict import digits
 from glu_prune.report.rows import Row
 from glu_prune.report.table import Column
 
@@ -35,6 +37,34 @@ def _pair(digits: int, form: str = "f") -> Callable[[Any], str]:
     return lambda pair: "-" if pair is None else " -> ".join(f"{value:.{digits}{form}}" for value in pair)
 
 
+_LONG = 999.95
+"""From here on four digits are a whole number."""
+
+
+def _interval(found: Sequence[float] | None) -> str:
+    """A mean and its limits to four digits, or to whole numbers where these are longer."""
+    if found is None:
+        return "-"
+    mean, low, high = (f"{value:,.0f}" if abs(value) >= _LONG else f"{value:#.4g}" for value in found)
+    return mean if low == high else f"{mean} ({low} to {high})"
+
+
+def _spread(pair: Sequence[float] | None) -> str:
+    return "-" if pair is None else f"{pair[0]:.2f} +- {pair[1]:.2f}"
+
+
+def _percent(found: Sequence[float] | None) -> str:
+    if found is None:
+        return "-"
+    change, low, high = (_signed(value) for value in found)
+    return change if low == high else f"{change} ({low} to {high})"
+
+
+def _signed(value: float | None) -> str:
+    """A change; files have no infinite numbers, so that a limit that is open is None there."""
+    return "open" if value is None or not math.isfinite(value) else f"{value:+,.1f}"
+
+
 def _verdict(row: Row) -> str:
     return str(row["outcome"]) + ("" if row["outcome"] == row["declared"] else f" (declared {row['declared']})")
 
@@ -43,6 +73,7 @@ def _adjusted(row: Row) -> float:
     return min(1.0, float(row["p"]) * int(row["tests"]))
 
 
+_LIMITS = ("", "low", "high")
 _RATIO = Column("ratio", _field("ratio"))
 _CAPABILITY = Column("capability", _field("capability"))
 _VERDICT = Column("verdict", _verdict)
@@ -106,8 +137,8 @@ COST_CLAIMS = (
     _RATIO,
     Column("figure", _field("capability")),
     Column("pairs of runs", _field("items")),
-    Column("dense", _field("dense"), _number(3)),
-    Column("pruned", _field("pruned"), _number(3)),
+    Column("dense", _field("dense"), digits),
+    Column("pruned", _field("pruned"), digits),
     Column("change, %", _place("percent", 0), _number(1, "+")),
     Column("low", _place("percent", 1), _number(1, "+")),
     Column("high", _place("percent", 2), _number(1, "+")),
@@ -122,6 +153,41 @@ FINDINGS = (
 )
 
 EFFICIENCY = (
+    _RATIO,
+    Column("workload", _field("workload")),
+    Column("figure", _field("figure")),
+    Column("unit", _field("unit")),
+    Column("n", _field("n")),
+    Column("dense", _field("dense"), _interval, _LIMITS),
+    Column("pruned", _field("pruned"), _interval, _LIMITS),
+    Column("change, %", _field("change"), _percent, _LIMITS),
+    Column("dense again, %", _field("again"), _percent, _LIMITS),
+    Column("how", _field("how")),
+)
+
+ENERGY = (
+    _RATIO,
+    Column("workload", _field("workload")),
+    Column("arm", _field("arm")),
+    Column("channel", _field("channel")),
+    Column("n", _field("n")),
+    Column("J per token", _field("gross"), _interval, _LIMITS),
+    Column("idle, W", _field("idle"), _spread, ("", "sd")),
+    Column("net J per token", _field("net"), _interval, _LIMITS),
+    Column("energy is", _field("method")),
+)
+
+RECOMPUTED = (
+    Column("workload", _field("workload")),
+    _RATIO,
+    Column("runs", _field("runs")),
+    *(
+        Column(f"{channel} J per token", _entry("joules", channel), _number(4))
+        for channel in ("gpu", "cpu", "ram", "rest", "total")
+    ),
+)
+
+EVALUATIONS = (
     Column("arm", _field("arm")),
     Column("width", _field("width")),
     Column("expansion ratio", _field("expansion_ratio"), _number(2)),

@@ -1,12 +1,129 @@
-"""What each arm cost: one row per model and arm from the cells that ran."""
+"""What each arm cost: rows about workloads that were measured, and about the evaluations that ran."""
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
-from glu_prune.report.rows import Row
+from glu_prune.efficiency.measures import MEASURES, Measure, channels, counted, gross, net
+from glu_prune.efficiency.series import DENSE, TWIN, ArmSeries, Series, Stretch
+from glu_prune.judgement.efficiency import percent
+from glu_prune.judgement.measurement import findings
+from glu_prune.pruning.ratio import show_ratio
+from glu_prune.report.rows import Row, Rows, finding_row
+from glu_prune.statistics.means import student_interval
+
+_MEGA, _KILO = 1e6, 1e3
 
 
-def efficiency_rows(costs: Iterable[Row]) -> list[dict[str, Any]]:
+def measured_tables(model: str, ratio: Decimal, measured: Sequence[Series], label: str) -> Rows:
+    """Everything that measurements of the arm `label` have to show, the dense model beside it."""
+    shown = show_ratio(ratio)
+    return {
+        "efficiency": [row for series in measured for row in _measured(model, shown, series, label)],
+        "energy": [row for series in measured for row in _energies(model, shown, series, label)],
+        "findings": [finding_row(finding) for finding in findings(model, ratio, measured, label)],
+    }
+
+
+def _measured(model: str, ratio: str, series: Series, label: str) -> Iterator[dict[str, Any]]:
+    """One row per figure of one workload: the dense model, the arm `label`, and the change from one to the other.
+
+    Intervals are [mean, low, high], changes [percent, low, high], all at 95 %.
+    """
+    here = {"model": model, "ratio": ratio, "arm": label, "workload": series.workload.name}
+    arms = {which: arm for which, arm in series.arms.items() if which in (DENSE, label, TWIN)}
+    for name, measure in MEASURES.items():
+        values = {which: measure.values(series, arm) for which, arm in arms.items()}
+        if values[DENSE]:
+            changes = {which: _change(name, series, which) for which in (label, TWIN) if values.get(which)}
+            yield {**here, **_figure(name, measure.unit, values, label, changes), "how": _how(measure, series)}
+    if grids := {grid for arm in arms.values() for grid in _grids(arm)}:
+        values = {which: list(_carbon(arm)) for which, arm in arms.items()}
+        how = f"energy of all channels ({_methods(channels(series))}) on the grid of {'/'.join(sorted(grids))}"
+        yield {**here, **_figure("co2e_per_1000_tokens", "g", values, label, {}), "how": how}
+    sizes = {which: [arm.parameter_bytes / _MEGA] for which, arm in arms.items()}
+    change = 100 * (sizes[label][0] / sizes[DENSE][0] - 1) if label in sizes else 0.0
+    exact = {label: [change, change, change]}
+    yield {**here, **_figure("model_bytes", "MB", sizes, label, exact), "how": "parameters x bytes of their dtype"}
+
+
+def _figure(
+    name: str, unit: str, values: Mapping[str, list[float]], label: str, changes: Mapping[str, list[float] | None]
+) -> dict[str, Any]:
+    return {
+        "figure": name,
+        "unit": unit,
+        "n": len(values[DENSE]),
+        "dense": student_interval(values[DENSE]),
+        "pruned": student_interval(values[label]) if label != DENSE else None,
+        "change": changes.get(label) if label != DENSE else None,
+        "again": changes.get(TWIN),
+    }
+
+
+def _change(name: str, series: Series, label: str) -> list[float] | None:
+    """[change, low, high] from the dense model to `label` in percent; None where there is no ratio of the two."""
+    dense, other = (MEASURES[name].values(series, series.arms[which]) for which in (DENSE, label))
+    if min(*dense, *other) <= 0:
+        return None
+    logs = [math.log(after / before) for before, after in zip(dense, other, strict=True)]
+    return [percent(each) for each in student_interval(logs)]
+
+
+def _how(measure: Measure, series: Series) -> str:
+    """How a figure was obtained, in words."""
+    if measure.kind == "time":
+        return series.clock
+    if measure.kind == "memory":
+        return next(each.how for arm in series.arms.values() for each in arm.footprints)
+    return _methods(counted(series))
+
+
+def _methods(found: Mapping[str, str]) -> str:
+    return ", ".join(f"{channel}: {method}" for channel, method in found.items())
+
+
+def _grids(arm: ArmSeries) -> Iterator[str]:
+    return (turn.generation.emissions.grid for turn in arm.turns if turn.generation.emissions)
+
+
+def _carbon(arm: ArmSeries) -> Iterator[float]:
+    """Grams of CO2e per 1000 new tokens, round by round."""
+    for each in (turn.generation for turn in arm.turns):
+        if each.emissions:
+            yield _KILO * _KILO * each.emissions.kilograms / each.new_tokens
+
+
+def _energies(model: str, ratio: str, series: Series, label: str) -> Iterator[dict[str, Any]]:
+    """One row per arm and channel of one workload: joules per new token, gross and net, and watts idle."""
+    for which, arm in series.arms.items():
+        if which not in (DENSE, label, TWIN):
+            continue
+        stretches = [turn.generation for turn in arm.turns]
+        for channel, method in channels(series).items():
+            idle = series.idle.channels.get(channel)
+            yield {
+                "model": model,
+                "ratio": ratio,
+                "workload": series.workload.name,
+                "arm": which,
+                "channel": channel,
+                "n": len(stretches),
+                "gross": _per_token(stretches, [gross(each, (channel,)) for each in stretches]),
+                "idle": [idle.watts, idle.spread] if idle else None,
+                "net": _per_token(stretches, [net(series, each, (channel,)) for each in stretches]),
+                "method": method,
+            }
+
+
+def _per_token(stretches: Sequence[Stretch], joules: Sequence[float | None]) -> list[float] | None:
+    """Interval of joules per new token; None unless it is known of all."""
+    known = [found / each.new_tokens for found, each in zip(joules, stretches, strict=True) if found is not None]
+    return student_interval(known) if len(known) == len(stretches) else None
+
+
+def evaluation_rows(costs: Iterable[Row]) -> list[dict[str, Any]]:
     """One row per model and arm from the cost rows of its cells.
 
     Speed and energy per token are taken over the log-likelihood tasks that all arms of a model have in common: there

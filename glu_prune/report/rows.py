@@ -6,10 +6,11 @@ from dataclasses import asdict
 from typing import Any
 
 from glu_prune.evidence.finding import Finding
+from glu_prune.evidence.recompute import Recomputed
 from glu_prune.judgement.across import TrendVerdict
 from glu_prune.judgement.claims import ClaimAtRatios
+from glu_prune.judgement.efficiency import percent
 from glu_prune.judgement.expectation import DirectionCase, EfficiencyCase, TrendCase
-from glu_prune.judgement.published import percent
 from glu_prune.judgement.verdict import Verdict
 from glu_prune.pruning.ratio import show_ratio
 
@@ -53,6 +54,11 @@ def finding_row(finding: Finding) -> dict[str, Any]:
         "spoils": sorted(finding.spoils),
         "ratios": [show_ratio(ratio) for ratio in finding.ratios],
     }
+
+
+def recomputed_row(found: Recomputed) -> dict[str, Any]:
+    """Energy per token of one workload at one ratio."""
+    return {**asdict(found), "ratio": show_ratio(found.ratio)}
 
 
 def plain(value: Any) -> Any:

@@ -6,8 +6,19 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from glu_prune.report.columns import COST_CLAIMS, EFFICIENCY, FINDINGS, GROUPS, TRENDS, WHY, score_columns
-from glu_prune.report.efficiency import efficiency_rows
+from glu_prune.report.columns import (
+    COST_CLAIMS,
+    EFFICIENCY,
+    ENERGY,
+    EVALUATIONS,
+    FINDINGS,
+    GROUPS,
+    RECOMPUTED,
+    TRENDS,
+    WHY,
+    score_columns,
+)
+from glu_prune.report.efficiency import evaluation_rows
 from glu_prune.report.rows import Row, Rows
 from glu_prune.report.soundness import own_findings
 from glu_prune.report.table import Column, frame, render
@@ -52,6 +63,15 @@ _TABLES = {
     "efficiency": _Table(
         "efficiency",
         _fixed(EFFICIENCY),
+        "Means over n rounds (or processes) and their 95 % intervals (Student's t); change: of the geometric mean, "
+        "over rounds in which both did the same work; dense again: the same for a copy of the dense model, which "
+        "shows how steady the machine was. See docs/efficiency.md.",
+    ),
+    "energy": _Table("energy by channel", _fixed(ENERGY), long=True),
+    "recomputed": _Table("energy per token, recomputed from published energies", _fixed(RECOMPUTED), long=True),
+    "evaluations": _Table(
+        "what the evaluations cost",
+        _fixed(EVALUATIONS),
         "tokens/s and J per 1000 tokens: over the likelihood tasks, where every arm does the same work. "
         '"modelled" energy is assumed power x time, not a reading: a saving in it is only a saving of time.',
     ),
@@ -81,8 +101,8 @@ class SessionReport:
 
     def rows(self, name: str) -> list[Row]:
         """The rows of one table, complete."""
-        if name == "efficiency":
-            return [*efficiency_rows(self._rows.get("cells", []))]
+        if name == "evaluations":
+            return [*evaluation_rows(self._rows.get("cells", []))]
         rows = self._rows.get(name, [])
         if name == "findings":
             return [*rows, *own_findings(self._rows.get("cells", []), self._rows.get("floors", []))]

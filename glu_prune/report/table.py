@@ -17,13 +17,26 @@ class Column:
     name: str
     get: Callable[[Row], Any]
     show: Callable[[Any], str] = str
+    parts: tuple[str, ...] = ()
+    """For values that are several numbers: what each is; files have a column for each."""
 
 
 def frame(columns: Sequence[Column], rows: Iterable[Row]) -> "pd.DataFrame":
     """`rows` as a data frame of plain values."""
     import pandas as pd
 
-    return pd.DataFrame([{c.name: c.get(row) for c in columns} for row in rows], columns=[c.name for c in columns])
+    names = [name for column in columns for name in _names(column)]
+    return pd.DataFrame([{k: v for c in columns for k, v in _cells(c, row)} for row in rows], columns=names)
+
+
+def _names(column: Column) -> tuple[str, ...]:
+    return tuple(f"{column.name} {part}".rstrip() for part in column.parts) or (column.name,)
+
+
+def _cells(column: Column, row: Row) -> Iterable[tuple[str, Any]]:
+    value, names = column.get(row), _names(column)
+    values = (value,) if not column.parts else (None,) * len(names) if value is None else value
+    return zip(names, values, strict=True)
 
 
 def render(columns: Sequence[Column], rows: Iterable[Row], style: str) -> str:

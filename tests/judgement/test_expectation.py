@@ -133,7 +133,7 @@ def test_published_figures_are_checked_in_every_way_and_flaws_are_declared(tmp_p
         ("    at: 0.1\n", "", "model.yaml:22: expect.4: relation knee needs at"),
         ("    margin: 0.02\n", "", "model.yaml:22: expect.4: relation knee needs margin"),
         ("at: 0.1", "at: 0.3", "model.yaml:25: ratio 0.3 is not among the ratios of this file"),
-        ("joules_per_token", "joules", "model.yaml:27: expect.5.efficiency: measure 'joules' does not exist; there are joules_per_token"),
+        ("joules_per_token", "joules", "model.yaml:27: expect.5.efficiency: measure 'joules' does not exist; there are time_to_first_token"),
         ("controls: [random]", "controls: [ppm]", "model.yaml:1: the file: control 'ppm' chooses as the criterion 'ppm'"),
         ("controls: [random]", "controls: [maw]", "model.yaml:1: the file: control 'ppm' chooses as"),
         ("controls: [random]", "controls: [reversed, reversed-ppm]", "control 'reversed-ppm' chooses as"),

@@ -11,8 +11,9 @@ from glu_prune.evidence.figures import Evidence, Floor, Run, Score
 from glu_prune.evidence.finding import Finding
 from glu_prune.experiment.cell import DENSE, Arm
 from glu_prune.judgement.claims import CapabilityClaim, EfficiencyClaim, Experiment
+from glu_prune.judgement.efficiency import judge_efficiency
 from glu_prune.judgement.expectation import DirectionCase, EfficiencyCase
-from glu_prune.judgement.published import FromFigures, judge_efficiency
+from glu_prune.judgement.published import FromFigures, published_pairs
 from glu_prune.judgement.verdict import judge
 
 HALF = Decimal("0.5")
@@ -103,7 +104,8 @@ def cost(direction: str, pruned: float, *, findings=(), workload: str | None = N
         for seed in range(8)
         for ratio, joules in ((Decimal(0), 1.0), (HALF, pruned))
     ]
-    return judge_efficiency(EfficiencyCase("f", 1, "id", experiment, made, HALF), Evidence(runs=tuple(runs)), findings)
+    case = EfficiencyCase("f", 1, "id", experiment, made, HALF)
+    return judge_efficiency(case, *published_pairs(case, Evidence(runs=tuple(runs))), findings)
 
 
 SPOILT = Finding("unequal_lengths", "m", "w", "says why", frozenset({"joules_per_token"}), (HALF,), ("w",))

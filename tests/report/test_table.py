@@ -1,15 +1,29 @@
 """Each column shows what its heading says, and sums are right."""
 
 import json
+import math
+from decimal import Decimal
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from glu_prune.report.columns import COST_CLAIMS, EFFICIENCY, FINDINGS, GROUPS, SCORES, TRENDS, WHY, score_columns
-from glu_prune.report.efficiency import efficiency_rows
+from glu_prune.report.columns import (
+    COST_CLAIMS,
+    EFFICIENCY,
+    ENERGY,
+    EVALUATIONS,
+    FINDINGS,
+    GROUPS,
+    SCORES,
+    TRENDS,
+    WHY,
+    score_columns,
+)
+from glu_prune.report.efficiency import evaluation_rows, measured_tables
 from glu_prune.report.session import SessionReport
 from glu_prune.report.table import frame, render
+from tests.efficiency.made import LABEL, NO_METER, series, took
 
 SCORE = {
     "model": "m", "ratio": "0.5", "capability": "skill", "metric": "acc", "better": "higher", "floor": 0.25,
@@ -116,7 +130,7 @@ def test_lower_is_better_is_said():
 
 
 def test_speed_is_compared_over_the_work_all_arms_share():
-    dense, pruned = efficiency_rows(COSTS)
+    dense, pruned = evaluation_rows(COSTS)
     assert dense["tokens_per_second"] == 50
     assert pruned["tokens_per_second"] == 100
     assert dense["joules_per_1000_tokens"] == 100
@@ -126,25 +140,25 @@ def test_speed_is_compared_over_the_work_all_arms_share():
 
 
 def test_generated_text_gives_no_speed():
-    (row,) = efficiency_rows([COSTS[1]])
+    (row,) = evaluation_rows([COSTS[1]])
     assert row["tokens_per_second"] is None
     assert row["joules_per_1000_tokens"] is None
 
 
 def test_energy_that_was_not_measured_is_absent_not_zero():
-    (row,) = efficiency_rows([cost("dense", "choices", seconds=1, positions=10, scored=10, cpu=None)])
+    (row,) = evaluation_rows([cost("dense", "choices", seconds=1, positions=10, scored=10, cpu=None)])
     assert row["joules_per_1000_tokens"] is None
     assert row["joules"] == {}
     assert row["method"] == "no meter"
-    assert "| -" in render(EFFICIENCY, [row], "pipe")
+    assert "| -" in render(EVALUATIONS, [row], "pipe")
 
 
 def test_a_cell_that_several_claims_use_counts_once():
-    assert efficiency_rows([*COSTS, *COSTS]) == efficiency_rows(COSTS)
+    assert evaluation_rows([*COSTS, *COSTS]) == evaluation_rows(COSTS)
 
 
 def test_frames_hold_numbers():
-    table = frame(EFFICIENCY, efficiency_rows(COSTS))
+    table = frame(EVALUATIONS, evaluation_rows(COSTS))
     assert table["tokens/s"].tolist() == [50.0, 100.0]
     assert table["MB"].tolist() == [4.0, 4.0]
     assert table["cpu J"].tolist() == [40.0, 4.0]
@@ -161,7 +175,7 @@ def test_files_agree_with_the_rows(tmp_path: Path):
     assert "## m: capabilities" in markdown
     assert "- m, ratio 0.5: skill down: confirmed." in markdown
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
-    assert sorted(names) == ["efficiency.csv", "report.json", "report.md", "scores.csv"]
+    assert sorted(names) == ["evaluations.csv", "report.json", "report.md", "scores.csv"]
 
 
 def test_an_empty_session_shows_nothing():
@@ -176,3 +190,157 @@ def test_our_own_records_are_checked_but_not_controls():
     report.add({"scores": [SCORE], "cells": [*COSTS, by_lot], "floors": [uniform]})
     (finding,) = (row for row in report.rows("findings") if row["check"] == "at_chance")
     assert (finding["subject"], finding["ratios"]) == ("choices acc", ["0.5"])
+
+
+FIGURE = {
+    "model": "m", "ratio": "0.5", "arm": LABEL, "workload": "w", "figure": "joules_per_token", "unit": "J", "n": 8,
+    "dense": [1234.56, 999.5, 1000.0], "pruned": [0.01234, 0.01, 0.02], "change": [-20.04, -30.0, 10.0],
+    "again": [0.5, 0.5, 0.5], "how": "gpu: nvml",
+}  # fmt: skip
+
+
+def test_figures_are_shown_with_intervals_and_changes():
+    assert list(shown(EFFICIENCY, FIGURE).values()) == [
+        "0.5", "w", "joules_per_token", "J", "8", "1,235 (999.5 to 1,000)", "0.01234 (0.01000 to 0.02000)",
+        "-20.0 (-30.0 to +10.0)", "+0.5", "gpu: nvml",
+    ]  # fmt: skip
+
+
+def test_what_is_not_known_of_a_figure_is_a_dash():
+    nothing = dict.fromkeys(("pruned", "change", "again"))
+    assert list(shown(EFFICIENCY, {**FIGURE, **nothing}).values())[6:9] == ["-", "-", "-"]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (1000.0, "1,000"),
+        (999.99, "1,000"),
+        (-1234567.8, "-1,234,568"),
+        (999.94, "999.9"),
+        (0.0, "0.000"),
+        (12.0, "12.00"),
+    ],
+)
+def test_numbers_have_four_digits_or_separators(value, text):
+    assert shown(EFFICIENCY, {**FIGURE, "dense": [value] * 3})["dense"] == text
+
+
+def test_each_column_of_energy():
+    row = {
+        "ratio": "0.5", "workload": "w", "arm": "dense", "channel": "gpu", "n": 8, "gross": [2.0, 1.5, 2.5],
+        "idle": [10.0, 0.25], "net": [-0.5, -1.0, 0.0], "method": "nvml",
+    }  # fmt: skip
+    assert list(shown(ENERGY, row).values()) == [
+        "0.5", "w", "dense", "gpu", "8", "2.000 (1.500 to 2.500)", "10.00 +- 0.25", "-0.5000 (-1.000 to 0.000)", "nvml",
+    ]  # fmt: skip
+    assert list(shown(ENERGY, {**row, "idle": None, "net": None}).values())[6:8] == ["-", "-"]
+
+
+MEASURED = series(
+    took(1.0, gpu=50, cpu=10), took(0.5, seed=1, gpu=50, cpu=10), methods={"gpu": "nvml", "cpu": "modelled"}, idle=20.0,
+    held=([300_000_000, 310_000_000], [200_000_000, 210_000_000]),
+)  # fmt: skip
+
+
+def figures(measured=MEASURED, label: str = LABEL) -> dict:
+    tables = measured_tables("m", Decimal("0.5"), [measured], label)
+    return {row["figure"]: row for row in tables["efficiency"]}
+
+
+def test_every_figure_that_was_measured_has_a_row():
+    found = figures()
+    assert set(found) == {
+        "time_to_first_token", "time_per_output_token", "time_to_last_token", "prefill_tokens_per_second",
+        "decode_tokens_per_second", "tokens_per_second", "joules_per_token", "net_joules_per_token",
+        "joules_per_prompt_token", "resident_memory", "peak_memory", "co2e_per_1000_tokens", "model_bytes",
+    }  # fmt: skip
+    assert {row["ratio"] for row in found.values()} == {"0.5"}
+    assert {row["workload"] for row in found.values()} == {"p64_n32_b1"}
+    assert (found["time_to_last_token"]["n"], found["peak_memory"]["n"], found["model_bytes"]["n"]) == (8, 2, 1)
+
+
+def test_figures_are_what_was_measured():
+    """Windows of two batches of 32 tokens: 1 s and 50 J of the GPU are 500 ms to the last token and 50 / 64 J."""
+    found = figures()
+    seconds = [turn.generation.seconds for turn in MEASURED.arms["dense"].turns]
+    assert found["time_to_last_token"]["dense"][0] == pytest.approx(1000 * sum(seconds) / 8 / 2)
+    assert found["joules_per_token"]["dense"][0] == pytest.approx(50 / 64, rel=0.02)
+    assert found["net_joules_per_token"]["dense"][0] == pytest.approx(30 / 64, rel=0.03)
+    assert found["peak_memory"]["dense"][0] == pytest.approx(305)
+    assert found["peak_memory"]["change"][0] == pytest.approx(100 * (math.sqrt(200 * 210 / 300 / 310) - 1))
+    assert found["model_bytes"]["change"] == pytest.approx([-40.0] * 3)
+    assert found["co2e_per_1000_tokens"]["dense"][0] == pytest.approx(1e-6 / 64 * 1e6)
+    low, change, high = (found["tokens_per_second"]["change"][place] for place in (1, 0, 2))
+    assert low < change < high
+    assert change == pytest.approx(100, abs=3)
+
+
+def test_a_copy_that_does_the_same_changes_nothing():
+    assert figures()["joules_per_token"]["again"] == [0.0, 0.0, 0.0]
+    assert figures()["peak_memory"]["again"] is None
+    assert figures()["joules_per_token"]["change"][0] < -45
+
+
+def test_every_figure_says_how_it_was_obtained():
+    found = {name: row["how"] for name, row in figures().items()}
+    assert found["time_to_last_token"] == "host clock"
+    assert found["joules_per_token"] == "gpu: nvml"
+    assert found["peak_memory"] == "resident set"
+    assert found["co2e_per_1000_tokens"] == "energy of all channels (gpu: nvml, cpu: modelled) on the grid of USA"
+    assert found["model_bytes"] == "parameters x bytes of their dtype"
+    modelled = series(took(1.0, cpu=10, ram=5), took(0.5, cpu=10, ram=5), methods=NO_METER)
+    assert figures(modelled)["joules_per_token"]["how"] == "cpu: modelled, ram: modelled"
+
+
+def test_without_a_meter_there_is_time_and_no_energy():
+    found = figures(series(took(1.0), took(0.5), methods={}))
+    assert "time_to_last_token" in found
+    assert not any("joules" in name or "co2e" in name for name in found)
+
+
+def test_net_energy_below_zero_is_shown_without_a_change():
+    found = figures(series(took(1.0, gpu=50), took(0.5, gpu=50), idle=60.0))["net_joules_per_token"]
+    assert found["dense"][0] < 0
+    assert found["change"] is None
+
+
+def test_energies_are_shown_channel_by_channel():
+    rows = measured_tables("m", Decimal("0.5"), [MEASURED], LABEL)["energy"]
+    assert [(row["arm"], row["channel"]) for row in rows] == [
+        (arm, channel) for arm in ("dense", LABEL, "dense again") for channel in ("gpu", "cpu")
+    ]
+    assert rows[1]["gross"][0] == pytest.approx(10 / 64, rel=0.02)
+    assert rows[1]["net"][0] == pytest.approx(-10 / 64, rel=0.05)
+    assert [row["method"] for row in rows[:2]] == ["nvml", "modelled"]
+
+
+def test_a_dense_model_alone_is_shown_without_a_comparison():
+    found = figures(label="dense")
+    assert all(row["pruned"] is row["change"] is None for row in found.values())
+    assert found["time_to_last_token"]["dense"][0] > 0
+
+
+def test_measurements_are_tables_and_files(tmp_path: Path):
+    report = SessionReport()
+    for _ in range(2):
+        report.add(measured_tables("m", Decimal("0.5"), [MEASURED], LABEL))
+    headings = [heading for heading, _ in report.tables("simple", long=False)]
+    assert headings == ["m: efficiency"]
+    assert [heading for heading, _ in report.tables("simple")] == ["m: efficiency", "m: energy by channel"]
+    assert any("Student's t" in note for note in report.notes)
+    report.write(tmp_path)
+    table = pd.read_csv(tmp_path / "efficiency.csv")
+    assert len(table) == len(figures())
+    assert json.loads((tmp_path / "report.json").read_text())["efficiency"] == json.loads(
+        json.dumps(list(figures().values()))
+    )
+
+
+def test_a_change_beyond_all_numbers_is_open():
+    from glu_prune.judgement.efficiency import percent
+    from glu_prune.report.columns import _percent
+
+    assert percent(1000.0) == math.inf
+    assert _percent([1.0, -2.0, math.inf]) == _percent([1.0, -2.0, None]) == "+1.0 (-2.0 to open)"
+    assert _percent([-32.25] * 3) == "-32.2"

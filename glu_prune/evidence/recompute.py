@@ -1,0 +1,52 @@
+"""Energy per token, channel by channel, from energies that can be taken for what they are named."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from statistics import fmean
+
+from glu_prune.evidence.energy_checks import ENERGY_UNITS
+from glu_prune.evidence.figures import Run
+from glu_prune.evidence.finding import Finding, grouped
+
+_CHANNELS = ("gpu", "cpu", "ram")
+
+
+@dataclass(frozen=True)
+class Recomputed:
+    """Joules per new token of one workload at one ratio, means over runs."""
+
+    model: str
+    workload: str
+    ratio: Decimal
+    runs: int
+    joules: Mapping[str, float]
+    """Channel to J per token: `gpu`, `cpu`, `ram`, `total`, and `rest` for what no channel accounts for."""
+
+
+def recompute(runs: Iterable[Run], findings: Iterable[Finding]) -> Iterator[Recomputed]:
+    """From the energies of `runs` that no finding spoils for what they are, whatever was reported per token.
+
+    A column belongs to the channel in its name: `codecarbon_gpu_kwh` to the GPU. Runs of unequal length are not made
+    equal by this: see `unequal_lengths`.
+    """
+    spoilt = {(each.model, name) for each in findings if each.check == "energy_unit" for name in each.spoils}
+    usable = [run for run in runs if run.figures.get("new_tokens", 0) > 0]
+    for (model, workload, ratio), group in grouped(usable, lambda run: (run.model, run.workload, run.ratio)):
+        each = [_per_token(run, spoilt) for run in group]
+        shared = [channel for channel in (*_CHANNELS, "total") if all(channel in one for one in each)]
+        joules = {channel: fmean(one[channel] for one in each) for channel in shared}
+        if "total" in joules and not set(_CHANNELS) <= set(joules):
+            joules["rest"] = joules["total"] - sum(joules[channel] for channel in joules if channel != "total")
+        if joules:
+            yield Recomputed(model, workload, ratio, len(group), joules)
+
+
+def _per_token(run: Run, spoilt: set[tuple[str, str]]) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for name, value in run.figures.items():
+        unit = next((factor for end, factor in ENERGY_UNITS.items() if name.endswith(end)), None)
+        channel = next((each for each in (*_CHANNELS, "total") if f"_{each}_" in f"_{name}"), None)
+        if unit is not None and channel is not None and (run.model, name) not in spoilt:
+            found.setdefault(channel, value * unit / run.figures["new_tokens"])
+    return found
