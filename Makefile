@@ -22,7 +22,7 @@ bench-shapes: $(READY)
 	for shape in $(SHAPES); do \
 	  test -d .shapes/$$shape-$(DTYPE) || $(BIN)/glu-prune shape $$shape --dtype $(DTYPE) --out .shapes/$$shape-$(DTYPE) || exit 1; \
 	  $(BIN)/glu-prune measure .shapes/$$shape-$(DTYPE) --ratio $(RATIOS) --device $(DEVICE) --dtype $(DTYPE) $(MEASURE) \
-	    --out results/$$shape-$(DTYPE) || exit 1; \
+	    --store .glu-prune --out results/$$shape-$(DTYPE) || exit 1; \
 	done
 
 test: $(READY)

@@ -4,12 +4,12 @@ import argparse
 import os
 import signal
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from glu_prune.errors import CheckpointError, GluPruneError, PlanError, StoreError
+from glu_prune.errors import CheckpointError, GluPruneError, PlanError, StoreError, WorkloadError
 
 if TYPE_CHECKING:
     from glu_prune.efficiency.workload import Workload
@@ -198,7 +198,11 @@ def _measure(options: argparse.Namespace) -> str:
     from glu_prune.report.session import SessionReport
     from glu_prune.zoo.source import locate
 
-    pruned = [Arm(criterion(options.criterion).name, parse_ratio(text), options.seed) for text in options.ratio]
+    how = criterion(options.criterion)
+    if how.looks_at == "activations":
+        msg = f"criterion {how.name} needs calibration text; cost does not depend on which neurons go, so take another"
+        raise PlanError(msg)
+    pruned = [Arm(how.name, parse_ratio(text), options.seed) for text in options.ratio]
     arms = tuple(dict.fromkeys((DENSE, *(arm for arm in pruned if arm.ratio))))
     workloads = _workloads(options)
     effort = Effort(options.rounds, options.window, options.processes, options.grid)
@@ -206,8 +210,8 @@ def _measure(options: argparse.Namespace) -> str:
     if options.out is not None:
         _refuse_unwritable(options.out)
     report = SessionReport()
-    with _interruptible(), tempfile.TemporaryDirectory(prefix="glu-prune-") as scratch, _rounds(workloads) as steps:
-        engine = Engine(Store(Path(scratch)), CodeCarbonMeter(options.grid), lambda _: None, steps)
+    with _interruptible(), tempfile.TemporaryDirectory(prefix="glu-prune-") as scratch, _rounds() as (steps, say):
+        engine = Engine(Store(options.store or Path(scratch)), CodeCarbonMeter(options.grid), say, steps)
         cells = [SeriesCell(source, arms, each, settings, effort) for each in workloads]
         for cell in cells:
             engine.check(cell)
@@ -216,7 +220,8 @@ def _measure(options: argparse.Namespace) -> str:
         report.add(measured_tables(options.model, arm.ratio, measured, arm.label))
     notes = [*report.notes, *(_written(report, options.out) if options.out is not None else ())]
     tables = (f"{heading}\n{text}" for heading, text in report.tables("simple"))
-    here = f"{machine()}; {options.dtype} on {options.device}; prompts: {', '.join({s.prompts for s in measured})}"
+    asked = ", ".join(dict.fromkeys(series.prompts for series in measured))
+    here = f"{machine()}; {options.dtype} on {options.device}; prompts: {asked}"
     return "\n\n".join([*tables, *notes, here])
 
 
@@ -240,29 +245,28 @@ def _workloads(options: argparse.Namespace) -> tuple["Workload", ...]:
     """Those of a suite, or those that lengths and batch sizes make."""
     from glu_prune.efficiency.workload import WORKLOADS, drawn
 
-    if options.suite is not None:
-        return WORKLOADS[options.suite]
-    sizes = dict.fromkeys(options.batch_size or (1, 8))
-    return tuple(drawn(options.prompt_tokens, options.new_tokens, size) for size in sizes)
+    sizes = options.batch_size, options.prompt_tokens, options.new_tokens
+    if options.suite is None:
+        prompt_tokens, new_tokens = (64 if sizes[1] is None else sizes[1]), (32 if sizes[2] is None else sizes[2])
+        return tuple(drawn(prompt_tokens, new_tokens, size) for size in dict.fromkeys(sizes[0] or (1, 8)))
+    if any(size is not None for size in sizes):
+        msg = "--suite has sizes of its own; leave out --batch-size, --prompt-tokens and --new-tokens, or --suite"
+        raise WorkloadError(msg)
+    return WORKLOADS[options.suite]
 
 
 @contextmanager
-def _rounds(workloads: Sequence["Workload"]) -> Iterator["Steps"]:
-    """A progress bar over all rounds of all workloads, on standard error; none where that is no terminal."""
+def _rounds() -> Iterator[tuple["Steps", Callable[[str], None]]]:
+    """A progress bar over the rounds of a workload, none where standard error is no terminal; and lines there."""
     from tqdm import tqdm
 
-    names = iter(workloads)
-    with tqdm(desc="loading", unit="round", disable=None, leave=False) as bar:
+    with tqdm(unit="round", disable=None, leave=False) as bar:
 
         def step(what: str, done: int, total: int) -> None:
-            if done == 0:
-                bar.total = (total + 1) * len(workloads)  # memory counts as a round
-                bar.set_description(f"{next(names).name}: {what}")
-            else:
-                bar.set_description_str(f"{bar.desc.partition(':')[0]}: {what}")
-                bar.update()
+            bar.total, bar.n = total, done
+            bar.set_description(what)
 
-        yield step
+        yield step, lambda line: tqdm.write(line, file=sys.stderr)
 
 
 def _convert(options: argparse.Namespace) -> str:
@@ -325,8 +329,8 @@ def _parser() -> argparse.ArgumentParser:
     measure.add_argument("--ratio", nargs="+", default=[], help="fractions of neurons to remove, such as 0.2 0.4")
     measure.add_argument("--criterion", default="ppm", help="how neurons are ranked (default: ppm)")
     measure.add_argument("--seed", type=int, default=0, help="for seeded criteria (default: 0)")
-    measure.add_argument("--prompt-tokens", type=int, default=64, metavar="N", help="of each prompt (default: 64)")
-    measure.add_argument("--new-tokens", type=int, default=32, metavar="N", help="of each answer (default: 32)")
+    measure.add_argument("--prompt-tokens", type=int, metavar="N", help="of each prompt (default: 64)")
+    measure.add_argument("--new-tokens", type=int, metavar="N", help="of each answer (default: 32)")
     measure.add_argument("--batch-size", type=int, nargs="+", metavar="N", help="prompts at once (default: 1 8)")
     measure.add_argument("--suite", choices=("embedded", "study"), help="the workloads of a suite instead")
     measure.add_argument("--rounds", type=int, default=8, metavar="N", help="turns of every arm (default: 8)")
@@ -339,6 +343,7 @@ def _parser() -> argparse.ArgumentParser:
     measure.add_argument("--device", default="cpu", help="torch device (default: cpu)")
     measure.add_argument("--dtype", default="float32", choices=("float32", "bfloat16", "float16"))
     measure.add_argument("--grid", default="USA", metavar="ISO3", help="country whose CO2 per kWh is assumed")
+    measure.add_argument("--store", type=Path, metavar="DIR", help="keep and reuse finished workloads in this store")
     measure.add_argument("--out", type=Path, metavar="DIR", help="folder for the tables as CSV, Markdown and JSON")
     measure.set_defaults(run=_measure)
 

@@ -91,6 +91,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="turns of every arm when costs are measured (default: 8)",
     )
     group.addoption(
+        "--glu-processes",
+        type=_positive("number of processes"),
+        default=4,
+        metavar="N",
+        help="fresh processes per arm and workload in which memory is measured (default: 4)",
+    )
+    group.addoption(
         "--glu-window",
         type=_seconds,
         metavar="SECONDS",
@@ -264,8 +271,8 @@ def _make_lab(config: pytest.Config) -> Lab:
             device=config.getoption("--glu-device"),
             batch_size=config.getoption("--glu-batch-size"),
         )
-        rounds, window, grid = map(config.getoption, ("--glu-rounds", "--glu-window", "--glu-grid"))
-        effort = Effort(rounds, window, grid=grid)
+        names = ("--glu-rounds", "--glu-window", "--glu-processes", "--glu-grid")
+        effort = Effort(*map(config.getoption, names))
         if _is_worker(config):
             meter: Meter = NoMeter("not measured: cases run side by side under pytest-xdist; measure with -n 0")
         else:

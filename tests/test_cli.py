@@ -222,8 +222,23 @@ def test_costs_are_measured_dense_and_pruned(tmp_path, capsys):
 def test_what_cannot_be_measured_is_one_line_before_anything_is(capsys, arguments, says):
     assert main(["measure", "tiny-base", *arguments]) == 1
     out, err = capsys.readouterr()
-    assert (out, err.count("\n")) == ("", 1)
-    assert says in err
+    assert (out, "rounds in" in err) == ("", False)
+    assert says in err.splitlines()[-1]
+
+
+def test_a_suite_has_sizes_of_its_own(capsys):
+    assert main(["measure", "tiny-base", "--suite", "embedded", "--new-tokens", "8"]) == 1
+    assert capsys.readouterr().err.startswith("glu-prune: --suite has sizes of its own; leave out --batch-size")
+
+
+def test_a_store_keeps_what_was_measured(tmp_path, capsys):
+    arguments = ["measure", "tiny-base", *SMALL, "--processes", "0", "--store", str(tmp_path / "store")]
+    assert main(arguments) == 0
+    first = capsys.readouterr()
+    assert main(arguments) == 0
+    again = capsys.readouterr()
+    assert again.out == first.out
+    assert ("rounds in" in first.err, "rounds in" in again.err) == (True, False)
 
 
 def test_without_a_ratio_the_dense_model_alone_is_measured(tmp_path, capsys):
@@ -248,10 +263,10 @@ def test_without_a_ratio_the_dense_model_alone_is_measured(tmp_path, capsys):
         (["tiny-base", "--prompt-tokens", "250", "--new-tokens", "32"], "holds 256 positions; workload p250_n32_b1 needs 250 prompt tokens + 32"),
         (["tiny-base", "--prompt-tokens", "0"], "a workload needs at least 1 prompt of 1 token and 1 new token"),
         (["tiny-base", "--batch-size", "0"], "a workload needs at least 1 prompt"),
-        (["tiny-base", "--rounds", "1"], "at least 2 rounds (found 1)"),
-        (["tiny-base", "--window", "0.01"], "windows of at least 0.1 s (found 0.01)"),
-        (["tiny-base", "--window", "nan"], "windows of at least 0.1 s (found nan)"),
-        (["tiny-base", "--processes", "-1"], "no fewer than 0 processes (found -1)"),
+        (["tiny-base", "--rounds", "1"], "at least 2 rounds; found 1"),
+        (["tiny-base", "--window", "0.01"], "at least 0.1 seconds per window; found 0.01"),
+        (["tiny-base", "--window", "nan"], "at least 0.1 seconds per window; found nan"),
+        (["tiny-base", "--processes", "-1"], "at least 0 processes for memory; found -1"),
     ],
 )  # fmt: skip
 def test_mistakes_in_measuring_are_one_line(tmp_path, capsys, arguments, complaint):

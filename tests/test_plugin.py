@@ -340,7 +340,7 @@ def test_side_by_side_no_costs_are_measured(costs, tmp_path, arguments, outcome)
         ("--glu-window=nan", "window 'nan' is not allowed*"),
         ("--glu-window=soon", "window 'soon' is not allowed*"),
         ("--glu-rounds=0", "number of rounds '0' is not allowed; it is a whole number of at least 1"),
-        ("--glu-rounds=1", "*at least 2 rounds (found 1)*"),
+        ("--glu-rounds=1", "*at least 2 rounds; found 1*"),
         ("--glu-rounds=2.5", "number of rounds '2.5' is not allowed*"),
         ("--glu-grid=usa", "codecarbon has no grid 'usa'; allowed are * such as CHN*"),
     ],

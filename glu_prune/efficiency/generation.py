@@ -42,7 +42,7 @@ class Generator:
     def __init__(self, model: Any) -> None:
         """`model` is used as it is, on its device."""
         self._model = model
-        self._clock = _CudaClock() if model.device.type == "cuda" else _HostClock(model.device.type)
+        self._clock: _HostClock | _CudaClock = (_CudaClock if model.device.type == "cuda" else _HostClock)(model.device)
         self.clock = self._clock.name
         """What times are read from."""
 
@@ -129,14 +129,14 @@ class _HostClock:
 
     name = "host clock"
 
-    def __init__(self, device: str) -> None:
+    def __init__(self, device: Any) -> None:
         self._device = device
 
     def wait(self) -> None:
-        if self._device != "cpu":
+        if self._device.type != "cpu":
             import torch
 
-            getattr(torch, self._device).synchronize()
+            torch.accelerator.synchronize(self._device)
 
     def mark(self) -> float:
         self.wait()
@@ -152,18 +152,20 @@ class _CudaClock:
 
     name = "CUDA events"
 
-    @staticmethod
-    def wait() -> None:
+    def __init__(self, device: Any) -> None:
+        self._device = device
+
+    def wait(self) -> None:
         import torch
 
-        torch.cuda.synchronize()
+        torch.cuda.synchronize(self._device)
 
-    @staticmethod
-    def mark() -> Any:
+    def mark(self) -> Any:
         import torch
 
-        event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
-        event.record()
+        with torch.cuda.device(self._device):
+            event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+            event.record(torch.cuda.current_stream(self._device))
         return event
 
     @staticmethod

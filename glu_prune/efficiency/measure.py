@@ -49,12 +49,14 @@ class Effort:
 
     def __post_init__(self) -> None:
         """Raises `WorkloadError` for numbers that measure nothing."""
-        if self.rounds < 2 or self.processes < 0 or (self.seconds is not None and not 0.1 <= self.seconds < math.inf):
-            msg = (
-                f"a measurement needs at least 2 rounds (found {self.rounds}), windows of at least 0.1 s (found "
-                f"{self.seconds}), and no fewer than 0 processes (found {self.processes})"
-            )
-            raise WorkloadError(msg)
+        for what, found, least in (
+            ("rounds", self.rounds, 2),
+            ("processes for memory", self.processes, 0),
+            ("seconds per window", 0.1 if self.seconds is None else self.seconds, 0.1),
+        ):
+            if not least <= found < math.inf:
+                msg = f"a measurement needs at least {least} {what}; found {found}"
+                raise WorkloadError(msg)
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ def measure(
     scratch: Path,
     progress: Progress,
 ) -> Series:
-    """`prompts` through each of `models` in turns, then the memory of each in processes of its own.
+    """The memory of each of `models` in processes of its own, then `prompts` through each in turns.
 
     Every arm does the same work: the same batches, as many of them, and exactly as many new tokens. The order of the
     arms rotates from round to round and is reversed in every other one, so that drift falls on all of them alike.
@@ -104,8 +106,14 @@ def measure(
     device = next(iter(models.values())).device
     for label, model in models.items():
         refuse_too_long(label, model.config, workload)
+    progress("memory", 0, effort.rounds)
+    first = next(prompts.batches(0))
+    held = {
+        label: tuple(_footprints(label, model, first, workload.new_tokens, effort, processes, scratch))
+        for label, model in models.items()
+        if label != TWIN
+    }
     warm = [ready(batch, device) for batch in itertools.islice(prompts.batches(0), _WARM_UP)]
-    progress("warm-up", 0, effort.rounds)
     paces = [_pace(generator, warm, workload) for generator in generators.values()]
     least = max((LEAST_SECONDS[method] for method in meter.methods().values()), default=_UNMETERED)
     seconds = effort.seconds or least
@@ -120,13 +128,6 @@ def measure(
             _refuse_other_channels(idle, turns[label][-1])
         counts = counts.for_windows_of(seconds, [each[-1] for each in turns.values()])
         progress("measuring", number + 1, effort.rounds)
-    progress("memory", effort.rounds, effort.rounds)
-    first = next(prompts.batches(0))
-    held = {
-        label: tuple(_footprints(label, model, first, workload.new_tokens, effort, processes, scratch))
-        for label, model in models.items()
-        if label != TWIN
-    }
     return Series(
         workload=workload,
         prompts=prompts.source,

@@ -23,7 +23,8 @@ class Measure:
     name: str
     unit: str
     what: str
-    kind: Literal["time", "energy", "memory"]
+    kind: Literal["time", "rate", "energy", "memory", "driver"]
+    """`rate`: over the time of a whole window, by the host's clock; `driver`: as the device's driver says."""
     values: Callable[[Series, ArmSeries], Values]
 
 
@@ -39,8 +40,11 @@ def metered(series: Series) -> bool:
 
 
 def counted(series: Series) -> dict[str, str]:
-    """Those of `channels` that figures of energy are about: what was read from a meter, or all, if not `metered`."""
-    found = channels(series)
+    """Those of `channels` that figures of energy are about: what was read from a meter, or all, if not `metered`.
+
+    A GPU that idles beside a model on the CPU is not among them.
+    """
+    found = {name: how for name, how in channels(series).items() if name != "gpu" or series.device != "cpu"}
     return {channel: method for channel, method in found.items() if method in MEASURED or not metered(series)}
 
 
@@ -139,7 +143,7 @@ MEASURES: Mapping[str, Measure] = {
             "prefill_tokens_per_second",
             "tokens/s",
             "prompt tokens over time, of prompts alone",
-            "time",
+            "rate",
             _each(lambda _, turn: turn.prefill.prompt_tokens / turn.prefill.seconds),
         ),
         Measure(
@@ -153,7 +157,7 @@ MEASURES: Mapping[str, Measure] = {
             "tokens_per_second",
             "tokens/s",
             "new tokens over the whole time, prompts included",
-            "time",
+            "rate",
             _each(lambda _, turn: turn.generation.new_tokens / turn.generation.seconds),
         ),
         Measure(
@@ -202,7 +206,7 @@ MEASURES: Mapping[str, Measure] = {
             "device_memory",
             "MB",
             "what that process held on the device in all, as the device's driver says",
-            "memory",
+            "driver",
             _held(lambda each: each.device_used),
         ),
     )

@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import json
+import os
 from dataclasses import asdict, dataclass
 from decimal import Decimal
 from importlib.metadata import version
@@ -20,6 +21,8 @@ _PACKAGE = Path(__file__).parent.parent
 _LIBRARIES = ("torch", "transformers", "tokenizers", "lm-eval", "datasets", "numpy", "langdetect", "nltk", "codecarbon")
 _SCORES = ("pruning", "evaluation", "zoo", "experiment/engine.py", "experiment/record.py")
 """Code that turns weights into scores; the weights themselves have their own fingerprint."""
+_ENVIRONMENT = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES")
+"""What decides how many threads and which GPUs a process uses."""
 _COSTS = ("pruning", "efficiency", "zoo", "units.py", "experiment/engine.py", "experiment/record.py")
 """Code that measures what models cost."""
 
@@ -127,7 +130,7 @@ class SeriesCell:
             "prompts": hashlib.sha256("\0".join(texts(self.workload)).encode()).hexdigest(),
             "settings": [self.settings.dtype, self.settings.device],
             "effort": asdict(self.effort),
-            "machine": machine(),
+            "machine": [machine(), *(f"{name}={os.environ.get(name)}" for name in _ENVIRONMENT)],
             "code": code_fingerprint(_COSTS),
             "versions": library_versions(),
         }

@@ -2,8 +2,8 @@
 
 import atexit
 import copy
-import getpass
 import io
+import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from glu_prune.efficiency.meter import Meter, NoMeter, Window
 from glu_prune.efficiency.series import TWIN
-from glu_prune.errors import EvaluationError, MeterError, NotMeasuredError
+from glu_prune.errors import EvaluationError, MeterError, NotMeasuredError, WorkloadError
 from glu_prune.experiment.cell import Arm, Cell, FloorCell, SeriesCell, Settings, library_versions
 from glu_prune.experiment.machine import machine
 from glu_prune.experiment.record import CostRecord, FloorRecord, Record, ScoreRecord, SeriesRecord, SizeRecord
@@ -245,19 +245,27 @@ class Engine:
             raise NotMeasuredError(self._meter.reason)
         begin = time.perf_counter()
         loaded = self._load(cell)
-        arms = self._side_by_side(cell)
         encode = loaded.encode if has_tokenizer(cell.source) else None
         asked = prompts(cell.workload, loaded.model.get_input_embeddings().num_embeddings, encode)
-        with _one_at_a_time(lambda: self._progress("waiting for another measurement on this machine")), _quiet():
-            series = measure(
-                {label: arm.model for label, arm in arms.items()},
-                asked,
-                self._meter,
-                cell.effort,
-                processes=self._processes,
-                scratch=self.store.folder,
-                progress=self._steps,
+        try:
+            arms = self._side_by_side(cell)
+            with _one_at_a_time(lambda: self._progress("waiting for another measurement on this machine")), _quiet():
+                series = measure(
+                    {label: arm.model for label, arm in arms.items()},
+                    asked,
+                    self._meter,
+                    cell.effort,
+                    processes=self._processes,
+                    scratch=self.store.folder,
+                    progress=self._steps,
+                )
+        except (RuntimeError, OSError) as error:
+            what = (str(error) or repr(error)).splitlines()[0]
+            msg = (
+                f"{cell}: {what}; if memory ran out: all arms are held at once, so take fewer ratios, a smaller batch "
+                f"or dtype; if the disk is full: a model is saved to {self.store.folder} while its memory is measured"
             )
+            raise WorkloadError(msg) from error
         self._progress(f"{cell}: {cell.effort.rounds} rounds in {time.perf_counter() - begin:.1f} s")
         return SeriesRecord(
             key=cell.key,
@@ -330,7 +338,7 @@ def _one_at_a_time(waiting: Callable[[], None]) -> Iterator[None]:
     """Holds the right to measure on this machine, among all processes of this user."""
     from filelock import FileLock, Timeout
 
-    lock = FileLock(Path(tempfile.gettempdir()) / f"glu-prune-measuring-{getpass.getuser()}.lock")
+    lock = FileLock(Path(tempfile.gettempdir()) / f"glu-prune-measuring-{getattr(os, 'getuid', int)()}.lock")
     try:
         lock.acquire(timeout=0)
     except Timeout:

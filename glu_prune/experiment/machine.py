@@ -8,8 +8,9 @@ from pathlib import Path
 
 @functools.cache
 def machine() -> str:
-    """The machine, in words: system, processor, cores it may use, and GPUs."""
-    return ", ".join(filter(None, (f"{platform.system()} {platform.machine()}", _processor(), _cores(), *_gpus())))
+    """The machine, in words: system, processor, cores it may use, whether their energy can be read, and GPUs."""
+    known = (f"{platform.system()} {platform.machine()}", _processor(), _cores(), _rapl(), *_gpus())
+    return ", ".join(filter(None, known))
 
 
 def _processor() -> str:
@@ -27,6 +28,12 @@ def _processor() -> str:
 def _cores() -> str:
     allowed = getattr(os, "sched_getaffinity", None)
     return f"{len(allowed(0)) if allowed else os.cpu_count()} cores"
+
+
+def _rapl() -> str:
+    """The processor's energy counters under Linux, if this process may read them."""
+    counters = Path("/sys/class/powercap").glob("intel-rapl*/energy_uj")
+    return "RAPL" if any(os.access(counter, os.R_OK) for counter in counters) else ""
 
 
 def _gpus() -> list[str]:

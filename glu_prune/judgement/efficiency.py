@@ -131,7 +131,7 @@ def _change(figure: str, pairs: Sequence[Pair], less: tuple[float, float]) -> Co
     change = change_of(figure, pairs)
     if not any(less):
         return change
-    return comparison.unpaired(change.difference, change.standard_error, *less, change.units)
+    return comparison.unpaired(change.difference, change.standard_error, *less, change.units, change.units - 1)
 
 
 def _size(change: Contrast) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from glu_prune.efficiency.measures import CORRECT_ANSWER, MEASURES, channels, counted, metered
-from glu_prune.efficiency.meter import MEASURED
+from glu_prune.efficiency.meter import LEAST_SECONDS, MEASURED
 from glu_prune.efficiency.series import DENSE, Series, Turn
 from glu_prune.errors import EvaluationError
 from glu_prune.evaluation.capability import Capability
@@ -14,13 +14,15 @@ from glu_prune.evidence.checks import examine
 from glu_prune.evidence.figures import Run
 from glu_prune.evidence.finding import Finding
 from glu_prune.experiment.record import Record
-from glu_prune.judgement.efficiency import Pair, change_of, having, paired, percent
+from glu_prune.judgement.efficiency import Pair, percent
 from glu_prune.judgement.measured import SEED
-from glu_prune.judgement.verdict import ALPHA
 from glu_prune.statistics import comparison
+from glu_prune.statistics.means import student_interval
 
 _ENERGY = tuple(measure.name for measure in MEASURES.values() if measure.kind == "energy")
 
+SHORT = 0.8
+"""Share of the length that counters need from which a window is long enough."""
 QUIET = 0.1
 """Share of the processors that other processes may use on a machine that is left alone."""
 
@@ -72,7 +74,9 @@ def findings(model: str, ratio: Decimal, measured: Sequence[Series], label: str)
             if each.check != "energy_unit" or each.subject not in assumed
         ),
         *_busy(*about),
+        *_drawn(*about),
         *_modelled(*about),
+        *_short(*about),
         *_idle_above_load(*about),
         *_not_faster(*about, label),
     )
@@ -93,6 +97,41 @@ def _busy(model: str, ratio: Decimal, measured: Sequence[Series]) -> Iterator[Fi
                 "them, and measure again",
                 ratios=(ratio,),
                 workloads=(series.workload.name,),
+            )
+
+
+def _drawn(model: str, ratio: Decimal, measured: Sequence[Series]) -> Iterator[Finding]:
+    """Workloads that are named after a benchmark and had none of its prompts."""
+    for series in measured:
+        if series.workload.benchmark and series.workload.benchmark not in series.prompts:
+            yield Finding(
+                check="drawn_prompts",
+                model=model,
+                subject=series.workload.name,
+                says=f"prompts of {series.workload.name} were {series.prompts}, {series.workload.prompt_tokens} tokens "
+                "each: there is no data for it in the folder that GLU_PRUNE_DATA names, or no tokenizer",
+                ratios=(ratio,),
+                workloads=(series.workload.name,),
+            )
+
+
+def _short(model: str, ratio: Decimal, measured: Sequence[Series]) -> Iterator[Finding]:
+    """Windows too short for the counters that were read in them."""
+    for series in measured:
+        least = max((LEAST_SECONDS[how] for how in channels(series).values() if how in MEASURED), default=0.0)
+        turns = [turn for arm in series.arms.values() for turn in arm.turns]
+        seconds = [stretch.seconds for turn in turns for stretch in (turn.prefill, turn.generation)]
+        if short := sum(each < SHORT * least for each in seconds):
+            yield Finding(
+                check="short_windows",
+                model=model,
+                subject=series.workload.name,
+                says=f"{short} of {len(seconds)} windows are shorter than the {least:g} s that energy counters need "
+                f"(the shortest {min(seconds):.2g} s): energies are coarse; take longer windows",
+                spoils=frozenset(_ENERGY),
+                ratios=(ratio,),
+                workloads=(series.workload.name,),
+                leaves_open=True,
             )
 
 
@@ -148,16 +187,16 @@ def _not_faster(model: str, ratio: Decimal, measured: Sequence[Series], label: s
     """Arms that have fewer bytes and are not shown to answer sooner."""
     for series in measured:
         before, after = series.arms[DENSE].parameter_bytes, series.arms[label].parameter_bytes
-        pairs = paired(runs(model, Decimal(0), series, DENSE), runs(model, ratio, series, label))
-        change = change_of("time_to_last_token", having("time_to_last_token", pairs))
-        if after < before and change.p_less() > ALPHA / 2:
-            low, high = map(percent, change.interval())
+        times = (MEASURES["time_to_last_token"].values(series, series.arms[which]) for which in (DENSE, label))
+        change = student_interval([math.log(one / other) for other, one in zip(*times, strict=True)])
+        if after < before and change[2] >= 0:
+            mean, low, high = map(percent, change)
             yield Finding(
                 check="smaller_not_faster",
                 model=model,
                 subject=f"{series.workload.name} {label}",
                 says=f"{label} has {1 - after / before:.0%} fewer bytes, and is not shown to be faster in "
-                f"{series.workload.name}: the time of an answer changed by {percent(change.difference):+.1f} % "
+                f"{series.workload.name}: the time of an answer changed by {mean:+.1f} % "
                 f"({low:+.1f} to {high:+.1f} %)",
                 ratios=(ratio,),
                 workloads=(series.workload.name,),
@@ -181,7 +220,7 @@ class Quiz:
         Raises:
             EvaluationError: answers were generated, or an arm has no right answer.
         """
-        if {dense.cost.scored_positions, pruned.cost.scored_positions} != {dense.cost.positions, pruned.cost.positions}:
+        if len({each for one in (dense, pruned) for each in (one.cost.scored_positions, one.cost.positions)}) > 1:
             msg = (
                 f"{capability.name} is answered in words whose number differs between arms; energy per correct answer "
                 "is defined for questions with given choices"

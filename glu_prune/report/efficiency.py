@@ -56,7 +56,7 @@ def _figure(
         "unit": unit,
         "n": len(values[DENSE]),
         "dense": student_interval(values[DENSE]),
-        "pruned": student_interval(values[label]) if label != DENSE else None,
+        "pruned": student_interval(values[label]) if label != DENSE and values[label] else None,
         "change": changes.get(label) if label != DENSE else None,
         "again": changes.get(TWIN),
     }
@@ -73,11 +73,12 @@ def _change(name: str, series: Series, label: str) -> list[float] | None:
 
 def _how(measure: Measure, series: Series) -> str:
     """How a figure was obtained, in words."""
-    if measure.kind == "time":
-        return series.clock
+    if measure.kind == "energy":
+        return _methods(counted(series))
     if measure.kind == "memory":
-        return next(each.how for arm in series.arms.values() for each in arm.footprints)
-    return _methods(counted(series))
+        footprint = next(each for arm in series.arms.values() for each in arm.footprints)
+        return footprint.how if footprint.device_resident is None else "torch's allocator on the device"
+    return {"time": series.clock, "rate": "host clock", "driver": "NVML"}[measure.kind]
 
 
 def _methods(found: Mapping[str, str]) -> str:

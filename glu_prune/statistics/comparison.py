@@ -100,7 +100,13 @@ class _Unpaired:
     difference: float
     standard_error: float
     units: int
-    test: str = "unpaired z"
+    freedom: float = math.inf
+    """Degrees of freedom of the standard error."""
+
+    @property
+    def test(self) -> str:
+        """By the normal distribution, or by Student's where few units tell the standard error."""
+        return "unpaired z" if math.isinf(self.freedom) else "unpaired t"
 
     def p_two_sided(self) -> float:
         """Of no difference."""
@@ -116,21 +122,31 @@ class _Unpaired:
 
     def interval(self, confidence: float = 0.95) -> tuple[float, float]:
         """The difference and as many standard errors on either side as the confidence takes."""
-        from scipy.special import ndtri
+        from scipy.special import ndtri, stdtrit
 
-        half = float(ndtri((1 + confidence) / 2)) * self.standard_error
+        level = (1 + confidence) / 2
+        quantile = ndtri(level) if math.isinf(self.freedom) else stdtrit(self.freedom, level)
+        half = float(quantile) * self.standard_error
         return self.difference - half, self.difference + half
 
     def _tail(self, surplus: float) -> float:
-        from scipy.special import ndtr
+        from scipy.special import ndtr, stdtr
 
         if self.standard_error == 0:
             return 0.0 if surplus > 0 else 1.0
-        return float(ndtr(-surplus / self.standard_error))
+        away = -surplus / self.standard_error
+        return float(ndtr(away) if math.isinf(self.freedom) else stdtr(self.freedom, away))
 
 
-def unpaired(first: float, first_se: float, second: float, second_se: float, units: int) -> Contrast:
+def unpaired(
+    first: float, first_se: float, second: float, second_se: float, units: int, first_freedom: float = math.inf
+) -> Contrast:
     """First minus second, from independent estimates with their standard errors; `units` in all.
+
+    `first_freedom` are the degrees of freedom of the first standard error, where few units told it; those of the
+    difference follow from it.
+
+    Source: Welch (1947), Biometrika 34, 28-35.
 
     Raises:
         EvaluationError: a number is not finite, or a standard error below 0.
@@ -138,7 +154,9 @@ def unpaired(first: float, first_se: float, second: float, second_se: float, uni
     if not all(map(math.isfinite, (first, first_se, second, second_se))) or min(first_se, second_se) < 0:
         msg = f"two estimates need finite standard errors; found {first} +- {first_se} and {second} +- {second_se}"
         raise EvaluationError(msg)
-    return _Unpaired(first - second, math.hypot(first_se, second_se), units)
+    error = math.hypot(first_se, second_se)
+    freedom = first_freedom * (error / first_se) ** 4 if first_se > 0 else math.inf
+    return _Unpaired(first - second, error, units, freedom)
 
 
 def items_needed(c: Contrast, gap: float, alpha: float, power: float = 0.8) -> int | None:

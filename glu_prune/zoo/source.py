@@ -82,7 +82,7 @@ def load_model(source: ModelSource, dtype: str, device: str) -> Any:
 
 def has_tokenizer(source: ModelSource) -> bool:
     """Whether a tokenizer lies beside the weights; models of a shape with random weights have none."""
-    return llama2c.is_llama2c(source.folder) or (source.folder / "tokenizer_config.json").is_file()
+    return llama2c.is_llama2c(source.folder) or any(source.folder.glob("tokenizer*.json"))
 
 
 def load_tokenizer(source: ModelSource, vocabulary: int) -> Any:

@@ -14,6 +14,8 @@ LABEL = "ppm-0.5"
 METER = {"gpu": "nvml"}
 NO_METER = {"cpu": "modelled", "ram": "modelled"}
 ONE, EIGHT = drawn(64, 32, 1), drawn(64, 32, 8)
+LONG = 100
+"""Times that each batch is repeated in a window, so that all are long enough for a counter."""
 
 Round = tuple[float, Mapping[str, float]]
 """(seconds of a window of whole answers, channel to joules in it)."""
@@ -69,10 +71,11 @@ def _turn(each: Round, methods: Mapping[str, str], workload: Workload) -> Turn:
 
 def _stretch(share: float, each: Round, methods: Mapping[str, str], workload: Workload, new_tokens: int) -> Stretch:
     seconds, energies = each
+    share *= LONG
     return Stretch(
-        batches=2,
-        prompt_tokens=2 * workload.batch_size * workload.prompt_tokens,
-        new_tokens=2 * workload.batch_size * new_tokens,
+        batches=2 * LONG,
+        prompt_tokens=2 * LONG * workload.batch_size * workload.prompt_tokens,
+        new_tokens=2 * LONG * workload.batch_size * new_tokens,
         seconds=share * seconds,
         readings={name: Reading(share * energies[name], method) for name, method in methods.items()},
         emissions=Emissions(share * 1e-6, "USA") if methods else None,

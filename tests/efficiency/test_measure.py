@@ -117,7 +117,7 @@ def test_all_arms_but_the_twin_have_footprints(whole):
 
 
 def test_progress_is_told_round_by_round(whole):
-    assert whole[1] == [("warm-up", 0, 2), ("measuring", 1, 2), ("measuring", 2, 2), ("memory", 2, 2)]
+    assert whole[1] == [("memory", 0, 2), ("measuring", 1, 2), ("measuring", 2, 2)]
 
 
 def test_parameters_are_counted_in_bytes(whole):
@@ -281,7 +281,7 @@ def test_all_positions_can_be_used(tmp_path, known):
 )  # fmt: skip
 def test_an_effort_that_measures_nothing_is_refused(numbers):
     (found,) = numbers.values()
-    with pytest.raises(WorkloadError, match=rf"\(found {found}\)"):
+    with pytest.raises(WorkloadError, match=rf"at least .*; found {found}$"):
         Effort(**numbers)
 
 

@@ -3,11 +3,13 @@
 from pathlib import Path
 
 import pytest
+import torch
+from transformers import LlamaForCausalLM
 
 from glu_prune.efficiency.measure import Effort
 from glu_prune.efficiency.meter import NoMeter, ReplayMeter
 from glu_prune.efficiency.workload import drawn
-from glu_prune.errors import MeterError, NotMeasuredError
+from glu_prune.errors import MeterError, NotMeasuredError, WorkloadError
 from glu_prune.experiment.cell import DENSE, Cell, SeriesCell, Settings
 from glu_prune.experiment.engine import Engine
 from glu_prune.experiment.store import Store
@@ -50,6 +52,18 @@ def test_costs_are_not_measured_without_a_meter(tmp_path):
     with pytest.raises(NotMeasuredError, match="because"):
         engine(tmp_path, NoMeter("because"), said).series(series)
     assert said == []
+
+
+def test_a_model_that_cannot_generate_is_one_line_with_what_helps(tmp_path, monkeypatch):
+    def out_of_memory(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nmore")
+
+    series = SeriesCell(CELL.source, (DENSE,), drawn(8, 4, 1), Settings(), Effort(rounds=2, processes=0))
+    monkeypatch.setattr(LlamaForCausalLM, "generate", out_of_memory)
+    with pytest.raises(
+        WorkloadError, match=r"^tiny-base dense p8_n4_b1: CUDA out of memory.*GiB\.; if memory ran out: "
+    ):
+        engine(tmp_path, ReplayMeter([raw(methods=NO_METER)])).series(series)
 
 
 def test_a_counter_that_fails_ends_a_measurement_of_costs(tmp_path):

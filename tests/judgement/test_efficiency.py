@@ -23,7 +23,7 @@ from glu_prune.judgement.expectation import EfficiencyCase, read
 from glu_prune.judgement.measurement import Quiz, findings, runs
 from glu_prune.lab import RunLab
 from glu_prune.zoo.source import locate
-from tests.efficiency.made import EIGHT, LABEL, NO_METER, series, took
+from tests.efficiency.made import EIGHT, LABEL, NO_METER, ONE, series, took
 from tests.experiment.test_store import record
 from tests.judgement.test_verdict import scored, share
 
@@ -228,6 +228,31 @@ def test_the_smaller_and_not_faster_is_named_with_its_numbers():
     assert (finding.subject, finding.ratios, finding.spoils) == ("p64_n32_b1 ppm-0.5", (HALF,), frozenset())
     assert "ppm-0.5 has 40% fewer bytes, and is not shown to be faster in p64_n32_b1" in finding.says
     assert "changed by +1" in finding.says or "changed by +2" in finding.says
+
+
+def test_few_rounds_are_no_reason_to_say_that_nothing_is_faster():
+    few = series(took(1.0, rounds=3, gpu=50), took(0.6, seed=1, rounds=3, gpu=50))
+    assert named("smaller_not_faster", few) == []
+
+
+def test_windows_that_are_too_short_for_the_counter_leave_energy_open():
+    brief = {"seconds": 0.005, "gpu": 50}
+    short = series(took(**brief), took(0.004, seed=1, gpu=50))
+    (finding,) = named("short_windows", short)
+    assert "48 of 48 windows are shorter than the 3 s that energy counters need" in finding.says
+    assert verdict("down", short).outcome == "inconclusive"
+    assert named("short_windows", SAVING) == []
+    modelled = series(took(0.005, cpu=50), took(0.004, seed=1, cpu=50), methods={"cpu": "modelled"})
+    assert named("short_windows", modelled) == []
+
+
+def test_a_benchmark_in_name_only_is_named():
+    named_after = replace(ONE, benchmark="ifeval")
+    drawn_ones = series(took(1.0, gpu=50), took(0.8, seed=1, gpu=50), workload=named_after)
+    (finding,) = named("drawn_prompts", drawn_ones)
+    assert "were tokens drawn at random, 64 tokens each" in finding.says
+    assert named("drawn_prompts", replace(drawn_ones, prompts="541 prompts of ifeval")) == []
+    assert named("drawn_prompts", SAVING) == []
 
 
 def test_idle_power_above_load_is_found_on_channels_that_were_read():

@@ -73,6 +73,18 @@ def test_unpaired_arms_differ_by_a_normal():
     assert found.test == "unpaired z"
 
 
+def test_a_standard_error_that_few_units_told_has_tails_of_student():
+    """Against Welch's test with all of the error in one of the two."""
+    generator = np.random.default_rng(0)
+    values = generator.normal(0.3, 1.0, 5)
+    found = unpaired(float(values.mean()), float(values.std(ddof=1)) / 5**0.5, 0.0, 0.0, 5, 4)
+    theirs = scipy.stats.ttest_1samp(values, 0.0)
+    assert found.p_two_sided() == pytest.approx(theirs.pvalue)
+    assert found.interval() == pytest.approx(tuple(theirs.confidence_interval(0.95)))
+    assert found.test == "unpaired t"
+    assert unpaired(0.3, 0.1, 0.0, 0.2, 5, 4).p_two_sided() < unpaired(0.3, 0.1, 0.0, 0.2, 5, 0.5).p_two_sided()
+
+
 def test_unpaired_arms_without_error():
     assert unpaired(0.5, 0, 0.5, 0, 1).p_two_sided() == 1.0
     assert unpaired(0.5, 0, 0.4, 0, 1).p_greater() == 0.0
