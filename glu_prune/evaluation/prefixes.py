@@ -1,0 +1,260 @@
+"""What to compute so that every token that requests have in common is computed once.
+
+The tokens that requests put into a model are paths from the root of a trie: what two paths begin with is the same for
+both, as long as a token attends to nothing but what stands before it. A plan cuts the trie into forward passes.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+Pair = tuple[Sequence[int], Sequence[int]]
+"""The tokens of a context and of its continuation."""
+
+WORTH_CACHING = 16
+"""Fewer shared tokens than these are cheaper to compute again than to compute on their own."""
+PLANS_KEPT = 16
+_BYTES = 4  # of a token
+
+
+@dataclass(frozen=True)
+class Step:
+    """One forward pass over tokens of the trie."""
+
+    base: int
+    """How many tokens of each path the cache holds."""
+    tokens: Ints
+    """Depth first: every token stands behind those that it attends to."""
+    positions: Ints
+    """The depth of each token."""
+    runs: tuple[tuple[int, int], ...]
+    """Runs of tokens that follow each other in the trie: index of the first, and of the token it follows, or -1."""
+    cached: bool
+    """Whether later steps build on the tokens, which are a single run then."""
+    scored: Ints
+    """Indices of the tokens whose logits are needed."""
+    picks: Ints
+    """One per log-probability: which of `scored` predicts the token."""
+    targets: Ints
+    """One per log-probability: the token."""
+
+    def visible(self) -> NDArray[np.bool_]:
+        """Which token (row) attends to which (column), those in the cache aside: to its ancestors and to itself."""
+        size = len(self.tokens)
+        found = np.tri(size, dtype=bool)
+        for (start, parent), (end, _) in pairwise((*self.runs, (size, -1))):
+            found[start:end, :start] = found[parent, :start] if parent >= 0 else False
+        return found
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Forward passes in the order in which they build on each other, and where the results belong."""
+
+    steps: tuple[Step, ...]
+    slots: Ints
+    """Where each log-probability belongs, step by step, in a list of those of all requests."""
+    starts: Ints
+    """Where the log-probabilities of each request start in that list."""
+
+
+class Plans:
+    """The plans used last, by what they are for, so that models with one tokenizer need not each make their own."""
+
+    def __init__(self) -> None:
+        """Empty."""
+        self._plans: OrderedDict[Hashable, Plan] = OrderedDict()
+
+    def get(self, key: Hashable, make: Callable[[], Plan]) -> Plan:
+        """The plan for `key`, made if it is not there."""
+        plan = self._plans.pop(key, None) or make()
+        self._plans[key] = plan
+        if len(self._plans) > PLANS_KEPT:
+            self._plans.popitem(last=False)
+        return plan
+
+
+def plan(requests: Sequence[Pair], max_length: int, row_tokens: int) -> Plan:
+    """The plan for the log-likelihoods of continuations; the order of `requests` does not change its steps.
+
+    A model is given `(context + continuation)[-(max_length + 1):][:-1]`, as by lm-eval. A step computes at most
+    `row_tokens` tokens, or a single path, and builds on fewer than `max_length` tokens.
+
+    Raises:
+        ValueError: a context or continuation is empty, or a continuation is longer than `max_length`.
+    """
+    if not all(context and 0 < len(continuation) <= max_length for context, continuation in requests):
+        msg = f"contexts and continuations must have tokens, and continuations at most {max_length}"
+        raise ValueError(msg)
+    # Big-endian, so that bytes are in the order of tokens and an extension comes right after its prefix.
+    wholes = [np.array([*context, *rest][-(max_length + 1) :], dtype=">u4").tobytes() for context, rest in requests]
+    trie = _Trie([whole[:-_BYTES] for whole in wholes])
+    counts = np.array([len(continuation) for _, continuation in requests], dtype=np.int64)
+    starts = np.cumsum(counts) - counts
+    asked: dict[bytes, list[int]] = {path: [] for path in trie.keys}
+    for index, whole in enumerate(wholes):
+        asked[whole[:-_BYTES]].append(index)
+
+    drafts: list[_Draft] = []
+    above: list[_Draft] = []
+    for piece in _merged(_pieces(trie, row_tokens), trie, row_tokens):
+        while above and above[-1].end > piece.base:
+            above.pop()
+        draft = _Draft(piece.base, piece.cached)
+        drafts.append(draft)
+        if draft.cached:
+            draft.add(trie.paths[piece.first][: piece.end], piece.base)
+            above.append(draft)
+            continue
+        for number in range(piece.first, piece.last):
+            path, shared = trie.paths[number], int(trie.shared[number])
+            draft.add(path, piece.base if number == piece.first else shared)
+            for index in asked[trie.keys[number]]:
+                targets = _tokens(wholes[index])[-counts[index] :]
+                for each in (*above, draft):
+                    each.ask(len(path) - len(targets), targets, starts[index])
+    drafts = [draft for draft in drafts if draft.size]
+    slots = [slot for draft in drafts for slot in draft.slots]
+    return Plan(tuple(draft.step() for draft in drafts), _joined(slots), starts)
+
+
+def _tokens(path: bytes) -> Ints:
+    return np.frombuffer(path, dtype=">u4").astype(np.int64)
+
+
+def _joined(parts: Sequence[Ints]) -> Ints:
+    return np.concatenate(parts) if parts else np.zeros(0, dtype=np.int64)
+
+
+class _Trie:
+    """Distinct paths in order, and how much each has in common with the one before it."""
+
+    def __init__(self, paths: Iterable[bytes]) -> None:
+        self.keys = sorted(set(paths))
+        self.paths = [_tokens(key) for key in self.keys]
+        self.shared = np.array([0, *map(_common, self.paths, self.paths[1:])][: len(self.keys)], dtype=np.int64)
+        self.lengths = np.array([len(path) for path in self.paths], dtype=np.int64)
+        self._new = np.concatenate([[0], np.cumsum(self.lengths - self.shared)])
+
+    def size(self, first: int, last: int, base: int) -> int:
+        """Tokens of the paths from `first` to before `last`, all of which have the first `base` in common."""
+        return int(self.shared[first] - base + self._new[last] - self._new[first])
+
+
+def _common(one: Ints, other: Ints) -> int:
+    """How many tokens two paths begin with alike."""
+    size = min(len(one), len(other))
+    differ = one[:size] != other[:size]
+    first = int(differ.argmax()) if size else 0
+    return first if size and differ[first] else size
+
+
+class _Piece(NamedTuple):
+    """Tokens for one step: those from depth `base` on of the paths from `first` to before `last`."""
+
+    first: int
+    last: int
+    base: int
+    end: int = 0
+    """The depth up to which all have the same tokens, to be cached for what follows; 0 for all tokens, not cached."""
+
+    @property
+    def cached(self) -> bool:
+        return self.end > 0
+
+
+def _pieces(trie: _Trie, row_tokens: int) -> Iterator[_Piece]:
+    """Cuts the trie, depth first, into what fits into one step, and what several of those have in common."""
+    todo = [_Piece(0, len(trie.keys), 0)] if trie.keys else []
+    while todo:
+        piece = todo.pop()
+        first, last, base, _ = piece
+        if last - first == 1 or trie.size(first, last, base) <= row_tokens:
+            yield piece
+            continue
+        shared = trie.shared[first + 1 : last]
+        common = int(shared.min())
+        cuts = [first, *(np.flatnonzero(shared == common) + first + 1).tolist(), last]
+        if common - base >= WORTH_CACHING:
+            yield _Piece(first, last, base, common)
+            base = common
+        todo += [_Piece(start, end, base) for start, end in reversed(list(pairwise(cuts)))]
+
+
+def _merged(pieces: Iterable[_Piece], trie: _Trie, row_tokens: int) -> Iterator[_Piece]:
+    """Joins neighbours that fit into one step."""
+    held: _Piece | None = None
+    for piece in pieces:
+        if held is None:
+            held = piece
+        elif (
+            not (held.cached or piece.cached)
+            and (held.last, held.base) == (piece.first, piece.base)
+            and trie.size(held.first, piece.last, held.base) <= row_tokens
+        ):
+            held = held._replace(last=piece.last)
+        else:
+            yield held
+            held = piece
+    if held is not None:
+        yield held
+
+
+@dataclass
+class _Draft:
+    """A step in the making."""
+
+    base: int
+    cached: bool
+    tokens: list[Ints] = field(default_factory=list)
+    positions: list[Ints] = field(default_factory=list)
+    runs: list[tuple[int, int]] = field(default_factory=list)
+    size: int = 0
+    where: Ints = field(default_factory=lambda: _joined(()))
+    """The index of each token of the path that was added last, from depth `base` on."""
+    scored: list[Ints] = field(default_factory=list)
+    targets: list[Ints] = field(default_factory=list)
+    slots: list[Ints] = field(default_factory=list)
+
+    @property
+    def end(self) -> int:
+        """The depth of the path that was added last."""
+        return self.base + len(self.where)
+
+    def add(self, path: Ints, shared: int) -> None:
+        """Adds the tokens of `path` from depth `shared` on; those above it are in the path before it, or cached."""
+        known = self.where[: shared - self.base]
+        new = len(path) - shared
+        if new:
+            self.runs.append((self.size, int(known[-1]) if len(known) else -1))
+            self.tokens.append(path[shared:])
+            self.positions.append(np.arange(shared, len(path)))
+        self.where = np.concatenate([known, np.arange(self.size, self.size + new)])
+        self.size += new
+
+    def ask(self, begin: int, targets: Ints, slot: int) -> None:
+        """Has `targets` scored, the first by the token at depth `begin`, as far as the tokens before them are here."""
+        low, high = max(begin, self.base), min(begin + len(targets), self.end)
+        if low < high:
+            self.scored.append(self.where[low - self.base : high - self.base])
+            self.targets.append(targets[low - begin : high - begin])
+            self.slots.append(np.arange(slot + low - begin, slot + high - begin))
+
+    def step(self) -> Step:
+        scored, picks = np.unique(_joined(self.scored), return_inverse=True)
+        return Step(
+            base=self.base,
+            tokens=_joined(self.tokens),
+            positions=_joined(self.positions),
+            runs=tuple(self.runs),
+            cached=self.cached,
+            scored=scored,
+            picks=picks,
+            targets=_joined(self.targets),
+        )

@@ -1,0 +1,255 @@
+"""Log-likelihoods as lm-eval's Hugging Face model gives them, with what requests have in common computed once."""
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from itertools import chain, starmap
+from typing import Any
+
+import numpy as np
+import torch
+from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
+from transformers import DynamicCache
+
+from glu_prune.evaluation.lm import CountingLM
+from glu_prune.evaluation.prefixes import Pair, Plan, Plans, Step, plan
+
+Answer = tuple[float, bool]
+"""The log-likelihood of a continuation in nats, and whether it is what the model would say."""
+
+SHARED = "shared prefixes"
+ROW_TOKENS: Mapping[str, int] = {"cpu": 512}
+"""The most tokens that a step computes, by type of device."""
+ROW_TOKENS_ELSEWHERE = 2048
+
+_ONE_MASK = frozenset({"llama", "mistral", "olmo2", "phi3"})
+"""Model types whose layers all see alike: through `sliding_window`, if the configuration has one."""
+_MASK_BY_LAYER_TYPE = frozenset({"gemma2", "gemma3_text", "gpt_oss", "qwen2", "qwen3", "smollm3"})
+"""Model types that take a mask for each of `layer_types`."""
+_LAYER_TYPES = frozenset({"full_attention", "sliding_attention"})
+_ATTENTION = frozenset({"eager", "sdpa"})
+"""Implementations of attention that take any mask."""
+_ROPE_TYPES = frozenset({"default", "linear", "llama3", "yarn"})
+"""Those that turn a token by its position alone; dynamic and longrope also look at the length of the whole input."""
+
+_TOLERANCE = 1e-3
+"""By how many nats a log-likelihood may change in float32."""
+_TOLERANCE_PER_TOKEN = 0.05
+"""By how many nats per token log-likelihoods may change on average in half precision."""
+_TRIAL_ROW = 32
+"""Tokens of a step in the comparison of both ways."""
+
+
+class SharedPrefixLM(CountingLM):
+    """`CountingLM` that computes each token of the trie of all requests once, where that is proven to be the same.
+
+    The sorted requests of a call form a trie, which is cut into steps; see `prefixes`. On the CPU, a step is one row of
+    at most 512 tokens, or one path of a request that is longer, with a mask that lets every token see its ancestors;
+    what several rows have in common is computed before them, into a cache. Only tokens that predict a token of a
+    continuation go through the output layer. Beside the weights, memory is needed for the cache, of fewer than
+    `max_length` tokens, for activations of one row, and for two times its logits in float32.
+
+    The same requests give the same bits, in whatever order. Answers are never kept; plans, which do not depend on
+    weights, are kept in `plans`.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any, batch_size: int, plans: Plans | None = None) -> None:
+        """Wraps `model` as it is, on the device where it is; give LMs with the same tokenizer the same `plans`.
+
+        `batch_size` is that of generation, and of log-likelihoods where prefixes are not shared.
+        """
+        super().__init__(model, tokenizer, batch_size)
+        self._plans = Plans() if plans is None else plans
+
+    @cached_property
+    def scoring(self) -> str:
+        """How log-likelihoods are computed: "shared prefixes", or "plain: " and the reason.
+
+        Found out once: by what the model is, and by comparing both ways on a few random requests.
+        """
+        reason = _obstacle(self.model.config) or self._difference()
+        return f"plain: {reason}" if reason else SHARED
+
+    def loglikelihood(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[Answer]:
+        """The answers to lm-eval's requests, each for a context and a continuation."""
+        if self.scoring != SHARED:
+            plain: list[Answer] = super().loglikelihood(requests, disable_tqdm=disable_tqdm)
+            return plain
+        texts = tuple(request.args for request in requests)
+        read_by = (self.tokenizer, self.add_bos_token, self.prefix_token_id)
+        key = (*read_by, self.max_length, self._row_tokens, texts)
+        answers = self._answers(self._plans.get(key, lambda: self._plan(list(starmap(self._encode, texts)))))
+        for text, answer in zip(texts, answers, strict=True):
+            self.cache_hook.add_partial("loglikelihood", text, answer)
+        return answers
+
+    def loglikelihood_rolling(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[float]:
+        """The log-likelihood in nats of each text of lm-eval's requests; the windows of all texts share a plan."""
+        if self.scoring != SHARED:
+            plain: list[float] = super().loglikelihood_rolling(requests, disable_tqdm=disable_tqdm)
+            return plain
+        windows = [self._windows(*request.args) for request in requests]
+        answers = iter(self._answers(self._plan(list(chain.from_iterable(windows)))))
+        found = [sum(next(answers)[0] for _ in each) for each in windows]
+        for request, answer in zip(requests, found, strict=True):
+            self.cache_hook.add_partial("loglikelihood_rolling", request.args, answer)
+        return found
+
+    def _loglikelihood_tokens(
+        self, requests: Sequence[tuple[Any, Sequence[int], Sequence[int]]], disable_tqdm: bool = False, **settings: Any
+    ) -> list[Answer]:
+        if self.scoring != SHARED:
+            return self._plain_answers(requests, disable_tqdm=disable_tqdm, **settings)
+        answers = self._answers(self._plan([(context, continuation) for _, context, continuation in requests]))
+        for (texts, _, _), answer in zip(requests, answers, strict=True):
+            if texts is not None:
+                self.cache_hook.add_partial("loglikelihood", texts, answer)
+        return answers
+
+    def _plain_answers(
+        self, requests: Sequence[tuple[Any, Sequence[int], Sequence[int]]], **settings: Any
+    ) -> list[Answer]:
+        answers: list[Answer] = super()._loglikelihood_tokens(requests, **settings)
+        return answers
+
+    def _encode(self, context: str, continuation: str) -> Pair:
+        """Tokens as `TemplateLM.loglikelihood` makes them."""
+        if context:
+            pair: Pair = self._encode_pair(context, continuation)
+            return pair
+        tokens = self.tok_encode(continuation, add_special_tokens=False)
+        return (tokens[:1], tokens[1:]) if tokens[0] == self.prefix_token_id else ([self.prefix_token_id], tokens)
+
+    def _windows(self, text: str) -> list[Pair]:
+        """Tokens as `HFLM.loglikelihood_rolling` makes them."""
+        tokens = self.tok_encode(text)
+        return list(
+            map(make_disjoint_window, get_rolling_token_windows(tokens, self.prefix_token_id, self.max_length, 1))
+        )
+
+    @property
+    def _row_tokens(self) -> int:
+        return ROW_TOKENS.get(self.device.type, ROW_TOKENS_ELSEWHERE)
+
+    def _plan(self, pairs: Sequence[Pair]) -> Plan:
+        return plan(pairs, self.max_length, self._row_tokens)
+
+    @torch.no_grad()
+    def _answers(self, made: Plan) -> list[Answer]:
+        """The answers to the requests of a plan, in their order."""
+        if not made.steps:
+            return []
+        cache: Any = None
+        found = []
+        for step in made.steps:
+            if step.base == 0:
+                # Without a configuration: given one, it would drop what lies outside a sliding window.
+                cache = DynamicCache() if step.cached else None
+            elif surplus := cache.get_seq_length() - step.base:
+                cache.crop(-surplus)
+            found.append(self._scores(step, cache))
+        values, greedy = (torch.cat(each).cpu().numpy() for each in zip(*found, strict=True))
+        order = np.argsort(made.slots)
+        sums = np.add.reduceat(values[order].astype(np.float64), made.starts)
+        return list(zip(sums.tolist(), np.logical_and.reduceat(greedy[order], made.starts).tolist(), strict=True))
+
+    def _scores(self, step: Step, cache: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        """Log-probabilities in nats, in float32, of the targets of a step, and whether each is the likeliest token."""
+        self.positions += len(step.tokens)
+        self.scored_positions += len(step.tokens)
+        scored, picks, targets = (
+            torch.from_numpy(each).to(self.device) for each in (step.scored, step.picks, step.targets)
+        )
+        logits = self.model(
+            input_ids=torch.from_numpy(step.tokens)[None].to(self.device),
+            position_ids=torch.from_numpy(step.positions)[None].to(self.device),
+            attention_mask=self._masks(step),
+            past_key_values=cache,
+            use_cache=cache is not None,
+            logits_to_keep=scored,
+        ).logits[0]
+        likelihoods = torch.log_softmax(logits, dim=-1, dtype=torch.float32)
+        values = likelihoods[picks, targets]
+        greedy = values == likelihoods.amax(-1)[picks]
+        # Of tokens that are equally likely, a model says the first; `argmax`, which is slow, is for these rows only.
+        greedy[greedy.clone()] = likelihoods[picks[greedy]].argmax(-1) == targets[greedy]
+        return values, greedy
+
+    def _masks(self, step: Step) -> torch.Tensor | dict[str, torch.Tensor] | None:
+        """The attention mask of each type of layers, or of all; None where transformers makes the same."""
+        if len(step.runs) == 1:
+            return None
+        before = np.ones((len(step.tokens), step.base), dtype=bool)
+        visible = torch.from_numpy(np.hstack([before, step.visible()]))
+        depths = torch.from_numpy(np.concatenate([np.arange(step.base), step.positions]))
+        distance = depths[step.base :, None] - depths
+        config = self.model.config
+        window = getattr(config, "sliding_window", None)
+        near = visible & (distance < window) if window else visible
+        if config.model_type in _ONE_MASK:
+            return self._additive(near)
+        return {
+            kind: self._additive(near if kind == "sliding_attention" else visible) for kind in set(config.layer_types)
+        }
+
+    def _additive(self, visible: torch.Tensor) -> torch.Tensor:
+        """A mask to add to attention scores, for one row and all heads."""
+        dtype = self.model.dtype
+        mask = torch.zeros(visible.shape, dtype=dtype).masked_fill_(~visible, torch.finfo(dtype).min)
+        return mask[None, None].to(self.device)
+
+    def _difference(self) -> str | None:
+        """How sharing differs from the plain way on random requests; None if it does not, but for rounding."""
+        requests = _trial(self.model.get_input_embeddings().num_embeddings, self.max_length)
+        counters = self.positions, self.scored_positions
+        try:
+            plain = self._plain_answers([(None, *pair) for pair in requests], disable_tqdm=True)
+            shared = self._answers(plan(requests, self.max_length, _TRIAL_ROW))
+        except (RuntimeError, TypeError, ValueError, LookupError, AttributeError) as error:
+            return f"sharing fails: {(str(error) or repr(error)).splitlines()[0]}"
+        finally:
+            self.positions, self.scored_positions = counters
+        differences = np.array([abs(one - other) for (one, _), (other, _) in zip(plain, shared, strict=True)])
+        if self.model.dtype in (torch.float32, torch.float64):
+            off, allowed = differences.max(), _TOLERANCE
+        else:
+            off = differences.sum() / sum(len(continuation) for _, continuation in requests)
+            allowed = _TOLERANCE_PER_TOKEN
+        # Not `off > allowed`, which values that are not numbers would pass.
+        return None if off <= allowed else f"on random requests, sharing changes log-likelihoods by {off:.2g} nats"
+
+
+def _obstacle(config: Any) -> str | None:
+    """Why prefixes cannot be shared in a model of this configuration; None if nothing is known that prevents it."""
+    if config.model_type not in _ONE_MASK | _MASK_BY_LAYER_TYPE:
+        return f"sharing is not proven for models of type {config.model_type}"
+    if others := set(getattr(config, "layer_types", None) or ()) - _LAYER_TYPES:
+        return f"layers of type {', '.join(sorted(others))}"
+    if others := set(_rope_types(config.rope_parameters)) - _ROPE_TYPES:
+        return f"{', '.join(sorted(others))} RoPE"
+    if config._attn_implementation not in _ATTENTION:
+        return f"{config._attn_implementation} attention takes no mask"
+    return None
+
+
+def _rope_types(parameters: Mapping[str, Any]) -> Iterator[str]:
+    """The types of rotary embedding in a configuration, which may have one for each type of layer."""
+    if "rope_type" in parameters:
+        yield parameters["rope_type"]
+    for each in parameters.values():
+        if isinstance(each, Mapping):
+            yield from _rope_types(each)
+
+
+def _trial(vocabulary: int, max_length: int) -> list[Pair]:
+    """Random requests: alike in part, in whole, and not at all; short, and longer than a step."""
+    draw = random.Random(0)
+    unit = max(1, min(_TRIAL_ROW, max_length) // 4)
+
+    def tokens(count: int) -> list[int]:
+        return draw.choices(range(vocabulary), k=count)
+
+    stem, answer = tokens(3 * unit), tokens(unit)
+    contexts = [stem, [*stem, *answer], *([*stem, *tokens(unit)] for _ in range(4)), tokens(1), tokens(2 * unit)]
+    pairs: list[Pair] = [(context, tokens(count)) for context in contexts for count in (1, unit)]
+    return [*pairs, (stem, answer), (stem[:unit], [*stem[unit:]])]
