@@ -3,7 +3,7 @@
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from itertools import chain, starmap
+from itertools import chain, cycle, starmap
 from typing import Any
 
 import numpy as np
@@ -36,7 +36,7 @@ _TOLERANCE = 1e-3
 """By how many nats a log-likelihood may change in float32."""
 _TOLERANCE_PER_TOKEN = 0.05
 """By how many nats per token log-likelihoods may change on average in half precision."""
-_TRIAL_ROW = 32
+_TRIAL_ROW = 24
 """Tokens of a step in the comparison of both ways."""
 
 
@@ -250,6 +250,6 @@ def _trial(vocabulary: int, max_length: int) -> list[Pair]:
         return draw.choices(range(vocabulary), k=count)
 
     stem, answer = tokens(3 * unit), tokens(unit)
-    contexts = [stem, [*stem, *answer], *([*stem, *tokens(unit)] for _ in range(4)), tokens(1), tokens(2 * unit)]
-    pairs: list[Pair] = [(context, tokens(count)) for context in contexts for count in (1, unit)]
-    return [*pairs, (stem, answer), (stem[:unit], [*stem[unit:]])]
+    contexts = [stem, stem, [*stem, *answer], [*stem, *tokens(unit)], [*stem, *tokens(unit)], tokens(1), tokens(unit)]
+    pairs: list[Pair] = [(context, tokens(count)) for context, count in zip(contexts, cycle((1, unit)), strict=False)]
+    return [*pairs, (stem, answer), (stem[:unit], stem[unit:])]
