@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from glu_prune.errors import CheckpointError, GluPruneError, PlanError, StoreError, WorkloadError
 
 if TYPE_CHECKING:
+    from glu_prune.efficiency.measure import Steps
     from glu_prune.efficiency.workload import Workload
-    from glu_prune.experiment.engine import Steps
     from glu_prune.pruning.folder import Checkpoint, Progress
     from glu_prune.pruning.target import Target
     from glu_prune.report.session import SessionReport
@@ -192,6 +192,7 @@ def _measure(options: argparse.Namespace) -> str:
     from glu_prune.experiment.engine import Engine
     from glu_prune.experiment.machine import machine
     from glu_prune.experiment.store import Store
+    from glu_prune.judgement.measurement import findings
     from glu_prune.pruning.importance import criterion
     from glu_prune.pruning.ratio import parse_ratio
     from glu_prune.report.efficiency import measured_tables
@@ -217,7 +218,8 @@ def _measure(options: argparse.Namespace) -> str:
             engine.check(cell)
         measured = [engine.series(cell).series for cell in cells]
     for arm in arms[1:] or arms:
-        report.add(measured_tables(options.model, arm.ratio, measured, arm.label))
+        about = options.model, arm.ratio, measured, arm.label
+        report.add(measured_tables(*about, findings(*about)))
     notes = [*report.notes, *(_written(report, options.out) if options.out is not None else ())]
     tables = (f"{heading}\n{text}" for heading, text in report.tables("simple"))
     asked = ", ".join(dict.fromkeys(series.prompts for series in measured))

@@ -159,7 +159,7 @@ class RunLab:
             pairs, again, less, cells = quiz.add(pairs), quiz.add(again), quiz.ratio, rows
         found = findings(model, case.ratio, measured, label)
         verdict = judge_efficiency(case, case.claim.efficiency, pairs, found, again=again, less=less)
-        tables = measured_tables(model, case.ratio, measured, label)
+        tables = measured_tables(model, case.ratio, measured, label, found)
         return Judged(verdict.outcome, verdict.sentence, {"costs": [efficiency_row(case, verdict)], **tables, **cells})
 
     def _judge_trend(self, case: TrendCase) -> Judged:

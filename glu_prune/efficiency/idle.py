@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from glu_prune.efficiency.meter import LEAST_SECONDS, Meter, Method, NoMeter, Reading, Window
+from glu_prune.efficiency.meter import LEAST_SECONDS, Meter, Method, NoMeter, Reading, Window, methods_of
 from glu_prune.errors import MeterError
 from glu_prune.units import Joules, Seconds, Watts, energy_over, mean_power
 
@@ -82,7 +82,7 @@ def idle_power(
     if isinstance(meter, NoMeter):
         return IdlePower({}, 0, Seconds(seconds))
     measured = [_idle_window(meter, seconds, wait) for _ in range(windows)]
-    methods = [{channel: reading.method for channel, reading in window.readings.items()} for window in measured]
+    methods = [methods_of(window.readings) for window in measured]
     for later in methods[1:]:
         if later != methods[0]:
             msg = f"idle power was read by {methods[0]} in one window and by {later} in another; measure it again"

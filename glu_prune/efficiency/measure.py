@@ -15,14 +15,14 @@ from glu_prune.efficiency.footprint import Footprint, footprints
 from glu_prune.efficiency.fresh import FreshProcesses
 from glu_prune.efficiency.generation import Generator, Ready, ready
 from glu_prune.efficiency.idle import IdlePower, idle_power
-from glu_prune.efficiency.meter import LEAST_SECONDS, Meter
+from glu_prune.efficiency.meter import LEAST_SECONDS, Meter, methods_of
 from glu_prune.efficiency.series import TWIN, ArmSeries, Series, Stretch, Turn
 from glu_prune.efficiency.workload import Batch, Prompts, Workload
 from glu_prune.errors import MeterError, WorkloadError
 from glu_prune.units import Seconds
 from glu_prune.zoo.source import ModelSource
 
-Progress = Callable[[str, int, int], None]
+Steps = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
 
 IDLE_WINDOWS = 5
@@ -81,7 +81,7 @@ def measure(
     *,
     processes: FreshProcesses,
     scratch: Path,
-    progress: Progress,
+    progress: Steps,
 ) -> Series:
     """The memory of each of `models` in processes of its own, then `prompts` through each in turns.
 
@@ -174,10 +174,9 @@ def refuse_too_long(name: str, config: Any, workload: Workload) -> None:
 
 def _refuse_other_channels(idle: IdlePower, turn: Turn) -> None:
     """Rounds that lack a channel could not be compared with those that have it."""
-    expected = {channel: each.method for channel, each in idle.channels.items()}
+    expected = methods_of(idle.channels)
     for stretch in (turn.prefill, turn.generation):
-        found = {channel: reading.method for channel, reading in stretch.readings.items()}
-        if found != expected:
+        if (found := methods_of(stretch.readings)) != expected:
             msg = f"energy was read by {expected} while idle and by {found} at work; measure it again"
             raise MeterError(msg)
 

@@ -7,7 +7,7 @@ from statistics import median
 from typing import Literal
 
 from glu_prune.efficiency.footprint import Footprint
-from glu_prune.efficiency.meter import MEASURED
+from glu_prune.efficiency.meter import MEASURED, methods_of
 from glu_prune.efficiency.series import ArmSeries, Series, Stretch, Turn
 
 CORRECT_ANSWER = "joules_per_correct_answer"
@@ -30,8 +30,8 @@ class Measure:
 
 def channels(series: Series) -> dict[str, str]:
     """Channel to method, of the energy that was metered."""
-    stretches = (turn.generation for arm in series.arms.values() for turn in arm.turns)
-    return {channel: reading.method for each in stretches for channel, reading in each.readings.items()}
+    turns = (turn for arm in series.arms.values() for turn in arm.turns)
+    return {channel: method for turn in turns for channel, method in methods_of(turn.generation.readings).items()}
 
 
 def metered(series: Series) -> bool:

@@ -50,6 +50,19 @@ class Reading:
     method: Method
 
 
+class _Obtained(Protocol):
+    """Anything that was obtained by a method."""
+
+    @property
+    def method(self) -> Method:
+        """Which."""
+
+
+def methods_of(channels: Mapping[str, _Obtained]) -> dict[str, Method]:
+    """Channel to method."""
+    return {channel: each.method for channel, each in channels.items()}
+
+
 @dataclass(frozen=True)
 class Emissions:
     """CO2 of all channels over one window, modelled ones too: energy times what the grid emits per kWh in a year."""

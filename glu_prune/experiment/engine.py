@@ -15,6 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
+from glu_prune.efficiency.measure import Steps
 from glu_prune.efficiency.meter import Meter, NoMeter, Window
 from glu_prune.efficiency.series import TWIN
 from glu_prune.errors import EvaluationError, MeterError, NotMeasuredError, WorkloadError
@@ -28,8 +29,6 @@ from glu_prune.zoo.source import ModelSource
 Asked = TypeVar("Asked", Cell, FloorCell, SeriesCell)
 Progress = Callable[[str], None]
 """Called with one line about what is being done."""
-Steps = Callable[[str, int, int], None]
-"""Called with what is being done, how much of it is done, and how much there is."""
 
 
 def _no_steps(what: str, done: int, total: int) -> None:
@@ -274,7 +273,6 @@ class Engine:
             versions=library_versions(),
             machine=machine(),
             created=_now(),
-            sizes={label: arm.size for label, arm in arms.items()},
             series=series,
         )
 

@@ -122,14 +122,12 @@ class SeriesRecord(_Strict):
     machine: str
     created: str
     """UTC, ISO 8601."""
-    sizes: Mapping[str, SizeRecord]
-    """Label of an arm to how large its model is."""
     series: Series
 
     @model_validator(mode="after")
     def _counts_agree(self) -> "SeriesRecord":
-        if len({len(arm.turns) for arm in self.series.arms.values()}) != 1 or set(self.sizes) != set(self.series.arms):
-            msg = "every arm must have had as many turns, and a size"
+        if len({len(arm.turns) for arm in self.series.arms.values()}) != 1:
+            msg = "every arm must have had as many turns"
             raise ValueError(msg)
         return self
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from glu_prune.efficiency.measures import MEASURES, Measure, channels, counted, gross, net
 from glu_prune.efficiency.series import DENSE, TWIN, ArmSeries, Series, Stretch
+from glu_prune.evidence.finding import Finding
 from glu_prune.judgement.efficiency import percent
-from glu_prune.judgement.measurement import findings
 from glu_prune.pruning.ratio import show_ratio
 from glu_prune.report.rows import Row, Rows, finding_row
 from glu_prune.statistics.means import student_interval
@@ -16,13 +16,15 @@ from glu_prune.statistics.means import student_interval
 _MEGA, _KILO = 1e6, 1e3
 
 
-def measured_tables(model: str, ratio: Decimal, measured: Sequence[Series], label: str) -> Rows:
-    """Everything that measurements of the arm `label` have to show, the dense model beside it."""
+def measured_tables(
+    model: str, ratio: Decimal, measured: Sequence[Series], label: str, found: Iterable[Finding]
+) -> Rows:
+    """Everything that measurements of the arm `label` have to show, the dense model beside it, and `found` of them."""
     shown = show_ratio(ratio)
     return {
         "efficiency": [row for series in measured for row in _measured(model, shown, series, label)],
         "energy": [row for series in measured for row in _energies(model, shown, series, label)],
-        "findings": [finding_row(finding) for finding in findings(model, ratio, measured, label)],
+        "findings": [finding_row(finding) for finding in found],
     }
 
 

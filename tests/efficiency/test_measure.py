@@ -21,7 +21,7 @@ from glu_prune.efficiency.meter import CodeCarbonMeter, NoMeter, Reading, Replay
 from glu_prune.efficiency.series import DENSE, TWIN, Series
 from glu_prune.efficiency.workload import Prompts, Workload, drawn
 from glu_prune.errors import MeterError, WorkloadError
-from glu_prune.experiment.record import SeriesRecord, SizeRecord
+from glu_prune.experiment.record import SeriesRecord
 from glu_prune.experiment.store import Store
 from tests.efficiency import recordings
 from tests.efficiency.recordings import raw, series, turn
@@ -347,7 +347,6 @@ def record(found: Series) -> SeriesRecord:
         versions={"torch": "2"},
         machine="Linux",
         created="2026-01-01T00:00:00+00:00",
-        sizes={label: SizeRecord(parameters=10, bytes=40, width=8, hidden=2) for label in found.arms},
         series=found,
     )
 

@@ -350,7 +350,7 @@ def store(tmp_path) -> Store:
 
 def filled(folder, again: float) -> Store:
     """The copy of the dense model takes `again` seconds."""
-    store, size = Store(folder), record().size
+    store = Store(folder)
     arms = (took(3.0, gpu=70, seed=3), took(2.4, gpu=70, seed=4), took(again, gpu=70, seed=5))
     measured = series(*arms, workload=EIGHT)
     cell = SeriesCell(locate("tiny-base"), ARMS, EIGHT, SETTINGS, EFFORT)
@@ -359,7 +359,6 @@ def filled(folder, again: float) -> Store:
         "versions": {},
         "machine": "m",
         "created": "now",
-        "sizes": dict.fromkeys(measured.arms, size),
     }
     store.put(SeriesRecord(key=cell.key, model="tiny-base", series=measured, **about))
     return store

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from glu_prune.judgement.measurement import findings
 from glu_prune.report.columns import (
     COST_CLAIMS,
     EFFICIENCY,
@@ -241,10 +242,12 @@ MEASURED = series(
     took(1.0, gpu=50, cpu=10), took(0.5, seed=1, gpu=50, cpu=10), methods={"gpu": "nvml", "cpu": "modelled"}, idle=20.0,
     held=([300_000_000, 310_000_000], [200_000_000, 210_000_000]),
 )  # fmt: skip
+ABOUT = "m", Decimal("0.5"), [MEASURED], LABEL
 
 
 def figures(measured=MEASURED, label: str = LABEL) -> dict:
-    tables = measured_tables("m", Decimal("0.5"), [measured], label)
+    about = "m", Decimal("0.5"), [measured], label
+    tables = measured_tables(*about, findings(*about))
     return {row["figure"]: row for row in tables["efficiency"]}
 
 
@@ -306,7 +309,7 @@ def test_net_energy_below_zero_is_shown_without_a_change():
 
 
 def test_energies_are_shown_channel_by_channel():
-    rows = measured_tables("m", Decimal("0.5"), [MEASURED], LABEL)["energy"]
+    rows = measured_tables(*ABOUT, findings(*ABOUT))["energy"]
     assert [(row["arm"], row["channel"]) for row in rows] == [
         (arm, channel) for arm in ("dense", LABEL, "dense again") for channel in ("gpu", "cpu")
     ]
@@ -324,7 +327,7 @@ def test_a_dense_model_alone_is_shown_without_a_comparison():
 def test_measurements_are_tables_and_files(tmp_path: Path):
     report = SessionReport()
     for _ in range(2):
-        report.add(measured_tables("m", Decimal("0.5"), [MEASURED], LABEL))
+        report.add(measured_tables(*ABOUT, findings(*ABOUT)))
     headings = [heading for heading, _ in report.tables("simple", long=False)]
     assert headings == ["m: efficiency"]
     assert [heading for heading, _ in report.tables("simple")] == ["m: efficiency", "m: energy by channel"]
