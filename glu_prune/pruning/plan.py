@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 
 import torch
@@ -42,6 +42,18 @@ class BlockPlan:
         if not self.kept or not ascending or self.kept[0] < 0 or self.kept[-1] >= self.width:
             msg = f"{self.name}: kept must be ascending, unique, within 0..{self.width - 1} and not empty"
             raise PlanError(msg)
+
+    def within(self, earlier: "BlockPlan") -> "BlockPlan":
+        """What this keeps, as indices into what `earlier` kept.
+
+        Raises:
+            PlanError: `earlier` is about another block, or kept less.
+        """
+        places = {neuron: place for place, neuron in enumerate(earlier.kept)}
+        if (self.name, self.width) != (earlier.name, earlier.width) or not places.keys() >= set(self.kept):
+            msg = f"{self.name} cannot be cut further: what was cut before lacks neurons that are to stay"
+            raise PlanError(msg)
+        return BlockPlan(self.name, len(places), tuple(places[neuron] for neuron in self.kept))
 
 
 @dataclass(frozen=True)
@@ -96,6 +108,21 @@ class PruningPlan:
     @cached_property
     def _fingerprints(self) -> dict[str, str]:
         return {block.name: block.fingerprint for block in self.blocks}
+
+    def after(self, earlier: "PruningPlan") -> "PruningPlan":
+        """What is left to cut of a model that `earlier` has been applied to, which kept all that this plan keeps.
+
+        Applied in turn, both leave the same bits as this plan alone. The plan holds no fingerprints, as the weights in
+        between have none.
+
+        Raises:
+            PlanError: `earlier` is for other blocks, or cut what this plan keeps.
+        """
+        if len(earlier.blocks) != len(self.blocks):
+            msg = f"the earlier plan has {len(earlier.blocks)} blocks, this one {len(self.blocks)}"
+            raise PlanError(msg)
+        pairs = zip(self.blocks, earlier.blocks, strict=True)
+        return replace(self, blocks=tuple(block.within(cut) for block, cut in pairs))
 
     def to_json(self) -> str:
         """One line of JSON; `from_json` reads it back."""

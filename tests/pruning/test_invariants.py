@@ -1,6 +1,8 @@
 """What must hold for every pruning of every model, on drawn Llamas; families are in `tests/survey`."""
 
+import copy
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -9,10 +11,11 @@ from hypothesis import strategies as st
 
 from glu_prune.contract.properties import PROPERTIES
 from glu_prune.contract.subject import STATIC, Subject, cases
+from glu_prune.errors import PlanError
 from glu_prune.pruning.blocks import find_blocks
 from glu_prune.pruning.importance import ppm
 from glu_prune.pruning.plan import Neurons, PruningPlan, rank
-from glu_prune.pruning.surgery import prune
+from glu_prune.pruning.surgery import apply, prune
 from tests.strategies import TOKENS, llama, llamas, ratios
 
 criteria = st.sampled_from(STATIC)
@@ -76,3 +79,29 @@ def test_sizes_follow_everywhere(model, ratio, criterion):
 def test_plans_survive_json(model, ratio, criterion):
     plan = rank(model, criterion, seed=3).plan(ratio)
     assert PruningPlan.from_json(plan.to_json()) == plan
+
+
+@given(llamas(), st.lists(ratios, min_size=2, max_size=4), criteria)
+def test_cutting_further_leaves_the_same_bits_as_cutting_at_once(model, steps, criterion):
+    ranking = rank(model, criterion)
+    plans = [ranking.plan(ratio) for ratio in sorted(steps)]
+    at_once = copy.deepcopy(model)
+    apply(at_once, plans[-1])
+    apply(model, plans[0])
+    for earlier, later in pairwise(plans):
+        apply(model, later.after(earlier))
+    found, expected = model.state_dict(), at_once.state_dict()
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+    assert model.config.to_dict() == at_once.config.to_dict()
+
+
+def test_what_is_gone_cannot_stay():
+    ranking = rank(llama())
+    less, more = ranking.plan("0.25"), ranking.plan("0.5")
+    with pytest.raises(PlanError, match=r"mlp cannot be cut further: what was cut before lacks neurons"):
+        less.after(more)
+    with pytest.raises(PlanError, match="the earlier plan has 1 blocks, this one 2"):
+        less.after(rank(llama(layers=1)).plan("0.25"))
+    with pytest.raises(PlanError, match="cannot be cut further"):
+        less.after(rank(llama(width=16)).plan("0.125"))
