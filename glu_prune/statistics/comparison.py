@@ -5,12 +5,13 @@ scipy and numpy do the arithmetic; this file says which test is asked what.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from glu_prune.errors import EvaluationError
+from glu_prune.statistics.anytime import Asymptotic, Betting, Sequential, boundary
 from glu_prune.statistics.contrasts import Contrast, Side
 from glu_prune.statistics.proportions import Binary
 from glu_prune.statistics.resampling import Resampled
@@ -18,6 +19,8 @@ from glu_prune.statistics.resampling import Resampled
 __all__ = ["Contrast", "contrast", "holm", "items_needed", "unpaired"]
 
 Array = NDArray[np.float64]
+_STEPS = 20
+"""Of a search whose error shrinks at least tenfold with each."""
 
 
 def contrast(
@@ -28,6 +31,8 @@ def contrast(
     clusters: Sequence[str] | None = None,
     ratio: bool = False,
     bounded: bool = True,
+    anytime: bool = False,
+    heaviest: float = 0.0,
     seed: int,
 ) -> Contrast:
     """First minus second, on the same items in the same order.
@@ -41,6 +46,8 @@ def contrast(
         ratio: Whether values are nats per unit and `weights` units, so that the difference is a logarithm of a ratio.
         bounded: Whether no value can differ by more than 1, or by more than the largest and smallest here do; if not,
             few units leave the interval open.
+        anytime: Whether p-values and intervals must hold however often one looks while units come in; see `anytime`.
+        heaviest: With `anytime`: the most that an item still to come may count; 0 where none counts more than these.
         seed: Of whatever is resampled.
 
     Raises:
@@ -53,6 +60,9 @@ def contrast(
     one, other, counts, names = one[used], other[used], counts[used], names[used]
     clustered = len(np.unique(names)) < len(names)
     values = np.concatenate([one, other])
+    if anytime:
+        within = bounded and not ratio and bool((values >= 0).all() and (values <= 1).all())
+        return _anytime((one - other) * counts, counts, names, within, heaviest)
     if not (ratio or clustered) and (counts == counts[0]).all() and np.isin(values, (0.0, 1.0)).all():
         return Binary(gained=int((one > other).sum()), lost=int((one < other).sum()), units=len(one))
     parts = (one - other) * counts
@@ -68,6 +78,17 @@ def contrast(
         seed=seed,
         test=f"{test} over {len(sizes)} clusters" if clustered else test,
     )
+
+
+def _anytime(
+    parts: Array, counts: Array, names: NDArray[np.generic], within: bool, heaviest: float
+) -> Betting | Asymptotic:
+    """Bets, which are exact, on items that are scored from 0 to 1; else, and for clusters, the asymptotic sequence."""
+    changes, sizes = _by_unit(parts, counts, names)
+    if within and len(sizes) == len(counts):
+        return Betting(changes / sizes, sizes / max(heaviest, float(sizes.max())))
+    found = Asymptotic(changes, sizes, reach=1.0 if within else math.inf)
+    return replace(found, test=f"{found.test} over {len(sizes)} clusters") if len(sizes) < len(counts) else found
 
 
 def _refuse_unusable(one: Array, other: Array, weights: Array, names: int) -> None:
@@ -165,14 +186,22 @@ def items_needed(c: Contrast, gap: float, alpha: float, power: float = 0.8) -> i
     None where no number is enough, or where the units do not say how much they vary.
 
     Source: Connor (1987), Biometrics 43, 207-211, which holds as well for sign flips: both take the variance about 0
-    for that of no effect. Correction of counts: Casagrande, Pike & Smith (1978), Biometrics 34, 483-486.
+    for that of no effect. Correction of counts: Casagrande, Pike & Smith (1978), Biometrics 34, 483-486. For tests that
+    hold at any number of units, their critical value at that number stands in place of the normal quantile.
     """
     from scipy.special import ndtri
 
     spread = c.standard_error * math.sqrt(c.units)
     if not (0 < gap < math.inf and 0 < spread < math.inf):
         return None
-    needed = ((ndtri(1 - alpha) * math.hypot(spread, gap) + ndtri(power) * spread) / gap) ** 2
+
+    def total(critical: float) -> float:
+        return float((critical * math.hypot(spread, gap) + ndtri(power) * spread) / gap) ** 2
+
+    needed = total(ndtri(1 - alpha))
+    if isinstance(c, Sequential):
+        for _ in range(_STEPS):
+            needed = total(boundary(alpha, max(needed, 1.0)))
     if isinstance(c, Binary):  # an exact test of counts uses up less than its level
         needed *= (1 + math.sqrt(1 + 4 / (needed * gap))) ** 2 / 4
     return math.ceil(max(needed, -math.log2(alpha)))
