@@ -260,6 +260,16 @@ STUDY = (
     ),
 )
 
+TOGETHER = (("truthfulqa_mc1", "truthfulqa_mc2"),)
+"""Tasks that ask the same questions, and share most of the answers they offer: in one call a model computes what they
+have in common once. A task is in one of these at most."""
+
+
+def companions(task: str) -> tuple[str, ...]:
+    """The tasks that are scored in one call with `task`, itself among them, in an order that is the same for each."""
+    return next((tasks for tasks in TOGETHER if task in tasks), (task,))
+
+
 SUITES: Mapping[str, Mapping[str, Capability]] = {
     name: {capability.name: capability for capability in suite}
     for name, suite in {"embedded": EMBEDDED, "study": STUDY}.items()

@@ -1,28 +1,31 @@
 """The only importer of lm-eval's evaluator: (model, task) -> scores with the items behind them."""
 
+import copy
 import hashlib
 import json
 import logging
 import math
 import random
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache, partial
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
 from glu_prune.errors import EvaluationError
 from glu_prune.evaluation import degenerate, local
 from glu_prune.evaluation.lm import CountedLM
-from glu_prune.evaluation.metrics import LIKELIHOODS, scale_of
-from glu_prune.statistics.means import mean
+from glu_prune.evaluation.metrics import LIKELIHOODS, aggregate
+from glu_prune.evaluation.part import Part
 
 TASKS = Path(__file__).parent / "tasks"
 FEWSHOT_SEED = 1234
 _SCORER_SEED = 1
 _AGREEMENT = 1e-6
+_KINDS = ("tasks", "groups", "group_map")
+"""What lm-eval's task dictionaries hold, each by name."""
 
 
 @dataclass(frozen=True)
@@ -55,10 +58,15 @@ class TaskResult:
     flaws: tuple[tuple[str, ...], ...]
     """Per item of a generation task: what is wrong with the output; see `degenerate.flaws`."""
     metrics: Mapping[str, MetricScores]
-    positions: int
-    """Token positions that the model computed, padding included."""
-    scored_positions: int
+    positions: int | None
+    """Token positions that the model computed, padding included; None if it does not count them. Of tasks scored
+    together each has its share by requests."""
+    scored_positions: int | None
     """Those of them that belong to log-likelihoods: the same work for every model of one tokenizer."""
+    requests: int
+    """How many the model was given: one per text to write or choice to score."""
+    ways: Mapping[str, str | int] = field(default_factory=dict)
+    """How the model came to its answers; see `CountedLM`."""
 
 
 def _pair(name: str, value: Any) -> tuple[float, float]:
@@ -71,20 +79,10 @@ def _pair(name: str, value: Any) -> tuple[float, float]:
     return float(value), 1.0
 
 
-def _aggregate(name: str, values: Sequence[float], weights: Sequence[float]) -> float:
-    found = mean(values, weights)
-    return math.exp(found) if scale_of(name) == "nats" else found
-
-
-def _items(samples: list[dict[str, Any]]) -> tuple[str, ...]:
-    """A short identity per sample: its document and prompt, numbered where both occur more than once."""
-    seen: Counter[str] = Counter()
-    found = []
-    for sample in samples:
-        prints = f"{sample['doc_hash']}|{sample['prompt_hash']}"
-        seen[prints] += 1
-        found.append(hashlib.sha256(f"{prints}|{seen[prints]}".encode()).hexdigest()[:16])
-    return tuple(found)
+def _item(task: str, sample: Mapping[str, Any]) -> str:
+    """A short identity of a sample: its place in its task, its document and its prompt, whatever else is scored."""
+    prints = f"{sample['doc_hash']}|{sample['prompt_hash']}|{task}|{sample['doc_id']}"
+    return hashlib.sha256(prints.encode()).hexdigest()[:16]
 
 
 def _metric(task: str, name: str, reported: float, entries: list[Any]) -> MetricScores:
@@ -94,7 +92,7 @@ def _metric(task: str, name: str, reported: float, entries: list[Any]) -> Metric
     if broken is not None:
         msg = f"{task}: {name} of item {broken} is {values[broken]}; the model's weights or activations are not finite"
         raise EvaluationError(msg)
-    ours = _aggregate(name, values, weights)
+    ours = aggregate(name, values, weights)
     if not math.isclose(ours, reported, rel_tol=_AGREEMENT, abs_tol=_AGREEMENT):
         msg = f"{task}: {name} is {reported} by lm-eval but {ours} from its items; its items cannot be paired"
         raise EvaluationError(msg)
@@ -133,19 +131,33 @@ def _compile_templates_once() -> None:
 def _build_requests_once(task: Any) -> None:
     """Lets `task` keep its requests, which take longer to build than a fast model to answer, for every model.
 
-    Answers are kept on the requests: without clearing them, the first model's would be scored again.
+    All are built, even where only some documents are asked for: their worked examples may be drawn one document after
+    another, and must be the same in any part. Whoever asks gets copies, on which no other model's answers can be.
     """
     build = task.build_all_requests
+    built: list[Any] = []
     built_for: dict[str, Any] = {}
 
-    def reuse(**settings: Any) -> None:
+    def reuse(*, samples: Sequence[int] | None = None, **settings: Any) -> None:
         if settings != built_for:
             build(**settings)
+            built_for.clear()
             built_for.update(settings)
-        for request in task.instances:
-            request.resps, request.filtered_resps = [], {}
+            built[:] = task.instances
+        task.instances[:] = _fresh(built, samples)
 
     task.build_all_requests = reuse
+
+
+def _fresh(requests: Sequence[Any], documents: Sequence[int] | None) -> Iterator[Any]:
+    """Copies of `requests` without answers; of some documents, numbered as if there were no others, as lm-eval does."""
+    places = None if documents is None else {document: place for place, document in enumerate(sorted(documents))}
+    for request in requests:
+        if places is None or request.doc_id in places:
+            fresh = copy.copy(request)
+            fresh.resps, fresh.filtered_resps = [], {}
+            fresh.doc_id = fresh.doc_id if places is None else places[fresh.doc_id]
+            yield fresh
 
 
 class Evaluator:
@@ -198,39 +210,95 @@ class Evaluator:
         found: dict[str, Any] = self._load(task, num_fewshot)["tasks"]
         return found
 
-    def evaluate(self, lm: CountedLM, task: str, num_fewshot: int | None = None) -> TaskResult:
-        """What `lm` scores on `task`; where the task extracts answers in several ways, by the first of them.
+    def evaluate(
+        self, lm: CountedLM, task: str, num_fewshot: int | None = None, part: Part | None = None
+    ) -> TaskResult:
+        """What `lm` scores on `task`, or a part of it; see `evaluate_together`."""
+        return self.evaluate_together(lm, (task,), num_fewshot, part)[task]
+
+    def evaluate_together(
+        self, lm: CountedLM, tasks: Sequence[str], num_fewshot: int | None = None, part: Part | None = None
+    ) -> dict[str, TaskResult]:
+        """What `lm`, given the requests of all `tasks` at once, scores on each, or a part of it, in the task's order.
+
+        Where a task extracts answers in several ways, the first of them counts.
 
         Raises:
-            EvaluationError: the task cannot be loaded, or gave scores that are not finite.
+            EvaluationError: a task cannot be loaded, or gave scores that are not finite.
         """
         import lm_eval
 
-        loaded = self._load(task, num_fewshot)
+        loaded = {task: self._load(task, num_fewshot) for task in tasks}
+        together, chosen = {kind: _united(each[kind] for each in loaded.values()) for kind in _KINDS}, None
+        if part is not None:
+            leaves = [{name: leaf.eval_docs for name, leaf in each["tasks"].items()} for each in loaded.values()]
+            chosen = _united(map(part.documents, leaves))
+            together["tasks"] = {name: together["tasks"][name] for name in chosen}
         lm.reset_counters()
         with _same_draws():
-            results: Any = lm_eval.evaluate(lm=lm, task_dict=loaded, bootstrap_iters=0)
-        samples = [sample for leaf in sorted(results["samples"]) for sample in results["samples"][leaf]]
-        if not samples:
-            msg = f"{task}: no item was scored"
-            raise EvaluationError(msg)
-        answer_filter = samples[0]["filter"]
-        samples = [sample for sample in samples if sample["filter"] == answer_filter]
-        reported = {name: results["results"][task].get(f"{name},{answer_filter}") for name in samples[0]["metrics"]}
-        names = [name for name, value in reported.items() if isinstance(value, float | int)]
-        texts = tuple(text for sample in samples if (text := _text(sample)) is not None)
-        lengths = tuple(lm.count_tokens(texts)) if texts else ()
-        return TaskResult(
-            items=_items(samples),
-            documents=tuple(sample["doc"] for sample in samples),
-            outputs=texts or tuple(_likelihoods(sample) for sample in samples),
-            margins=() if texts else _margins(samples),
-            lengths=lengths,
-            flaws=tuple(map(partial(_flaws, lm), samples, texts, lengths)) if texts else (),
-            metrics={name: _metric(task, name, reported[name], [s[name] for s in samples]) for name in names},
-            positions=lm.positions,
-            scored_positions=lm.scored_positions,
-        )
+            results: Any = lm_eval.evaluate(lm=lm, task_dict=together, samples=chosen, bootstrap_iters=0)
+        scored = {task: _scored(task, each["tasks"], results["samples"]) for task, each in loaded.items()}
+        requests = [sum(len(sample["arguments"]) for _, sample in each) for each in scored.values()]
+        computed = zip(shares(lm.positions, requests), shares(lm.scored_positions, requests), requests, strict=True)
+        return {
+            task: _result(lm, task, scored[task], results["results"][task], *counts)
+            for task, counts in zip(tasks, computed, strict=True)
+        }
+
+
+def shares(total: int | None, requests: Sequence[int]) -> list[int | None]:
+    """`total` divided in proportion to `requests`, into whole numbers that sum up to it; None stays None."""
+    if total is None:
+        return [None] * len(requests)
+    bounds = [total * count // sum(requests) for count in accumulate(requests, initial=0)]
+    return [end - begin for begin, end in pairwise(bounds)]
+
+
+def _united(mappings: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    return {name: value for mapping in mappings for name, value in mapping.items()}
+
+
+def _scored(task: str, leaves: Iterable[str], samples: Mapping[str, list[Any]]) -> list[tuple[str, dict[str, Any]]]:
+    """The samples of `task`, each with its leaf, as the first of its filters leaves them.
+
+    Raises:
+        EvaluationError: there are none.
+    """
+    scored = [(leaf, sample) for leaf in sorted(leaves) for sample in samples.get(leaf, ())]
+    if not scored:
+        msg = f"{task}: no item was scored"
+        raise EvaluationError(msg)
+    return [(leaf, sample) for leaf, sample in scored if sample["filter"] == scored[0][1]["filter"]]
+
+
+def _result(
+    lm: CountedLM,
+    task: str,
+    scored: list[tuple[str, dict[str, Any]]],
+    aggregates: Mapping[str, Any],
+    positions: int | None,
+    scored_positions: int | None,
+    requests: int,
+) -> TaskResult:
+    """One task's samples with what lm-eval makes of them."""
+    samples = [sample for _, sample in scored]
+    reported = {name: aggregates.get(f"{name},{samples[0]['filter']}") for name in samples[0]["metrics"]}
+    scores = {name: float(value) for name, value in reported.items() if isinstance(value, float | int)}
+    texts = tuple(text for sample in samples if (text := _text(sample)) is not None)
+    lengths = tuple(lm.count_tokens(texts)) if texts else ()
+    return TaskResult(
+        items=tuple(_item(*each) for each in scored),
+        documents=tuple(sample["doc"] for sample in samples),
+        outputs=texts or tuple(_likelihoods(sample) for sample in samples),
+        margins=() if texts else _margins(samples),
+        lengths=lengths,
+        flaws=tuple(map(partial(_flaws, lm), samples, texts, lengths)) if texts else (),
+        metrics={name: _metric(task, name, score, [s[name] for s in samples]) for name, score in scores.items()},
+        positions=positions,
+        scored_positions=scored_positions,
+        requests=requests,
+        ways=dict(lm.ways),
+    )
 
 
 def _text(sample: Mapping[str, Any]) -> str | None:

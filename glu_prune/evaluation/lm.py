@@ -1,6 +1,6 @@
 """lm-eval's Hugging Face model, counting the token positions it computes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -10,13 +10,21 @@ from lm_eval.models.huggingface import HFLM
 class CountedLM(Protocol):
     """What evaluation asks of a model beside being one of lm-eval's `LM`."""
 
-    positions: int
-    """Token positions computed since the last reset, padding included."""
-    scored_positions: int
-    """Those of them that belong to log-likelihoods."""
+    @property
+    def positions(self) -> int | None:
+        """Token positions computed since the last reset, padding included; None if they are not counted."""
 
-    max_gen_toks: int
-    """Tokens that an answer may have where a task does not say."""
+    @property
+    def scored_positions(self) -> int | None:
+        """Those of them that belong to log-likelihoods; None if they are not counted."""
+
+    @property
+    def max_gen_toks(self) -> int:
+        """Tokens that an answer may have where a task does not say."""
+
+    @property
+    def ways(self) -> Mapping[str, str | int]:
+        """How it came to its answers since the last reset, as records say it."""
 
     def reset_counters(self) -> None:
         """Starts counting at zero."""
@@ -39,6 +47,11 @@ class CountingLM(HFLM):  # type: ignore[misc]
     def reset_counters(self) -> None:
         """Starts counting at zero."""
         self.positions = self.scored_positions = 0
+        self.ways: dict[str, str | int] = {"batch_size": self.batch_size}
+
+    def limit(self, batch_size: int) -> None:
+        """Answers in batches of at most so many sequences from now on."""
+        self.batch_size_per_gpu = batch_size
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text, counted anew: where generated tokens merge, fewer than were generated."""

@@ -2,7 +2,8 @@
 
 The environment variable `GLU_PRUNE_DATA` names the folder; without it, lm-eval finds data as it always does. Below the
 folder lie JSON Lines files, one per split, with the columns that lm-eval's own YAML files read: see `_SPLITS` for their
-names. Prompts, answers and metrics stay lm-eval's.
+names. Prompts, answers and metrics stay lm-eval's. A group needs the files of all its tasks; a folder that has those of
+some serves these by their own names, such as `mmlu_virology`.
 """
 
 import hashlib
@@ -10,7 +11,7 @@ import json
 import logging
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,7 @@ _BENCHMARKS: Mapping[str, _Benchmark] = {
     "wikitext": _Benchmark("wikitext", {"test": "wikitext2/test_document_level.jsonl"}),
 }
 TASKS = tuple(_BENCHMARKS)
-"""What a data folder can serve."""
+"""What a data folder can serve as a whole."""
 
 
 def fingerprint(task: str) -> str | None:
@@ -70,7 +71,7 @@ def fingerprint(task: str) -> str | None:
     """
     if (folder := _folder(task)) is None:
         return None
-    benchmark = _BENCHMARKS[task]
+    benchmark = _benchmark(task)
     patterns = [*benchmark.splits.values(), *([f"{benchmark.language_data}/**/*"] if benchmark.language_data else [])]
     found = []
     for pattern in patterns:
@@ -99,7 +100,7 @@ def load(task: str, num_fewshot: int | None) -> dict[str, Any] | None:
     """
     if (folder := _folder(task)) is None:
         return None
-    benchmark = _BENCHMARKS[task]
+    benchmark = _benchmark(task)
     if num_fewshot and benchmark.shots_from is None:
         msg = (
             f"{task}: {num_fewshot} worked examples asked for, but the folder that {VARIABLE} names has none for it; "
@@ -125,7 +126,7 @@ def texts(task: str, column: str) -> tuple[str, ...] | None:
     """
     if (folder := _folder(task)) is None:
         return None
-    file = next(iter(_BENCHMARKS[task].splits.values()))
+    file = next(iter(_benchmark(task).splits.values()))
     paths = sorted(folder.glob(file))
     if not paths:
         raise _lacks(folder, file, task)
@@ -137,6 +138,27 @@ def texts(task: str, column: str) -> tuple[str, ...] | None:
         msg = f"{task}: a row of {folder / file} has no text in column {column!r}; replace the file"
         raise EvaluationError(msg)
     return tuple(row[column] for row in rows)
+
+
+def _benchmark(task: str) -> _Benchmark:
+    """Where the parts of `task`, which the folder can serve, are: of a task of a group, its own files."""
+    if (group := _group_of(task)) is None:
+        return _BENCHMARKS[task]
+    whole, own = _BENCHMARKS[group], task.removeprefix(f"{group}_")
+    return replace(whole, splits={split: file.replace("*", own) for split, file in whole.splits.items()})
+
+
+def _group_of(task: str) -> str | None:
+    """The group that `task` is one task of; None for a group or any other task."""
+    groups = (name for name, whole in _BENCHMARKS.items() if any("*" in file for file in whole.splits.values()))
+    return next(
+        (
+            group
+            for group in groups
+            if task.startswith(f"{group}_") and task in _manager(_BENCHMARKS[group].stock).all_subtasks
+        ),
+        None,
+    )
 
 
 def _leaves(task: str, manager: Any) -> list[str]:
@@ -157,7 +179,7 @@ def _group(stock: Mapping[str, Any], tasks: Mapping[str, Any]) -> Any:
 
 def _folder(task: str) -> Path | None:
     """The data folder, if one is named and has a place for `task`."""
-    if task not in _BENCHMARKS or not (named := os.environ.get(VARIABLE)):
+    if not (named := os.environ.get(VARIABLE)) or (task not in _BENCHMARKS and _group_of(task) is None):
         return None
     if not Path(named).is_dir():
         msg = f"{VARIABLE} is {named!r}, which is no folder; name a folder of benchmark data, or unset {VARIABLE}"

@@ -1,7 +1,9 @@
 """What the metrics of likelihoods are: which they are, and on which scale their scores are compared."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+
+from glu_prune.statistics.means import mean
 
 LIKELIHOODS: Mapping[str, float] = {
     "perplexity": 1.0,
@@ -26,3 +28,9 @@ def scale_of(metric: str) -> str:
 def on_scale(metric: str, value: float) -> float:
     """`value` in that unit."""
     return math.log(value) if scale_of(metric) == "nats" else value
+
+
+def aggregate(metric: str, values: Sequence[float], weights: Sequence[float]) -> float:
+    """The score of items as lm-eval gives it: the exponential of their mean for perplexities, else their mean."""
+    found = mean(values, weights)
+    return math.exp(found) if scale_of(metric) == "nats" else found

@@ -7,9 +7,9 @@ answers for reasons that have nothing to do with what they say; `Unigram` knows 
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
-from typing import Any
+from typing import Any, ClassVar
 
 from lm_eval.api.model import LM
 from lm_eval.models.utils import normalize_gen_kwargs
@@ -32,6 +32,7 @@ class Null(LM):  # type: ignore[misc]
 
     positions = 0
     scored_positions = 0
+    ways: ClassVar[Mapping[str, str | int]] = {}
     max_gen_toks = 256
 
     def reset_counters(self) -> None:

@@ -7,6 +7,7 @@ both, as long as a token attends to nothing but what stands before it. A plan cu
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -19,7 +20,8 @@ Pair = tuple[Sequence[int], Sequence[int]]
 
 WORTH_CACHING = 16
 """Fewer shared tokens than these are cheaper to compute again than to compute on their own."""
-PLANS_KEPT = 16
+TOKENS_KEPT = 1 << 24
+"""Of the plans that are kept; they take some 20 bytes each."""
 _BYTES = 4  # of a token
 
 
@@ -63,6 +65,11 @@ class Plan:
     starts: Ints
     """Where the log-probabilities of each request start in that list."""
 
+    @cached_property
+    def tokens(self) -> int:
+        """How many are computed."""
+        return sum(len(step.tokens) for step in self.steps)
+
 
 class Plans:
     """The plans used last, by what they are for, so that models with one tokenizer need not each make their own."""
@@ -75,7 +82,7 @@ class Plans:
         """The plan for `key`, made if it is not there."""
         plan = self._plans.pop(key, None) or make()
         self._plans[key] = plan
-        if len(self._plans) > PLANS_KEPT:
+        while len(self._plans) > 1 and sum(each.tokens for each in self._plans.values()) > TOKENS_KEPT:
             self._plans.popitem(last=False)
         return plan
 

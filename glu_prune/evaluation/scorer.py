@@ -1,26 +1,28 @@
 """Log-likelihoods as lm-eval's Hugging Face model gives them, with what requests have in common computed once."""
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import chain, cycle, starmap
 from typing import Any
 
 import numpy as np
 import torch
+from lm_eval.models.utils import handle_stop_sequences, normalize_gen_kwargs, postprocess_generated_text
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
+from numpy.typing import NDArray
 from transformers import DynamicCache
 
+from glu_prune.evaluation.decoding import Decoder, Row, ending, obstacle
 from glu_prune.evaluation.lm import CountingLM
+from glu_prune.evaluation.memory import step_tokens
 from glu_prune.evaluation.prefixes import Pair, Plan, Plans, Step, plan
 
 Answer = tuple[float, bool]
 """The log-likelihood of a continuation in nats, and whether it is what the model would say."""
 
 SHARED = "shared prefixes"
-ROW_TOKENS: Mapping[str, int] = {"cpu": 512}
-"""The most tokens that a step computes, by type of device."""
-ROW_TOKENS_ELSEWHERE = 2048
+BATCHED = "batched"
 
 _ONE_MASK = frozenset({"llama", "mistral", "olmo2", "phi3"})
 """Model types whose layers all see alike: through `sliding_window`, if the configuration has one."""
@@ -43,11 +45,11 @@ _TRIAL_ROW = 24
 class SharedPrefixLM(CountingLM):
     """`CountingLM` that computes each token of the trie of all requests once, where that is proven to be the same.
 
-    The sorted requests of a call form a trie, which is cut into steps; see `prefixes`. On the CPU, a step is one row of
-    at most 512 tokens, or one path of a request that is longer, with a mask that lets every token see its ancestors;
-    what several rows have in common is computed before them, into a cache. Only tokens that predict a token of a
-    continuation go through the output layer. Beside the weights, memory is needed for the cache, of fewer than
-    `max_length` tokens, for activations of one row, and for two times its logits in float32.
+    The sorted requests of a call form a trie, which is cut into steps; see `prefixes`. A step is one row of at most
+    8 tokens (32 where there is an accelerator) times the batch size, or one path of a request that is longer, with a
+    mask that lets every token see its ancestors; what several rows have in common is computed before them, into a
+    cache. Only tokens that predict a token of a continuation go through the output layer. `memory.Memory` says how
+    much that takes beside the weights.
 
     The same requests give the same bits, in whatever order. Answers are never kept; plans, which do not depend on
     weights, are kept in `plans`.
@@ -56,10 +58,16 @@ class SharedPrefixLM(CountingLM):
     def __init__(self, model: Any, tokenizer: Any, batch_size: int, plans: Plans | None = None) -> None:
         """Wraps `model` as it is, on the device where it is; give LMs with the same tokenizer the same `plans`.
 
-        `batch_size` is that of generation, and of log-likelihoods where prefixes are not shared.
+        `batch_size` says how many sequences are generated at once, and how many tokens are scored at once.
         """
         super().__init__(model, tokenizer, batch_size)
         self._plans = Plans() if plans is None else plans
+
+    def sibling(self, model: Any) -> "SharedPrefixLM":
+        """An LM for `model`, which differs from this one's in weights and widths alone: same plans, same ways."""
+        other = SharedPrefixLM(model, self.tokenizer, self.batch_size, self._plans)
+        other.scoring = self.scoring
+        return other
 
     @cached_property
     def scoring(self) -> str:
@@ -72,28 +80,79 @@ class SharedPrefixLM(CountingLM):
 
     def loglikelihood(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[Answer]:
         """The answers to lm-eval's requests, each for a context and a continuation."""
+        self.ways["scoring"] = self.scoring
         if self.scoring != SHARED:
             plain: list[Answer] = super().loglikelihood(requests, disable_tqdm=disable_tqdm)
             return plain
         texts = tuple(request.args for request in requests)
-        read_by = (self.tokenizer, self.add_bos_token, self.prefix_token_id)
-        key = (*read_by, self.max_length, self._row_tokens, texts)
-        answers = self._answers(self._plans.get(key, lambda: self._plan(list(starmap(self._encode, texts)))))
+        answers = self._answers(self._plan_once(texts, lambda: starmap(self._encode, texts)))
         for text, answer in zip(texts, answers, strict=True):
             self.cache_hook.add_partial("loglikelihood", text, answer)
         return answers
 
     def loglikelihood_rolling(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[float]:
         """The log-likelihood in nats of each text of lm-eval's requests; the windows of all texts share a plan."""
+        self.ways["scoring"] = self.scoring
         if self.scoring != SHARED:
             plain: list[float] = super().loglikelihood_rolling(requests, disable_tqdm=disable_tqdm)
             return plain
-        windows = [self._windows(*request.args) for request in requests]
-        answers = iter(self._answers(self._plan(list(chain.from_iterable(windows)))))
+        texts = tuple(request.args for request in requests)
+        windows = [self._windows(text) for (text,) in texts]
+        answers = iter(self._answers(self._plan_once(texts, lambda: chain.from_iterable(windows))))
         found = [sum(next(answers)[0] for _ in each) for each in windows]
         for request, answer in zip(requests, found, strict=True):
             self.cache_hook.add_partial("loglikelihood_rolling", request.args, answer)
         return found
+
+    @cached_property
+    def generating(self) -> str:
+        """How answers are generated: "batched", as by `decoding`, or "plain: " and the reason.
+
+        Requests whose settings ask for more than the likeliest tokens are generated the plain way in any case.
+        """
+        reason = obstacle(self.model.generation_config) or (self.think_end_token and "answers begin with thoughts")
+        if self.scoring != SHARED:
+            return self.scoring
+        return f"plain: {reason}" if reason else BATCHED
+
+    def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[str]:
+        """The texts that follow the contexts of lm-eval's requests: what `HFLM` says to each on its own."""
+        rows = [self._row(*request.args) for request in requests] if self.generating == BATCHED else [None]
+        batched = [row for row in rows if row is not None]
+        asked = self.generating != BATCHED or len(batched) == len(rows)
+        self.ways["generation"] = self.generating if asked else "plain: more than the likeliest tokens is asked for"
+        if len(batched) < len(rows):
+            plain: list[str] = super().generate_until(requests, disable_tqdm=disable_tqdm)
+            return plain
+        decoder = Decoder(self.model, self.batch_size)
+        try:
+            decoder.run(batched)
+        finally:
+            self.positions += decoder.positions
+        texts = list(map(self._text, batched))
+        for request, text in zip(requests, texts, strict=True):
+            self.cache_hook.add_partial("generate_until", request.args, text)
+        return texts
+
+    def _row(self, context: str, settings: Mapping[str, Any]) -> Row | None:
+        """Tokens and settings as in `HFLM.generate_until`; None for what is not decoded greedily, or cannot be."""
+        given = normalize_gen_kwargs(settings, self.max_gen_toks)
+        sampled, limit = given.pop("do_sample"), given.pop("max_gen_toks")
+        stops = handle_stop_sequences(given.pop("until"), self.tok_decode(self.eot_token_id, skip_special_tokens=False))
+        given.pop("temperature", None)
+        if sampled or given or not 0 < limit < self.max_length:
+            return None
+        tokens, _ = self.tok_batch_encode(
+            [context], left_truncate_len=self.max_length - limit, truncation=self.truncation
+        )
+        eos = self.model.generation_config.eos_token_id
+        ends = frozenset(eos if isinstance(eos, Sequence) else () if eos is None else (eos,))
+        return Row(tokens[0].tolist(), limit, ending(self.tokenizer, tuple(stops), ends)) if tokens.numel() else None
+
+    def _text(self, row: Row) -> str:
+        stops = [string for string, _ in row.ending.stops]
+        text: str = postprocess_generated_text(self.tok_decode(row.said), stops, None)
+        return text
 
     def _loglikelihood_tokens(
         self, requests: Sequence[tuple[Any, Sequence[int], Sequence[int]]], disable_tqdm: bool = False, **settings: Any
@@ -127,9 +186,15 @@ class SharedPrefixLM(CountingLM):
             map(make_disjoint_window, get_rolling_token_windows(tokens, self.prefix_token_id, self.max_length, 1))
         )
 
+    def _plan_once(self, texts: Hashable, pairs: Callable[[], Iterable[Pair]]) -> Plan:
+        """The plan for `pairs`, which the tokenizer makes of `texts`."""
+        read_by = (self.tokenizer, self.add_bos_token, self.prefix_token_id)
+        key = (*read_by, self.max_length, self._row_tokens, texts)
+        return self._plans.get(key, lambda: self._plan(list(pairs())))
+
     @property
     def _row_tokens(self) -> int:
-        return ROW_TOKENS.get(self.device.type, ROW_TOKENS_ELSEWHERE)
+        return step_tokens(int(self.batch_size), self.device.type)
 
     def _plan(self, pairs: Sequence[Pair]) -> Plan:
         return plan(pairs, self.max_length, self._row_tokens)
@@ -140,15 +205,23 @@ class SharedPrefixLM(CountingLM):
         if not made.steps:
             return []
         cache: Any = None
-        found = []
+        # Made beforehand: small tensors that are kept, between large ones that are not, would make the heap grow.
+        values = torch.empty(len(made.slots), device=self.device)
+        greedy = torch.empty(len(made.slots), device=self.device, dtype=torch.bool)
+        end = 0
         for step in made.steps:
             if step.base == 0:
                 # Without a configuration: given one, it would drop what lies outside a sliding window.
                 cache = DynamicCache() if step.cached else None
             elif surplus := cache.get_seq_length() - step.base:
                 cache.crop(-surplus)
-            found.append(self._scores(step, cache))
-        values, greedy = (torch.cat(each).cpu().numpy() for each in zip(*found, strict=True))
+            start, end = end, end + len(step.targets)
+            values[start:end], greedy[start:end] = self._scores(step, cache)
+        return self._sums(made, values.cpu().numpy(), greedy.cpu().numpy())
+
+    @staticmethod
+    def _sums(made: Plan, values: NDArray[np.float32], greedy: NDArray[np.bool_]) -> list[Answer]:
+        """The answers to the requests of a plan, given those to its tokens, step by step."""
         order = np.argsort(made.slots)
         sums = np.add.reduceat(values[order].astype(np.float64), made.starts)
         return list(zip(sums.tolist(), np.logical_and.reduceat(greedy[order], made.starts).tolist(), strict=True))

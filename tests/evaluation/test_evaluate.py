@@ -4,8 +4,10 @@ import pytest
 import torch
 
 from glu_prune.errors import EvaluationError
-from glu_prune.evaluation.evaluate import Evaluator, _aggregate, _items, _metric, _pair
+from glu_prune.evaluation.evaluate import Evaluator, _item, _metric, _pair
 from glu_prune.evaluation.lm import CountingLM
+from glu_prune.evaluation.metrics import aggregate
+from glu_prune.evaluation.part import Part
 from glu_prune.zoo.source import load, locate
 
 
@@ -72,8 +74,8 @@ def test_perplexities_keep_their_units():
     assert _pair("bits_per_byte", (-8 * math.log(2), 4)) == (pytest.approx(2.0), 4.0)
     assert _pair("word_perplexity", (-6.0, 3)) == (2.0, 3.0)
     assert _pair("perplexity", -2.5) == (2.5, 1.0)
-    assert _aggregate("word_perplexity", [2.0], [3.0]) == pytest.approx(math.exp(2))
-    assert _aggregate("bits_per_byte", [2.0, 1.0], [1.0, 3.0]) == 1.25
+    assert aggregate("word_perplexity", [2.0], [3.0]) == pytest.approx(math.exp(2))
+    assert aggregate("bits_per_byte", [2.0, 1.0], [1.0, 3.0]) == 1.25
 
 
 def test_templates_are_compiled_once_and_still_filled_in(evaluator):
@@ -97,8 +99,8 @@ def test_scores_that_their_items_do_not_give_are_an_error():
 
 
 def test_repeated_documents_stay_apart():
-    sample = {"doc_hash": "a", "prompt_hash": "b"}
-    assert len(set(_items([sample, sample, sample]))) == 3
+    sample = {"doc_hash": "a", "prompt_hash": "b", "doc_id": 0}
+    assert len({_item("one", sample), _item("one", {**sample, "doc_id": 1}), _item("two", sample)}) == 3
 
 
 def test_of_several_ways_to_extract_an_answer_the_first_counts(tmp_path, monkeypatch, lm):
@@ -132,3 +134,25 @@ def test_stories_are_scored_after_the_first_token_alone(evaluator, lm):
             logprobs = lm.model(ids[:, :-1]).logits.log_softmax(-1)
         bits = -logprobs.gather(-1, ids[:, 1:, None]).sum().item() / math.log(2)
         assert result.metrics["bits_per_byte"].values[index] == pytest.approx(bits / len(text.encode()), rel=1e-4)
+
+
+def test_a_part_scores_its_items_as_the_whole_does(evaluator, lm, recall):
+    """The same items, prompts and answers, and what follows from them; parts are disjoint, and all of them are all."""
+    found = [
+        evaluator.evaluate(lm, "tiny_recall_mc", part=part) for part in (Part(0, 64), Part(64, 128), Part(128, 999))
+    ]
+    assert [len(each.items) for each in found] == [64, 64, 352]
+    place = {item: index for index, item in enumerate(recall.items)}
+    assert sorted(place[item] for each in found for item in each.items) == list(range(480))
+    for each in found:
+        places = [place[item] for item in each.items]
+        assert places == sorted(places)
+        assert list(each.documents) == [recall.documents[index] for index in places]
+        assert list(each.metrics["acc"].values) == [recall.metrics["acc"].values[index] for index in places]
+        assert list(each.margins) == pytest.approx([recall.margins[index] for index in places], abs=1e-4)
+    assert evaluator.evaluate(lm, "tiny_recall_mc").items == recall.items, "a part leaves nothing behind"
+
+
+def test_a_part_without_items_is_an_error(evaluator, lm):
+    with pytest.raises(EvaluationError, match="tiny_recall_mc: no item was scored"):
+        evaluator.evaluate(lm, "tiny_recall_mc", part=Part(480, 960))

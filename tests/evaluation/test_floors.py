@@ -119,15 +119,40 @@ def test_each_null_is_scored_on_its_own_answers(evaluator, embedded):
     assert embedded["tiny_arithmetic"]["constant word"].outputs[0] == "the"
 
 
-def test_requests_are_built_again_for_other_settings():
-    built = []
-    task = SimpleNamespace(instances=[SimpleNamespace(resps=[1], filtered_resps={"none": 1})])
-    task.build_all_requests = lambda **settings: built.append(settings)
+def stub_task(built: list[dict]) -> SimpleNamespace:
+    """A task of four documents with two requests each, which remembers for which settings it has built them."""
+    task = SimpleNamespace(instances=[])
+
+    def build(**settings):
+        built.append(settings)
+        task.instances = [SimpleNamespace(doc_id=n // 2, resps=[], filtered_resps={}) for n in range(8)]
+
+    task.build_all_requests = build
     evaluation._build_requests_once(task)
+    return task
+
+
+def test_requests_are_built_again_for_other_settings():
+    built: list[dict] = []
+    task = stub_task(built)
     for limit in (None, None, 3, 3, None):
         task.build_all_requests(limit=limit, rank=0)
     assert [settings["limit"] for settings in built] == [None, 3, None]
-    assert (task.instances[0].resps, task.instances[0].filtered_resps) == ([], {})
+
+
+def test_requests_are_built_once_for_all_parts_and_never_hold_answers():
+    """Arms alternate over parts: whatever one of them has answered is on its own copies."""
+    built: list[dict] = []
+    task = stub_task(built)
+    for documents in ([3, 1], None, [2], [3, 1], [1, 3], None):
+        task.build_all_requests(samples=documents, rank=0)
+        asked = sorted(documents or range(4))
+        assert [each.doc_id for each in task.instances] == [place for place in range(len(asked)) for _ in range(2)]
+        assert all((each.resps, each.filtered_resps) == ([], {}) for each in task.instances)
+        for each in task.instances:
+            each.resps.append("an answer")
+            each.filtered_resps["none"] = "an answer"
+    assert built == [{"rank": 0}]
 
 
 def test_nulls_that_cannot_answer_a_task_say_so(evaluator):

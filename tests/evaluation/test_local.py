@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from glu_prune.errors import EvaluationError
-from glu_prune.evaluation import local
+from glu_prune.evaluation import local, nulls
 from glu_prune.evaluation.evaluate import Evaluator
 from glu_prune.evaluation.floors import null_results
+from glu_prune.evaluation.part import Part
 
 REAL = os.environ.get(local.VARIABLE)
 needs_data = pytest.mark.skipif(not REAL, reason=f"{local.VARIABLE} names no folder of benchmark data")
@@ -111,6 +112,23 @@ def test_worked_examples_come_from_the_dev_files_in_their_order(data):
     assert prompt.endswith("Which test?\nA. a\nB. b\nC. c\nD. d\nAnswer:")
 
 
+def test_a_folder_with_a_part_of_a_group_serves_its_tasks_by_name(data, no_sockets):
+    within = next(iter(null_results(Evaluator(), "mmlu", 5).values())).items
+    before = local.fingerprint("mmlu_virology")
+    write(data, "mmlu/dev/anatomy.jsonl", [{}])
+    assert local.fingerprint("mmlu_virology") == before
+    for subject in SUBJECTS:
+        if subject != "mmlu_virology":
+            (data / f"mmlu/test/{subject.removeprefix('mmlu_')}.jsonl").unlink()
+    alone = next(iter(null_results(Evaluator(), "mmlu_virology", 5).values())).items
+    assert len(alone) == 5
+    assert set(alone) <= set(within)
+    with pytest.raises(EvaluationError, match=r"lacks mmlu/test/anatomy\.jsonl"):
+        local.load("mmlu_anatomy", 5)
+    with pytest.raises(EvaluationError, match="lacks mmlu/test/"):
+        local.load("mmlu", 5)
+
+
 def test_examples_drawn_by_lot_are_the_same_for_every_model(data):
     """lm-eval draws on from one model to the next; prompts built once cannot differ."""
     write(data, "gsm8k/train.jsonl", [{"question": f"{n} + 1?", "answer": f"#### {n + 1}"} for n in range(50)])
@@ -125,7 +143,7 @@ def test_without_the_variable_nothing_changes(monkeypatch):
     assert local.fingerprint("piqa") is None
 
 
-@pytest.mark.parametrize("task", ["tiny_recall", "arc_easy"])
+@pytest.mark.parametrize("task", ["tiny_recall", "arc_easy", "mmlu_pro", "mmlu_stem"])
 def test_other_tasks_are_left_alone(data, task):
     assert local.load(task, None) is None
     assert local.fingerprint(task) is None
@@ -210,3 +228,30 @@ def test_preprocessed_hellaswag_is_what_lm_eval_makes_of_the_official_columns():
     official = process_docs(local._read({"all": f"{REAL}/hellaswag/hellaswag_1000_official_schema.jsonl"})["all"])
     ours = {facts(row) for row in local._rows(Path(f"{REAL}/hellaswag/validation_preprocessed.jsonl"))}
     assert [row for row in official if facts(row) not in ours] == []
+
+
+def test_parts_of_a_group_hold_whole_subjects(data):
+    """MMLU's items depend on their subject: 32 of 57 subjects, then the others; each item as in the whole."""
+    guesses, found = nulls.Chooser(nulls.guess(0)), []
+    evaluator = Evaluator()
+    whole = evaluator.evaluate(guesses, "mmlu", 5)
+    for part in (Part(0, 32, "subject"), Part(32, 64, "subject")):
+        found.append(evaluator.evaluate(guesses, "mmlu", 5, part))
+    assert [len({document["subject"] for document in each.documents}) for each in found] == [32, 25]
+    assert [len(each.items) for each in found] == [32 * 5, 25 * 5]
+    assert sorted(item for each in found for item in each.items) == sorted(whole.items)
+
+
+def test_parts_have_the_worked_examples_of_the_whole(data):
+    """They are drawn document after document; a session that answers a later part alone must draw the same."""
+    for split, rows in (("train", 30), ("test", 12)):
+        write(
+            data,
+            f"gsm8k/{split}.jsonl",
+            [{"question": f"{n} + 1?", "answer": f"So.\n#### {n + 1}"} for n in range(rows)],
+        )
+    writer = nulls.Writer(lambda _prompt, _words: "the")
+    whole = Evaluator().evaluate(writer, "gsm8k", 3)
+    part = Evaluator().evaluate(writer, "gsm8k", 3, Part(4, 8))
+    assert (len(whole.items), len(part.items)) == (12, 4)
+    assert set(part.items) < set(whole.items)

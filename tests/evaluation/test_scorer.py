@@ -8,14 +8,14 @@ import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from glu_prune.evaluation import scorer
+from glu_prune.evaluation import memory, prefixes, scorer
 from glu_prune.evaluation.lm import CountingLM
-from glu_prune.evaluation.prefixes import PLANS_KEPT, WORTH_CACHING, Plans, plan
+from glu_prune.evaluation.prefixes import WORTH_CACHING, Plans, plan
 from glu_prune.evaluation.scorer import SHARED, SharedPrefixLM
 from glu_prune.survey import tiny
 from glu_prune.zoo.source import load_tokenizer, locate
 
-VOCABULARY, MAX_LENGTH, WINDOW, ROW = 96, 64, 12, 40
+VOCABULARY, MAX_LENGTH, WINDOW, ROW = 96, 64, 12, 48
 LLAMA3 = {"rope_type": "llama3", "rope_theta": 1e4, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 32}  # fmt: skip
 WINDOWS = {"sliding_window": WINDOW, "layer_types": ["sliding_attention", "full_attention"]}
 FAMILIES = {
@@ -63,7 +63,7 @@ def build(family="llama", dtype=torch.float32, **changes):
 @pytest.fixture(autouse=True)
 def small_steps(monkeypatch):
     """Caches, recursion and several paths per step on requests of a few dozen tokens."""
-    monkeypatch.setattr(scorer, "ROW_TOKENS", {"cpu": ROW})
+    monkeypatch.setattr(memory, "TOKENS_PER_SEQUENCE", {"cpu": ROW // 16})
 
 
 def plain_lm(model):
@@ -304,9 +304,10 @@ def test_plans_differ_where_tokens_do():
             assert [value for value, _ in lm.loglikelihood(TEXTS)] == pytest.approx(expected, rel=0, abs=1e-3)
 
 
-def test_the_plans_used_last_are_kept():
+def test_the_plans_used_last_are_kept(monkeypatch):
+    monkeypatch.setattr(prefixes, "TOKENS_KEPT", 5)
     plans = Plans()
-    made = {key: plans.get(key, lambda: plan([([1], [2])], 8, 8)) for key in range(PLANS_KEPT)}
+    made = {key: plans.get(key, lambda: plan([([1], [2])], 8, 8)) for key in range(5)}
     assert plans.get(0, lambda: None) is made[0]
     plans.get("another", lambda: plan([([1], [2])], 8, 8))
     assert plans.get(0, lambda: None) is made[0]

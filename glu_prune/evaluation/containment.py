@@ -1,0 +1,40 @@
+"""What code that is not ours prints and raises, kept from the user but for one line."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from functools import cache
+from pathlib import Path
+from typing import TextIO
+
+from glu_prune.errors import EvaluationError
+
+
+@contextmanager
+def failing(says: str) -> Iterator[None]:
+    """Turns whatever a backend raises, or that it would end the process, into one line."""
+    try:
+        yield
+    except (Exception, SystemExit) as error:
+        msg = f"{says}: {first_line(error)}"
+        raise EvaluationError(msg) from error
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Swallows chatter. What stands in for the terminal is a file: backends ask it for its descriptor."""
+    sink = _nowhere()
+    with redirect_stdout(sink), redirect_stderr(sink):
+        yield
+
+
+@cache
+def _nowhere() -> TextIO:
+    """Never closed, as loggers that are made meanwhile keep it."""
+    return Path(os.devnull).open("w", encoding="utf-8")
+
+
+def first_line(error: BaseException) -> str:
+    """The kind of an error and its first line."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else repr(error)
