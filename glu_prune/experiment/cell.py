@@ -12,6 +12,8 @@ from pathlib import Path
 from glu_prune.efficiency.measure import Effort
 from glu_prune.efficiency.workload import Workload, texts
 from glu_prune.evaluation import local
+from glu_prune.evaluation.backend import Backend
+from glu_prune.evaluation.part import Part
 from glu_prune.experiment.machine import machine
 from glu_prune.pruning.importance import criterion
 from glu_prune.pruning.ratio import Ratio, show_ratio
@@ -19,11 +21,22 @@ from glu_prune.zoo.source import ModelSource
 
 _PACKAGE = Path(__file__).parent.parent
 _LIBRARIES = ("torch", "transformers", "tokenizers", "lm-eval", "datasets", "numpy", "langdetect", "nltk", "codecarbon")
-_SCORES = ("pruning", "evaluation", "zoo", "experiment/engine.py", "experiment/record.py")
+_SCORES = (
+    "pruning", "evaluation", "zoo",
+    "experiment/arms.py", "experiment/engine.py", "experiment/record.py", "experiment/served.py",
+)  # fmt: skip
 """Code that turns weights into scores; the weights themselves have their own fingerprint."""
 _ENVIRONMENT = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES")
 """What decides how many threads and which GPUs a process uses."""
-_COSTS = ("pruning", "efficiency", "zoo", "units.py", "experiment/engine.py", "experiment/record.py")
+_COSTS = (
+    "pruning",
+    "efficiency",
+    "zoo",
+    "units.py",
+    "experiment/arms.py",
+    "experiment/engine.py",
+    "experiment/record.py",
+)
 """Code that measures what models cost."""
 
 
@@ -51,6 +64,8 @@ class Settings:
     dtype: str = "float32"
     device: str = "cpu"
     batch_size: int = 64
+    backend: str = ""
+    """Which of lm-eval's models answers, as `Backend.parse` reads it; empty: this process, by our own scoring."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +79,8 @@ class Cell:
     fields: tuple[str, ...]
     """The document fields whose values the record keeps, for breakdowns and clusters."""
     settings: Settings
+    part: Part | None = None
+    """Which documents; None for all of the task."""
 
     @functools.cached_property
     def key(self) -> str:
@@ -76,13 +93,20 @@ class Cell:
             "data": local.fingerprint(self.task),
             "settings": asdict(self.settings),
             "code": code_fingerprint(_SCORES),
-            "versions": library_versions(),
+            "versions": self.versions,
         }
-        return _digest(facts)
+        return _digest(facts if self.part is None else {**facts, "part": asdict(self.part)})
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Versions of the libraries that compute scores, those of a backend included."""
+        if not self.settings.backend:
+            return library_versions()
+        return {**Backend.parse(self.settings.backend).versions, **library_versions()}
 
     def __str__(self) -> str:
         """For people: model, arm and task."""
-        return f"{self.source.name} {self.arm.label} {self.task}"
+        return f"{self.source.name} {self.arm.label} {self.task}" + (f" {self.part}" if self.part else "")
 
 
 @dataclass(frozen=True)

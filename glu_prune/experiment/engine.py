@@ -1,30 +1,37 @@
-"""Computes the cells that the store lacks: one load per model, one ranking per criterion, one pruned copy at a time."""
+"""Computes the cells that the store lacks, one model at a time."""
 
 import atexit
-import copy
 import io
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
-from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
 from glu_prune.efficiency.measure import Steps
 from glu_prune.efficiency.meter import Meter, NoMeter, Window
-from glu_prune.efficiency.series import TWIN
 from glu_prune.errors import EvaluationError, MeterError, NotMeasuredError, WorkloadError
-from glu_prune.experiment.cell import Arm, Cell, FloorCell, SeriesCell, Settings, library_versions
+from glu_prune.evaluation.capability import companions
+from glu_prune.experiment.arms import ArmModel, Arms
+from glu_prune.experiment.cell import Cell, FloorCell, SeriesCell, library_versions
 from glu_prune.experiment.machine import machine
-from glu_prune.experiment.record import CostRecord, FloorRecord, Record, ScoreRecord, SeriesRecord, SizeRecord
+from glu_prune.experiment.record import (
+    CostRecord,
+    FloorRecord,
+    Record,
+    ScoreRecord,
+    SeriesRecord,
+    SizeRecord,
+    shared_costs,
+)
+from glu_prune.experiment.served import NO_COSTS, ServedArm, ServedArms
 from glu_prune.experiment.store import Kept, Store
 from glu_prune.units import Seconds
-from glu_prune.zoo.source import ModelSource
 
 Asked = TypeVar("Asked", Cell, FloorCell, SeriesCell)
 Progress = Callable[[str], None]
@@ -33,51 +40,6 @@ Progress = Callable[[str], None]
 
 def _no_steps(what: str, done: int, total: int) -> None:
     del what, done, total
-
-
-ARMS_IN_MEMORY = 3
-"""The dense model and the arms used last; a case needs the dense one, its own, and its control or its twin."""
-
-
-@dataclass
-class _ArmModel:
-    """A model, dense or pruned, ready to answer."""
-
-    loaded: "_Loaded"
-    model: Any
-    size: SizeRecord
-
-    @cached_property
-    def lm(self) -> Any:
-        """The model for lm-eval."""
-        from glu_prune.evaluation.lm import CountingLM
-
-        return CountingLM(self.model, self.loaded.tokenizer, self.loaded.settings.batch_size)
-
-
-@dataclass
-class _Loaded:
-    """A model in memory with what has been derived from it."""
-
-    source: ModelSource
-    settings: Settings
-    model: Any
-    rankings: dict[tuple[str, int], Any] = field(default_factory=dict)
-    arms: dict[Arm, _ArmModel] = field(default_factory=dict)
-    """In order of last use."""
-
-    @cached_property
-    def tokenizer(self) -> Any:
-        """Loaded when it is needed: measuring costs on drawn tokens needs none."""
-        from glu_prune.zoo.source import load_tokenizer
-
-        with _quiet():
-            return load_tokenizer(self.source, self.model.config.vocab_size)
-
-    def encode(self, text: str) -> list[int]:
-        """Token ids of a prompt."""
-        ids: list[int] = self.tokenizer(text)["input_ids"]
-        return ids
 
 
 class Engine:
@@ -89,7 +51,9 @@ class Engine:
         self._meter = meter
         self._progress = progress
         self._steps = steps
-        self._loaded: _Loaded | None = None
+        self._in_memory: Arms | None = None
+        self._batch_sizes: dict[Hashable, int] = {}
+        """What fits into memory, where the batch size asked for does not."""
         self._records: dict[str, Record | FloorRecord | SeriesRecord] = {}
 
     def record(self, cell: Cell) -> Record:
@@ -115,10 +79,12 @@ class Engine:
 
         Raises:
             StoreError: the stored record cannot be trusted, or the new one not saved.
-            NotMeasuredError: this engine does not meter.
+            NotMeasuredError: this engine does not meter, or a backend is to answer.
             MeterError: a reading cannot be true.
             GluPruneError: the model cannot be loaded, pruned or measured.
         """
+        if cell.settings.backend:
+            raise NotMeasuredError(NO_COSTS)
         return self._have(cell, SeriesRecord, self._run_series)
 
     def check(self, cell: Cell | FloorCell | SeriesCell) -> None:
@@ -172,52 +138,72 @@ class Engine:
         return processes
 
     def _run(self, cell: Cell) -> Record:
-        result, window = self._evaluated(cell)
-        record = Record(
-            key=cell.key,
-            model=cell.source.name,
-            arm=cell.arm.label,
-            task=cell.task,
-            settings={**asdict(cell.settings), "seed": cell.arm.seed},
-            versions=library_versions(),
-            machine=machine(),
-            created=_now(),
-            items=result.items,
-            fields={name: tuple(_labels(each[name]) for each in result.documents) for name in cell.fields},
-            outputs=result.outputs,
-            margins=result.margins,
-            lengths=result.lengths,
-            flaws=result.flaws,
-            metrics=_scores(result),
-            cost=_cost(window, result.positions, result.scored_positions),
-            size=self._arm(cell, cell.arm).size,
-        )
-        self._progress(f"{cell}: {len(result.items)} items in {window.seconds:.1f} s")
-        return record
+        """The record of `cell`; those of its companions, which it is always scored with, are kept where none is.
 
-    def _evaluated(self, cell: Cell) -> tuple[Any, Window]:
-        """The scores of a cell, and what they cost; where the meter fails, scores are not lost to that."""
-        arm, result, seconds = self._arm(cell, cell.arm), None, 0.0
+        Companions are not locked: a process that is asked for one meanwhile computes both again, to the same bits.
+        """
+        cells = _together(cell)
+        answering = self._answering(cell)
+        with _quiet():
+            results, window = self._evaluated(cell, [each.task for each in cells], answering.lm)
+        costs = shared_costs(window, results)
+        records = {each.key: _record(each, results[each.task], costs[each.task], answering.size) for each in cells}
+        others = [each for each in cells if each.key != cell.key]
+        self._progress(
+            f"{cell}: {len(records[cell.key].items)} items in {window.seconds:.1f} s"
+            + "".join(f", with {each.task}" for each in others)
+        )
+        for each in others:
+            if not self.store.path(each.key).exists():
+                self.store.put(records[each.key])
+        return records[cell.key]
+
+    def _evaluated(self, cell: Cell, tasks: Sequence[str], lm: Any) -> tuple[Any, Window]:
+        """The scores on `tasks`, and what all cost; where the meter fails, scores are not lost to that."""
+        results, seconds = None, 0.0
 
         def evaluate() -> None:
-            nonlocal result, seconds
+            nonlocal results, seconds
             begin = time.perf_counter()
-            try:
-                result = self._evaluator.evaluate(arm.lm, cell.task, cell.num_fewshot)
-            except RuntimeError as error:
-                msg = f"{cell}: {str(error).splitlines()[0]}"
-                raise EvaluationError(msg) from error
+            results = self._scored(cell, tasks, lm)
             seconds = time.perf_counter() - begin
 
-        with _quiet():
+        try:
+            with self._meter.window() as window:
+                evaluate()
+        except MeterError as error:
+            if results is None:
+                evaluate()
+            window = Window(Seconds(seconds), note=f"not measured: {error}")
+        return results, window
+
+    def _scored(self, cell: Cell, tasks: Sequence[str], lm: Any) -> Any:
+        """The scores on `tasks`; where memory runs out, by half as large batches, as from then on for all arms."""
+        what = (cell.source, cell.settings, *tasks, cell.num_fewshot)
+        while True:
+            size = self._batch_sizes.get(what, cell.settings.batch_size)
+            lm.limit(size)
             try:
-                with self._meter.window() as window:
-                    evaluate()
-            except MeterError as error:
-                if result is None:
-                    evaluate()
-                window = Window(Seconds(seconds), note=f"not measured: {error}")
-        return result, window
+                return self._evaluator.evaluate_together(lm, tasks, cell.num_fewshot, cell.part)
+            except RuntimeError as error:
+                if size == 1 or not _out_of_memory(error):
+                    msg = f"{cell}: {str(error).splitlines()[0]}"
+                    raise EvaluationError(msg) from error
+            self._progress(f"{cell}: out of memory in batches of {size}, again in batches of {size // 2}")
+            self._batch_sizes[what] = size // 2
+            _free_memory()
+
+    @cached_property
+    def _served(self) -> ServedArms:
+        return ServedArms(self.store.folder / "checkpoints", self._progress)
+
+    def _answering(self, cell: Cell) -> ArmModel | ServedArm:
+        """What answers the questions of `cell`: a model in this process, or a backend."""
+        if cell.settings.backend:
+            return self._served.arm(cell.source, cell.arm, cell.settings)
+        arms = self._arms(cell)
+        with _quiet():
+            return arms.ready(cell.arm)
 
     def _run_floors(self, cell: FloorCell) -> FloorRecord:
         from glu_prune.evaluation.floors import null_results
@@ -243,14 +229,14 @@ class Engine:
         if isinstance(self._meter, NoMeter):
             raise NotMeasuredError(self._meter.reason)
         begin = time.perf_counter()
-        loaded = self._load(cell)
-        encode = loaded.encode if has_tokenizer(cell.source) else None
-        asked = prompts(cell.workload, loaded.model.get_input_embeddings().num_embeddings, encode)
+        arms = self._arms(cell)
+        with _quiet():
+            encode = arms.encode if has_tokenizer(cell.source) else None
+            asked = prompts(cell.workload, arms.model.get_input_embeddings().num_embeddings, encode)
         try:
-            arms = self._side_by_side(cell)
             with _one_at_a_time(lambda: self._progress("waiting for another measurement on this machine")), _quiet():
                 series = measure(
-                    {label: arm.model for label, arm in arms.items()},
+                    arms.side_by_side(cell.arms),
                     asked,
                     self._meter,
                     cell.effort,
@@ -276,51 +262,16 @@ class Engine:
             series=series,
         )
 
-    def _side_by_side(self, cell: SeriesCell) -> dict[str, _ArmModel]:
-        """All arms in memory, and, where there is more than one, a copy of the first that went the way of the others.
-
-        Copies lie elsewhere in memory than what was loaded from a file, which can cost or save time by itself.
-        """
-        arms = {arm.label: self._arm(cell, arm) for arm in cell.arms}
-        if others := cell.arms[1:]:
-            arms[TWIN] = self._arm(cell, replace(others[0], ratio=Decimal(0)))
-        return arms
-
-    def _arm(self, cell: Cell | SeriesCell, which: Arm) -> _ArmModel:
-        """The model of `cell`, pruned as the arm says, reusing what is in memory."""
-        loaded = self._load(cell)
-        if (ready := loaded.arms.pop(which, None)) is None:
-            while len(loaded.arms) >= ARMS_IN_MEMORY:
-                del loaded.arms[next(iter(loaded.arms))]
-            model = loaded.model if which.criterion is None else self._pruned(loaded, which)
-            ready = _ArmModel(loaded, model, _size(model))
-        loaded.arms[which] = ready
-        return ready
-
-    def _load(self, cell: Cell | SeriesCell) -> _Loaded:
-        if self._loaded is None or (self._loaded.source, self._loaded.settings) != (cell.source, cell.settings):
-            from glu_prune.zoo.source import load_model
-
+    def _arms(self, cell: Cell | SeriesCell) -> Arms:
+        """The arms of the cell's model; those of another model are given up for them."""
+        if self._in_memory is None or (self._in_memory.source, self._in_memory.settings) != (
+            cell.source,
+            cell.settings,
+        ):
             self._progress(f"loading {cell.source.name} ({cell.settings.dtype} on {cell.settings.device})")
-            self._loaded = None
-            with _quiet():
-                model = load_model(cell.source, cell.settings.dtype, cell.settings.device)
-            self._loaded = _Loaded(cell.source, cell.settings, model)
-        return self._loaded
-
-    @staticmethod
-    def _pruned(loaded: _Loaded, arm: Arm) -> Any:
-        """A pruned copy of the dense model."""
-        from glu_prune.pruning.plan import rank
-        from glu_prune.pruning.surgery import apply
-
-        key = (str(arm.criterion), arm.seed)
-        if key not in loaded.rankings:
-            loaded.rankings[key] = rank(loaded.model, *key)
-        plan = loaded.rankings[key].plan(arm.ratio)
-        model = copy.deepcopy(loaded.model)
-        apply(model, plan)
-        return model
+            self._in_memory = None
+            self._in_memory = Arms(cell.source, cell.settings)
+        return self._in_memory
 
 
 @contextmanager
@@ -348,6 +299,24 @@ def _one_at_a_time(waiting: Callable[[], None]) -> Iterator[None]:
         lock.release()
 
 
+def _out_of_memory(error: RuntimeError) -> bool:
+    """Whether an allocation failed; the CPU's allocator raises no error of its own kind."""
+    import torch
+
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+def _free_memory() -> None:
+    """Gives back what a failed attempt has left."""
+    import gc
+
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
@@ -361,23 +330,33 @@ def _scores(result: Any) -> dict[str, ScoreRecord]:
     return {name: ScoreRecord(**vars(scores)) for name, scores in result.metrics.items()}
 
 
-def _size(model: Any) -> SizeRecord:
-    from glu_prune.pruning.blocks import find_blocks
-
-    gate = find_blocks(model)[0].weights.gate
-    return SizeRecord(
-        parameters=sum(p.numel() for p in model.parameters()),
-        bytes=sum(p.numel() * p.element_size() for p in model.parameters()),
-        width=gate.shape[0],
-        hidden=gate.shape[1],
-    )
+def _together(cell: Cell) -> list[Cell]:
+    """The cells scored in one call with `cell`, itself among them; a part is scored alone."""
+    return [cell] if cell.part else [replace(cell, task=task) for task in companions(cell.task)]
 
 
-def _cost(window: Window, positions: int, scored_positions: int) -> CostRecord:
-    return CostRecord(
-        seconds=window.seconds,
-        positions=positions,
-        scored_positions=scored_positions,
-        energy=window.readings,
-        note=window.note,
+def _record(cell: Cell, result: Any, cost: CostRecord, size: SizeRecord) -> Record:
+    return Record(
+        key=cell.key,
+        model=cell.source.name,
+        arm=cell.arm.label,
+        task=cell.task,
+        settings={
+            **asdict(cell.settings),
+            "seed": cell.arm.seed,
+            **({"part": str(cell.part)} if cell.part else {}),
+            **result.ways,
+        },
+        versions=cell.versions,
+        machine=machine(),
+        created=_now(),
+        items=result.items,
+        fields={name: tuple(_labels(each[name]) for each in result.documents) for name in cell.fields},
+        outputs=result.outputs,
+        margins=result.margins,
+        lengths=result.lengths,
+        flaws=result.flaws,
+        metrics=_scores(result),
+        cost=cost,
+        size=size,
     )

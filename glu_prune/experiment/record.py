@@ -1,12 +1,16 @@
 """What a cell leaves behind: typed, versioned, and complete enough to be judged without the model."""
 
-from collections.abc import Iterable, Mapping
-from typing import Literal
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from glu_prune.efficiency.meter import Reading
+from glu_prune.efficiency.meter import Reading, Window
 from glu_prune.efficiency.series import Series
+from glu_prune.units import Joules
+
+if TYPE_CHECKING:
+    from glu_prune.evaluation.evaluate import TaskResult
 
 
 class _Strict(BaseModel):
@@ -29,18 +33,21 @@ class ScoreRecord(_Strict):
 
 
 class CostRecord(_Strict):
-    """What evaluating the cell cost; the model's loading and pruning are not in it."""
+    """What evaluating the cell cost; the model's loading and pruning are not in it.
+
+    Of tasks scored together, each has its share by requests of all of it, so that sums over cells are what was spent.
+    """
 
     seconds: float
     """Wall time of the evaluation, scoring included."""
-    positions: int
-    """Token positions that the model computed, padding included."""
-    scored_positions: int
+    positions: int | None
+    """Token positions that the model computed, padding included; None if a backend answered, which does not tell."""
+    scored_positions: int | None
     """Those of them that belong to log-likelihoods: the same work in every arm."""
     energy: Mapping[str, Reading]
     """Channel to reading; a channel that is absent was not measured."""
     note: str = ""
-    """Why channels are absent."""
+    """Why channels are absent, and with what the cell was scored together; see `shared_costs`."""
 
 
 class SizeRecord(_Strict):
@@ -130,6 +137,28 @@ class SeriesRecord(_Strict):
             msg = "every arm must have had as many turns"
             raise ValueError(msg)
         return self
+
+
+def shared_costs(window: Window, results: Mapping[str, "TaskResult"]) -> dict[str, CostRecord]:
+    """What each of the tasks that were scored in one `window` cost: its share by requests."""
+    total = sum(result.requests for result in results.values())
+    return {
+        task: CostRecord(
+            seconds=window.seconds * result.requests / total,
+            positions=result.positions,
+            scored_positions=result.scored_positions,
+            energy={
+                channel: Reading(Joules(reading.joules * result.requests / total), reading.method)
+                for channel, reading in window.readings.items()
+            },
+            note="; ".join(filter(None, (window.note, _together([other for other in results if other != task])))),
+        )
+        for task, result in results.items()
+    }
+
+
+def _together(others: Sequence[str]) -> str:
+    return f"scored together with {', '.join(others)}: its share by requests" if others else ""
 
 
 def _same_length(items: tuple[str, ...], columns: Iterable[tuple[object, ...]], scores: Iterable[ScoreRecord]) -> None:

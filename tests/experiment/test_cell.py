@@ -8,6 +8,7 @@ import pytest
 
 from glu_prune.efficiency.measure import Effort
 from glu_prune.efficiency.workload import WORKLOADS, drawn
+from glu_prune.evaluation.part import Part
 from glu_prune.experiment import cell as module
 from glu_prune.experiment.cell import DENSE, Arm, Cell, FloorCell, SeriesCell, Settings
 from glu_prune.experiment.machine import machine
@@ -30,10 +31,21 @@ SERIES = SeriesCell(CELL.source, (DENSE, CELL.arm), drawn(64, 32, 8), Settings()
         replace(CELL, settings=Settings(dtype="bfloat16")),
         replace(CELL, settings=Settings(device="cuda")),
         replace(CELL, settings=Settings(batch_size=1)),
+        replace(CELL, settings=Settings(backend="hf")),
+        replace(CELL, part=Part(0, 64)),
     ],
 )
 def test_everything_that_changes_the_answer_changes_the_key(other):
     assert other.key != CELL.key
+
+
+def test_every_part_has_its_own_key():
+    found = [
+        CELL,
+        *(replace(CELL, part=part) for part in (Part(0, 64), Part(0, 128), Part(64, 128), Part(0, 64, "band"))),
+    ]
+    assert len({each.key for each in found}) == 5
+    assert str(found[1]) == "tiny-base ppm-0.5 tiny_recall 0-64"
 
 
 def test_the_same_cell_has_the_same_key():
@@ -141,6 +153,7 @@ def test_prompts_of_a_benchmark_change_the_key(tmp_path, monkeypatch):
         ("zoo/source.py", True, True),
         ("experiment/engine.py", True, True),
         ("experiment/record.py", True, True),
+        ("experiment/served.py", False, True),
         ("units.py", True, False),
         ("judgement/verdict.py", False, False),
         ("report/columns.py", False, False),

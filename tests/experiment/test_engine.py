@@ -1,19 +1,24 @@
-"""The engine with a meter that fails: scores are kept, and nothing is made up."""
+"""The engine: what arms share and what they do not, and what it does when memory or a meter fails."""
 
+from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 import torch
-from transformers import LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from glu_prune.efficiency.measure import Effort
 from glu_prune.efficiency.meter import NoMeter, ReplayMeter
 from glu_prune.efficiency.workload import drawn
-from glu_prune.errors import MeterError, NotMeasuredError, WorkloadError
-from glu_prune.experiment.cell import DENSE, Cell, SeriesCell, Settings
+from glu_prune.errors import EvaluationError, MeterError, NotMeasuredError, WorkloadError
+from glu_prune.evaluation.lm import CountingLM
+from glu_prune.evaluation.part import Part
+from glu_prune.evaluation.scorer import SharedPrefixLM
+from glu_prune.experiment.cell import DENSE, Arm, Cell, SeriesCell, Settings
 from glu_prune.experiment.engine import Engine
 from glu_prune.experiment.store import Store
-from glu_prune.zoo.source import locate
+from glu_prune.zoo.source import load_tokenizer, locate
 from tests.efficiency.made import NO_METER
 from tests.efficiency.recordings import raw
 
@@ -71,3 +76,81 @@ def test_a_counter_that_fails_ends_a_measurement_of_costs(tmp_path):
     with pytest.raises(MeterError, match="energy counter of GPU 0 went backwards"):
         engine(tmp_path, ReplayMeter([raw(methods=NO_METER), FAILS])).series(series)
     assert not Store(tmp_path).path(series.key).exists()
+
+
+def test_records_say_how_answers_were_found(tmp_path):
+    found = engine(tmp_path, NoMeter("none")).record(CELL)
+    assert found.settings["scoring"] == "shared prefixes"
+    assert found.settings["batch_size"] == 64
+    written = engine(tmp_path, NoMeter("none")).record(replace(CELL, task="tiny_arithmetic"))
+    assert written.settings["generation"] == "batched"
+    assert "scoring" not in written.settings
+
+
+@pytest.mark.parametrize("task", ["tiny_recall_mc", "tiny_instructions"])
+def test_arms_share_requests_and_plans_and_never_answers(tmp_path, task):
+    """Each arm, asked after others, answers as it does when it is asked alone."""
+    ppm, control = (Arm(criterion, Decimal("0.5")) for criterion in ("ppm", "random"))
+    cells = [replace(CELL, arm=arm, task=task) for arm in (DENSE, ppm, control)]
+    together = engine(tmp_path / "together", NoMeter("none"))
+    found = [together.record(cell) for cell in cells]
+    alone = [engine(tmp_path / f"alone {cell.arm.label}", NoMeter("none")).record(cell) for cell in cells[1:]]
+    assert [record.outputs for record in alone] == [record.outputs for record in found[1:]]
+    assert [record.metrics for record in alone] == [record.metrics for record in found[1:]]
+    assert len({record.outputs for record in found}) == len(cells)
+
+
+def test_what_does_not_fit_into_memory_is_tried_in_smaller_batches(tmp_path, monkeypatch):
+    """Found once: the next arm begins with what fits."""
+    tried, said = [], []
+    generate = CountingLM.generate_until
+
+    def little_memory(lm, requests, **settings):
+        tried.append(lm.batch_size)
+        if lm.batch_size > 16:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return generate(lm, requests, **settings)
+
+    monkeypatch.setattr(SharedPrefixLM, "generate_until", little_memory)
+    runs = engine(tmp_path, NoMeter("none"), said)
+    cell = replace(CELL, task="tiny_instructions")
+    records = [runs.record(replace(cell, arm=arm)) for arm in (DENSE, Arm("ppm", Decimal("0.5")))]
+    assert tried == [64, 32, 16, 16]
+    assert [record.settings["batch_size"] for record in records] == [16, 16]
+    assert "tiny-base dense tiny_instructions: out of memory in batches of 64, again in batches of 32" in said
+
+
+def test_what_fits_in_no_batch_is_one_line(tmp_path, monkeypatch):
+    def no_memory(*_: object, **__: object) -> None:
+        raise RuntimeError(
+            "[enforce fail] . DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes\nmore"
+        )
+
+    monkeypatch.setattr(SharedPrefixLM, "generate_until", no_memory)
+    with pytest.raises(EvaluationError, match=r"^tiny-base dense tiny_instructions: .*can't allocate.*9 bytes$"):
+        engine(tmp_path, NoMeter("none")).record(replace(CELL, task="tiny_instructions"))
+
+
+def test_a_model_that_cannot_share_prefixes_is_scored_the_plain_way_in_all_its_arms(tmp_path):
+    config = LlamaConfig.from_pretrained(CELL.source.folder)
+    config.rope_parameters = {"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0}
+    model = LlamaForCausalLM.from_pretrained(CELL.source.folder, config=config)
+    folder = tmp_path / "dynamic"
+    model.save_pretrained(folder)
+    load_tokenizer(CELL.source, config.vocab_size).save_pretrained(folder)
+    runs = engine(tmp_path, NoMeter("none"))
+    for arm in (DENSE, Arm("ppm", Decimal("0.5"))):
+        record = runs.record(replace(CELL, source=locate(str(folder)), arm=arm))
+        assert record.settings["scoring"] == "plain: dynamic RoPE"
+
+
+def test_a_part_is_never_served_for_the_whole_nor_the_whole_for_a_part(tmp_path):
+    first = engine(tmp_path, NoMeter("none"))
+    part = replace(CELL, part=Part(0, 64))
+    some = first.record(part)
+    every = first.record(CELL)
+    assert (len(some.items), len(every.items)) == (64, 400)
+    assert set(some.items) < set(every.items)
+    assert (some.settings["part"], "part" in every.settings) == ("0-64", False)
+    again = engine(tmp_path, NoMeter("none"))
+    assert (again.record(CELL), again.record(part)) == (every, some)

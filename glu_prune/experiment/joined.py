@@ -1,0 +1,107 @@
+"""Records of parts of a task, put together; and what null models score on the items of some parts alone."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
+from typing import TypeVar
+
+from glu_prune.efficiency.meter import Reading
+from glu_prune.errors import EvaluationError
+from glu_prune.evaluation.metrics import aggregate
+from glu_prune.experiment.record import CostRecord, FloorRecord, Record, ScoreRecord
+from glu_prune.units import Joules
+
+Each = TypeVar("Each")
+
+
+def join(records: Sequence[Record]) -> Record:
+    """One record of the items of all, part by part; a single one is given back as it is.
+
+    Its key names no cell: it is made anew whenever it is needed, and never stored.
+    """
+    if len(records) == 1:
+        return records[0]
+    first = records[0]
+    return Record(
+        key="+".join(record.key for record in records),
+        model=first.model,
+        arm=first.arm,
+        task=first.task,
+        settings={**first.settings, "part": ", ".join(str(record.settings["part"]) for record in records)},
+        versions=first.versions,
+        machine=first.machine,
+        created=records[-1].created,
+        items=_chain(record.items for record in records),
+        fields={name: _chain(record.fields[name] for record in records) for name in first.fields},
+        outputs=_chain(record.outputs for record in records),
+        margins=_column([record.margins for record in records]),
+        lengths=_column([record.lengths for record in records]),
+        flaws=_column([record.flaws for record in records]),
+        metrics={
+            name: _scores(name, [record.metrics[name] for record in records])
+            for name in first.metrics
+            if all(name in record.metrics for record in records)
+        },
+        cost=_cost([record.cost for record in records]),
+        size=first.size,
+    )
+
+
+def restrict(floors: FloorRecord, items: Sequence[str]) -> FloorRecord:
+    """What the same null models score on some of the items, in the order of `items`.
+
+    Raises:
+        EvaluationError: an item is not among those of the floors.
+    """
+    place = {item: index for index, item in enumerate(floors.items)}
+    if missing := [item for item in items if item not in place]:
+        msg = f"{floors.task}: {len(missing)} items are not among those of its floors; cannot pair"
+        raise EvaluationError(msg)
+    places = [place[item] for item in items]
+    nulls = {
+        null: {name: _some(name, each, places) for name, each in found.items()} for null, found in floors.nulls.items()
+    }
+    return floors.model_copy(update={"items": tuple(items), "nulls": nulls})
+
+
+def _chain(columns: Iterable[Iterable[Each]]) -> tuple[Each, ...]:
+    return tuple(chain.from_iterable(columns))
+
+
+def _column(columns: Sequence[tuple[Each, ...]]) -> tuple[Each, ...]:
+    """An optional column: empty where some record has none."""
+    return _chain(columns) if all(columns) else ()
+
+
+def _scores(metric: str, found: Sequence[ScoreRecord]) -> ScoreRecord:
+    values, weights = _chain(each.values for each in found), _chain(each.weights for each in found)
+    parts = _column([each.parts for each in found])
+    return ScoreRecord(score=aggregate(metric, values, weights), values=values, weights=weights, parts=parts)
+
+
+def _some(metric: str, found: ScoreRecord, places: Sequence[int]) -> ScoreRecord:
+    values, weights = (tuple(column[place] for place in places) for column in (found.values, found.weights))
+    parts = tuple(found.parts[place] for place in places) if found.parts else ()
+    return ScoreRecord(score=aggregate(metric, values, weights), values=values, weights=weights, parts=parts)
+
+
+def _cost(costs: Sequence[CostRecord]) -> CostRecord:
+    """Sums; a channel that some part lacks was not measured."""
+    shared = [name for name in costs[0].energy if all(name in cost.energy for cost in costs)]
+    return CostRecord(
+        seconds=math.fsum(cost.seconds for cost in costs),
+        positions=_sum([cost.positions for cost in costs]),
+        scored_positions=_sum([cost.scored_positions for cost in costs]),
+        energy={name: _energy([cost.energy for cost in costs], name) for name in shared},
+        note="; ".join(dict.fromkeys(cost.note for cost in costs if cost.note)),
+    )
+
+
+def _sum(counts: Sequence[int | None]) -> int | None:
+    """None if some part was not counted."""
+    known = [count for count in counts if count is not None]
+    return sum(known) if len(known) == len(counts) else None
+
+
+def _energy(found: Sequence[Mapping[str, Reading]], channel: str) -> Reading:
+    return Reading(Joules(math.fsum(each[channel].joules for each in found)), found[0][channel].method)
