@@ -1,8 +1,8 @@
 """Judges cases: gets their records, run or read, and turns them into verdicts and table rows."""
 
 import fnmatch
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
 from typing import Protocol
 
@@ -10,23 +10,29 @@ from glu_prune.efficiency.measure import Effort
 from glu_prune.efficiency.series import TWIN
 from glu_prune.efficiency.workload import WORKLOADS
 from glu_prune.errors import ExpectationError
+from glu_prune.evaluation.backend import Backend
 from glu_prune.evaluation.capability import SUITES, Capability
 from glu_prune.evaluation.metrics import scale_of
+from glu_prune.evaluation.part import parts
 from glu_prune.experiment.cell import DENSE, Arm, Cell, FloorCell, SeriesCell, Settings
 from glu_prune.experiment.engine import Engine
+from glu_prune.experiment.joined import join, restrict
 from glu_prune.experiment.record import FloorRecord, Record, ScoreRecord
 from glu_prune.judgement.across import judge_trend
 from glu_prune.judgement.efficiency import judge_efficiency, paired
 from glu_prune.judgement.expectation import Case, DirectionCase, EfficiencyCase, TrendCase
 from glu_prune.judgement.measured import FromRecords
 from glu_prune.judgement.measurement import Quiz, findings, runs
-from glu_prune.judgement.verdict import judge
+from glu_prune.judgement.verdict import Verdict, judge
 from glu_prune.judgement.why import groups, why
 from glu_prune.pruning.ratio import show_ratio
 from glu_prune.report.efficiency import measured_tables
 from glu_prune.report.rows import Row, Rows, direction_row, efficiency_row, trend_row
 from glu_prune.statistics.means import spread, standard_error
 from glu_prune.zoo.source import locate
+
+Look = tuple[FromRecords, dict[Arm, Record], Rows]
+"""What was measured of one capability, its records, and the rows about them."""
 
 
 @dataclass(frozen=True)
@@ -59,18 +65,25 @@ class Lab(Protocol):
 class RunLab:
     """Judges cases on records of runs; runs what the store lacks."""
 
-    def __init__(self, engine: Engine, settings: Settings, effort: Effort) -> None:
-        """`settings` hold for every cell of the session, `effort` for every measurement of costs."""
+    def __init__(self, engine: Engine, settings: Settings, effort: Effort, *, sequential: bool = False) -> None:
+        """`settings` hold for every cell of the session, `effort` for every measurement of costs.
+
+        With `sequential`, claims about a direction take no more items than decide them.
+        """
         self._engine = engine
         self._settings = settings
         self._effort = effort
+        self._sequential = sequential
 
     def preflight(self, cases: Iterable[Case]) -> None:
-        """Finds models that are not here, and stored records that cannot be trusted."""
+        """Finds models that are not here, stored records that cannot be trusted, and a backend that cannot be used."""
+        if self._settings.backend:
+            Backend.parse(self._settings.backend).check()
         for case in cases:
             for capability, arms in self._needs(case):
                 for cell in self._cells(case, capability, arms).values():
-                    self._engine.check(cell)
+                    for each in self._looked_at(case, cell, capability):
+                        self._engine.check(each)
                 self._engine.check(_floors(capability))
             if isinstance(case, EfficiencyCase):
                 for series in self._series(case):
@@ -118,20 +131,39 @@ class RunLab:
         task = (capability.task, capability.num_fewshot, capability.fields)
         return {each: Cell(source, each, *task, self._settings) for each in arms}
 
-    def _measure(self, case: Case) -> Iterator[tuple[FromRecords, dict[Arm, Record], Rows]]:
+    def _looked_at(self, case: Case, cell: Cell, capability: Capability) -> Iterator[Cell]:
+        """`cell`, or those of its parts that may be needed."""
+        if self._sequential and isinstance(case, DirectionCase):
+            yield from (replace(cell, part=part) for part in parts(capability))
+        else:
+            yield cell
+
+    def _looks(self, case: DirectionCase) -> Iterator[Look]:
+        """What is known after each part of the items; the last time, after all of them."""
+        ((capability, arms),) = self._needs(case)
+        floors = self._engine.floors(_floors(capability))
+        cells = self._cells(case, capability, arms)
+        found: dict[Arm, list[Record]] = {each: [] for each in cells}
+        for part in parts(capability):
+            for each, cell in cells.items():
+                found[each].append(self._engine.record(replace(cell, part=part)))
+            records = {each: join(taken) for each, taken in found.items()}
+            mine = restrict(floors, records[DENSE].items)
+            measured = FromRecords(capability, records, mine, floors)
+            yield measured, records, _about(case, capability, found, floors)
+            if measured.complete:
+                return
+
+    def _measure(self, case: Case) -> Iterator[Look]:
         """What was measured of each capability, its records, and the rows about them."""
         for capability, arms in self._needs(case):
             records = {each: self._engine.record(cell) for each, cell in self._cells(case, capability, arms).items()}
             floors = self._engine.floors(_floors(capability))
-            rows = {
-                "cells": [_cell_row(case, each, record) for each, record in records.items()],
-                "floors": _floor_rows(capability, floors),
-            }
+            rows = _about(case, capability, {each: [record] for each, record in records.items()}, floors)
             yield FromRecords(capability, records, floors), records, rows
 
     def _judge_direction(self, case: DirectionCase) -> Judged:
-        ((measured, records, about),) = self._measure(case)
-        verdict = judge(case, measured)
+        verdict, (measured, records, about) = self._decide(case)
         row = direction_row(case, verdict)
         here = {"model": case.experiment.model, "ratio": row["ratio"], "capability": case.capability.name}
         both = records[DENSE], records[case.arm]
@@ -143,6 +175,15 @@ class RunLab:
             **about,
         }
         return Judged(verdict.outcome, verdict.sentence, rows)
+
+    def _decide(self, case: DirectionCase) -> tuple[Verdict, Look]:
+        """The first verdict that is not inconclusive, else the last, and what it was reached on."""
+        looks = self._looks(case) if self._sequential else self._measure(case)
+        verdicts = ((judge(case, look[0]), look) for look in looks)
+        found = next(verdicts)
+        while found[0].outcome == "inconclusive" and (later := next(verdicts, None)):
+            found = later
+        return found
 
     def _judge_efficiency(self, case: EfficiencyCase) -> Judged:
         model, label = case.experiment.model, case.arm.label
@@ -176,6 +217,14 @@ def _floors(capability: Capability) -> FloorCell:
     return FloorCell(capability.task, capability.num_fewshot)
 
 
+def _about(case: Case, capability: Capability, cells: Mapping[Arm, list[Record]], floors: FloorRecord) -> Rows:
+    """The rows about cells, and about the floors of their task."""
+    return {
+        "cells": [_cell_row(case, each, record) for each, records in cells.items() for record in records],
+        "floors": _floor_rows(capability, floors),
+    }
+
+
 def _cell_row(case: Case, each: Arm, record: Record) -> Row:
     """What a cell cost and scored, without its items."""
     return {
@@ -184,6 +233,7 @@ def _cell_row(case: Case, each: Arm, record: Record) -> Row:
         "control": each.criterion not in (None, case.experiment.criterion),
         "ratio": show_ratio(each.ratio),
         "task": record.task,
+        "part": str(record.settings.get("part", "")),
         "prompts": len(record.items),
         "new_tokens": sum(record.lengths),
         "scores": {name: _aggregate(name, score) for name, score in record.metrics.items()},

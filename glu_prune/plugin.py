@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from glu_prune.errors import ExpectationError, GluPruneError, ModelNotFoundError, NotMeasuredError
+from glu_prune.errors import EvaluationError, ExpectationError, GluPruneError, ModelNotFoundError, NotMeasuredError
+from glu_prune.evaluation.backend import Backend
 from glu_prune.experiment.cell import Settings
 from glu_prune.judgement.expectation import (
     Case,
@@ -61,6 +62,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--glu-store", metavar="DIR", help="where records are kept (default: .glu-prune/)")
     group.addoption("--glu-results", metavar="DIR", help="where tables are written (default: results/)")
     group.addoption("--glu-strict", action="store_true", help="fail cases that are unexpectedly inconclusive")
+    group.addoption(
+        "--glu-sequential",
+        action="store_true",
+        help="answer items part by part until a claim about a direction is decided, by tests that hold at every look "
+        "(default: answer all)",
+    )
     group.addoption("--glu-device", default="cpu", metavar="DEVICE", help="torch device (default: cpu)")
     group.addoption(
         "--glu-dtype",
@@ -82,6 +89,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=64,
         metavar="N",
         help="sequences at once in evaluations (default: 64)",
+    )
+    group.addoption(
+        "--glu-backend",
+        type=_backend,
+        metavar="NAME[,key=value,...]",
+        help="which of lm-eval's models answers, such as vllm or hf, and arguments for it (default: none of them; "
+        "this project's own scoring)",
     )
     group.addoption(
         "--glu-rounds",
@@ -120,6 +134,14 @@ def _positive(what: str) -> Callable[[str], int]:
     return parse
 
 
+def _backend(text: str) -> str:
+    try:
+        Backend.parse(text)
+    except EvaluationError as error:
+        raise pytest.UsageError(str(error)) from error
+    return text
+
+
 def _seconds(text: str) -> float:
     try:
         seconds = float(text)
@@ -143,6 +165,9 @@ def _is_worker(config: pytest.Config) -> bool:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Prepares an empty report; it stays silent while it is empty."""
+    if config.getoption("--glu-sequential") and _judges_published(config):
+        msg = "--glu-sequential stops runs early; with --glu-evidence published nothing is run"
+        raise pytest.UsageError(msg)
     config.stash[_report] = SessionReport()
     if config.getoption("--glu-contract"):
         _collect_contract(config)
@@ -270,6 +295,7 @@ def _make_lab(config: pytest.Config) -> Lab:
             dtype=config.getoption("--glu-dtype"),
             device=config.getoption("--glu-device"),
             batch_size=config.getoption("--glu-batch-size"),
+            backend=config.getoption("--glu-backend") or "",
         )
         names = ("--glu-rounds", "--glu-window", "--glu-processes", "--glu-grid")
         effort = Effort(*map(config.getoption, names))
@@ -278,7 +304,7 @@ def _make_lab(config: pytest.Config) -> Lab:
         else:
             meter = CodeCarbonMeter(effort.grid)
         engine = Engine(Store(_path(config, "--glu-store", ".glu-prune")), meter, _progress(config))
-        config.stash[_lab] = RunLab(engine, settings, effort)
+        config.stash[_lab] = RunLab(engine, settings, effort, sequential=config.getoption("--glu-sequential"))
     return config.stash[_lab]
 
 

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import codecarbon  # noqa: F401  inner sessions forget what they import first, and these cannot be imported twice
 import datasets  # noqa: F401
-import lm_eval  # noqa: F401
+import lm_eval.evaluator
+import lm_eval.models.huggingface
+import lm_eval.tasks  # noqa: F401
 import pandas as pd
 import pytest
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
@@ -250,6 +252,43 @@ def test_batch_sizes_are_checked(project, size):
     result.stderr.fnmatch_lines([f"*batch size '{size}' is not allowed*"])
 
 
+@pytest.mark.parametrize(
+    ("backend", "complaint"),
+    [
+        ("hf,device", "backend 'hf,device' must not set device: set it with --glu-device*"),
+        ("hf,a=1,b", "backend 'hf,a=1,b' is not allowed at 'b'; write NAME or NAME,key=value,... with each key once"),
+        ("hff", "lm-eval has no backend 'hff'; did you mean 'hf'[?] it has: *"),
+        ("dummy", "backend 'dummy' loads no model from a folder*"),
+    ],
+)
+def test_a_backend_that_cannot_be_used_is_one_usage_line(project, tmp_path, backend, complaint):
+    result = project.run(f"--glu-backend={backend}", store=tmp_path / "empty")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"ERROR: {complaint}"])
+    assert len([line for line in result.errlines if line]) == 1
+    result.stdout.no_fnmatch_line("*loading*")
+
+
+def test_a_backend_answers_and_the_same_verdicts_come_back(project, pytester, tmp_path):
+    """In a process of its own: what was written for the backend must be gone when that ends."""
+    chosen = ("-k", "ratio_0.5 and knowledge")
+    project.run(*chosen)
+    ours = rows(project)
+    store = tmp_path / "served"
+    result = pytester.runpytest_subprocess("--glu-backend=hf,softmax_dtype=float32", f"--glu-store={store}", *chosen)
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*loading *random dense into hf,softmax_dtype=float32 (float32)",
+            "*loading *random ppm-0.5 into hf,softmax_dtype=float32 (float32)",
+            "*: what the evaluations cost =*",
+            "dense * 64 * 4.00 * - * - *",
+        ]
+    )
+    pd.testing.assert_frame_equal(rows(project), ours, rtol=1e-3)
+    assert {path.name for path in store.iterdir()} == {"cells", "locks"}
+
+
 def test_other_suites_see_nothing_of_the_plugin(pytester):
     pytester.makepyfile("def test_nothing(): pass")
     result = pytester.runpytest_inprocess()
@@ -325,6 +364,13 @@ def test_costs_are_measured_once_and_shown(costs, tmp_path):
     costs.run(*QUICK, "-n", "2", store=store).assert_outcomes(passed=1)
 
 
+def test_with_a_backend_no_costs_are_measured(costs, tmp_path):
+    result = costs.run("--glu-backend=hf", "-rs", *QUICK, store=tmp_path / "empty")
+    result.assert_outcomes(skipped=1)
+    result.stdout.fnmatch_lines(["*random.yaml:4: not measured: *not of a backend; leave out --glu-backend"])
+    result.stdout.no_fnmatch_line("*loading*")
+
+
 @pytest.mark.parametrize(("arguments", "outcome"), [((), "skipped"), (("--glu-strict",), "failed")])
 def test_side_by_side_no_costs_are_measured(costs, tmp_path, arguments, outcome):
     result = costs.run("-n", "2", "-rsf", *QUICK, *arguments, store=tmp_path / "empty")
@@ -360,3 +406,64 @@ def test_a_workload_that_does_not_exist_stops_the_run_before_a_model_loads(costs
     result.stderr.fnmatch_lines(
         ["ERROR: *random.yaml:4: no workload of suite embedded is called '[*]_b4'; there are p64*"]
     )
+
+
+RECALL = """\
+model: tiny-base
+ratios: [0.5]
+expect:
+  - {capability: factual_recall, direction: down, why: facts live in the neurons}
+  - {capability: story_modelling, direction: down, why: so do stories}
+"""
+
+
+def test_early_answers_stop_early_agree_with_all_and_are_kept(project, tmp_path):
+    project.expect(text=RECALL)
+    result = project.run("--glu-sequential", "-v", store=tmp_path)
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(
+        [
+            "*tiny-base dense tiny_recall 0-64: 64 items in*",
+            "*tiny-base ppm-0.5 tiny_recall 0-64: 64 items in*",
+            "ratio *items *of all *floor*",
+            "0.5 *factual_recall *64 *480 *confirmed*",
+            "0.5 *story_modelling *128 *400 *confirmed*",
+            "*betting e-process p = *; decided after 64 of 480 items, anytime-valid*",
+        ]
+    )
+    result.stdout.no_fnmatch_line("*tiny_recall 64-128*")
+    early = rows(project)
+    files = {path: path.stat().st_mtime_ns for path in (tmp_path / "cells").iterdir()}
+    project.run("--glu-sequential", store=tmp_path).stdout.no_fnmatch_line("*loading*")
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "cells").iterdir()} == files
+    pd.testing.assert_frame_equal(rows(project), early)
+    project.run(store=tmp_path).assert_outcomes(passed=2)
+    late = rows(project)
+    assert list(late["items"]) == [480, 400]
+    assert list(late["verdict"]) == list(early["verdict"])
+    assert "of all" not in late
+
+
+def test_early_answers_use_all_items_where_they_do_not_decide(project):
+    """A random model: its verdicts rest on scores at their floors, which is a fact about all items."""
+    result = project.run("--glu-sequential", "-k", "ratio_0.5")
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(["0.5 *factual_knowledge *480 *480 *inconclusive*"])
+
+
+def test_early_answers_need_runs(project):
+    result = project.run("--glu-sequential", "--glu-evidence", "published")
+    result.stderr.fnmatch_lines(
+        ["ERROR: --glu-sequential stops runs early; with --glu-evidence published nothing is run"]
+    )
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+
+
+def test_early_answers_find_broken_records_before_anything_runs(project, tmp_path):
+    project.expect(text=RECALL)
+    project.run("--glu-sequential", store=tmp_path)
+    for path in (tmp_path / "cells").iterdir():
+        path.write_text("broken")
+    result = project.run("--glu-sequential", store=tmp_path)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: *its checksum does not match its content*"])

@@ -39,6 +39,12 @@ class Measured(ABC):
         """`capability` says which metric, and which way is better."""
         self.capability = capability
         self.better = 1 if capability.higher_is_better else -1
+        self.of: int | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether no items are still to come: `of` is how many there are, where they are looked at part by part."""
+        return self.of is None or self.items >= self.of
 
     @property
     @abstractmethod
@@ -90,13 +96,21 @@ class Measured(ABC):
 class FromRecords(Measured):
     """Records of several arms on the same items."""
 
-    def __init__(self, capability: Capability, records: Mapping[Arm, Record], floors: FloorRecord) -> None:
-        """`records` hold the dense arm.
+    def __init__(
+        self,
+        capability: Capability,
+        records: Mapping[Arm, Record],
+        floors: FloorRecord,
+        growing_to: FloorRecord | None = None,
+    ) -> None:
+        """`records` hold the dense arm; `growing_to` are the floors of all items, where these are looked at on the way.
 
         Raises:
             EvaluationError: the records are not about the same items, or lack the metric.
         """
         super().__init__(capability)
+        self.of = len(growing_to.items) if growing_to else None
+        self._every = growing_to or floors
         self._records = records
         self._floors = floors
         for record in records.values():
@@ -118,6 +132,8 @@ class FromRecords(Measured):
             first.weights,
             clusters=self._clusters,
             ratio=self.capability.logarithmic,
+            anytime=self.of is not None,
+            heaviest=self._heaviest,
             seed=SEED,
         )
 
@@ -128,10 +144,16 @@ class FromRecords(Measured):
         return tuple(labels[0] for labels in self._records[DENSE].fields[self.capability.cluster])
 
     @cached_property
+    def _heaviest(self) -> float:
+        """The most that any item of the task counts, whether it was answered or not; 0 if that is not known."""
+        nulls = [null[self.capability.metric] for null in self._every.nulls.values() if self.capability.metric in null]
+        return max((weight for null in nulls for weight in null.weights), default=0.0)
+
+    @cached_property
     def _null(self) -> str | None:
-        """The name of the best content-free null model."""
+        """The name of the null model that is best on all items: known beforehand, and the same at any look."""
         metric = self.capability.metric
-        scores = {name: nulls[metric].score for name, nulls in self._floors.nulls.items() if metric in nulls}
+        scores = {name: nulls[metric].score for name, nulls in self._every.nulls.items() if metric in nulls}
         best = best_floor(scores, higher_is_better=self.capability.higher_is_better)
         return best[0] if best else None
 

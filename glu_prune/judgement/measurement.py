@@ -218,8 +218,11 @@ class Quiz:
         """What two records say.
 
         Raises:
-            EvaluationError: answers were generated, or an arm has no right answer.
+            EvaluationError: answers were generated, tokens not counted, or an arm has no right answer.
         """
+        if dense.cost.positions is None:
+            msg = f"what answered {capability.name} does not count its tokens, so there is no energy per correct answer"
+            raise EvaluationError(msg)
         if len({each for one in (dense, pruned) for each in (one.cost.scored_positions, one.cost.positions)}) > 1:
             msg = (
                 f"{capability.name} is answered in words whose number differs between arms; energy per correct answer "

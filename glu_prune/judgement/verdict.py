@@ -52,6 +52,8 @@ class Verdict:
     """A word or two on what the outcome does not say by itself, such as "under the floor"."""
     reasons: tuple[str, ...] = ()
     """What led to the outcome beside the numbers above."""
+    of: int | None = None
+    """How many items there are, where they were looked at part by part; None where all were judged at once."""
 
     @property
     def sentence(self) -> str:
@@ -64,7 +66,15 @@ class Verdict:
             f"({self.delta:+.3f}, 95 % interval {self.low:+.3f} to {self.high:+.3f}){moved}; {self.test} "
             f"p = {self.p:.2g}{times}"
         )
-        return "; ".join([numbers, *self.reasons])
+        return "; ".join([numbers, *self._looks, *self.reasons])
+
+    @property
+    def _looks(self) -> tuple[str, ...]:
+        """How many of all items it took, in words."""
+        if self.of is None:
+            return ()
+        state = "not decided" if self.outcome == "inconclusive" else "decided"
+        return (f"{state} after {self.items} of {self.of} items, anytime-valid",)
 
 
 def digits(value: float) -> str:
@@ -99,6 +109,9 @@ def judge(case: DirectionCase, measured: Measured) -> Verdict:
       high on these items, and *inconclusive* if the score is higher, but not shown to be.
     - `down`: the dense model is above the floor; else there was nothing to lose, and it is *inconclusive*.
     - `specific`: every control at the same ratio does less. It is an *artefact* if one is shown to do more.
+
+    Where items are looked at one part after another, every outcome but *inconclusive* is reached by tests that hold at
+    any look; what rests on the score of the items alone (a pruned model at its floor, a score at chance) waits for all.
 
     Raises:
         EvaluationError: an arm's records are not about the same items, or lack the metric.
@@ -143,6 +156,7 @@ def judge(case: DirectionCase, measured: Measured) -> Verdict:
             *more(needed, change.units, measured.unit),
             *measured.remarks(arm),
         ),
+        of=measured.of,
     )
 
 
@@ -200,7 +214,8 @@ def under(conditions: list[Condition]) -> tuple[Outcome, int | None]:
 def above_floor(measured: Measured, arm: Arm, tests: int, note: str) -> Condition:
     """Whether `arm` scores more than content-free answers do; `note` names it if not.
 
-    The floor is known exactly: a score at or below it on these items fails, and one above it may still be open.
+    The floor is known exactly: a score at or below it on these items fails, and one above it may still be open. While
+    items are still to come, it fails only if it is shown to be below.
     """
     subject = "the pruned model is" if arm.ratio else "the dense model is"
     beyond, floor = measured.above_floor(arm), measured.floor
@@ -211,7 +226,7 @@ def above_floor(measured: Measured, arm: Arm, tests: int, note: str) -> Conditio
     if p * tests <= ALPHA:
         return Condition("shown", f"{subject} {what}, p = {p:.2g}", told=True)
     excess = measured.better * beyond.difference
-    if excess <= 0:
+    if excess <= 0 and (measured.complete or one_sided(beyond, -measured.better) * tests <= ALPHA):
         return Condition("fails", f"{subject} not {what}", note=note)
     needed = _items(beyond, excess, ALPHA / tests)
     return Condition("open", f"{subject} not shown to be {what}, p = {p:.2g}", needed, note=f"{note}?")
@@ -249,9 +264,11 @@ def one_sided(contrast: Contrast, better: int, shift: float = 0.0) -> float:
 
 
 def _chance(measured: Measured, arm: Arm, change: Contrast, tests: int) -> tuple[str, str] | None:
-    """(note, reason) about a score that ends at chance, named for what it is."""
+    """(note, reason) about a score that ends at chance, named for what it is; few of many items do not tell."""
     chance = measured.chance
-    if not chance or not measured.items or measured.capability.logarithmic or change.p_two_sided() * tests > ALPHA:
+    if not chance or not measured.items or not measured.complete or measured.capability.logarithmic:
+        return None
+    if change.p_two_sided() * tests > ALPHA:
         return None
     dense, pruned = (measured.better * (measured.score(each) - chance) for each in (DENSE, arm))
     if dense < 0 and abs(pruned) < abs(dense):

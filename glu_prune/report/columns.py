@@ -1,7 +1,7 @@
 """The columns of every table that a session can show."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from glu_prune.efficiency.meter import CHANNELS
@@ -200,9 +200,14 @@ EVALUATIONS = (
 )
 
 
-def score_columns(rows: Iterable[Row]) -> tuple[Column, ...]:
-    """The columns of a score table, with one after `pruned` for each control in `rows`."""
+def score_columns(rows: Sequence[Row]) -> tuple[Column, ...]:
+    """The columns of a score table: after `pruned` each control, after `items` their total if that was not the aim."""
     controls = dict.fromkeys(name for row in rows for name in row["controls"])
     extra = tuple(Column(name, _entry("controls", name), _number(3)) for name in controls)
-    place = next(index for index, column in enumerate(SCORES) if column.name == "delta")
-    return SCORES[:place] + extra + SCORES[place:]
+    every = (Column("of all", _field("of")),) if any(row["of"] is not None for row in rows) else ()
+    items, delta = (_place_of(name) + 1 for name in ("items", "pruned"))
+    return SCORES[:items] + every + SCORES[items:delta] + extra + SCORES[delta:]
+
+
+def _place_of(name: str) -> int:
+    return next(index for index, column in enumerate(SCORES) if column.name == name)

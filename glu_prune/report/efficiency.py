@@ -131,8 +131,9 @@ def evaluation_rows(costs: Iterable[Row]) -> list[dict[str, Any]]:
 
     Speed and energy per token are taken over the log-likelihood tasks that all arms of a model have in common: there
     every arm does the same work. Generated text differs in length between arms, so per-token figures over it mislead.
+    Where positions are not counted, as by a backend, there are no such figures.
     """
-    cells = {(row["model"], row["arm"], row["task"]): row for row in costs}
+    cells = {(row["model"], row["arm"], f"{row['task']} {row['part']}"): row for row in costs}
     rows = []
     for model, arm in dict.fromkeys((model, arm) for model, arm, _ in cells):
         arms = {other for name, other, _ in cells if name == model}
@@ -141,8 +142,9 @@ def evaluation_rows(costs: Iterable[Row]) -> list[dict[str, Any]]:
         alike = [
             row["cost"]
             for row in mine
-            if row["cost"]["scored_positions"] == row["cost"]["positions"]
-            and all((model, other, row["task"]) in cells for other in arms)
+            if row["cost"]["positions"] is not None
+            and row["cost"]["scored_positions"] == row["cost"]["positions"]
+            and all((model, other, f"{row['task']} {row['part']}") in cells for other in arms)
         ]
         rows.append({"model": model, "arm": arm, **mine[0]["size"], **_totals(mine, alike)})
     return rows

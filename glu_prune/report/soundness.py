@@ -9,8 +9,8 @@ from glu_prune.report.rows import Row, finding_row
 
 
 def own_findings(cells: Iterable[Row], floors: Iterable[Row]) -> list[Row]:
-    """What the checks find in the cells of a session; control arms are no claims and are left out."""
-    mine = [cell for cell in cells if not cell["control"]]
+    """What the checks find in the cells of a session, but for control arms, which are no claims, and parts of tasks."""
+    mine = [cell for cell in cells if not (cell["control"] or cell["part"])]
     found = examine(
         scores=[score for cell in mine for score in _scores(cell)],
         runs=[run for cell in mine if (run := _run(cell))],

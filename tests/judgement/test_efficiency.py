@@ -338,6 +338,15 @@ def test_generated_answers_have_no_defined_cost():
             Quiz.of(SKILL, *arms)
 
 
+def test_tokens_that_a_backend_did_not_count_have_no_cost():
+    uncounted = [
+        one.model_copy(update={"cost": one.cost.model_copy(update={"positions": None, "scored_positions": None})})
+        for one in map(answered, (80, 40))
+    ]
+    with pytest.raises(EvaluationError, match=r"^what answered skill does not count its tokens"):
+        Quiz.of(SKILL, *uncounted)
+
+
 SETTINGS, EFFORT = Settings(), Effort()
 ARMS = (Arm(), Arm("ppm", HALF))
 

@@ -31,15 +31,15 @@ SCORE = {
     "floor_of": "uniform", "claim": "down", "declared": "confirmed", "controls": {"random": 0.4}, "where": "f.yaml:3",
     "file": "f.yaml", "in_file": 4, "outcome": "confirmed", "dense": 0.8, "pruned": 0.3, "delta": -0.5, "low": -0.6,
     "high": -0.4, "p": 0.01, "tests": 3, "test": "exact McNemar", "items": 100, "gained": 1, "lost": 51, "note": "",
-    "sentence": "skill down: confirmed.",
+    "sentence": "skill down: confirmed.", "of": None,
 }  # fmt: skip
 
 
-def cost(arm: str, task: str, *, seconds: float, positions: int, scored: int, cpu: float | None) -> dict:
+def cost(arm: str, task: str, *, seconds: float, positions: int | None, scored: int | None, cpu: float | None) -> dict:
     energy = {} if cpu is None else {"cpu": {"joules": cpu, "method": "rapl"}}
     return {
         "model": "m", "arm": arm, "ratio": "0.5", "task": task, "prompts": 2, "scores": {"acc": [0.5, 0.1, 2]},
-        "control": False, "new_tokens": 0,
+        "control": False, "new_tokens": 0, "part": "",
         "size": {"parameters": 1000, "bytes": 4_000_000, "width": 8, "hidden": 2, "expansion_ratio": 4.0},
         "cost": {"seconds": seconds, "positions": positions, "scored_positions": scored, "energy": energy,
                  "note": "" if energy else "no meter"},
@@ -57,6 +57,16 @@ def shown(columns, row) -> dict[str, str]:
     return {column.name: column.show(column.get(row)) for column in columns}
 
 
+def test_positions_that_are_not_counted_give_no_speed():
+    """As where a backend answers; how large arms are and what energy they took is known all the same."""
+    uncounted = [cost("dense", "choices", seconds=2.0, positions=None, scored=None, cpu=10.0)]
+    (row,) = evaluation_rows(uncounted)
+    assert (row["tokens_per_second"], row["joules_per_1000_tokens"]) == (None, None)
+    assert (row["parameters"], row["joules"]) == (1000, {"cpu": 10.0})
+    both = evaluation_rows([*uncounted, *COSTS[1:]])
+    assert [each["tokens_per_second"] for each in both] == [None, 100.0]
+
+
 def test_each_score_column():
     report = SessionReport()
     report.add({"scores": [SCORE]})
@@ -66,6 +76,12 @@ def test_each_score_column():
         "dense": 0.8, "pruned": 0.3, "random": 0.4, "delta": -0.5, "low": -0.6, "high": -0.4, "p": 0.01,
         "p, ratios": 0.03, "p, file": 0.04, "claim": "down", "verdict": "confirmed", "note": "",
     }  # fmt: skip
+
+
+def test_a_claim_that_took_fewer_items_shows_how_many_there_are():
+    row = {**SCORE, "holm": 0.03, "of": 480}
+    assert list(shown(score_columns([SCORE, row]), row).items())[3:5] == [("items", "100"), ("of all", "480")]
+    assert "of all" not in [column.name for column in score_columns([SCORE])]
 
 
 def test_scores_are_written_for_people():
@@ -181,6 +197,20 @@ def test_files_agree_with_the_rows(tmp_path: Path):
 
 def test_an_empty_session_shows_nothing():
     assert not SessionReport()
+
+
+def test_parts_of_tasks_are_added_up_and_not_checked():
+    """Each part is a piece of work that counts once; scores of few items, or work on other ones, are no findings."""
+    parts = [{**COSTS[2], "part": part} for part in ("0-64", "64-128")]
+    report = SessionReport()
+    report.add({"scores": [SCORE], "cells": parts})
+    report.add({"cells": parts[:1]})
+    assert report.rows("findings") == []
+    (row,) = report.rows("evaluations")
+    alone = SessionReport()
+    alone.add({"scores": [SCORE], "cells": parts[:1]})
+    (one,) = alone.rows("evaluations")
+    assert row["joules"]["cpu"] == pytest.approx(2 * one["joules"]["cpu"])
 
 
 def test_our_own_records_are_checked_but_not_controls():
