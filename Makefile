@@ -1,15 +1,24 @@
-# make bench | bench-pruning | bench-shapes | test | check | clean: each sets up .venv when it is missing or out of date.
+# make bench | bench-pruning | bench-sweep | bench-shapes | profile | test | check | clean: each sets up .venv when it is missing or out of date.
 PYTHON ?= python3.11
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: bench bench-pruning bench-shapes test check format clean
+.PHONY: bench bench-pruning bench-sweep bench-shapes profile test check format clean
 
 bench: $(READY)
 	$(BIN)/pytest benchmarks -k ratio_0.5
 
 bench-pruning: $(READY)
 	$(BIN)/python -m benchmarks.pruning_speed
+
+# Seven ratios of a small random model on a part of the study's items, against OptiPFair and lm-eval in the usual loop.
+SWEEP ?=
+bench-sweep: $(READY)
+	$(BIN)/python -m benchmarks.sweep_speed $(SWEEP)
+
+# Where the time of an embedded run goes, and of a sweep over a larger model.
+profile: $(READY)
+	$(BIN)/python -m benchmarks.profiling
 
 # What models of the study's shapes cost, random weights, all ratios in turns: hours on a GPU, days without one.
 SHAPES ?= llama-3.2-1b llama-3.2-3b

@@ -131,8 +131,8 @@ def copies(model: Any) -> object:
     return [getattr(layer.mlp, name).weight.detach().clone() for layer in model.model.layers for name in PARTS]
 
 
-def load_oracle() -> Contender:
-    """`optipfair.prune_model`, quiet; ends the program with one line where that release is not installed."""
+def load_oracle(percent: float = PERCENT) -> Contender:
+    """`optipfair.prune_model`, quiet, removing `percent` of neurons; ends the program where it is not installed."""
     try:
         found = metadata.version("optipfair")
     except metadata.PackageNotFoundError:
@@ -148,7 +148,7 @@ def load_oracle() -> Contender:
             model,
             pruning_type="MLP_GLU",
             neuron_selection_method="PPM",
-            pruning_percentage=PERCENT,
+            pruning_percentage=percent,
             show_progress=False,
         )
 
