@@ -61,7 +61,9 @@ def test_only_one_module_knows_each_seam():
 
     assert importers("codecarbon") == {"efficiency/meter.py"}
     assert importers("lm_eval") == {
+        "evaluation/backend.py",
         "evaluation/evaluate.py",
+        "evaluation/foreign.py",
         "evaluation/lm.py",
         "evaluation/local.py",
         "evaluation/nulls.py",
