@@ -85,12 +85,14 @@ def watch(clock: Clock) -> None:
     from glu_prune import lab
     from glu_prune.evaluation.evaluate import Evaluator
     from glu_prune.evaluation.scorer import SharedPrefixLM
+    from glu_prune.evaluation.shortlist import OutputLayer
     from glu_prune.experiment import arms
     from glu_prune.pruning import plan, surgery
     from glu_prune.report.session import SessionReport
 
     for owner, names, stage in (
         (PreTrainedModel, "__call__", MODEL),
+        (OutputLayer, "likeliest", MODEL),
         (arms, "load_model load_tokenizer", "loading models"),
         (plan, "rank", "ranking and cutting"),
         (surgery, "apply", "ranking and cutting"),

@@ -8,7 +8,7 @@ Saxena 2023, prompt lookup decoding). What is accepted is what token by token de
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import takewhile
 from operator import eq
 from typing import Any
@@ -17,13 +17,17 @@ import torch
 from torch.nn.functional import pad
 from transformers.cache_utils import Cache, DynamicLayer
 
-CHECKED_EVERY = 8
+from glu_prune.evaluation.shortlist import OutputLayer
+
+CHECKED_EVERY = 2
 """Tokens of a row between two looks for a loop."""
-LOOP = 16
+LOOP = 4
 """Tokens that must have come again before a row counts as looping; twice as many after a loop that soon ended."""
 LONGEST_LOOK = 512
 """Tokens in which a loop is looked for, so that its period is at most half of that."""
-DRAFTS = (32, 256)
+WORTH = 32
+"""Tokens that a loop must have gone on for to have been worth following."""
+DRAFTS = (64, 256)
 """Tokens of the first guess in a loop, and of the largest: a guess that holds is followed by one twice as long."""
 SPARE = 64
 """Positions for which there is room behind the keys and values of a batch when they are copied."""
@@ -207,6 +211,10 @@ class Decoder:
         self.positions = 0
         """Token positions computed, with padding and with drafts that were not accepted."""
 
+    @cached_property
+    def _output(self) -> OutputLayer | None:
+        return OutputLayer.of(self._model)
+
     @torch.no_grad()
     def run(self, rows: Iterable[Row]) -> None:
         """Says all there is to say in `rows`, after the longest prompts first."""
@@ -257,7 +265,7 @@ class Decoder:
         period, before, (size, largest) = row.period(), len(row.said), DRAFTS
         while True:
             draft = row.draft(period, size)
-            (said,) = self._likeliest(batch, [[*row.said[-1:], *draft]], len(draft) + 1)
+            said = self._likeliest_in_loop(batch, [*row.said[-1:], *draft], period)
             agreed = sum(takewhile(bool, map(eq, draft, said)))
             for token in said[: agreed + 1]:
                 row.say(token)
@@ -265,24 +273,36 @@ class Decoder:
                     return
             if agreed < len(draft):
                 batch.cache.crop(agreed - len(draft))
-                row.bar = LOOP if len(row.said) - before >= DRAFTS[0] else 2 * row.bar
+                row.bar = LOOP if len(row.said) - before >= WORTH else 2 * row.bar
                 return
             size = min(2 * size, largest)
 
     def _likeliest(self, batch: _Batch, tokens: list[list[int]], count: int) -> list[list[int]]:
         """Puts in the next tokens of each row; the likeliest token after each of the last `count` of them."""
+        logits = self._model(**self._entered(batch, tokens), logits_to_keep=count).logits
+        # The first of equals, as `argmax` gives it, but faster on a CPU.
+        likeliest: list[list[int]] = logits.max(-1).indices.tolist()
+        return likeliest
+
+    def _likeliest_in_loop(self, batch: _Batch, tokens: list[int], period: int) -> list[int]:
+        """Puts in the next tokens of the one row of a batch, which are a loop; the likeliest token after each."""
+        if self._output is None:
+            (said,) = self._likeliest(batch, [tokens], len(tokens))
+            return said
+        hidden = self._model.base_model(**self._entered(batch, [tokens])).last_hidden_state[0]
+        likeliest: list[int] = self._output.likeliest(hidden, period).tolist()
+        return likeliest
+
+    def _entered(self, batch: _Batch, tokens: list[list[int]]) -> dict[str, Any]:
+        """What the model is given so that it computes the next tokens of each row."""
         entered = torch.tensor(tokens, device=self._model.device)
         self.positions += entered.numel()
         columns = torch.arange(batch.cache.get_seq_length() + entered.shape[1], device=entered.device)
         depths = columns - batch.padding[:, None]
-        logits = self._model(
-            input_ids=entered,
-            attention_mask=(depths >= 0).long(),
-            position_ids=depths[:, -entered.shape[1] :].clamp(min=0),
-            past_key_values=batch.cache,
-            use_cache=True,
-            logits_to_keep=count,
-        ).logits
-        # The first of equals, as `argmax` gives it, but faster on a CPU.
-        likeliest: list[list[int]] = logits.max(-1).indices.tolist()
-        return likeliest
+        return {
+            "input_ids": entered,
+            "attention_mask": (depths >= 0).long(),
+            "position_ids": depths[:, -entered.shape[1] :].clamp(min=0),
+            "past_key_values": batch.cache,
+            "use_cache": True,
+        }

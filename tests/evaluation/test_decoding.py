@@ -17,6 +17,7 @@ from glu_prune.evaluation.decoding import Decoder, Ending, Row, ending, obstacle
 from glu_prune.evaluation.evaluate import Evaluator
 from glu_prune.evaluation.lm import CountingLM
 from glu_prune.evaluation.scorer import BATCHED, SharedPrefixLM
+from glu_prune.evaluation.shortlist import OutputLayer
 from glu_prune.zoo.source import load, locate
 
 from .test_scorer import DYNAMIC, FAMILIES, TOKENIZER, Blind, build, of_class
@@ -55,7 +56,7 @@ def shapes():
     seen = []
 
     def watch(model):
-        model.register_forward_pre_hook(lambda _module, args, given: seen.append((args[0] if args else given["input_ids"]).shape), with_kwargs=True)  # fmt: skip
+        model.base_model.register_forward_pre_hook(lambda _module, args, given: seen.append((args[0] if args else given["input_ids"]).shape), with_kwargs=True)  # fmt: skip
         return model
 
     return SimpleNamespace(seen=seen, watch=watch)
@@ -167,7 +168,8 @@ def test_padding_that_no_row_needs_is_dropped(monkeypatch):
     assert decoder.positions == 2 * 59 + 2 + 38
 
 
-def test_loops_are_followed_many_tokens_at_a_time(shapes):
+def test_loops_are_followed_many_tokens_at_a_time(shapes, monkeypatch):
+    monkeypatch.setattr(OutputLayer, "of", lambda model: OutputLayer(model.lm_head.weight))
     model = shapes.watch(model_of("gemma3"))
     rows = [Row([number], 100, NEVER) for number in range(5, 9)]
     decoder = Decoder(model, 4)

@@ -1,0 +1,87 @@
+"""The likeliest tokens of a loop without most of the output layer, where a bound proves that it would change nothing.
+
+The logit of a token is the product of its weights w in the output layer and a hidden state. In a loop, hidden states of
+the same place in the period hardly change, or change steadily. So all logits are found for some of them; for a state h
+between two of these, g of which h is e away lies on the line between both. There no token has a larger logit than the
+same share of its two, and at h it differs by |w| |e| at most (Cauchy and Schwarz). What is far from being the likeliest
+token at both is thereby excluded, and only a short list has to be computed.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import linear
+
+LENGTH = 1024
+"""Tokens in the short list, at most; never more than `SHARE` of all."""
+SHARE = 1 / 8
+SPACING = 64
+"""Tokens of a loop between two of which all logits are found, at least."""
+_TRIAL = 4
+"""Tokens of the input on which an output layer is tried."""
+
+
+class OutputLayer:
+    """The output layer of a causal language model, as a matrix with a row of weights per token."""
+
+    def __init__(self, weights: Tensor) -> None:
+        """Logits are products with `weights`, of shape (vocabulary, hidden size), in float32."""
+        self._weights = weights = weights.detach()
+        self._longest = float(weights.norm(dim=1).max())
+        self._rounding = 4 * weights.shape[1] * torch.finfo(weights.dtype).eps * self._longest
+        """By how much, per length of the hidden state, rounding may change the difference of two logits."""
+
+    @classmethod
+    @torch.no_grad()
+    def of(cls, model: Any) -> "OutputLayer | None":
+        """That of `model`; None if its logits are not such products, or not in float32.
+
+        Other dtypes round logits so much that several tokens are the likeliest. What the model does is tried on a few
+        tokens, as some scale, cap or shift their logits.
+        """
+        layer = model.get_output_embeddings()
+        if not isinstance(layer, torch.nn.Linear) or layer.bias is not None or layer.weight.dtype != torch.float32:
+            return None
+        tokens = torch.arange(_TRIAL, device=model.device)[None]
+        hidden = model.base_model(input_ids=tokens, use_cache=False).last_hidden_state
+        same = torch.equal(linear(hidden, layer.weight), model(input_ids=tokens, use_cache=False).logits)
+        return cls(layer.weight) if same else None
+
+    def likeliest(self, hidden: Tensor, period: int) -> Tensor:
+        """The likeliest token after each of the hidden states, of shape (tokens, hidden size), of a loop.
+
+        Whichever is not proven to be the likeliest is found by all logits.
+        """
+        numbers = torch.arange(len(hidden), device=hidden.device)
+        before, after, share = _neighbours(numbers, period)
+        places, at = torch.unique(torch.cat([before, after]), return_inverse=True)
+        count = int(min(LENGTH, SHARE * len(self._weights))) // len(places)
+        if count < 2 or len(places) == len(hidden):
+            return self._in_full(hidden)
+        tops = linear(hidden[places], self._weights).topk(count + 1)
+        listed = torch.unique(tops.indices[:, :count])
+        (best, second), (chosen, _) = (each.T for each in linear(hidden, self._weights[listed]).topk(2))
+        found: Tensor = listed[chosen]
+        rest_before, rest_after = tops.values[:, count][at].chunk(2)
+        off = (hidden - torch.lerp(hidden[before], hidden[after], share[:, None])).norm(dim=1)
+        others = torch.lerp(rest_before, rest_after, share) + self._longest * off
+        rounding = self._rounding * hidden.norm(dim=1).max()
+        unproven = ~(best - torch.maximum(second, others) > rounding)
+        found[unproven] = self._in_full(hidden[unproven])
+        return found
+
+    def _in_full(self, hidden: Tensor) -> Tensor:
+        """The first of equals, as `argmax` gives it, but faster on a CPU."""
+        first: Tensor = linear(hidden, self._weights).max(-1).indices
+        return first
+
+
+def _neighbours(numbers: Tensor, period: int) -> tuple[Tensor, Tensor, Tensor]:
+    """For each number from 0 on: numbers before and after it, at the same place in the period, and how far between."""
+    spacing = -(-SPACING // period) * period
+    last = numbers[-1]
+    phase = numbers % period
+    before = numbers // spacing * spacing + phase
+    after = torch.minimum(before + spacing, last - (last - phase) % period)
+    return before, after, (numbers - before) / (after - before).clamp(min=1)
