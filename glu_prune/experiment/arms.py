@@ -52,8 +52,7 @@ class Arms:
     @cached_property
     def model(self) -> Any:
         """The dense model."""
-        how = self.settings
-        return load_model(self.source, how.dtype, how.device, attention=how.attention, device_map=how.device_map)
+        return load_model(self.source, self.settings.dtype, self.settings.device)
 
     @cached_property
     def tokenizer(self) -> Any:

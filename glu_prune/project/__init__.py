@@ -1,1 +1,0 @@
-"""What a repository of a user begins with."""
