@@ -17,7 +17,7 @@ import torch
 from torch.nn.functional import pad
 from transformers.cache_utils import Cache, DynamicLayer
 
-from glu_prune.evaluation.shortlist import OutputLayer
+from glu_prune.evaluation.shortlist import OutputLayer, first_of_largest
 
 CHECKED_EVERY = 2
 """Tokens of a row between two looks for a loop."""
@@ -280,8 +280,7 @@ class Decoder:
     def _likeliest(self, batch: _Batch, tokens: list[list[int]], count: int) -> list[list[int]]:
         """Puts in the next tokens of each row; the likeliest token after each of the last `count` of them."""
         logits = self._model(**self._entered(batch, tokens), logits_to_keep=count).logits
-        # The first of equals, as `argmax` gives it, but faster on a CPU.
-        likeliest: list[list[int]] = logits.max(-1).indices.tolist()
+        likeliest: list[list[int]] = first_of_largest(logits).tolist()
         return likeliest
 
     def _likeliest_in_loop(self, batch: _Batch, tokens: list[int], period: int) -> list[int]:

@@ -14,8 +14,9 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 LENGTH = 1024
-"""Tokens in the short list, at most; never more than `SHARE` of all."""
+"""Tokens in the short list, at most."""
 SHARE = 1 / 8
+"""The part of the vocabulary that the short list is, at most."""
 SPACING = 64
 """Tokens of a loop between two of which all logits are found, at least."""
 _TRIAL = 4
@@ -72,9 +73,13 @@ class OutputLayer:
         return found
 
     def _in_full(self, hidden: Tensor) -> Tensor:
-        """The first of equals, as `argmax` gives it, but faster on a CPU."""
-        first: Tensor = linear(hidden, self._weights).max(-1).indices
-        return first
+        return first_of_largest(linear(hidden, self._weights))
+
+
+def first_of_largest(logits: Tensor) -> Tensor:
+    """What `argmax` over the last dimension gives, the first of equals, but faster on a CPU."""
+    first: Tensor = logits.max(-1).indices
+    return first
 
 
 def _neighbours(numbers: Tensor, period: int) -> tuple[Tensor, Tensor, Tensor]:
