@@ -2,14 +2,15 @@
 
 import argparse
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from glu_prune.errors import CheckpointError, GluPruneError, PlanError, StoreError, WorkloadError
+from glu_prune.errors import CheckpointError, ExpectationError, GluPruneError, PlanError, StoreError, WorkloadError
 
 if TYPE_CHECKING:
     from glu_prune.efficiency.measure import Steps
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
     from glu_prune.report.session import SessionReport
     from glu_prune.zoo.source import ModelSource
 
+_UNUSABLE = 2
 _INTERRUPTED = 130
+_DTYPES = ("float32", "bfloat16", "float16")
 _MOST_TOKENS = 2048
 _ALIGNED = 16
 """Bytes of which the rows of grouped matrix kernels must be a multiple."""
@@ -286,6 +289,55 @@ def _shape(options: argparse.Namespace) -> str:
     return f"{options.name} -> {options.out}: random weights in {options.dtype}, seed {options.seed}"
 
 
+def _init(options: argparse.Namespace) -> str:
+    from glu_prune.project.write import is_here, write_project
+
+    with _interruptible():
+        names = write_project(options.folder, options.model)
+    fetch = "" if is_here(options.model) else f"hf download {options.model} && "
+    there = "" if options.folder.resolve() == Path.cwd() else f"cd {shlex.quote(str(options.folder))} && "
+    written = "\n".join(f"  {name}" for name in names)
+    return f"{options.folder}:\n{written}\nnext: {fetch}{there}pytest benchmarks -k ratio_0.5"
+
+
+def _doctor(options: argparse.Namespace) -> tuple[str, bool]:
+    from glu_prune.experiment.cell import Settings
+    from glu_prune.readiness.needs import Run, doctor
+
+    settings = Settings(options.dtype, options.device, options.batch_size)
+    return doctor(Run(_expectations(options), settings, options.store))
+
+
+def _prefetch(options: argparse.Namespace) -> tuple[str, bool]:
+    from glu_prune.readiness.prefetch import prefetch
+
+    return prefetch(_expectations(options))
+
+
+def _expectations(options: argparse.Namespace) -> tuple[Path, ...]:
+    """The files that were named; also makes the data folder that was named the one that is used."""
+    from glu_prune.evaluation.local import VARIABLE
+    from glu_prune.judgement.expectation import files
+
+    if options.data is not None:
+        os.environ[VARIABLE] = str(options.data.absolute())
+    return tuple(dict.fromkeys(file for place in options.files for file in files(place)))
+
+
+def _folder(text: str) -> Path:
+    if not Path(text).is_dir():
+        msg = f"{text!r} is no folder; name a folder of benchmark data"
+        raise argparse.ArgumentTypeError(msg)
+    return Path(text)
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        msg = f"{text!r} is not allowed; it is a whole number of at least 1"
+        raise argparse.ArgumentTypeError(msg)
+    return int(text)
+
+
 def _criteria(_: argparse.Namespace) -> str:
     from glu_prune.report.listings import criteria
 
@@ -306,6 +358,7 @@ def _models(_: argparse.Namespace) -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="glu-prune", description="Width pruning of GLU language models.")
+    parser.set_defaults(offline=False, interrupted="nothing was written")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     plan = commands.add_parser("plan", help="what a target means for a model, from its configuration alone")
@@ -343,7 +396,7 @@ def _parser() -> argparse.ArgumentParser:
         "--processes", type=int, default=4, metavar="N", help="fresh processes per arm and workload for memory; 0: none"
     )
     measure.add_argument("--device", default="cpu", help="torch device (default: cpu)")
-    measure.add_argument("--dtype", default="float32", choices=("float32", "bfloat16", "float16"))
+    measure.add_argument("--dtype", default="float32", choices=_DTYPES)
     measure.add_argument("--grid", default="USA", metavar="ISO3", help="country whose CO2 per kWh is assumed")
     measure.add_argument("--store", type=Path, metavar="DIR", help="keep and reuse finished workloads in this store")
     measure.add_argument("--out", type=Path, metavar="DIR", help="folder for the tables as CSV, Markdown and JSON")
@@ -361,6 +414,23 @@ def _parser() -> argparse.ArgumentParser:
     shape.add_argument("--seed", type=int, default=0, help="of the weights (default: 0)")
     shape.set_defaults(run=_shape)
 
+    init = commands.add_parser("init", help="write tests, claims and a CI workflow into a repository of your own")
+    init.add_argument("folder", nargs="?", type=Path, default=Path(), metavar="DIR", help="(default: this folder)")
+    init.add_argument("--model", default="tiny-base", metavar="NAME", help="what to make claims about; see `models`")
+    init.set_defaults(run=_init)
+
+    doctor = commands.add_parser("doctor", help="check that all is here that a run of expectation files needs")
+    _add_files(doctor)
+    doctor.add_argument("--store", type=Path, default=Path(".glu-prune"), metavar="DIR", help="where records will be")
+    doctor.add_argument("--device", default="cpu", help="torch device (default: cpu)")
+    doctor.add_argument("--dtype", default="float32", choices=_DTYPES)
+    doctor.add_argument("--batch-size", type=_positive, default=64, metavar="N", help="sequences at once (default: 64)")
+    doctor.set_defaults(run=_doctor, offline=True)
+
+    prefetch = commands.add_parser("prefetch", help="download what is missing for a run of expectation files")
+    _add_files(prefetch)
+    prefetch.set_defaults(run=_prefetch, interrupted="what was fetched stays")
+
     commands.add_parser("criteria", help="list the ways to rank neurons").set_defaults(run=_criteria)
     families = commands.add_parser("families", help="list the model families of transformers that can be pruned")
     families.add_argument("--prove", nargs="*", metavar="FAMILY", help="prove these (none named: all) here and now")
@@ -372,6 +442,21 @@ def _parser() -> argparse.ArgumentParser:
 def _add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="an embedded model, a folder, or a cached Hugging Face id")
     parser.add_argument("--revision", help="of a Hugging Face model")
+    parser.add_argument("--offline", action="store_true", help="open no connection, whatever libraries would like to")
+
+
+def _add_files(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "files",
+        type=Path,
+        nargs="*",
+        default=[Path("expectations")],
+        metavar="FILE",
+        help="expectation files, or folders of them (default: expectations/)",
+    )
+    parser.add_argument(
+        "--data", type=_folder, metavar="DIR", help="a folder of benchmark data, as GLU_PRUNE_DATA names one"
+    )
 
 
 def _add_target(parser: argparse.ArgumentParser) -> None:
@@ -389,17 +474,26 @@ def _add_target(parser: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs one command; 0 on success, 1 on an error, 2 on unusable arguments, 130 when interrupted."""
+    """Runs one command.
+
+    Returns 0 on success, 1 on an error or if something is missing, 2 on unusable arguments or expectation files, 130
+    when interrupted.
+    """
+    from glu_prune.readiness.network import offline
+
     options = _parser().parse_args(arguments)
     try:
-        sys.stdout.write(f"{options.run(options)}\n")
+        with offline() if options.offline else nullcontext():
+            answer = options.run(options)
     except GluPruneError as error:
         sys.stderr.write(f"glu-prune: {error}\n")
-        return 1
+        return _UNUSABLE if isinstance(error, ExpectationError) else 1
     except KeyboardInterrupt:
-        sys.stderr.write("glu-prune: interrupted; nothing was written\n")
+        sys.stderr.write(f"glu-prune: interrupted; {options.interrupted}\n")
         return _INTERRUPTED
-    return 0
+    text, complete = answer if isinstance(answer, tuple) else (answer, True)
+    sys.stdout.write(f"{text}\n")
+    return 0 if complete else 1
 
 
 if __name__ == "__main__":

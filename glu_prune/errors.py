@@ -11,7 +11,9 @@ GluPruneError
 ├── MeterError            an energy reading cannot be true
 │   └── NotMeasuredError  nothing is measured here, and why
 ├── WorkloadError         a workload cannot be measured on this model
-└── StoreError            a stored record cannot be trusted
+├── StoreError            a stored record cannot be trusted
+├── ReportError           a table cannot show what it is to show
+└── ProjectError          the files of a project cannot be written
 """
 
 
@@ -61,3 +63,11 @@ class WorkloadError(GluPruneError):
 
 class StoreError(GluPruneError):
     """A stored record cannot be trusted."""
+
+
+class ReportError(GluPruneError):
+    """A table cannot show what it is to show."""
+
+
+class ProjectError(GluPruneError):
+    """The files of a project cannot be written."""

@@ -8,12 +8,12 @@ from typing import Protocol
 
 from glu_prune.efficiency.measure import Effort
 from glu_prune.efficiency.series import TWIN
-from glu_prune.efficiency.workload import WORKLOADS
-from glu_prune.errors import ExpectationError
+from glu_prune.efficiency.workload import WORKLOADS, Workload
+from glu_prune.errors import EvaluationError, ExpectationError
 from glu_prune.evaluation.backend import Backend
-from glu_prune.evaluation.capability import SUITES, Capability
+from glu_prune.evaluation.capability import Capability
 from glu_prune.evaluation.metrics import scale_of
-from glu_prune.evaluation.part import parts
+from glu_prune.evaluation.part import Part, parts
 from glu_prune.experiment.cell import DENSE, Arm, Cell, FloorCell, SeriesCell, Settings
 from glu_prune.experiment.engine import Engine
 from glu_prune.experiment.joined import join, restrict
@@ -62,29 +62,67 @@ class Lab(Protocol):
         """
 
 
+def needs(case: Case) -> Iterator[tuple[Capability, tuple[Arm, ...]]]:
+    """Capabilities that `case` is about, and the arms under which it needs them."""
+    if isinstance(case, DirectionCase):
+        yield case.capability, (DENSE, case.arm, *case.controls)
+    if isinstance(case, TrendCase):
+        for capability in case.capabilities:
+            yield capability, tuple(map(case.arm, case.ratios))
+    if isinstance(case, EfficiencyCase) and case.questions:
+        yield case.questions, (DENSE, case.arm)
+
+
+def workloads(case: EfficiencyCase) -> list[Workload]:
+    """What has to be done to measure the figure that `case` is about.
+
+    Raises:
+        ExpectationError: the suite has no such workload.
+    """
+    every = WORKLOADS[case.experiment.suite]
+    wanted = case.claim.workload or "*"
+    chosen = [each for each in every if fnmatch.fnmatchcase(each.name, wanted)]
+    if not chosen:
+        names = ", ".join(each.name for each in every)
+        msg = f"{case.where}: no workload of suite {case.experiment.suite} is called {wanted!r}; there are {names}"
+        raise ExpectationError(msg)
+    return chosen
+
+
 class RunLab:
     """Judges cases on records of runs; runs what the store lacks."""
 
-    def __init__(self, engine: Engine, settings: Settings, effort: Effort, *, sequential: bool = False) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        settings: Settings,
+        effort: Effort,
+        *,
+        sequential: bool = False,
+        limit: int | None = None,
+    ) -> None:
         """`settings` hold for every cell of the session, `effort` for every measurement of costs.
 
-        With `sequential`, claims about a direction take no more items than decide them.
+        With `sequential`, claims about a direction take no more items than decide them. With `limit`, every task is
+        cut to so many items, drawn once.
         """
         self._engine = engine
         self._settings = settings
         self._effort = effort
         self._sequential = sequential
+        self._limit = limit
+        self._part = Part(0, limit) if limit else None
 
     def preflight(self, cases: Iterable[Case]) -> None:
         """Finds models that are not here, stored records that cannot be trusted, and a backend that cannot be used."""
         if self._settings.backend:
             Backend.parse(self._settings.backend).check()
         for case in cases:
-            for capability, arms in self._needs(case):
+            for capability, arms in needs(case):
                 for cell in self._cells(case, capability, arms).values():
                     for each in self._looked_at(case, cell, capability):
                         self._engine.check(each)
-                self._engine.check(_floors(capability))
+                self._engine.check(_floors(case, capability))
             if isinstance(case, EfficiencyCase):
                 for series in self._series(case):
                     self._engine.check(series)
@@ -100,36 +138,21 @@ class RunLab:
         msg = f"{type(case).__name__} is about published figures, not about runs"
         raise TypeError(msg)
 
-    def _needs(self, case: Case) -> Iterator[tuple[Capability, tuple[Arm, ...]]]:
-        """Capabilities that `case` is about, and the arms under which it needs them."""
-        if isinstance(case, DirectionCase):
-            yield case.capability, (DENSE, case.arm, *case.controls)
-        if isinstance(case, TrendCase):
-            for capability in case.capabilities:
-                yield capability, tuple(map(case.arm, case.ratios))
-        if isinstance(case, EfficiencyCase) and case.claim.questions:
-            yield SUITES[case.experiment.suite][case.claim.questions], (DENSE, case.arm)
-
     def _series(self, case: EfficiencyCase) -> list[SeriesCell]:
         """What has to be measured for `case`.
 
         Raises:
             ExpectationError: the suite has no such workload.
         """
-        every = WORKLOADS[case.experiment.suite]
-        wanted = case.claim.workload or "*"
-        chosen = [each for each in every if fnmatch.fnmatchcase(each.name, wanted)]
-        if not chosen:
-            names = ", ".join(each.name for each in every)
-            msg = f"{case.where}: no workload of suite {case.experiment.suite} is called {wanted!r}; there are {names}"
-            raise ExpectationError(msg)
+        chosen = workloads(case)
         source = locate(case.experiment.model, case.experiment.revision)
         return [SeriesCell(source, (DENSE, case.arm), each, self._settings, self._effort) for each in chosen]
 
     def _cells(self, case: Case, capability: Capability, arms: Iterable[Arm]) -> dict[Arm, Cell]:
         source = locate(case.experiment.model, case.experiment.revision)
         task = (capability.task, capability.num_fewshot, capability.fields)
-        return {each: Cell(source, each, *task, self._settings) for each in arms}
+        settings = replace(self._settings, chat_template=case.experiment.chat_template)
+        return {each: Cell(source, each, *task, settings, self._part, capability.folder) for each in arms}
 
     def _looked_at(self, case: Case, cell: Cell, capability: Capability) -> Iterator[Cell]:
         """`cell`, or those of its parts that may be needed."""
@@ -140,8 +163,8 @@ class RunLab:
 
     def _looks(self, case: DirectionCase) -> Iterator[Look]:
         """What is known after each part of the items; the last time, after all of them."""
-        ((capability, arms),) = self._needs(case)
-        floors = self._engine.floors(_floors(capability))
+        ((capability, arms),) = needs(case)
+        floors = self._null_scores(case, capability)
         cells = self._cells(case, capability, arms)
         found: dict[Arm, list[Record]] = {each: [] for each in cells}
         for part in parts(capability):
@@ -150,22 +173,51 @@ class RunLab:
             records = {each: join(taken) for each, taken in found.items()}
             mine = restrict(floors, records[DENSE].items)
             measured = FromRecords(capability, records, mine, floors)
-            yield measured, records, _about(case, capability, found, floors)
+            yield measured, records, self._about(case, capability, found, floors)
             if measured.complete:
                 return
 
     def _measure(self, case: Case) -> Iterator[Look]:
         """What was measured of each capability, its records, and the rows about them."""
-        for capability, arms in self._needs(case):
+        for capability, arms in needs(case):
+            floors = self._null_scores(case, capability)
             records = {each: self._engine.record(cell) for each, cell in self._cells(case, capability, arms).items()}
-            floors = self._engine.floors(_floors(capability))
-            rows = _about(case, capability, {each: [record] for each, record in records.items()}, floors)
+            if self._part:
+                floors = restrict(floors, records[DENSE].items)
+            rows = self._about(case, capability, {each: [record] for each, record in records.items()}, floors)
             yield FromRecords(capability, records, floors), records, rows
+
+    def _null_scores(self, case: Case, capability: Capability) -> FloorRecord:
+        """The floors of a task, which show before any model answers whether it has the metric.
+
+        Raises:
+            EvaluationError: it has not.
+        """
+        floors = self._engine.floors(_floors(case, capability))
+        metrics = sorted({metric for scores in floors.nulls.values() for metric in scores})
+        if capability.metric not in metrics:
+            has = ", ".join(metrics) or "none"
+            msg = (
+                f"{capability.name}: task {floors.task} has no metric {capability.metric!r} that scores item by item; "
+                f"it has {has}"
+            )
+            raise EvaluationError(msg)
+        return floors
+
+    def _about(
+        self, case: Case, capability: Capability, cells: Mapping[Arm, list[Record]], floors: FloorRecord
+    ) -> Rows:
+        """The rows about cells, and about the floors of their task."""
+        found = [_cell_row(case, each, record) for each, records in cells.items() for record in records]
+        return {
+            "cells": [{**row, "limit": self._limit} for row in found],
+            "floors": _floor_rows(capability, floors),
+        }
 
     def _judge_direction(self, case: DirectionCase) -> Judged:
         verdict, (measured, records, about) = self._decide(case)
         row = direction_row(case, verdict)
-        here = {"model": case.experiment.model, "ratio": row["ratio"], "capability": case.capability.name}
+        here = {"model": case.experiment.subject, "ratio": row["ratio"], "capability": case.capability.name}
         both = records[DENSE], records[case.arm]
         controls = {each.criterion: measured.score(each) for each in case.controls}
         rows: Rows = {
@@ -213,28 +265,23 @@ class RunLab:
         return Judged(verdict.outcome, verdict.sentence, rows)
 
 
-def _floors(capability: Capability) -> FloorCell:
-    return FloorCell(capability.task, capability.num_fewshot)
-
-
-def _about(case: Case, capability: Capability, cells: Mapping[Arm, list[Record]], floors: FloorRecord) -> Rows:
-    """The rows about cells, and about the floors of their task."""
-    return {
-        "cells": [_cell_row(case, each, record) for each, records in cells.items() for record in records],
-        "floors": _floor_rows(capability, floors),
-    }
+def _floors(case: Case, capability: Capability) -> FloorCell:
+    """The floors of the prompts that the case's models are given."""
+    source = locate(case.experiment.model, case.experiment.revision) if case.experiment.chat_template else None
+    return FloorCell(capability.task, capability.num_fewshot, capability.folder, source)
 
 
 def _cell_row(case: Case, each: Arm, record: Record) -> Row:
     """What a cell cost and scored, without its items."""
     return {
-        "model": case.experiment.model,
+        "model": case.experiment.subject,
         "arm": record.arm,
         "control": each.criterion not in (None, case.experiment.criterion),
         "ratio": show_ratio(each.ratio),
         "task": record.task,
         "part": str(record.settings.get("part", "")),
         "prompts": len(record.items),
+        "truncated": record.truncated,
         "new_tokens": sum(record.lengths),
         "scores": {name: _aggregate(name, score) for name, score in record.metrics.items()},
         "size": {**record.size.model_dump(), "expansion_ratio": record.size.expansion_ratio},

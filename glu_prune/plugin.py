@@ -5,27 +5,41 @@ expectation files.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
-from glu_prune.errors import EvaluationError, ExpectationError, GluPruneError, ModelNotFoundError, NotMeasuredError
+from glu_prune.errors import (
+    EvaluationError,
+    ExpectationError,
+    GluPruneError,
+    ModelNotFoundError,
+    NotMeasuredError,
+    ReportError,
+)
+from glu_prune.evaluation import local
 from glu_prune.evaluation.backend import Backend
 from glu_prune.experiment.cell import Settings
+from glu_prune.judgement.claims import ANY
 from glu_prune.judgement.expectation import (
     Case,
     DirectionCase,
     EfficiencyCase,
     EvidenceCase,
     TrendCase,
+    cases_about,
+    files,
     read,
     told_apart,
 )
 from glu_prune.lab import Lab, RunLab
 from glu_prune.published import PublishedLab
-from glu_prune.report.rows import plain
-from glu_prune.report.session import SessionReport
+from glu_prune.readiness.network import offline
+from glu_prune.report.rows import Rows, plain
+from glu_prune.report.session import SessionReport, extended
 from glu_prune.zoo.source import locate
 
 FIXTURES: Mapping[str, type[Case]] = {
@@ -46,6 +60,13 @@ _lab = pytest.StashKey[Lab]()
 _cases = pytest.StashKey[tuple[Case, ...]]()
 
 
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Lets users implement the hooks of `glu_prune.hookspec`."""
+    from glu_prune import hookspec
+
+    pluginmanager.add_hookspecs(hookspec)
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """All options start with `--glu-`."""
     group = parser.getgroup("glu-prune", "what width pruning does to a language model")
@@ -61,6 +82,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption("--glu-store", metavar="DIR", help="where records are kept (default: .glu-prune/)")
     group.addoption("--glu-results", metavar="DIR", help="where tables are written (default: results/)")
+    group.addoption(
+        "--glu-data", metavar="DIR", help=f"a folder of benchmark data (default: the one that {local.VARIABLE} names)"
+    )
+    group.addoption(
+        "--glu-offline", action="store_true", help="open no connection, whatever libraries would like to; see doctor"
+    )
     group.addoption("--glu-strict", action="store_true", help="fail cases that are unexpectedly inconclusive")
     group.addoption(
         "--glu-sequential",
@@ -68,12 +95,27 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="answer items part by part until a claim about a direction is decided, by tests that hold at every look "
         "(default: answer all)",
     )
+    group.addoption(
+        "--glu-limit",
+        type=_positive("number of items"),
+        metavar="N",
+        help="a quick look at N items of each task, drawn once (default: all)",
+    )
     group.addoption("--glu-device", default="cpu", metavar="DEVICE", help="torch device (default: cpu)")
     group.addoption(
         "--glu-dtype",
         default="float32",
         choices=("float32", "bfloat16", "float16"),
         help="dtype of the weights while they are evaluated (default: float32)",
+    )
+    group.addoption(
+        "--glu-device-map", default="", metavar="MAP", help="spread models over devices by accelerate, such as auto"
+    )
+    group.addoption(
+        "--glu-attention",
+        default="",
+        metavar="NAME",
+        help="implementation of attention, such as sdpa or eager (default: what transformers chooses)",
     )
     group.addoption("--glu-contract", metavar="MODEL", help="check every property of pruning on this model")
     group.addoption(
@@ -168,11 +210,32 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--glu-sequential") and _judges_published(config):
         msg = "--glu-sequential stops runs early; with --glu-evidence published nothing is run"
         raise pytest.UsageError(msg)
+    if config.getoption("--glu-sequential") and config.getoption("--glu-limit"):
+        msg = "--glu-sequential and --glu-limit both say how many items are asked; give one of them"
+        raise pytest.UsageError(msg)
     config.stash[_report] = SessionReport()
+    if config.getoption("--glu-data"):
+        _use_data(config)
+    if config.getoption("--glu-offline"):
+        unplugged = ExitStack()
+        unplugged.enter_context(offline())
+        config.add_cleanup(unplugged.close)
     if config.getoption("--glu-contract"):
         _collect_contract(config)
     if not _is_worker(config):
         config.pluginmanager.register(_Collector(config), "glu-prune-collector")
+
+
+def _use_data(config: pytest.Config) -> None:
+    """Names the data folder, for this process and those that it starts, until the session ends."""
+    folder = _path(config, "--glu-data", "")
+    if not folder.is_dir():
+        msg = f"--glu-data is {str(folder)!r}, which is no folder; name a folder of benchmark data"
+        raise pytest.UsageError(msg)
+    config.option.glu_data = str(folder)  # absolute, as workers may be elsewhere
+    environment = pytest.MonkeyPatch()
+    environment.setenv(local.VARIABLE, str(folder))
+    config.add_cleanup(environment.undo)
 
 
 def _collect_contract(config: pytest.Config) -> None:
@@ -203,15 +266,11 @@ def _read_cases(config: pytest.Config) -> tuple[Case, ...]:
     if _cases in config.stash:
         return config.stash[_cases]
     place = _path(config, "--glu-expectations", "expectations")
-    files = sorted((*place.glob("*.yaml"), *place.glob("*.yml"))) if place.is_dir() else [place]
-    if not files:
-        msg = f"{place} holds no expectation files (*.yaml)"
-        raise ExpectationError(msg)
-    cases = list(told_apart([case for file in files for case in read(_relative(file, config))]))
+    cases = told_apart([case for file in files(place) for case in read(_relative(file, config))])
     wanted = config.getoption("--glu-model")
     if wanted is not None:
         models = dict.fromkeys(case.experiment.model for case in cases)
-        cases = [case for case in cases if case.experiment.model == wanted]
+        cases = cases_about(cases, wanted)
         if not cases:
             msg = f"no expectation file in {place} is about model {wanted!r}; they are about: {', '.join(models)}"
             raise ExpectationError(msg)
@@ -226,7 +285,7 @@ def _judges_published(config: pytest.Config) -> bool:
     return bool(config.getoption("--glu-evidence") == "published")
 
 
-def _published(place: Path, cases: list[Case]) -> list[Case]:
+def _published(place: Path, cases: Sequence[Case]) -> list[Case]:
     """Cases about which figures have been published."""
     found = [case for case in cases if case.experiment.evidence is not None]
     if not found:
@@ -236,7 +295,7 @@ def _published(place: Path, cases: list[Case]) -> list[Case]:
     return found
 
 
-def _runnable(cases: list[Case], wanted: str | None) -> list[Case]:
+def _runnable(cases: Sequence[Case], wanted: str | None) -> list[Case]:
     """Cases that can be run; those of a model that is `wanted` by name, else of models that are here.
 
     Raises:
@@ -254,6 +313,9 @@ def _relative(file: Path, config: pytest.Config) -> Path:
 
 
 def _is_here(case: Case) -> bool:
+    """Whether the model is on this machine; one that a file names by a variable, or not at all, must be asked for."""
+    if "$" in case.experiment.model or case.experiment.model == ANY:
+        return False
     try:
         locate(case.experiment.model, case.experiment.revision)
     except ModelNotFoundError:
@@ -296,6 +358,8 @@ def _make_lab(config: pytest.Config) -> Lab:
             device=config.getoption("--glu-device"),
             batch_size=config.getoption("--glu-batch-size"),
             backend=config.getoption("--glu-backend") or "",
+            attention=config.getoption("--glu-attention"),
+            device_map=config.getoption("--glu-device-map"),
         )
         names = ("--glu-rounds", "--glu-window", "--glu-processes", "--glu-grid")
         effort = Effort(*map(config.getoption, names))
@@ -304,7 +368,8 @@ def _make_lab(config: pytest.Config) -> Lab:
         else:
             meter = CodeCarbonMeter(effort.grid)
         engine = Engine(Store(_path(config, "--glu-store", ".glu-prune")), meter, _progress(config))
-        config.stash[_lab] = RunLab(engine, settings, effort, sequential=config.getoption("--glu-sequential"))
+        items = {"sequential": config.getoption("--glu-sequential"), "limit": config.getoption("--glu-limit")}
+        config.stash[_lab] = RunLab(engine, settings, effort, **items)
     return config.stash[_lab]
 
 
@@ -335,7 +400,8 @@ def glu_check(request: pytest.FixtureRequest) -> Callable[[Case], None]:
             (pytest.fail if config.getoption("--glu-strict") else pytest.skip)(f"{case.where}: {error}")
         except GluPruneError as error:
             pytest.fail(f"{case.where}: {error}", pytrace=False)
-        request.node.user_properties.append((ROW_PROPERTY, json.dumps(plain(judged.rows), allow_nan=False)))
+        rows = _with_columns(request.node, plain(judged.rows))
+        request.node.user_properties.append((ROW_PROPERTY, json.dumps(rows, allow_nan=False)))
         found, declared = judged.outcome, case.declared
         if found == declared:
             return
@@ -345,6 +411,18 @@ def glu_check(request: pytest.FixtureRequest) -> Callable[[Case], None]:
         pytest.fail(message, pytrace=False)
 
     return check
+
+
+def _with_columns(node: pytest.Item, rows: Rows) -> Rows:
+    """`rows` with the columns that users add to them; fails the case where these cannot be shown."""
+    __tracebackhide__ = True
+    hook = node.ihook.pytest_glu_columns
+    try:
+        return extended(rows, lambda table, row: reversed(hook(table=table, row=MappingProxyType(row))))
+    except ReportError as error:
+        codes = [each.function.__code__ for each in hook.get_hookimpls()]
+        places = ", ".join(f"{code.co_filename}:{code.co_firstlineno}" for code in codes)
+        pytest.fail(f"{places}: pytest_glu_columns {error}", pytrace=False)
 
 
 @pytest.hookimpl(tryfirst=True)

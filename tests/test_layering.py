@@ -10,7 +10,7 @@ import glu_prune
 PACKAGE = Path(glu_prune.__file__).parent
 ORDER = (
     "errors", "units", "statistics", "pruning", "zoo", "contract", "evaluation", "efficiency", "experiment", "evidence", "judgement", "report",
-    "survey", "lab", "published", "plugin", "cli",
+    "survey", "lab", "published", "readiness", "hookspec", "plugin", "project", "cli",
 )  # fmt: skip
 MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
 HEAVY = {"torch", "transformers", "tokenizers", "lm_eval", "datasets", "codecarbon", "pandas", "scipy", "tabulate"}
@@ -64,10 +64,13 @@ def test_only_one_module_knows_each_seam():
         "evaluation/backend.py",
         "evaluation/evaluate.py",
         "evaluation/foreign.py",
+        "evaluation/chat.py",
         "evaluation/lm.py",
         "evaluation/local.py",
         "evaluation/nulls.py",
+        "evaluation/own.py",
         "evaluation/scorer.py",
+        "evaluation/stock.py",
         "evaluation/tasks/functions.py",
     }
 

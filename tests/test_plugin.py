@@ -223,6 +223,30 @@ def test_a_model_that_is_asked_for_and_not_here_is_an_error(project):
     result.stdout.fnmatch_lines(["*model 'nobody/nothing-7b' is not on this machine*hf download nobody/nothing-7b*"])
 
 
+def test_claims_about_any_model_are_collected_for_the_one_that_is_named(project, model):
+    project.expect(name="any")
+    project.run().assert_outcomes(skipped=1)
+    result = project.run("--glu-model", model, "-k", "ratio_0.5", "-v")
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(
+        ["*test_direction?random-ratio_0.5-factual_knowledge? PASSED*", f"*{model}: capabilities*"]
+    )
+    result = project.run("--glu-model", "nobody/nothing-7b")
+    result.stdout.fnmatch_lines(["*model 'nobody/nothing-7b' is not on this machine*"])
+
+
+def test_a_folder_may_be_named_by_an_environment_variable(project, model, monkeypatch):
+    project.expect(name="$MODELS/random")
+    monkeypatch.delenv("MODELS", raising=False)
+    project.run().assert_outcomes(skipped=1)
+    project.run("--glu-model", "$MODELS/random").stdout.fnmatch_lines(
+        ["*model '$MODELS/random' is not on this machine (set $MODELS): *"]
+    )
+    monkeypatch.setenv("MODELS", str(model.parent))
+    project.run().assert_outcomes(skipped=1)
+    project.run("--glu-model", model, "-k", "ratio_0.5").assert_outcomes(passed=2)
+
+
 def test_a_model_without_expectations_is_an_error(project):
     result = project.run("--glu-model", "other")
     result.stdout.fnmatch_lines(
@@ -467,3 +491,153 @@ def test_early_answers_find_broken_records_before_anything_runs(project, tmp_pat
     result = project.run("--glu-sequential", store=tmp_path)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["ERROR: *its checksum does not match its content*"])
+
+
+def test_a_limit_is_a_quick_look_that_is_never_taken_for_more(project, tmp_path):
+    project.expect(text=RECALL)
+    result = project.run("--glu-limit", "20", store=tmp_path)
+    assert result.ret in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
+    result.stdout.fnmatch_lines(["*tiny-base dense tiny_recall 0-20: 20 items in*", "A quick look: at most 20 items *"])
+    assert list(rows(project)["items"]) == [20, 20]
+    project.run(store=tmp_path).assert_outcomes(passed=2)
+    assert list(rows(project)["items"]) == [480, 400]
+
+
+def test_a_limit_beside_early_answers_is_one_usage_line(project):
+    result = project.run("--glu-limit", "20", "--glu-sequential")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: --glu-sequential and --glu-limit both say how many items are asked; *"])
+
+
+def test_a_chat_template_that_is_not_there_stops_the_run_before_a_model_loads(project, tmp_path):
+    project.expect(text=RECALL + "chat_template: true\n")
+    result = project.run(store=tmp_path)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: the tokenizer of tiny-base has no chat template; *"])
+
+
+def test_with_and_without_a_chat_template_a_model_is_judged_side_by_side(project, model, tmp_path):
+    from transformers import AutoTokenizer
+
+    chat = tmp_path / "chat"
+    shutil.copytree(model, chat)
+    tokenizer = AutoTokenizer.from_pretrained(chat)
+    tokenizer.chat_template = (
+        "{% for message in messages %}<{{ message['role'] }}> {{ message['content'] }} {% endfor %}"
+    )
+    tokenizer.save_pretrained(chat)
+    text = EXPECTATIONS.replace("VERDICT", "inconclusive").replace("ratios: [0.25, 0.5]", "ratios: [0.5]")
+    project.expect(name=chat, text=text)
+    (project.path / "expectations" / "chat.yaml").write_text(f"{text.replace('MODEL', str(chat))}chat_template: true\n")
+    result = project.run("-k", "knowledge", store=tmp_path / "store")
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines([f"*{chat}: capabilities*", f"*{chat} (chat): capabilities*"])
+    plain, templated = rows(project).itertuples()
+    assert plain.dense != templated.dense
+    assert plain.floor == templated.floor
+
+
+@pytest.mark.parametrize(
+    ("option", "complaint"),
+    [
+        (("--glu-attention", "psychic"), "*cannot be loaded as LlamaForCausalLM: *psychic*"),
+        (("--glu-device-map", "nowhere"), "*cannot be loaded as LlamaForCausalLM: *device_map*"),
+    ],
+)
+def test_options_that_a_model_cannot_follow_are_one_line(project, tmp_path, option, complaint):
+    result = project.run("-k", "ratio_0.5", *option, store=tmp_path)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines([complaint])
+    result.stdout.no_fnmatch_line("*Traceback*")
+
+
+def test_another_attention_gives_other_cells(project, tmp_path):
+    project.run("-k", "ratio_0.5", store=tmp_path)
+    before = set((tmp_path / "cells").iterdir())
+    project.run("-k", "ratio_0.5", "--glu-attention", "eager", store=tmp_path)
+    assert len(set((tmp_path / "cells").iterdir()) - before) == 4
+
+
+COLUMNS = """\
+def pytest_glu_columns(table, row):
+    if table == "scores":
+        return {"kept, %": round(100 * row["pruned"] / row["dense"], 1)}
+"""
+
+
+@pytest.mark.parametrize("arguments", [(), ("-n", "2")])
+def test_columns_of_the_users_stand_in_every_table_they_are_for(project, pytester, arguments):
+    pytester.makeconftest(COLUMNS)
+    result = project.run("-k", "ratio_0.5", *arguments)
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(["ratio *capability *note *kept, %", "0.5 *factual_knowledge *under the floor *.*"])
+    result.stdout.fnmatch_lines(["ratio *score without *over"])
+    table = rows(project)
+    assert list(table.columns)[-1] == "kept, %"
+    assert list(table["kept, %"]) == [
+        round(100 * p / d, 1) for p, d in zip(table["pruned"], table["dense"], strict=True)
+    ]
+    assert "kept, %" in (project.path / "results" / "report.md").read_text()
+
+
+def test_a_column_that_cannot_be_shown_fails_the_case_and_names_its_function(project, pytester):
+    pytester.makeconftest(COLUMNS.replace("kept, %", "delta"))
+    result = project.run("-k", "ratio_0.5 and story")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*conftest.py:1: pytest_glu_columns returned a column 'delta', which the table has*"])
+
+
+OWN = """\
+model: MODEL
+ratios: [0.5]
+tasks: tasks
+capabilities:
+  pets: {task: pets, metric: METRIC, measures: cats or dogs}
+expect:
+  - {capability: pets, direction: down, verdict: VERDICT, why: a random model guesses}
+"""
+PETS = """\
+task: pets
+custom_dataset: !function pets.load
+test_split: test
+output_type: multiple_choice
+doc_to_text: "A pet:"
+doc_to_target: gold
+doc_to_choice: ["cat", "dog"]
+metric_list:
+  - {metric: acc, aggregation: mean, higher_is_better: true}
+"""
+
+
+@pytest.fixture
+def pets(project, pytester):
+    """A user's folder with a task of their own."""
+    folder = project.path / "expectations" / "tasks"
+    folder.mkdir()
+    (folder / "pets.yaml").write_text(PETS)
+    (folder / "pets.py").write_text(
+        "from datasets import Dataset\n\n"
+        "def load(**_):\n    return {'test': Dataset.from_list([{'gold': i % 2} for i in range(32)])}\n"
+    )
+    project.expect(text=OWN.replace("METRIC", "acc"))
+    return project
+
+
+def test_a_task_of_the_users_is_measured_kept_and_measured_again_when_it_changes(pets, tmp_path):
+    result = pets.run(store=tmp_path)
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["*random ppm-0.5 pets: 32 items in*", "0.5 *pets *acc *32 *0.500 *uniform*"])
+    pets.run(store=tmp_path).stdout.no_fnmatch_line("*items in*")
+    path = pets.path / "expectations" / "tasks" / "pets.yaml"
+    path.write_text(path.read_text().replace("A pet:", "My pet:"))
+    pets.run(store=tmp_path).stdout.fnmatch_lines(["*random dense pets: 32 items in*"])
+
+
+def test_a_metric_that_a_task_has_not_is_found_before_a_model_loads(pets, tmp_path):
+    pets.expect(text=OWN.replace("METRIC", "f1"))
+    result = pets.run(store=tmp_path)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        ["*random.yaml:7: pets: task pets has no metric 'f1' that scores item by item; it has acc"]
+    )
+    result.stdout.no_fnmatch_line("*loading*")

@@ -49,13 +49,16 @@ def _of_the_study(benchmark: str, prompt_tokens: int, new_tokens: int) -> Iterat
         yield Workload(name, batch_size, prompt_tokens, new_tokens, benchmark, seeds=(42, 123, 456))
 
 
+_STUDY = (
+    *_of_the_study("hellaswag", 128, 20),
+    *_of_the_study("mmlu", 256, 50),
+    *_of_the_study("ifeval", 256, 150),
+)
 WORKLOADS: Mapping[str, tuple[Workload, ...]] = {
     "embedded": (drawn(64, 32, 1), drawn(64, 32, 8)),
-    "study": (
-        *_of_the_study("hellaswag", 128, 20),
-        *_of_the_study("mmlu", 256, 50),
-        *_of_the_study("ifeval", 256, 150),
-    ),
+    "study": _STUDY,
+    "study-instruct": _STUDY,
+    "stories": _STUDY,
 }
 """Suite to what is measured in it. The study's: arXiv:2512.22671, its data files' names, lengths, batches and seeds."""
 

@@ -6,6 +6,7 @@ knows a metric by name.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from glu_prune.evaluation.metrics import LIKELIHOODS
 
@@ -30,6 +31,8 @@ class Capability:
     cluster: str | None = None
     """The document field that names the source which items share, where they are not independent."""
     source: str = ""
+    folder: Path | None = None
+    """The folder of tasks that declares the task; None if it is one of ours or of lm-eval's."""
 
     @property
     def logarithmic(self) -> bool:
@@ -193,6 +196,7 @@ STUDY = (
         "leaderboard_musr",
         "acc_norm",
         "MuSR: murder mysteries, object placements, team allocation",
+        num_fewshot=0,
         source="arXiv:2310.16049",
     ),
     Capability(
@@ -260,6 +264,26 @@ STUDY = (
     ),
 )
 
+_OF_INSTRUCT = frozenset(
+    ("ifeval", "mmlu", "gsm8k", "truthfulqa_mc1", "truthfulqa_mc2", "leaderboard_musr", "lambada_openai")
+)
+STUDY_INSTRUCT = tuple(capability for capability in STUDY if capability.task in _OF_INSTRUCT)
+"""What the study measured of its instruct model: 7 of its 13 benchmarks."""
+
+STORIES = (
+    *STUDY,
+    Capability(
+        "story_modelling",
+        "tinystories",
+        "bits_per_byte",
+        "paragraphs of TinyStories, in bits per byte",
+        higher_is_better=False,
+        num_fewshot=0,
+        source="arXiv:2305.07759",
+    ),
+)
+"""The study's benchmarks, and what models that were trained on TinyStories can do."""
+
 TOGETHER = (("truthfulqa_mc1", "truthfulqa_mc2"),)
 """Tasks that ask the same questions, and share most of the answers they offer: in one call a model computes what they
 have in common once. A task is in one of these at most."""
@@ -272,5 +296,10 @@ def companions(task: str) -> tuple[str, ...]:
 
 SUITES: Mapping[str, Mapping[str, Capability]] = {
     name: {capability.name: capability for capability in suite}
-    for name, suite in {"embedded": EMBEDDED, "study": STUDY}.items()
+    for name, suite in {
+        "embedded": EMBEDDED,
+        "study": STUDY,
+        "study-instruct": STUDY_INSTRUCT,
+        "stories": STORIES,
+    }.items()
 }

@@ -7,7 +7,7 @@ import logging
 import math
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache, partial
 from itertools import accumulate, pairwise
@@ -15,17 +15,24 @@ from pathlib import Path
 from typing import Any
 
 from glu_prune.errors import EvaluationError
-from glu_prune.evaluation import degenerate, local
-from glu_prune.evaluation.lm import CountedLM
+from glu_prune.evaluation import degenerate, local, own
+from glu_prune.evaluation.lm import ANSWER_LIMIT, CountedLM
 from glu_prune.evaluation.metrics import LIKELIHOODS, aggregate
 from glu_prune.evaluation.part import Part
+from glu_prune.evaluation.tasks.functions import no_nltk_download
 
 TASKS = Path(__file__).parent / "tasks"
 FEWSHOT_SEED = 1234
 _SCORER_SEED = 1
 _AGREEMENT = 1e-6
+FETCH_SENTENCES = "`glu-prune prefetch`, or `python -m nltk.downloader punkt_tab`, fetches it"
 _KINDS = ("tasks", "groups", "group_map")
 """What lm-eval's task dictionaries hold, each by name."""
+
+
+def is_embedded(task: str) -> bool:
+    """Whether `task` comes with this package, with its data."""
+    return (TASKS / f"{task}.yaml").is_file()
 
 
 @dataclass(frozen=True)
@@ -65,8 +72,10 @@ class TaskResult:
     """Those of them that belong to log-likelihoods: the same work for every model of one tokenizer."""
     requests: int
     """How many the model was given: one per text to write or choice to score."""
+    truncated: int | None = 0
+    """Items of which a prompt lost its beginning, as it was too long for the model; None if that is not known."""
     ways: Mapping[str, str | int] = field(default_factory=dict)
-    """How the model came to its answers; see `CountedLM`."""
+    """How the model came to its answers, see `CountedLM`, and the seed by which worked examples are drawn."""
 
 
 def _pair(name: str, value: Any) -> tuple[float, float]:
@@ -77,6 +86,11 @@ def _pair(name: str, value: Any) -> tuple[float, float]:
     if isinstance(value, list):
         return sum(map(float, value)) / len(value), float(len(value))
     return float(value), 1.0
+
+
+def _by_item(name: str, value: Any) -> bool:
+    """Whether lm-eval's entry for one item is a score; of F1 or BLEU it is what the score of a whole corpus is from."""
+    return name in LIKELIHOODS or not isinstance(value, tuple | str)
 
 
 def _item(task: str, sample: Mapping[str, Any]) -> str:
@@ -139,10 +153,12 @@ def _build_requests_once(task: Any) -> None:
     built_for: dict[str, Any] = {}
 
     def reuse(*, samples: Sequence[int] | None = None, **settings: Any) -> None:
-        if settings != built_for:
+        # The template is a method of the model that was first asked; its tokenizer's name tells it from others.
+        asked = {name: value for name, value in settings.items() if name != "chat_template"}
+        if asked != built_for:
             build(**settings)
             built_for.clear()
-            built_for.update(settings)
+            built_for.update(asked)
             built[:] = task.instances
         task.instances[:] = _fresh(built, samples)
 
@@ -165,7 +181,7 @@ class Evaluator:
 
     def __init__(self) -> None:
         """Makes no connection and loads nothing yet."""
-        self._tasks: dict[tuple[str, int | None], dict[str, Any]] = {}
+        self._tasks: dict[tuple[str, int | None, Path | None], dict[str, Any]] = {}
 
     @cached_property
     def _manager(self) -> Any:
@@ -180,19 +196,27 @@ class Evaluator:
 
         return TaskManager(include_path=str(TASKS))
 
-    def _load(self, task: str, num_fewshot: int | None) -> dict[str, Any]:
+    def _found(self, task: str, num_fewshot: int | None, folder: Path | None) -> dict[str, Any]:
+        """lm-eval's task dictionary for `task`: of the user's folder, on data from a folder, of ours, or of lm-eval's.
+
+        Raises:
+            EvaluationError: the task cannot be loaded.
+        """
+        if folder is not None:
+            return own.load(task, folder)
+        try:
+            found: dict[str, Any] = local.load(task, num_fewshot) or self._stock(task)
+        except (KeyError, ValueError, OSError) as error:
+            msg = f"lm-eval task {task!r} cannot be loaded: {str(error).splitlines()[0] if str(error) else error!r}"
+            raise EvaluationError(msg) from error
+        return found
+
+    def _load(self, task: str, num_fewshot: int | None, folder: Path | None) -> dict[str, Any]:
         """lm-eval's task dictionary for `task`, with settings that do not change afterwards."""
-        key = (task, num_fewshot)
+        key = (task, num_fewshot, folder)
         if key not in self._tasks:
             _compile_templates_once()
-            embedded = (TASKS / f"{task}.yaml").is_file()
-            try:
-                loaded = local.load(task, num_fewshot) or (self._manager if embedded else self._full_manager).load(
-                    [task]
-                )
-            except (KeyError, ValueError, OSError) as error:
-                msg = f"lm-eval task {task!r} cannot be loaded: {str(error).splitlines()[0] if str(error) else error!r}"
-                raise EvaluationError(msg) from error
+            loaded = self._found(*key)
             for each in loaded["tasks"].values():
                 if num_fewshot is not None:
                     each.set_config("num_fewshot", num_fewshot)
@@ -201,34 +225,68 @@ class Evaluator:
             self._tasks[key] = loaded
         return self._tasks[key]
 
-    def tasks(self, task: str, num_fewshot: int | None = None) -> dict[str, Any]:
-        """lm-eval's task objects behind `task`, by name: one, or those of a group.
+    def _stock(self, task: str) -> dict[str, Any]:
+        """lm-eval's task dictionary for an embedded task, or one of its own on data that `datasets` has or fetches.
+
+        Raises:
+            EvaluationError: what its checkers need to score answers could not be fetched.
+        """
+        from huggingface_hub import is_offline_mode
+
+        found: dict[str, Any]
+        if is_embedded(task):
+            found = self._manager.load([task])
+            return found
+        with no_nltk_download() if is_offline_mode() else nullcontext():
+            found = self._full_manager.load([task])
+        if (sentences := local.sentences(task)) is not None and not sentences.is_dir():
+            msg = f"{task}: NLTK's punkt_tab, which splits answers into sentences, is not here; {FETCH_SENTENCES}"
+            raise EvaluationError(msg)
+        return found
+
+    def tasks(self, task: str, num_fewshot: int | None = None, folder: Path | None = None) -> dict[str, Any]:
+        """lm-eval's task objects behind `task`, by name: one, or those of a group; `folder` is that of a user's task.
 
         Raises:
             EvaluationError: the task cannot be loaded.
         """
-        found: dict[str, Any] = self._load(task, num_fewshot)["tasks"]
+        found: dict[str, Any] = self._load(task, num_fewshot, folder)["tasks"]
         return found
 
     def evaluate(
-        self, lm: CountedLM, task: str, num_fewshot: int | None = None, part: Part | None = None
+        self,
+        lm: CountedLM,
+        task: str,
+        num_fewshot: int | None = None,
+        part: Part | None = None,
+        folder: Path | None = None,
+        *,
+        chat: bool = False,
     ) -> TaskResult:
         """What `lm` scores on `task`, or a part of it; see `evaluate_together`."""
-        return self.evaluate_together(lm, (task,), num_fewshot, part)[task]
+        return self.evaluate_together(lm, (task,), num_fewshot, part, folder, chat=chat)[task]
 
     def evaluate_together(
-        self, lm: CountedLM, tasks: Sequence[str], num_fewshot: int | None = None, part: Part | None = None
+        self,
+        lm: CountedLM,
+        tasks: Sequence[str],
+        num_fewshot: int | None = None,
+        part: Part | None = None,
+        folder: Path | None = None,
+        *,
+        chat: bool = False,
     ) -> dict[str, TaskResult]:
         """What `lm`, given the requests of all `tasks` at once, scores on each, or a part of it, in the task's order.
 
-        Where a task extracts answers in several ways, the first of them counts.
+        With `chat`, prompts are put into the model's chat template, worked examples as turns of a conversation. Where a
+        task extracts answers in several ways, the first of them counts. `folder` is that of a user's tasks.
 
         Raises:
             EvaluationError: a task cannot be loaded, or gave scores that are not finite.
         """
         import lm_eval
 
-        loaded = {task: self._load(task, num_fewshot) for task in tasks}
+        loaded = {task: self._load(task, num_fewshot, folder) for task in tasks}
         together, chosen = {kind: _united(each[kind] for each in loaded.values()) for kind in _KINDS}, None
         if part is not None:
             leaves = [{name: leaf.eval_docs for name, leaf in each["tasks"].items()} for each in loaded.values()]
@@ -236,7 +294,14 @@ class Evaluator:
             together["tasks"] = {name: together["tasks"][name] for name in chosen}
         lm.reset_counters()
         with _same_draws():
-            results: Any = lm_eval.evaluate(lm=lm, task_dict=together, samples=chosen, bootstrap_iters=0)
+            results: Any = lm_eval.evaluate(
+                lm=lm,
+                task_dict=together,
+                samples=chosen,
+                bootstrap_iters=0,
+                apply_chat_template=chat,
+                fewshot_as_multiturn=chat,
+            )
         scored = {task: _scored(task, each["tasks"], results["samples"]) for task, each in loaded.items()}
         requests = [sum(len(sample["arguments"]) for _, sample in each) for each in scored.values()]
         computed = zip(shares(lm.positions, requests), shares(lm.scored_positions, requests), requests, strict=True)
@@ -283,7 +348,11 @@ def _result(
     """One task's samples with what lm-eval makes of them."""
     samples = [sample for _, sample in scored]
     reported = {name: aggregates.get(f"{name},{samples[0]['filter']}") for name in samples[0]["metrics"]}
-    scores = {name: float(value) for name, value in reported.items() if isinstance(value, float | int)}
+    scores = {
+        name: float(value)
+        for name, value in reported.items()
+        if isinstance(value, float | int) and _by_item(name, samples[0][name])
+    }
     texts = tuple(text for sample in samples if (text := _text(sample)) is not None)
     lengths = tuple(lm.count_tokens(texts)) if texts else ()
     return TaskResult(
@@ -297,8 +366,16 @@ def _result(
         positions=positions,
         scored_positions=scored_positions,
         requests=requests,
-        ways=dict(lm.ways),
+        truncated=_truncated(lm, samples),
+        ways={"fewshot_seed": FEWSHOT_SEED, **lm.ways},
     )
+
+
+def _truncated(lm: CountedLM, samples: Iterable[Mapping[str, Any]]) -> int | None:
+    if (cut := lm.cut) is None:
+        return None
+    asked = ([tuple(each for each in given if isinstance(each, str)) for given in s["arguments"]] for s in samples)
+    return sum(any(texts in cut for texts in each) for each in asked)
 
 
 def _text(sample: Mapping[str, Any]) -> str | None:
@@ -309,7 +386,8 @@ def _text(sample: Mapping[str, Any]) -> str | None:
 
 def _flaws(lm: CountedLM, sample: Mapping[str, Any], text: str, length: int) -> tuple[str, ...]:
     ((prompt, settings),) = sample["arguments"]
-    return degenerate.flaws(prompt, text, length, settings.get("max_gen_toks", lm.max_gen_toks))
+    limit = settings.get("max_gen_toks", lm.max_gen_toks)
+    return degenerate.flaws(prompt, text, length, min(limit, int(lm.ways.get(ANSWER_LIMIT, limit))))
 
 
 def _loglikelihoods(sample: Mapping[str, Any]) -> list[float]:

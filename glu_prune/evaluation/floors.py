@@ -13,8 +13,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
+from glu_prune.evaluation.chat import ChatTemplate
 from glu_prune.evaluation.evaluate import Evaluator, MetricScores, TaskResult
 from glu_prune.evaluation.null_names import UNIFORM, UNIGRAM
 from glu_prune.evaluation.nulls import (
@@ -57,17 +59,26 @@ def task_floors(task: str, num_fewshot: int | None = None) -> dict[str, dict[str
     return floors
 
 
-def null_results(evaluator: Evaluator, task: str, num_fewshot: int | None = None) -> dict[str, TaskResult]:
+def null_results(
+    evaluator: Evaluator,
+    task: str,
+    num_fewshot: int | None = None,
+    folder: Path | None = None,
+    chat: ChatTemplate | None = None,
+) -> dict[str, TaskResult]:
     """What each null model that fits the task scores on it: the same items, in the same order, as any other model's.
 
+    With `chat`, prompts are those that a model with this template is given.
+
     Raises:
-        EvaluationError: the task cannot be loaded.
+        EvaluationError: the task cannot be loaded, or there is no such template.
     """
 
     def run(lm: Null) -> TaskResult:
-        return evaluator.evaluate(lm, task, num_fewshot)
+        lm.chat = chat
+        return evaluator.evaluate(lm, task, num_fewshot, folder=folder, chat=chat is not None)
 
-    tasks = evaluator.tasks(task, num_fewshot)
+    tasks = evaluator.tasks(task, num_fewshot, folder)
     kind = next(iter(tasks.values())).OUTPUT_TYPE
     if kind == "generate_until":
         return {null: run(Writer(write)) for null, write in [*_WRITERS.items(), *_majority_answer(tasks)]}

@@ -21,6 +21,7 @@ class ForeignLM(LM):  # type: ignore[misc]
     positions = None
     scored_positions = None
     ways: ClassVar[Mapping[str, str | int]] = {}
+    cut = None
 
     def __init__(self, lm: Any, tokenizer: Any, complaint: str) -> None:
         """`tokenizer` counts the tokens of answers; `complaint` begins what is said when `lm` raises."""

@@ -1,10 +1,18 @@
 """lm-eval's Hugging Face model, counting the token positions it computes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 from lm_eval.models.huggingface import HFLM
+from lm_eval.models.utils import normalize_gen_kwargs
+
+ANSWER_LIMIT = "answer_limit"
+"""Of what was done: the most tokens that an answer could have, where the task allows more than the context holds."""
+
+Texts = tuple[str, ...]
+"""What tells requests apart: a context and a continuation, or a prompt."""
 
 
 class CountedLM(Protocol):
@@ -26,11 +34,23 @@ class CountedLM(Protocol):
     def ways(self) -> Mapping[str, str | int]:
         """How it came to its answers since the last reset, as records say it."""
 
+    @property
+    def cut(self) -> Container[Texts] | None:
+        """Requests since the last reset that lost their beginning, as they were too long; None if that is not known."""
+
     def reset_counters(self) -> None:
         """Starts counting at zero."""
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text."""
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What models read of lm-eval's requests."""
+
+    args: tuple[str, Mapping[str, Any]]
+    """Context and settings."""
 
 
 class CountingLM(HFLM):  # type: ignore[misc]
@@ -48,6 +68,7 @@ class CountingLM(HFLM):  # type: ignore[misc]
         """Starts counting at zero."""
         self.positions = self.scored_positions = 0
         self.ways: dict[str, str | int] = {"batch_size": self.batch_size}
+        self.cut: set[Texts] = set()
 
     def limit(self, batch_size: int) -> None:
         """Answers in batches of at most so many sequences from now on."""
@@ -56,6 +77,41 @@ class CountingLM(HFLM):  # type: ignore[misc]
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text, counted anew: where generated tokens merge, fewer than were generated."""
         return [len(ids) for ids in self.tokenizer(list(texts), add_special_tokens=False)["input_ids"]]
+
+    def tok_batch_encode(
+        self, strings: list[str], padding_side: str = "left", left_truncate_len: int | None = None, **settings: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Token ids of prompts and their mask, as `HFLM` gives them; prompts that are cut are counted."""
+        tokens, mask = super().tok_batch_encode(strings, padding_side, None, **settings)
+        if left_truncate_len:
+            lengths = mask.sum(1).tolist()
+            self.cut.update((text,) for text, has in zip(strings, lengths, strict=True) if has > left_truncate_len)
+            tokens, mask = tokens[:, -left_truncate_len:], mask[:, -left_truncate_len:]
+        return tokens, mask
+
+    def _loglikelihood_tokens(
+        self, requests: Sequence[tuple[Any, Sequence[int], Sequence[int]]], *args: Any, **settings: Any
+    ) -> list[tuple[float, bool]]:
+        longest = self.max_length + 1
+        self.cut.update(texts for texts, *parts in requests if texts is not None and sum(map(len, parts)) > longest)
+        answers: list[tuple[float, bool]] = super()._loglikelihood_tokens(requests, *args, **settings)
+        return answers
+
+    def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[str]:
+        """The texts that follow the contexts of lm-eval's requests."""
+        texts: list[str] = super().generate_until(self._fitted(requests), disable_tqdm=disable_tqdm)
+        return texts
+
+    def _fitted(self, requests: Sequence[Any]) -> list[Any]:
+        """`requests`; where answers may be longer than the context, which lm-eval refuses, they get half of it."""
+        found = []
+        for request in requests:
+            context, settings = request.args
+            if normalize_gen_kwargs(settings, self.max_gen_toks)["max_gen_toks"] >= self.max_length:
+                self.ways[ANSWER_LIMIT] = self.max_length // 2
+                request = _Request((context, {**settings, "max_gen_toks": self.max_length // 2}))
+            found.append(request)
+        return found
 
     def _model_call(self, inps: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
         self.positions += inps.numel()

@@ -1,24 +1,26 @@
 """lm-eval's stock benchmarks on data from a folder: no network, nothing downloaded, nothing cached.
 
 The environment variable `GLU_PRUNE_DATA` names the folder; without it, lm-eval finds data as it always does. Below the
-folder lie JSON Lines files, one per split, with the columns that lm-eval's own YAML files read: see `_SPLITS` for their
-names. Prompts, answers and metrics stay lm-eval's. A group needs the files of all its tasks; a folder that has those of
-some serves these by their own names, such as `mmlu_virology`.
+folder lie JSON Lines files, one per split, with the columns that lm-eval's own YAML files read: see `_BENCHMARKS` for
+their names. Prompts, answers and metrics stay lm-eval's. A group needs the files of all its tasks; a folder that has
+those of some serves these by their own names, such as `mmlu_virology`. Of MuSR a sample is read where the whole is not
+there (`musr_sample/` for `musr/`): its scores are over 30 items, not 756, as tables and records say.
 """
 
-import hashlib
 import json
-import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
 from glu_prune.errors import EvaluationError
+from glu_prune.evaluation import stock
+from glu_prune.evaluation.files import digest
 
 VARIABLE = "GLU_PRUNE_DATA"
+SENTENCES = "tokenizers/punkt_tab/english"
+"""Where NLTK's English sentence splitter is in its data."""
 _SPLIT_SETTINGS = ("training_split", "validation_split", "test_split")
 
 
@@ -26,41 +28,106 @@ _SPLIT_SETTINGS = ("training_split", "validation_split", "test_split")
 class _Benchmark:
     """Where the parts of one benchmark are."""
 
-    stock: str
-    """The folder of its YAML file, below lm-eval's tasks."""
+    stock: str | Path
+    """The folder of its YAML file: lm-eval's, below its tasks, or one of this project's own."""
     splits: Mapping[str, str]
-    """Split to file, first that which is scored; `*` in a file stands for each task of a group."""
+    """Split to file, first that which is scored; `*` in both stands for each task of a group."""
     overrides: Mapping[str, Any] = field(default_factory=dict)
     """Settings that differ from the stock task's."""
     language_data: str | None = None
     """The folder of NLTK data that its checkers need."""
     shots_from: str | None = None
     """The split that worked examples come from."""
+    sample: Mapping[str, str] = field(default_factory=dict)
+    """The same splits, with some of the items: read where the folder has these files, but none of the whole's."""
+    sampled: bool = False
+    """Whether `splits` are those of the sample."""
+
+    def within(self, folder: Path) -> "_Benchmark":
+        """This benchmark, or its sample if that is all that `folder` has."""
+
+        def has(splits: Mapping[str, str]) -> bool:
+            return any(next(folder.glob(file), None) for file in splits.values())
+
+        return replace(self, splits=self.sample, sampled=True) if has(self.sample) and not has(self.splits) else self
+
+    def member(self, name: str) -> "_Benchmark":
+        """The part that one task of the group has; of a task alone, all."""
+        return replace(
+            self, splits={split.replace("*", name): file.replace("*", name) for split, file in self.splits.items()}
+        )
+
+    whole: Mapping[str, int] = field(default_factory=dict)
+    """Split to its number of items, as published."""
 
 
-_TRUTHFULQA = _Benchmark("truthfulqa", {"validation": "truthfulqa/validation.jsonl"})
+@dataclass(frozen=True)
+class Split:
+    """What the data folder holds of one split."""
+
+    name: str
+    items: int
+    lacking: tuple[str, ...]
+    """Files that are not there, relative to the folder."""
+    whole: int | None
+    """How many items the published split has, where that is known."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether it is there, and as long as the published one."""
+        return not self.lacking and self.whole in (None, self.items)
+
+
+_TRUTHFULQA = _Benchmark("truthfulqa", {"validation": "truthfulqa/validation.jsonl"}, whole={"validation": 817})
 _BENCHMARKS: Mapping[str, _Benchmark] = {
-    "ifeval": _Benchmark("ifeval", {"train": "ifeval/input_data.jsonl"}, language_data="nltk_data"),
+    "ifeval": _Benchmark(
+        "ifeval", {"train": "ifeval/input_data.jsonl"}, language_data="nltk_data", whole={"train": 541}
+    ),
     "truthfulqa_mc1": _TRUTHFULQA,
     "truthfulqa_mc2": _TRUTHFULQA,
-    "mmlu": _Benchmark("mmlu/default", {"test": "mmlu/test/*.jsonl", "dev": "mmlu/dev/*.jsonl"}, shots_from="dev"),
-    "gsm8k": _Benchmark("gsm8k", {"test": "gsm8k/test.jsonl", "train": "gsm8k/train.jsonl"}, shots_from="train"),
+    "mmlu": _Benchmark(
+        "mmlu/default",
+        {"test": "mmlu/test/*.jsonl", "dev": "mmlu/dev/*.jsonl"},
+        shots_from="dev",
+        whole={"test": 14042, "dev": 285},
+    ),
+    "gsm8k": _Benchmark(
+        "gsm8k",
+        {"test": "gsm8k/test.jsonl", "train": "gsm8k/train.jsonl"},
+        shots_from="train",
+        whole={"test": 1319, "train": 7473},
+    ),
     "arc_challenge": _Benchmark(
-        "arc", {"test": "arc/ARC-Challenge_test.jsonl", "train": "arc/ARC-Challenge_train.jsonl"}, shots_from="train"
+        "arc",
+        {"test": "arc/ARC-Challenge_test.jsonl", "train": "arc/ARC-Challenge_train.jsonl"},
+        shots_from="train",
+        whole={"test": 1172, "train": 1119},
     ),
     # The file holds what the stock `process_docs` makes of the official columns, but for a second space that it leaves
     # before some choices of one item in 17: scores may differ a little from those on the official columns.
     "hellaswag": _Benchmark(
-        "hellaswag", {"validation": "hellaswag/validation_preprocessed.jsonl"}, overrides={"process_docs": None}
+        "hellaswag",
+        {"validation": "hellaswag/validation_preprocessed.jsonl"},
+        overrides={"process_docs": None},
+        whole={"validation": 10042},
     ),
-    "winogrande": _Benchmark("winogrande", {"validation": "winogrande/validation.jsonl"}),
-    "piqa": _Benchmark("piqa", {"validation": "piqa/validation.jsonl"}),
-    "boolq": _Benchmark("super_glue/boolq", {"validation": "boolq/validation.jsonl"}),
-    "lambada_openai": _Benchmark("lambada", {"test": "lambada/lambada_openai_test.jsonl"}),
-    "wikitext": _Benchmark("wikitext", {"test": "wikitext2/test_document_level.jsonl"}),
+    "winogrande": _Benchmark("winogrande", {"validation": "winogrande/validation.jsonl"}, whole={"validation": 1267}),
+    "piqa": _Benchmark("piqa", {"validation": "piqa/validation.jsonl"}, whole={"validation": 1838}),
+    "boolq": _Benchmark("super_glue/boolq", {"validation": "boolq/validation.jsonl"}, whole={"validation": 3270}),
+    "lambada_openai": _Benchmark("lambada", {"test": "lambada/lambada_openai_test.jsonl"}, whole={"test": 5153}),
+    "wikitext": _Benchmark("wikitext", {"test": "wikitext2/test_document_level.jsonl"}, whole={"test": 62}),
+    "leaderboard_musr": _Benchmark(
+        "leaderboard/musr", {"*": "musr/*.jsonl"}, sample={"*": "musr_sample/*.jsonl"}, whole={"*": 756}
+    ),
+    "tinystories": _Benchmark(Path(__file__).parent / "tasks", {"validation": "tinystories/tinystories_val.txt"}),
 }
 TASKS = tuple(_BENCHMARKS)
 """What a data folder can serve as a whole."""
+
+
+def named() -> bool:
+    """Whether a data folder is named, be it there or not."""
+    return bool(os.environ.get(VARIABLE))
 
 
 def fingerprint(task: str) -> str | None:
@@ -71,25 +138,15 @@ def fingerprint(task: str) -> str | None:
     """
     if (folder := _folder(task)) is None:
         return None
-    benchmark = _benchmark(task)
+    benchmark = _benchmark(task, folder)
     patterns = [*benchmark.splits.values(), *([f"{benchmark.language_data}/**/*"] if benchmark.language_data else [])]
-    found = []
+    found: list[Path] = []
     for pattern in patterns:
         paths = sorted(path for path in folder.glob(pattern) if path.is_file())
         if not paths:
             raise _lacks(folder, pattern, task)
-        found += [(path.relative_to(folder).as_posix(), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
-    return _digest(folder, tuple(found))
-
-
-@lru_cache
-def _digest(folder: Path, files: tuple[tuple[str, int, int], ...]) -> str:
-    """Of files as they are now: (name, size, time of change); read once, as every cell of a task asks."""
-    digest = hashlib.sha256()
-    for name, size, _ in files:
-        digest.update(f"{name}\0{size}\0".encode())
-        digest.update((folder / name).read_bytes())
-    return digest.hexdigest()
+        found += paths
+    return digest(folder, found)
 
 
 def load(task: str, num_fewshot: int | None) -> dict[str, Any] | None:
@@ -100,7 +157,7 @@ def load(task: str, num_fewshot: int | None) -> dict[str, Any] | None:
     """
     if (folder := _folder(task)) is None:
         return None
-    benchmark = _benchmark(task)
+    benchmark = _benchmark(task, folder)
     if num_fewshot and benchmark.shots_from is None:
         msg = (
             f"{task}: {num_fewshot} worked examples asked for, but the folder that {VARIABLE} names has none for it; "
@@ -109,9 +166,9 @@ def load(task: str, num_fewshot: int | None) -> dict[str, Any] | None:
         raise EvaluationError(msg)
     if benchmark.language_data:
         _use_language_data(folder, benchmark.language_data, task)
-    manager = _manager(benchmark.stock)
+    manager = stock.manager(benchmark.stock)
     index = manager.task_index
-    members = [_settings(folder, benchmark, index[leaf].cfg, task) for leaf in _leaves(task, manager)]
+    members = [_settings(folder, benchmark, index[leaf].cfg, task) for leaf in stock.leaves(task, manager)]
     # Being listed in a group is the only public way for an indexed task to get other settings than its file's.
     tasks = manager.load({"group": VARIABLE, "task": members})["tasks"]
     loaded: dict[str, Any] = manager.load([tasks[task] if task in tasks else _group(index[task].cfg, tasks)])
@@ -126,7 +183,7 @@ def texts(task: str, column: str) -> tuple[str, ...] | None:
     """
     if (folder := _folder(task)) is None:
         return None
-    file = next(iter(_benchmark(task).splits.values()))
+    file = next(iter(_benchmark(task, folder).splits.values()))
     paths = sorted(folder.glob(file))
     if not paths:
         raise _lacks(folder, file, task)
@@ -140,12 +197,66 @@ def texts(task: str, column: str) -> tuple[str, ...] | None:
     return tuple(row[column] for row in rows)
 
 
-def _benchmark(task: str) -> _Benchmark:
+def is_sample(task: str) -> bool:
+    """Whether the folder has only some of the items that `task` is made of."""
+    return (folder := _folder(task)) is not None and _benchmark(task, folder).sampled
+
+
+def splits(task: str) -> tuple[Split, ...] | None:
+    """What the folder holds of each split that `task` reads; None if the folder is not for this task.
+
+    Raises:
+        EvaluationError: the folder is missing, or a file holds what is not JSON.
+    """
+    if (folder := _folder(task)) is None:
+        return None
+    benchmark = _benchmark(task, folder)
+    members = [_files(folder, benchmark, leaf, task) for leaf in stock.leaves(task, stock.manager(benchmark.stock))]
+    if "*" in benchmark.splits:
+        members = [{"*": path} for files in members for path in files.values()]
+    return tuple(_split(folder, name, [each[name] for each in members], benchmark) for name in benchmark.splits)
+
+
+def _split(folder: Path, name: str, paths: Sequence[Path], benchmark: _Benchmark) -> Split:
+    there = [path for path in paths if path.is_file()]
+    lacking = tuple(path.relative_to(folder).as_posix() for path in paths if path not in there)
+    return Split(name, sum(len(_rows(path)) for path in there), lacking, benchmark.whole.get(name))
+
+
+def serves(task: str) -> bool:
+    """Whether a data folder is named, and is the place where the data of `task` is to be found."""
+    return named() and stock_folder(task) is not None
+
+
+def stock_folder(task: str) -> str | Path | None:
+    """The folder of `task`, below lm-eval's tasks or one of ours; None for what no data folder can serve."""
+    group = _group_of(task)
+    return _BENCHMARKS[group or task].stock if group or task in _BENCHMARKS else None
+
+
+def sentences(task: str) -> Path | None:
+    """Where the checkers of `task` would find NLTK's sentence splitter, which may not be there; None if they need none.
+
+    Raises:
+        EvaluationError: the folder is missing.
+    """
+    if task not in _BENCHMARKS or (name := _BENCHMARKS[task].language_data) is None:
+        return None
+    if (folder := _folder(task)) is not None:
+        return folder / name / SENTENCES
+    import nltk
+
+    try:
+        return Path(str(nltk.data.find(f"{SENTENCES}/")))
+    except LookupError:
+        return Path(nltk.data.path[0]) / SENTENCES
+
+
+def _benchmark(task: str, folder: Path) -> _Benchmark:
     """Where the parts of `task`, which the folder can serve, are: of a task of a group, its own files."""
     if (group := _group_of(task)) is None:
-        return _BENCHMARKS[task]
-    whole, own = _BENCHMARKS[group], task.removeprefix(f"{group}_")
-    return replace(whole, splits={split: file.replace("*", own) for split, file in whole.splits.items()})
+        return _BENCHMARKS[task].within(folder)
+    return replace(_BENCHMARKS[group].within(folder).member(task.removeprefix(f"{group}_")), whole={})
 
 
 def _group_of(task: str) -> str | None:
@@ -155,23 +266,17 @@ def _group_of(task: str) -> str | None:
         (
             group
             for group in groups
-            if task.startswith(f"{group}_") and task in _manager(_BENCHMARKS[group].stock).all_subtasks
+            if task.startswith(f"{group}_") and task in stock.manager(_BENCHMARKS[group].stock).all_subtasks
         ),
         None,
     )
 
 
-def _leaves(task: str, manager: Any) -> list[str]:
-    """The task itself, or the tasks of the group."""
-    subtasks: list[str] = manager.all_subtasks
-    return [task] if task in subtasks else [name for name in subtasks if name.startswith(f"{task}_")]
-
-
-def _group(stock: Mapping[str, Any], tasks: Mapping[str, Any]) -> Any:
+def _group(config: Mapping[str, Any], tasks: Mapping[str, Any]) -> Any:
     """The stock group, which says how scores are averaged, over the tasks themselves; it has no groups within."""
     from lm_eval.api.group import Group
 
-    group = Group.from_config(dict(stock))
+    group = Group.from_config(dict(config))
     for task in tasks.values():
         group.add(task)
     return group
@@ -179,12 +284,13 @@ def _group(stock: Mapping[str, Any], tasks: Mapping[str, Any]) -> Any:
 
 def _folder(task: str) -> Path | None:
     """The data folder, if one is named and has a place for `task`."""
-    if not (named := os.environ.get(VARIABLE)) or (task not in _BENCHMARKS and _group_of(task) is None):
+    if not serves(task):
         return None
-    if not Path(named).is_dir():
-        msg = f"{VARIABLE} is {named!r}, which is no folder; name a folder of benchmark data, or unset {VARIABLE}"
+    folder = os.environ[VARIABLE]
+    if not Path(folder).is_dir():
+        msg = f"{VARIABLE} is {folder!r}, which is no folder; name a folder of benchmark data, or unset {VARIABLE}"
         raise EvaluationError(msg)
-    return Path(named)
+    return Path(folder)
 
 
 def _lacks(folder: Path, file: str, task: str) -> EvaluationError:
@@ -193,22 +299,16 @@ def _lacks(folder: Path, file: str, task: str) -> EvaluationError:
     )
 
 
-@cache
-def _manager(stock: str) -> Any:
-    """An index of one of lm-eval's task folders: the index of all of them takes seconds."""
-    import lm_eval.tasks
-    from lm_eval.tasks import TaskManager
-
-    logging.getLogger("lm_eval").setLevel(logging.ERROR)
-    return TaskManager(include_path=str(Path(lm_eval.tasks.__file__).parent / stock), include_defaults=False)
+def _files(folder: Path, benchmark: _Benchmark, leaf: str, task: str) -> dict[str, Path]:
+    """Split to file, of one task of `task`, which is the task itself if it is no group."""
+    own = benchmark.member(leaf.removeprefix(f"{task}_"))
+    return {split: folder / file for split, file in own.splits.items()}
 
 
-def _settings(folder: Path, benchmark: _Benchmark, stock: Mapping[str, Any], task: str) -> dict[str, Any]:
+def _settings(folder: Path, benchmark: _Benchmark, config: Mapping[str, Any], task: str) -> dict[str, Any]:
     """What differs from the stock settings of one task: its data, and no splits that have none."""
-    name = str(stock["task"])
-    files = {
-        split: folder / file.replace("*", name.removeprefix(f"{task}_")) for split, file in benchmark.splits.items()
-    }
+    name = str(config["task"])
+    files = _files(folder, benchmark, name, task)
     for path in files.values():
         if not path.is_file():
             raise _lacks(folder, str(path.relative_to(folder)), task)
@@ -216,7 +316,7 @@ def _settings(folder: Path, benchmark: _Benchmark, stock: Mapping[str, Any], tas
         "task": name,
         "custom_dataset": _read,
         "dataset_kwargs": {"files": {split: str(path) for split, path in files.items()}},
-        **{key: None for key in _SPLIT_SETTINGS if stock.get(key) not in (None, *files)},
+        **{key: None for key in _SPLIT_SETTINGS if config.get(key) not in (None, *files)},
         **benchmark.overrides,
     }
 
@@ -229,6 +329,9 @@ def _read(files: Mapping[str, str], **_: object) -> dict[str, Any]:
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:
+    """One per line of JSON; of a plain text, the whole."""
+    if path.suffix == ".txt":
+        return [{"text": path.read_text(encoding="utf-8")}]
     rows = []
     # Not `splitlines`, which also splits at separators that JSON strings may hold.
     with path.open(encoding="utf-8", newline="\n") as lines:
@@ -250,8 +353,8 @@ def _use_language_data(folder: Path, name: str, task: str) -> None:
     from glu_prune.evaluation.tasks.functions import checkers
 
     data = str(folder / name)
-    if not (folder / name / "tokenizers" / "punkt_tab" / "english").is_dir():
-        raise _lacks(folder, f"{name}/tokenizers/punkt_tab/english", task)
+    if not (folder / name / SENTENCES).is_dir():
+        raise _lacks(folder, f"{name}/{SENTENCES}", task)
     os.environ["NLTK_DATA"] = data
     if data not in nltk.data.path:
         nltk.data.path.insert(0, data)

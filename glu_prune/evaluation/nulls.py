@@ -15,6 +15,7 @@ from lm_eval.api.model import LM
 from lm_eval.models.utils import normalize_gen_kwargs
 
 from glu_prune.errors import EvaluationError
+from glu_prune.evaluation.chat import ChatTemplate
 
 Write = Callable[[str, int], str]
 """(prompt, number of words) -> reply of at most so many words."""
@@ -33,7 +34,22 @@ class Null(LM):  # type: ignore[misc]
     positions = 0
     scored_positions = 0
     ways: ClassVar[Mapping[str, str | int]] = {}
+    cut = ()
     max_gen_toks = 256
+    chat: ChatTemplate | None = None
+    """The template of the model whose prompts it is given."""
+
+    @property
+    def tokenizer_name(self) -> str:
+        """As the model has it that it stands in for."""
+        return self.chat.name if self.chat else ""
+
+    def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
+        """As the model does it that it stands in for."""
+        if self.chat is None:
+            msg = "a null model was to put prompts into a chat template, but stands in for no model that has one"
+            raise EvaluationError(msg)
+        return self.chat.apply(chat_history, add_generation_prompt)
 
     def reset_counters(self) -> None:
         """There is nothing to count."""

@@ -64,6 +64,8 @@ class Plan:
     """Where each log-probability belongs, step by step, in a list of those of all requests."""
     starts: Ints
     """Where the log-probabilities of each request start in that list."""
+    cut: tuple[int, ...] = ()
+    """Which requests are too long, and lose what they begin with."""
 
     @cached_property
     def tokens(self) -> int:
@@ -128,7 +130,8 @@ def plan(requests: Sequence[Pair], max_length: int, row_tokens: int) -> Plan:
                     each.ask(len(path) - len(targets), targets, starts[index])
     drafts = [draft for draft in drafts if draft.size]
     slots = [slot for draft in drafts for slot in draft.slots]
-    return Plan(tuple(draft.step() for draft in drafts), _joined(slots), starts)
+    cut = tuple(index for index, pair in enumerate(requests) if sum(map(len, pair)) > max_length + 1)
+    return Plan(tuple(draft.step() for draft in drafts), _joined(slots), starts, cut)
 
 
 def _tokens(path: bytes) -> Ints:

@@ -85,7 +85,9 @@ class SharedPrefixLM(CountingLM):
             plain: list[Answer] = super().loglikelihood(requests, disable_tqdm=disable_tqdm)
             return plain
         texts = tuple(request.args for request in requests)
-        answers = self._answers(self._plan_once(texts, lambda: starmap(self._encode, texts)))
+        made = self._plan_once(texts, lambda: starmap(self._encode, texts))
+        self.cut.update(texts[index] for index in made.cut)
+        answers = self._answers(made)
         for text, answer in zip(texts, answers, strict=True):
             self.cache_hook.add_partial("loglikelihood", text, answer)
         return answers
@@ -117,6 +119,7 @@ class SharedPrefixLM(CountingLM):
 
     def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[str]:
         """The texts that follow the contexts of lm-eval's requests: what `HFLM` says to each on its own."""
+        requests = self._fitted(requests)
         rows = [self._row(*request.args) for request in requests] if self.generating == BATCHED else [None]
         batched = [row for row in rows if row is not None]
         asked = self.generating != BATCHED or len(batched) == len(rows)
@@ -140,7 +143,7 @@ class SharedPrefixLM(CountingLM):
         sampled, limit = given.pop("do_sample"), given.pop("max_gen_toks")
         stops = handle_stop_sequences(given.pop("until"), self.tok_decode(self.eot_token_id, skip_special_tokens=False))
         given.pop("temperature", None)
-        if sampled or given or not 0 < limit < self.max_length:
+        if sampled or given or limit < 1:
             return None
         tokens, _ = self.tok_batch_encode(
             [context], left_truncate_len=self.max_length - limit, truncation=self.truncation

@@ -52,7 +52,8 @@ class Arms:
     @cached_property
     def model(self) -> Any:
         """The dense model."""
-        return load_model(self.source, self.settings.dtype, self.settings.device)
+        how = self.settings
+        return load_model(self.source, how.dtype, how.device, attention=how.attention, device_map=how.device_map)
 
     @cached_property
     def tokenizer(self) -> Any:

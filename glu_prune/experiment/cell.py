@@ -11,7 +11,7 @@ from pathlib import Path
 
 from glu_prune.efficiency.measure import Effort
 from glu_prune.efficiency.workload import Workload, texts
-from glu_prune.evaluation import local
+from glu_prune.evaluation import local, own
 from glu_prune.evaluation.backend import Backend
 from glu_prune.evaluation.part import Part
 from glu_prune.experiment.machine import machine
@@ -66,6 +66,12 @@ class Settings:
     batch_size: int = 64
     backend: str = ""
     """Which of lm-eval's models answers, as `Backend.parse` reads it; empty: this process, by our own scoring."""
+    attention: str = ""
+    """Implementation of attention, as transformers names it; empty: the one it chooses."""
+    device_map: str = ""
+    """How accelerate spreads the model over devices; empty: all of it on `device`."""
+    chat_template: bool = False
+    """Whether prompts are put into the model's chat template."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +87,8 @@ class Cell:
     settings: Settings
     part: Part | None = None
     """Which documents; None for all of the task."""
+    folder: Path | None = None
+    """The user's folder of tasks that declares the task, if one does."""
 
     @functools.cached_property
     def key(self) -> str:
@@ -90,7 +98,7 @@ class Cell:
             "arm": [self.arm.criterion, show_ratio(self.arm.ratio), self.arm.seed],
             "criterion": criterion(self.arm.criterion).fingerprint if self.arm.criterion else None,
             "task": [self.task, self.num_fewshot, *self.fields],
-            "data": local.fingerprint(self.task),
+            "data": _data(self.task, self.folder),
             "settings": asdict(self.settings),
             "code": code_fingerprint(_SCORES),
             "versions": self.versions,
@@ -115,13 +123,18 @@ class FloorCell:
 
     task: str
     num_fewshot: int | None
+    folder: Path | None = None
+    """The user's folder of tasks that declares the task, if one does."""
+    chat: ModelSource | None = None
+    """The model whose chat template prompts are put into; None where they are plain."""
 
     @functools.cached_property
     def key(self) -> str:
         """SHA-256 over everything that changes the answer, the code that computes it included."""
         facts: dict[str, object] = {
             "floors": [self.task, self.num_fewshot],
-            "data": local.fingerprint(self.task),
+            "chat": _fingerprint(self.chat) if self.chat else None,
+            "data": _data(self.task, self.folder),
             "code": code_fingerprint(_SCORES),
             "versions": library_versions(),
         }
@@ -167,6 +180,11 @@ class SeriesCell:
 
 def _digest(facts: dict[str, object]) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def _data(task: str, folder: Path | None) -> str | None:
+    """What identifies the items and the settings of `task`, where they do not come with a library."""
+    return local.fingerprint(task) if folder is None else own.fingerprint(folder)
 
 
 @functools.cache

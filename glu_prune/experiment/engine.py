@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from glu_prune.efficiency.measure import Steps
 from glu_prune.efficiency.meter import Meter, NoMeter, Window
 from glu_prune.errors import EvaluationError, MeterError, NotMeasuredError, WorkloadError
+from glu_prune.evaluation import local
 from glu_prune.evaluation.capability import companions
 from glu_prune.experiment.arms import ArmModel, Arms
 from glu_prune.experiment.cell import Cell, FloorCell, SeriesCell, library_versions
@@ -99,6 +100,10 @@ class Engine:
             self._stored(cell, Record)
         elif isinstance(cell, FloorCell):
             self._stored(cell, FloorRecord)
+            if cell.chat:
+                from glu_prune.evaluation.chat import ChatTemplate
+
+                ChatTemplate(cell.chat)
         elif self._stored(cell, SeriesRecord) is None and (cell.source.folder / "config.json").is_file():
             from glu_prune.efficiency.measure import refuse_too_long
             from glu_prune.pruning.checkpoint import read_config
@@ -179,12 +184,13 @@ class Engine:
 
     def _scored(self, cell: Cell, tasks: Sequence[str], lm: Any) -> Any:
         """The scores on `tasks`; where memory runs out, by half as large batches, as from then on for all arms."""
-        what = (cell.source, cell.settings, *tasks, cell.num_fewshot)
+        what = (cell.source, cell.settings, *tasks, cell.num_fewshot, cell.folder)
         while True:
             size = self._batch_sizes.get(what, cell.settings.batch_size)
             lm.limit(size)
             try:
-                return self._evaluator.evaluate_together(lm, tasks, cell.num_fewshot, cell.part)
+                asked = (tasks, cell.num_fewshot, cell.part, cell.folder)
+                return self._evaluator.evaluate_together(lm, *asked, chat=cell.settings.chat_template)
             except RuntimeError as error:
                 if size == 1 or not _out_of_memory(error):
                     msg = f"{cell}: {str(error).splitlines()[0]}"
@@ -206,10 +212,12 @@ class Engine:
             return arms.ready(cell.arm)
 
     def _run_floors(self, cell: FloorCell) -> FloorRecord:
+        from glu_prune.evaluation.chat import ChatTemplate
         from glu_prune.evaluation.floors import null_results
 
+        chat = ChatTemplate(cell.chat) if cell.chat else None
         with _quiet(), NoMeter("").window() as window:
-            results = null_results(self._evaluator, cell.task, cell.num_fewshot)
+            results = null_results(self._evaluator, cell.task, cell.num_fewshot, cell.folder, chat)
         record = FloorRecord(
             key=cell.key,
             task=cell.task,
@@ -331,8 +339,8 @@ def _scores(result: Any) -> dict[str, ScoreRecord]:
 
 
 def _together(cell: Cell) -> list[Cell]:
-    """The cells scored in one call with `cell`, itself among them; a part is scored alone."""
-    return [cell] if cell.part else [replace(cell, task=task) for task in companions(cell.task)]
+    """The cells scored in one call with `cell`, itself among them; a part, or a user's task, is scored alone."""
+    return [cell] if cell.part or cell.folder else [replace(cell, task=task) for task in companions(cell.task)]
 
 
 def _record(cell: Cell, result: Any, cost: CostRecord, size: SizeRecord) -> Record:
@@ -344,7 +352,9 @@ def _record(cell: Cell, result: Any, cost: CostRecord, size: SizeRecord) -> Reco
         settings={
             **asdict(cell.settings),
             "seed": cell.arm.seed,
+            **({} if cell.num_fewshot is None else {"num_fewshot": cell.num_fewshot}),
             **({"part": str(cell.part)} if cell.part else {}),
+            **({"items": "a sample"} if local.is_sample(cell.task) else {}),
             **result.ways,
         },
         versions=cell.versions,
@@ -356,6 +366,7 @@ def _record(cell: Cell, result: Any, cost: CostRecord, size: SizeRecord) -> Reco
         margins=result.margins,
         lengths=result.lengths,
         flaws=result.flaws,
+        truncated=result.truncated,
         metrics=_scores(result),
         cost=cost,
         size=size,

@@ -37,6 +37,7 @@ def join(records: Sequence[Record]) -> Record:
         margins=_column([record.margins for record in records]),
         lengths=_column([record.lengths for record in records]),
         flaws=_column([record.flaws for record in records]),
+        truncated=_sum([record.truncated for record in records]),
         metrics={
             name: _scores(name, [record.metrics[name] for record in records])
             for name in first.metrics

@@ -69,7 +69,7 @@ class SizeRecord(_Strict):
 class Record(_Strict):
     """The result of one cell. Columns hold one entry per item, in the order of `items`."""
 
-    schema_version: Literal[2] = 2
+    schema_version: Literal[3] = 3
     key: str
     model: str
     arm: str
@@ -89,6 +89,8 @@ class Record(_Strict):
     """Generation: tokens of the output; else empty."""
     flaws: tuple[tuple[str, ...], ...] = ()
     """Generation: what is wrong with the output (`empty`, `loop`, `echo`, `cut`); else empty."""
+    truncated: int | None = 0
+    """Items of which a prompt lost its beginning, as it was too long for the model; None if a backend answered."""
     metrics: Mapping[str, ScoreRecord]
     cost: CostRecord
     size: SizeRecord

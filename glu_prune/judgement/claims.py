@@ -18,6 +18,7 @@ from pydantic import (
 
 from glu_prune.efficiency.measures import CORRECT_ANSWER, MEASURES
 from glu_prune.errors import PlanError
+from glu_prune.judgement.declared import CapabilityName, Declared
 from glu_prune.pruning.importance import REVERSED, criterion
 from glu_prune.pruning.ratio import parse_ratio, show_ratio
 
@@ -82,6 +83,9 @@ def _listed(value: object) -> object:
     """One name as a list of one."""
     return (value,) if isinstance(value, str) else value
 
+
+ANY = "any"
+"""In place of a model: the file is about whichever model the user names, if no other file is."""
 
 _Criterion = Annotated[str, AfterValidator(_criterion)]
 _Ratio = Annotated[Decimal, BeforeValidator(_ratio)]
@@ -218,10 +222,17 @@ class Experiment(_Closed):
     """What an expectation file says: a model, how it is pruned, and the claims about it."""
 
     model: str
+    """An embedded model, a Hugging Face id, a folder (`$VARIABLE/...` if it lies elsewhere for each user), or `any`."""
     revision: str | None = None
-    suite: Literal["embedded", "study"] = "embedded"
+    suite: Literal["embedded", "study", "study-instruct", "stories"] = "embedded"
+    capabilities: Mapping[CapabilityName, Declared] = {}
+    """More capabilities than the suite has, or others in place of its own."""
+    tasks: str | None = None
+    """A folder of lm-eval's YAML files, relative to this file, that declares tasks of these capabilities."""
     criterion: _Criterion = "ppm"
     seed: int = 0
+    chat_template: bool = False
+    """Whether prompts are put into the model's chat template."""
     ratios: _Ratios
     controls: Annotated[tuple[_Criterion, ...], AfterValidator(_unique)] = ()
     """Criteria that are run at the same ratios, for comparison."""
@@ -246,6 +257,11 @@ class Experiment(_Closed):
             msg = "a claim that is specific needs controls to be compared with, such as `controls: [random]`"
             raise ValueError(msg)
         return self
+
+    @property
+    def subject(self) -> str:
+        """The model, as tables name it, and whether it is asked in its chat template."""
+        return f"{self.model} (chat)" if self.chat_template else self.model
 
     @property
     def control_criteria(self) -> tuple[str, ...]:

@@ -1,16 +1,18 @@
 """Reads expectation files: YAML becomes typed cases, or one error that names file, line and value."""
 
+import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 
 from glu_prune.errors import ExpectationError
-from glu_prune.evaluation.capability import SUITES, Capability
+from glu_prune.evaluation.capability import Capability
 from glu_prune.evidence.checks import CHECKS
 from glu_prune.experiment.cell import DENSE, Arm
 from glu_prune.judgement.claims import (
+    ANY,
     CapabilityClaim,
     ClaimAtRatios,
     EfficiencyClaim,
@@ -21,6 +23,7 @@ from glu_prune.judgement.claims import (
     strange_ratio,
 )
 from glu_prune.judgement.source import Location, Source, load
+from glu_prune.judgement.suite import capabilities
 from glu_prune.pruning.ratio import show_ratio
 
 
@@ -85,6 +88,8 @@ class EfficiencyCase(CaseAtRatio):
     """One claim about a figure of cost at one ratio."""
 
     claim: EfficiencyClaim
+    questions: Capability | None = None
+    """Whose questions are answered, where the figure is about answers."""
 
     @property
     def arm(self) -> Arm:
@@ -142,6 +147,21 @@ def _arm(experiment: Experiment, ratio: Decimal) -> Arm:
     return Arm(experiment.criterion, ratio, experiment.seed) if ratio else DENSE
 
 
+def files(place: Path) -> tuple[Path, ...]:
+    """The expectation files in the folder `place`, or `place` itself.
+
+    Raises:
+        ExpectationError: the folder has none.
+    """
+    if not place.is_dir():
+        return (place,)
+    found = tuple(sorted((*place.glob("*.yaml"), *place.glob("*.yml"))))
+    if not found:
+        msg = f"{place} holds no expectation files (*.yaml)"
+        raise ExpectationError(msg)
+    return found
+
+
 def read(path: Path) -> tuple[Case, ...]:
     """The cases of the expectation file `path`: at each ratio in turn, then across ratios, then about its evidence.
 
@@ -149,19 +169,20 @@ def read(path: Path) -> tuple[Case, ...]:
         ExpectationError: the file is missing, no YAML, or says something that is not allowed.
     """
     source, experiment = load(path)
-    _refuse_what_does_not_exist(source, experiment)
-    cases = (*_at_ratios(source, experiment), *_trends(source, experiment), *_evidence(source, experiment))
+    suite = capabilities(source, experiment)
+    _refuse_what_does_not_exist(source, experiment, suite)
+    at_ratios, trends = _at_ratios(source, experiment, suite), _trends(source, experiment, suite)
+    cases = (*at_ratios, *trends, *_evidence(source, experiment))
     refuse_repeats(cases)
     return cases
 
 
-def _refuse_what_does_not_exist(source: Source, experiment: Experiment) -> None:
+def _refuse_what_does_not_exist(source: Source, experiment: Experiment, suite: Mapping[str, Capability]) -> None:
     """Raises `ExpectationError` for capabilities, checks and ratios that would match nothing."""
-    suite = SUITES[experiment.suite]
     for index, claim in enumerate(experiment.expect):
         here = ("expect", index)
         if isinstance(claim, TrendClaim):
-            _refuse_trend(source, here, experiment, claim)
+            _refuse_trend(source, here, experiment, claim, suite)
             continue
         if isinstance(claim, CapabilityClaim) and claim.capability not in suite:
             raise source.unknown((*here, "capability"), "capability", claim.capability, tuple(suite))
@@ -179,8 +200,9 @@ def _refuse_what_does_not_exist(source: Source, experiment: Experiment) -> None:
             raise source.unknown(("flaws", index, "check"), "check", flaw.check, tuple(CHECKS))
 
 
-def _refuse_trend(source: Source, here: Location, experiment: Experiment, claim: TrendClaim) -> None:
-    suite = SUITES[experiment.suite]
+def _refuse_trend(
+    source: Source, here: Location, experiment: Experiment, claim: TrendClaim, suite: Mapping[str, Capability]
+) -> None:
     for name in claim.trend:
         if name not in suite:
             raise source.unknown((*here, "trend"), "capability", name, tuple(suite))
@@ -197,7 +219,7 @@ def _name(experiment: Experiment) -> str:
     return Path(experiment.model).name
 
 
-def _at_ratios(source: Source, experiment: Experiment) -> Iterator[Case]:
+def _at_ratios(source: Source, experiment: Experiment, suite: Mapping[str, Capability]) -> Iterator[Case]:
     for ratio in experiment.ratios:
         seen: set[str] = set()
         for index, claim in enumerate(experiment.expect):
@@ -212,20 +234,20 @@ def _at_ratios(source: Source, experiment: Experiment) -> Iterator[Case]:
             seen.add(about)
             line, identity = source.line(("expect", index)), "-".join(parts)
             if isinstance(claim, CapabilityClaim):
-                capability = SUITES[experiment.suite][claim.capability]
+                capability = suite[claim.capability]
                 yield DirectionCase(str(source.path), line, identity, experiment, claim, ratio, capability)
             else:
-                yield EfficiencyCase(str(source.path), line, identity, experiment, claim, ratio)
+                questions = suite[claim.questions] if claim.questions else None
+                yield EfficiencyCase(str(source.path), line, identity, experiment, claim, ratio, questions)
 
 
-def _trends(source: Source, experiment: Experiment) -> Iterator[Case]:
-    suite = SUITES[experiment.suite]
+def _trends(source: Source, experiment: Experiment, suite: Mapping[str, Capability]) -> Iterator[Case]:
     for index, claim in enumerate(experiment.expect):
         if isinstance(claim, TrendClaim):
             line = source.line(("expect", index))
             identity = "-".join([_name(experiment), *claim.trend, claim.relation])
-            capabilities = tuple(suite[name] for name in claim.trend)
-            yield TrendCase(str(source.path), line, identity, experiment, claim, capabilities)
+            about = tuple(suite[name] for name in claim.trend)
+            yield TrendCase(str(source.path), line, identity, experiment, claim, about)
 
 
 def _evidence(source: Source, experiment: Experiment) -> Iterator[Case]:
@@ -272,7 +294,26 @@ def told_apart(cases: Sequence[Case]) -> tuple[Case, ...]:
     return tuple(found)
 
 
+def cases_about(cases: Iterable[Case], model: str) -> tuple[Case, ...]:
+    """The cases about `model`: of the files that name it; if none does, of those about any model, as about this one."""
+    found = tuple(cases)
+    named = tuple(case for case in found if _place(case.experiment.model) == _place(model))
+    return named or tuple(_of(case, model) for case in found if case.experiment.model == ANY)
+
+
+def _place(model: str) -> Path:
+    """What is the same for two ways to write a folder; for ids, too, it differs where they do."""
+    return Path(os.path.expandvars(model)).resolve()
+
+
+def _of(case: Case, model: str) -> Case:
+    """A case about any model, as one about `model`."""
+    experiment = case.experiment.model_copy(update={"model": model})
+    return replace(case, experiment=experiment, id=case.id.replace(ANY, _name(experiment), 1))
+
+
 def _identity(experiment: Experiment) -> tuple[str, ...]:
     """What tells experiments apart, as parts of an id."""
     seed = f"seed_{experiment.seed}" if experiment.seed else ""
-    return experiment.model.replace("/", "--"), experiment.revision or "", experiment.criterion, seed
+    chat = "chat" if experiment.chat_template else ""
+    return experiment.model.replace("/", "--"), experiment.revision or "", experiment.criterion, seed, chat

@@ -201,12 +201,18 @@ class FromRecords(Measured):
         return sum(change > 0 for change in changes), sum(change < 0 for change in changes)
 
     def remarks(self, arm: Arm) -> tuple[str, ...]:
-        """What echoing the prompt scores, where it scores more than `arm` does."""
-        metric = self.capability.metric
-        return tuple(
+        """What was left out of items and prompts, and what echoing these scores, where that is more."""
+        metric, record = self.capability.metric, self._records[arm]
+        sample = "items" in record.settings
+        echoes = (
             f"{name} of the prompt scores {nulls[metric].score:.3f}"
             for name, nulls in self._floors.nulls.items()
             if not is_floor(name) and metric in nulls and self.better * (nulls[metric].score - self.score(arm)) > 0
+        )
+        return (
+            *(["on a sample of the benchmark's items"] if sample else []),
+            *([f"{record.truncated} of {self.items} prompts were cut"] if record.truncated else []),
+            *echoes,
         )
 
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from glu_prune.errors import ExpectationError
 from glu_prune.judgement.claims import KINDS, Experiment, Flaw
+from glu_prune.judgement.declared import Declared
 
 Location = Sequence[int | str]
 """Keys and positions from the top of the file, such as ("expect", 0, "ratios")."""
@@ -119,5 +120,7 @@ def _in_file(location: tuple[int | str, ...]) -> tuple[tuple[int | str, ...], st
 
 
 def _keys(location: tuple[int | str, ...], kind: str | None) -> tuple[str, ...]:
-    model = KINDS[kind] if kind else Flaw if location[0] == "flaws" and len(location) > 1 else Experiment
+    within: dict[str, type[BaseModel]] = {"flaws": Flaw, "capabilities": Declared}
+    inner = within.get(str(location[0])) if len(location) > 1 else None
+    model = KINDS[kind] if kind else inner or Experiment
     return tuple(model.model_fields)

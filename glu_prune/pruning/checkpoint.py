@@ -105,8 +105,8 @@ def load(folder: Path | str, **options: Any) -> Any:
     settings = {"local_files_only": True, "use_safetensors": True, **options}
     try:
         model = source.from_pretrained(folder, config=copy.deepcopy(config), **settings)
-    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
-        msg = f"{folder} cannot be loaded as {kind.__name__}: {str(error).splitlines()[0]}"
+    except (OSError, ValueError, RuntimeError, KeyError, ImportError, SafetensorError) as error:
+        msg = f"{folder} cannot be loaded as {kind.__name__}: {str(error).strip().splitlines()[0]}"
         raise CheckpointError(msg) from error
     model.__class__ = kind
     return model.eval()

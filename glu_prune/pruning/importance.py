@@ -1,9 +1,13 @@
 """Criteria: how much a neuron matters. Each is a pure function of one block's neurons; higher scores are kept."""
 
+import functools
 import hashlib
+import importlib
 import inspect
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeVar
 
@@ -53,11 +57,12 @@ class Criterion:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of the code of `score`, which users can change without changing this package."""
+        """SHA-256 of the code of `score` and of its module, which users can change without changing this package."""
+        score = inspect.unwrap(self.score)
         try:
-            code = inspect.getsource(self.score)
+            code = f"{inspect.getsource(score)}\0{inspect.getsource(inspect.getmodule(score) or score)}"
         except (OSError, TypeError):
-            code = repr(self.score)
+            code = repr(score)
         return hashlib.sha256(code.encode()).hexdigest()
 
 
@@ -96,19 +101,53 @@ def _names() -> dict[str, Criterion]:
 def criterion(name: str) -> Criterion:
     """The criterion called `name`, one of its aliases, or the reverse of one: `reversed` (of ppm), `reversed-l2`.
 
+    `MODULE:FUNCTION` is a function of a module that can be imported, or lies in the current folder.
+
     Raises:
         PlanError: there is none of that name.
     """
     base = (name.removeprefix(REVERSED).removeprefix("-") or _DEFAULT) if name.startswith(REVERSED) else name
-    found = _names().get(base)
+    found = _imported(base) if ":" in base else _names().get(base)
     if found is None:
         allowed = ", ".join(sorted(_names()))
-        msg = f"unknown criterion {name!r}; allowed: {allowed}, and {REVERSED}-NAME for the reverse of each"
+        msg = (
+            f"unknown criterion {name!r}; allowed: {allowed}, MODULE:FUNCTION for one of your own, and {REVERSED}-NAME "
+            "for the reverse of each"
+        )
         raise PlanError(msg)
     if base == name:
         return found
     score, about = found.score, f"-({found.formula})"
-    return Criterion(f"{REVERSED}-{found.name}", lambda neurons: -score(neurons), about, "control", found.looks_at)
+
+    @functools.wraps(score)
+    def reverse(neurons: Neurons) -> "torch.Tensor":
+        return -score(neurons)
+
+    return Criterion(f"{REVERSED}-{found.name}", reverse, about, "control", found.looks_at)
+
+
+def _imported(name: str) -> Criterion:
+    """The function that `MODULE:FUNCTION` names; as it was registered, if its module does that.
+
+    Raises:
+        PlanError: the module cannot be imported, or has no such function.
+    """
+    module, _, function = name.partition(":")
+    here = str(Path.cwd())
+    sys.path.append(here)
+    try:
+        score = getattr(importlib.import_module(module), function, None)
+    except (ImportError, SyntaxError, TypeError, ValueError) as error:
+        msg = f"criterion {name!r}: module {module!r} cannot be imported: {error}; it is looked for in {here}, too"
+        raise PlanError(msg) from error
+    finally:
+        sys.path.remove(here)
+    if not callable(score):
+        msg = f"criterion {name!r}: module {module!r} has no function {function!r}"
+        raise PlanError(msg)
+    registered = next((each for each in CRITERIA.values() if each.score is score), None)
+    formula = (inspect.getdoc(score) or function).splitlines()[0]
+    return registered or Criterion(name, score, formula, module)
 
 
 @register(

@@ -15,6 +15,6 @@ def criteria() -> str:
     )
     notes = (
         "i: a neuron; g, u, d: its weights in gate, up and down; a: its output on calibration text.",
-        f"{REVERSED}-NAME keeps what NAME removes: a control.",
+        f"{REVERSED}-NAME keeps what NAME removes: a control. MODULE:FUNCTION is one of your own.",
     )
     return "\n".join([render(columns, map(vars, CRITERIA.values()), "simple"), "", *notes])

@@ -74,7 +74,7 @@ def _about(case: DirectionCase | EfficiencyCase | TrendCase) -> dict[str, Any]:
     experiment = case.experiment
     families = [experiment.family(claim) for claim in experiment.expect if isinstance(claim, ClaimAtRatios)]
     return {
-        "model": experiment.model,
+        "model": experiment.subject,
         "declared": case.declared,
         "why": case.claim.why,
         "file": case.file,

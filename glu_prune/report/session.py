@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,8 @@ from glu_prune.report.columns import (
     score_columns,
 )
 from glu_prune.report.efficiency import evaluation_rows
+from glu_prune.report.looks import looks, truncations
+from glu_prune.report.more import more_columns, with_more
 from glu_prune.report.rows import Row, Rows
 from glu_prune.report.soundness import own_findings
 from glu_prune.report.table import Column, frame, render
@@ -36,6 +38,10 @@ class _Table:
     note: str = ""
     long: bool = False
     """Whether it is shown in the terminal only when more is asked for."""
+
+    def of(self, rows: Sequence[Row]) -> tuple[Column, ...]:
+        """The columns for `rows`, those that users added to them included."""
+        return (*self.columns(rows), *more_columns(rows))
 
 
 def _fixed(columns: tuple[Column, ...]) -> Columns:
@@ -82,6 +88,20 @@ _CORRECTED = ("scores", "costs")
 """Tables of claims at ratios, whose p-values are corrected together, file by file."""
 
 
+def extended(rows: Rows, ask: Callable[[str, Row], Iterable[object]]) -> Rows:
+    """`rows` with what `ask` has to add to each row of each table.
+
+    Raises:
+        ReportError: what it gives cannot be shown.
+    """
+    return {
+        name: [with_more(row, _TABLES[name].columns([row]), ask(name, row)) for row in found]
+        if name in _TABLES
+        else found
+        for name, found in rows.items()
+    }
+
+
 class SessionReport:
     """Rows of the cases that have run, in order."""
 
@@ -115,12 +135,14 @@ class SessionReport:
             for name, table in _TABLES.items():
                 mine = [row for row in every[name] if row["model"] == model]
                 if mine and (long or not table.long):
-                    yield f"{model}: {table.heading}", render(table.columns(mine), mine, style)
+                    yield f"{model}: {table.heading}", render(table.of(mine), mine, style)
 
     @property
     def notes(self) -> tuple[str, ...]:
         """How the tables are to be read."""
-        return tuple(table.note for name, table in _TABLES.items() if table.note and self.rows(name))
+        cells = self._rows.get("cells", [])
+        tables = (table.note for name, table in _TABLES.items() if table.note and self.rows(name))
+        return (*tables, *looks(cells), *truncations(cells))
 
     def write(self, folder: Path) -> tuple[str, ...]:
         """Writes each table as CSV, and all of them as `report.md` and `report.json`, each whole; gives their names."""
@@ -128,7 +150,7 @@ class SessionReport:
         files = {}
         for name, table in _TABLES.items():
             if rows := self.rows(name):
-                data = frame(table.columns(rows), rows)
+                data = frame(table.of(rows), rows)
                 data.insert(0, "model", [row["model"] for row in rows])
                 files[f"{name}.csv"] = data.to_csv(index=False)
         parts = [f"## {heading}\n\n{text}\n" for heading, text in self.tables("pipe")]

@@ -25,8 +25,12 @@ def frame(columns: Sequence[Column], rows: Iterable[Row]) -> "pd.DataFrame":
     """`rows` as a data frame of plain values."""
     import pandas as pd
 
-    names = [name for column in columns for name in _names(column)]
-    return pd.DataFrame([{k: v for c in columns for k, v in _cells(c, row)} for row in rows], columns=names)
+    return pd.DataFrame([{k: v for c in columns for k, v in _cells(c, row)} for row in rows], columns=headings(columns))
+
+
+def headings(columns: Iterable[Column]) -> list[str]:
+    """The headings of `columns` in files."""
+    return [name for column in columns for name in _names(column)]
 
 
 def _names(column: Column) -> tuple[str, ...]:

@@ -9,13 +9,14 @@ import torch
 import transformers
 from hypothesis import given
 from hypothesis import strategies as st
+from lm_eval.models.huggingface import HFLM
 from lm_eval.models.utils_hf import MultiTokenEOSCriteria
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from glu_prune.evaluation import decoding, local
 from glu_prune.evaluation.decoding import Decoder, Ending, Row, ending, obstacle
 from glu_prune.evaluation.evaluate import Evaluator
-from glu_prune.evaluation.lm import CountingLM
+from glu_prune.evaluation.lm import ANSWER_LIMIT, CountingLM
 from glu_prune.evaluation.scorer import BATCHED, SharedPrefixLM
 from glu_prune.evaluation.shortlist import OutputLayer
 from glu_prune.zoo.source import load, locate
@@ -309,13 +310,29 @@ def test_greedy_settings_are_decoded_in_batches(settings, monkeypatch):
     assert texts(model, asked, 8) == expected
 
 
-@pytest.mark.parametrize("limit", [LENGTH, LENGTH + 1, 0])
-def test_impossible_limits_are_the_same_error(limit):
-    model, asked = model_of(), requests(2, max_gen_toks=limit)
+def test_an_impossible_limit_is_the_same_error():
+    model, asked = model_of(), requests(2, max_gen_toks=0)
     with pytest.raises((AssertionError, ValueError)) as plain:
         plain_texts(model, asked)
     with pytest.raises(plain.type, match=r"tokens|length"):
         texts(model, asked, 2)
+
+
+@pytest.mark.parametrize("limit", [LENGTH, 10 * LENGTH])
+def test_answers_that_the_context_cannot_hold_get_half_of_it(limit):
+    """lm-eval refuses such limits, so that models with a small context could not do IFEval at all."""
+    model, asked = model_of(), requests(4, max_gen_toks=limit)
+    with pytest.raises(AssertionError, match="must be less than model's maximum sequence length"):
+        HFLM(pretrained=model, tokenizer=TOKENIZER).generate_until(asked)
+    expected = plain_texts(model, requests(4, max_gen_toks=LENGTH // 2))
+    for lm in (SharedPrefixLM(model, TOKENIZER, 2), CountingLM(model, TOKENIZER, 2)):
+        assert lm.generate_until(asked) == expected
+        assert lm.ways[ANSWER_LIMIT] == LENGTH // 2
+        assert [each.args[1]["max_gen_toks"] for each in asked] == [limit] * 4
+        assert max(lm.count_tokens(expected)) <= LENGTH // 2
+        lm.reset_counters()
+        lm.generate_until(requests(1, max_gen_toks=LENGTH - 1))
+        assert ANSWER_LIMIT not in lm.ways
 
 
 OTHER = {

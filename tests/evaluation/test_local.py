@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from glu_prune.errors import EvaluationError
-from glu_prune.evaluation import local, nulls
+from glu_prune.evaluation import local, nulls, stock
+from glu_prune.evaluation.capability import STORIES
 from glu_prune.evaluation.evaluate import Evaluator
 from glu_prune.evaluation.floors import null_results
 from glu_prune.evaluation.part import Part
@@ -34,10 +35,20 @@ ROWS = {
     "boolq/validation.jsonl": {"question": "is it", "passage": "It is.", "label": 1},
     "lambada/lambada_openai_test.jsonl": {"text": "one and one is two"},
     "wikitext2/test_document_level.jsonl": {"page": " = A title = \n It is a page . "},
+    **{
+        f"musr/{kind}.jsonl": {
+            "narrative": "He was there.",
+            "question": "Where?",
+            "choices": "['here', 'there']",
+            "answer_index": 1,
+            "answer_choice": "there",
+        }
+        for kind in ("murder_mysteries", "object_placements", "team_allocation")
+    },
 }
 ROWS["gsm8k/train.jsonl"] = ROWS["gsm8k/test.jsonl"]
 ROWS["arc/ARC-Challenge_train.jsonl"] = ROWS["arc/ARC-Challenge_test.jsonl"]
-SUBJECTS = tuple(local._leaves("mmlu", local._manager("mmlu/default")))
+SUBJECTS = tuple(stock.leaves("mmlu", stock.manager("mmlu/default")))
 SIZES = {
     "ifeval": 541,
     "truthfulqa_mc1": 817,
@@ -51,6 +62,8 @@ SIZES = {
     "boolq": 3270,
     "lambada_openai": 5153,
     "wikitext": 62,
+    "leaderboard_musr": 756,
+    "tinystories": 4300,  # paragraphs of an excerpt
 }
 
 
@@ -68,6 +81,8 @@ def data(tmp_path, monkeypatch):
         for split in ("test", "dev"):
             row = {"question": f"Which {split}?", "subject": subject, "choices": ["a", "b", "c", "d"], "answer": 2}
             write(tmp_path, f"mmlu/{split}/{subject.removeprefix('mmlu_')}.jsonl", [row] * 5)
+    (tmp_path / "tinystories").mkdir()
+    (tmp_path / "tinystories/tinystories_val.txt").write_text("Once.\n\nTwice.\n\n\n\n Thrice.\n")
     (tmp_path / "nltk_data/tokenizers/punkt_tab/english").mkdir(parents=True)
     (tmp_path / "nltk_data/tokenizers/punkt_tab/english/abbrev_types.txt").write_text("etc")
     monkeypatch.setenv(local.VARIABLE, str(tmp_path))
@@ -81,7 +96,7 @@ def data(tmp_path, monkeypatch):
 @pytest.mark.parametrize("task", local.TASKS)
 def test_stock_tasks_run_from_a_folder_without_a_network(data, no_sockets, task):
     results = null_results(Evaluator(), task, {"mmlu": 5, "gsm8k": 2}.get(task, 0))
-    size = 57 * 5 if task == "mmlu" else 3
+    size = {"mmlu": 57 * 5, "leaderboard_musr": 3 * 3}.get(task, 3)
     assert {len(result.items) for result in results.values()} == {size}
 
 
@@ -211,10 +226,61 @@ def test_line_separators_within_texts_do_not_end_items(data):
     assert [doc["goal"] for doc in piqa.eval_docs] == ["Sit\u2028down\x85now."] * 2
 
 
+@pytest.mark.parametrize("capability", STORIES, ids=lambda each: each.name)
+def test_suites_read_lm_evals_own_metrics_and_directions(data, capability):
+    for task in Evaluator().tasks(capability.task, capability.num_fewshot).values():
+        assert task.higher_is_better()[capability.metric] is capability.higher_is_better
+        assert task.config.num_fewshot == capability.num_fewshot
+
+
+def test_of_two_ways_to_read_an_answer_the_strict_one_counts(data):
+    """GSM8K's answers stand after `####`; lm-eval's second filter takes the last number anywhere."""
+    evaluator = Evaluator()
+    (task,) = evaluator.tasks("gsm8k", 2).values()
+    assert [each.name for each in task._filters] == ["strict-match", "flexible-extract"]
+    for answer, score in (("So 2.", 0), ("So 2.\n#### 2", 1)):
+        writer = nulls.Writer(lambda _prompt, _words, answer=answer: answer)
+        assert evaluator.evaluate(writer, "gsm8k", 2).metrics["exact_match"].score == score
+
+
+def test_musr_asks_what_lm_eval_asks(data):
+    evaluator = Evaluator()
+    result = null_results(evaluator, "leaderboard_musr")["longest answer"]
+    tasks = evaluator.tasks("leaderboard_musr")
+    assert set(tasks) == {
+        f"leaderboard_musr_{kind}" for kind in ("murder_mysteries", "object_placements", "team_allocation")
+    }
+    (first, second, *_) = tasks["leaderboard_musr_team_allocation"].instances
+    assert first.args == ("He was there.\n\nWhere?\n\n1 - here\n2 - there\n\nAnswer:", " here")
+    assert second.args[1] == " there"
+    assert list(result.metrics) == ["acc_norm"]
+    assert result.metrics["acc_norm"].score == 1
+
+
+def test_a_sample_is_read_where_the_whole_is_not_there_and_said_to_be_one(data):
+    assert not local.is_sample("leaderboard_musr")
+    before = local.fingerprint("leaderboard_musr")
+    for kind in ("murder_mysteries", "object_placements", "team_allocation"):
+        write(data, f"musr_sample/{kind}.jsonl", [ROWS[f"musr/{kind}.jsonl"]] * 2)
+    assert local.fingerprint("leaderboard_musr") == before
+    (data / "musr/team_allocation.jsonl").unlink()
+    with pytest.raises(EvaluationError, match=r"lacks musr/team_allocation\.jsonl"):
+        local.load("leaderboard_musr", 0)
+    for file in (data / "musr").iterdir():
+        file.unlink()
+    assert local.is_sample("leaderboard_musr")
+    assert local.is_sample("leaderboard_musr_team_allocation")
+    assert local.fingerprint("leaderboard_musr") != before
+    assert {len(each.eval_docs) for each in Evaluator().tasks("leaderboard_musr").values()} == {2}
+    assert len(null_results(Evaluator(), "leaderboard_musr_team_allocation")["uniform"].items) == 2
+    assert not local.is_sample("piqa")
+
+
 @needs_data
 @pytest.mark.parametrize("task", local.TASKS)
-def test_real_data_is_the_whole_official_split(no_sockets, task):
-    assert sum(len(each.eval_docs) for each in Evaluator().tasks(task).values()) == SIZES[task]
+def test_real_data_is_the_whole_official_split_or_said_not_to_be(no_sockets, task):
+    found = sum(len(each.eval_docs) for each in Evaluator().tasks(task).values())
+    assert found == SIZES[task] or (local.is_sample(task) and found < SIZES[task])
 
 
 @needs_data

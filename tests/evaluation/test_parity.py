@@ -3,21 +3,26 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
+import lm_eval
 import pytest
 import torch
+from lm_eval.models.huggingface import HFLM
+from lm_eval.tasks import TaskManager
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from glu_prune.evaluation import local
-from glu_prune.evaluation.capability import EMBEDDED
-from glu_prune.evaluation.evaluate import Evaluator
-from glu_prune.evaluation.lm import CountingLM
+from glu_prune.evaluation import evaluate, local
+from glu_prune.evaluation.capability import EMBEDDED, STUDY
+from glu_prune.evaluation.evaluate import TASKS, Evaluator, MetricScores
+from glu_prune.evaluation.lm import ANSWER_LIMIT
 from glu_prune.evaluation.scorer import SharedPrefixLM
 from glu_prune.zoo.source import load, load_tokenizer, locate
 
 DATA = os.environ.get(local.VARIABLE)
 EXACT = 1e-3
 """Nats by which the log-likelihood of an answer may differ; of a long text, by the seventh digit, as float32 does."""
+SHOTS = {each.task: each.num_fewshot for each in STUDY}
 ROWS = {"ifeval": 2, "mmlu": 1, "wikitext": 2, "gsm8k": 4}
 
 
@@ -26,23 +31,50 @@ def evaluator() -> Evaluator:
     return Evaluator()
 
 
-def compare(evaluator: Evaluator, model, tokenizer, task: str, num_fewshot: int | None = None) -> None:
-    plain = CountingLM(model, tokenizer, 16)
-    plain.logits_cache = False
-    expected = evaluator.evaluate(plain, task, num_fewshot)
-    lm = SharedPrefixLM(model, tokenizer, 64)
-    found = evaluator.evaluate(lm, task, num_fewshot)
-    assert set(found.ways.values()) <= {64, "shared prefixes", "batched"}
-    assert found.items == expected.items
-    if found.lengths:
-        assert found.outputs == expected.outputs
-    else:
-        for one, other in zip(found.outputs, expected.outputs, strict=True):
-            assert json.loads(one) == pytest.approx(json.loads(other), rel=1e-6, abs=EXACT)
-    assert found.metrics.keys() == expected.metrics.keys()
-    for name, metric in expected.metrics.items():
-        assert found.metrics[name].score == pytest.approx(metric.score, rel=1e-5, abs=1e-6)
-        assert found.metrics[name].values == pytest.approx(metric.values, rel=1e-4, abs=1e-5)
+def plain(
+    model, tokenizer, task: str, num_fewshot: int | None, settings: dict | None
+) -> tuple[list[tuple[str, Any]], dict[str, Any]]:
+    """What lm-eval's `simple_evaluate` gives with its `HFLM`: samples, each with its task, and scores."""
+    loaded = local.load(task, num_fewshot)
+    tasks = list((loaded["groups"] or loaded["tasks"]).values()) if loaded else [task]
+    results = lm_eval.simple_evaluate(
+        model=HFLM(pretrained=model, tokenizer=tokenizer, batch_size=16),
+        tasks=tasks,
+        num_fewshot=num_fewshot,
+        task_manager=TaskManager(include_path=str(TASKS), include_defaults=False),
+        gen_kwargs=settings,
+        bootstrap_iters=0,
+    )
+    return evaluate._scored(task, results["samples"], results["samples"]), results["results"][task]
+
+
+def likeliest(likelihoods: list[float]) -> int:
+    return likelihoods.index(max(likelihoods))
+
+
+def compare(
+    evaluator: Evaluator, model, tokenizer, task: str, num_fewshot: int | None = None, settings: dict | None = None
+) -> None:
+    """`settings` are lm-eval's for generation, where they must not be the task's."""
+    scored, scores = plain(model, tokenizer, task, num_fewshot, settings)
+    found = evaluator.evaluate(SharedPrefixLM(model, tokenizer, 64), task, num_fewshot)
+    assert {found.ways.get("scoring"), found.ways.get("generation")} <= {None, "shared prefixes", "batched"}
+    assert found.ways.get(ANSWER_LIMIT) == (settings or {}).get("max_gen_toks")
+    assert found.items == tuple(evaluate._item(*each) for each in scored)
+    for (_, sample), output in zip(scored, found.outputs, strict=True):
+        if found.lengths:
+            assert output == sample["resps"][0][0]
+        else:
+            ours, theirs = json.loads(output), evaluate._loglikelihoods(sample)
+            assert ours == pytest.approx(theirs, rel=1e-6, abs=EXACT)
+            assert likeliest(ours) == likeliest(theirs)
+    assert found.metrics
+    for name, metric in found.metrics.items():
+        theirs: MetricScores = evaluate._metric(
+            task, name, scores[f"{name},{scored[0][1]['filter']}"], [sample[name] for _, sample in scored]
+        )
+        assert metric.score == pytest.approx(theirs.score, rel=1e-5, abs=1e-6)
+        assert metric.values == pytest.approx(theirs.values, rel=1e-4, abs=1e-5)
 
 
 @pytest.mark.parametrize("task", sorted({each.task for each in EMBEDDED}))
@@ -57,7 +89,7 @@ def some_rows(tmp_path_factory) -> Path:
         pytest.skip(f"{local.VARIABLE} names no folder of benchmark data")
     folder = tmp_path_factory.mktemp("data")
     for task, benchmark in local._BENCHMARKS.items():
-        for number, pattern in enumerate(benchmark.splits.values()):
+        for number, pattern in enumerate(benchmark.within(Path(DATA)).splits.values()):
             for path in sorted(Path(DATA).glob(pattern)):
                 rows = path.read_text(encoding="utf-8").split("\n")[: ROWS.get(task, 6) if number == 0 else 6]
                 copy = folder / path.relative_to(DATA)
@@ -87,4 +119,17 @@ def small_model():
 @pytest.mark.parametrize("task", local.TASKS)
 def test_benchmarks_on_local_data(evaluator, some_rows, small_model, monkeypatch, task):
     monkeypatch.setenv(local.VARIABLE, str(some_rows))
-    compare(evaluator, *small_model, task, {"mmlu": 5, "gsm8k": 5}.get(task))
+    compare(evaluator, *small_model, task, SHOTS.get(task, 0))
+
+
+@pytest.mark.parametrize("task", local.TASKS)
+def test_benchmarks_on_local_data_beyond_the_context(evaluator, some_rows, monkeypatch, task):
+    """A real model with room for 512 tokens: prompts are cut as lm-eval cuts them, and long answers get half of it."""
+    stories = load(locate(f"{DATA}/stories260K"), "float32", "cpu")
+    monkeypatch.setenv(local.VARIABLE, str(some_rows))
+    compare(evaluator, *stories, task, SHOTS.get(task, 0), {"max_gen_toks": 256} if task == "ifeval" else None)
+
+
+def test_all_benchmarks_of_the_study_are_served_from_the_folder():
+    assert len(SHOTS) == 13
+    assert set(SHOTS) <= set(local.TASKS)

@@ -81,6 +81,17 @@ def test_other_data_changes_the_key(tmp_path, monkeypatch, cell):
     assert len(set(keys)) == 3
 
 
+@pytest.mark.parametrize("cell", [CELL, FloorCell("tiny_recall", None)])
+def test_a_folder_of_tasks_changes_the_key_and_so_does_each_file_in_it(tmp_path, cell):
+    keys = [cell.key]
+    for text in ("task: tiny_recall\n", "task: tiny_recall\nnum_fewshot: 1\n"):
+        (tmp_path / "own.yaml").write_text(text)
+        keys.append(replace(cell, folder=tmp_path).key)
+    (tmp_path / "items.jsonl").write_text("{}")
+    keys.append(replace(cell, folder=tmp_path).key)
+    assert len(set(keys)) == 4
+
+
 def test_floors_belong_to_a_task_and_its_prompts():
     keys = {FloorCell("tiny_recall", None).key, FloorCell("tiny_recall", 5).key, FloorCell("tiny_reading", None).key}
     assert len(keys) == 3

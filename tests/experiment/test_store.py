@@ -81,7 +81,7 @@ def test_a_record_of_another_schema_is_not_trusted(store):
     from glu_prune.experiment import store as module
 
     store.put(record())
-    body = record().model_dump_json().replace('"schema_version":2', '"schema_version":9') + "\n"
+    body = record().model_dump_json().replace('"schema_version":3', '"schema_version":9') + "\n"
     store.path(KEY).write_text(f"{module._checksum(body)}\n{body}")
     with pytest.raises(StoreError, match="not as expected"):
         store.get(KEY, Record)

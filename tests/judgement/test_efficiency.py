@@ -36,7 +36,8 @@ MOST_WRONG = binom.ppf(0.999, SIMULATIONS, 0.05)
 def case(direction: str, figure: str = "joules_per_token", model: str = "m", **claim: object) -> EfficiencyCase:
     made = EfficiencyClaim(efficiency=figure, direction=direction, why="because", **claim)
     experiment = Experiment(model=model, ratios=("0.5",), expect=(made,))
-    return EfficiencyCase("f.yaml", 4, "id", experiment, made, HALF)
+    questions = SUITES["embedded"][made.questions] if made.questions else None
+    return EfficiencyCase("f.yaml", 4, "id", experiment, made, HALF, questions)
 
 
 def verdict(direction: str, *measured, figure: str = "joules_per_token", about=None, **claim):

@@ -12,6 +12,7 @@ from glu_prune.judgement.expectation import (
     EfficiencyCase,
     EvidenceCase,
     TrendCase,
+    cases_about,
     read,
     refuse_repeats,
     told_apart,
@@ -205,6 +206,36 @@ def test_files_about_models_of_one_name_are_told_apart(tmp_path):
     assert len({case.id for case in found}) == len(found)
     assert found[0].id == "tiny-base-ppm-ratio_0.1-factual_recall"
     assert found[-1].id == "tiny-base-l2-reading-knee"
+
+
+def test_a_model_with_its_chat_template_is_told_apart(tmp_path):
+    for name, text in {"a": GOOD, "b": f"{GOOD}\nchat_template: true\n"}.items():
+        (tmp_path / f"{name}.yaml").write_text(text)
+    found = told_apart([case for name in "ab" for case in read(tmp_path / f"{name}.yaml")])
+    assert found[-1].id == "tiny-base-ppm-chat-reading-knee"
+    assert [found[0].experiment.subject, found[-1].experiment.subject] == ["tiny-base", "tiny-base (chat)"]
+
+
+def test_a_file_about_any_model_is_about_the_one_that_is_named_unless_another_file_is(tmp_path):
+    for name, text in {"a": GOOD, "b": GOOD.replace("model: tiny-base", "model: any")}.items():
+        (tmp_path / f"{name}.yaml").write_text(text)
+    both = told_apart([case for name in "ab" for case in read(tmp_path / f"{name}.yaml")])
+    own, any_model = both[: len(both) // 2], both[len(both) // 2 :]
+    assert cases_about(both, "tiny-base") == own
+    found = cases_about(both, "some/folder")
+    assert [case.where for case in found] == [case.where for case in any_model]
+    assert {case.experiment.model for case in found} == {"some/folder"}
+    assert found[0].id == "folder-ratio_0.1-factual_recall"
+    assert cases_about(own, "some/folder") == ()
+
+
+def test_a_folder_is_the_same_however_it_is_written(tmp_path, monkeypatch):
+    monkeypatch.setenv("MODELS", str(tmp_path))
+    found = cases(tmp_path, GOOD.replace("model: tiny-base", "model: $MODELS/mine"))
+    assert found[0].id == "mine-ratio_0.1-factual_recall"
+    for name in (tmp_path / "mine", f"{tmp_path}/mine/", "$MODELS/mine", "${MODELS}/mine"):
+        assert cases_about(found, str(name)) == found
+    assert cases_about(found, str(tmp_path)) == ()
 
 
 @pytest.mark.parametrize(

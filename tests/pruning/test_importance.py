@@ -1,3 +1,4 @@
+import sys
 from dataclasses import replace
 
 import pytest
@@ -133,3 +134,78 @@ def test_peaks_from_bits_are_the_peaks(dtype, kind):
     expected = 2 * (weight.float().amax(1) + weight.float().amin(1).abs())
     assert torch.equal(found.nan_to_num(7, 8, 9), expected.nan_to_num(7, 8, 9))
     assert bool(found.isfinite().all()) == (kind in ("mixed", "one sign", "zeros"))
+
+
+OWN = """\
+def bias(neurons):
+    '''b: a formula'''
+    return total(neurons.weights.gate)
+
+def total(weight):
+    return weight.sum(1)
+"""
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """A module in the current folder, forgotten afterwards."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    (tmp_path / "own_criteria.py").write_text(OWN)
+    yield tmp_path / "own_criteria.py"
+    sys.modules.pop("own_criteria", None)
+
+
+def test_a_function_is_a_criterion_by_its_module_and_name(own):
+    path = list(sys.path)
+    found = criterion("own_criteria:bias")
+    assert (found.name, found.formula, found.looks_at) == ("own_criteria:bias", "b: a formula", "weights")
+    assert scores("own_criteria:bias") == [-0.5, 6.0]
+    assert criterion("reversed-own_criteria:bias").name == "reversed-own_criteria:bias"
+    assert scores("reversed-own_criteria:bias") == [0.5, -6.0]
+    assert sys.path == path
+
+
+def test_a_registered_function_is_found_under_its_own_name(own):
+    own.write_text(
+        "import glu_prune\n\n@glu_prune.register('bias', formula='b', source='x', looks_at='nothing')\n" + OWN
+    )
+    try:
+        assert criterion("own_criteria:bias") is criterion("bias")
+        assert criterion("reversed-own_criteria:bias").name == "reversed-bias"
+    finally:
+        _registry.pop("bias")
+
+
+@pytest.mark.parametrize("name", ["own_criteria:bias", "reversed-own_criteria:bias"])
+def test_all_code_of_its_module_is_part_of_its_identity(own, name):
+    before = criterion(name).fingerprint
+    assert before == criterion(name).fingerprint
+    sys.modules.pop("own_criteria")
+    own.write_text(OWN.replace("sum(1)", "sum(1) * 2"))
+    assert criterion(name).fingerprint != before
+
+
+@pytest.mark.parametrize(
+    ("name", "complaint"),
+    [
+        (
+            "absent_module:bias",
+            "module 'absent_module' cannot be imported: No module named .*it is looked for in .*, too",
+        ),
+        ("own_criteria:bass", "criterion 'own_criteria:bass': module 'own_criteria' has no function 'bass'"),
+        ("own_criteria:", "module 'own_criteria' has no function ''"),
+        (":bias", "module '' cannot be imported"),
+        ("./own:bias", "module './own' cannot be imported"),
+    ],
+)
+def test_what_is_no_function_of_a_module_is_said_in_one_line(own, name, complaint):
+    with pytest.raises(PlanError, match=complaint) as caught:
+        criterion(name)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_module_with_a_mistake_is_said_in_one_line(own):
+    own.write_text("def bias(:\n")
+    with pytest.raises(PlanError, match=r"cannot be imported: invalid syntax \(own_criteria.py, line 1\)"):
+        criterion("own_criteria:bias")

@@ -1,6 +1,8 @@
 """What the embedded tasks' YAML files refer to; lm-eval imports this file by its path."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -44,21 +46,35 @@ def text_likelihood(doc: dict[str, Any], results: list[tuple[float, bool]]) -> d
     }
 
 
+def paragraphs(texts: Any) -> Any:
+    """The paragraphs of a data set of texts, as a data set of their own."""
+    found = (paragraph.strip() for doc in texts for paragraph in doc["text"].split("\n\n"))
+    return texts.from_list([{"text": paragraph} for paragraph in found if paragraph])
+
+
+@contextmanager
+def no_nltk_download() -> Iterator[None]:
+    """Lets lm-eval's IFEval modules be imported without the download that they try on import."""
+    import nltk
+
+    download, nltk.download = nltk.download, lambda *_, **__: False
+    try:
+        yield
+    finally:
+        nltk.download = download
+
+
 def checkers() -> Any:
-    """lm-eval's IFEval module, imported without the download that it tries on import.
+    """lm-eval's IFEval module, imported without a download.
 
     No embedded constraint needs the sentence splitter that it would fetch. The language detector is seeded: unseeded,
     it may answer differently for the same text.
     """
     import langdetect
-    import nltk
 
     langdetect.DetectorFactory.seed = 0
-    download, nltk.download = nltk.download, lambda *_, **__: False
-    try:
+    with no_nltk_download():
         from lm_eval.tasks.ifeval import utils
-    finally:
-        nltk.download = download
     return utils
 
 

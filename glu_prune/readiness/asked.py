@@ -1,0 +1,64 @@
+"""What expectation files ask for: models, and tasks to score them on."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from glu_prune.evaluation import local
+from glu_prune.evaluation.capability import companions
+from glu_prune.experiment.cell import DENSE
+from glu_prune.judgement.claims import ANY
+from glu_prune.judgement.expectation import Case, EfficiencyCase, read
+from glu_prune.lab import needs, workloads
+
+_SERIES = 3
+"""Copies of a model that are in memory while costs are measured: dense, pruned, and dense again."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model that files are about."""
+
+    name: str
+    revision: str | None
+    copies: int
+    """Of its weights, in memory at once."""
+    measured: bool
+    """Whether its costs are measured."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """All that is asked for, each once, in the order of the files."""
+
+    models: tuple[Model, ...]
+    tasks: tuple[str, ...]
+
+
+def asked(files: Sequence[Path]) -> Asked:
+    """What a run of `files` asks for.
+
+    Raises:
+        ExpectationError: a file is missing, no YAML, or says something that is not allowed.
+    """
+    cases = [case for file in files for case in read(file) if case.experiment.model != ANY]
+    by_model: dict[tuple[str, str | None], list[Case]] = {}
+    for case in cases:
+        by_model.setdefault((case.experiment.model, case.experiment.revision), []).append(case)
+    models = (_model(name, revision, mine) for (name, revision), mine in by_model.items())
+    return Asked(tuple(models), tuple(dict.fromkeys(task for case in cases for task in _tasks(case))))
+
+
+def _model(name: str, revision: str | None, cases: Sequence[Case]) -> Model:
+    measured = any(isinstance(case, EfficiencyCase) for case in cases)
+    criteria = {DENSE.criterion, *(arm.criterion for case in cases for _, arms in needs(case) for arm in arms)}
+    return Model(name, revision, max(len(criteria), _SERIES if measured else 1), measured)
+
+
+def _tasks(case: Case) -> Iterator[str]:
+    """The tasks that `case` needs, what is scored in one call with them, and benchmarks that give prompts."""
+    for capability, _ in needs(case):
+        if capability.folder is None:  # else the file says where its task is, and reading it has looked
+            yield from companions(capability.task)
+    if isinstance(case, EfficiencyCase) and local.named():
+        yield from (each.benchmark for each in workloads(case) if each.benchmark is not None)

@@ -1,0 +1,101 @@
+"""Whether the data of tasks is here, and what their checkers need."""
+
+from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
+
+from glu_prune.errors import EvaluationError
+from glu_prune.evaluation import local, stock
+from glu_prune.evaluation.evaluate import FETCH_SENTENCES, is_embedded
+from glu_prune.evaluation.local import Split
+from glu_prune.readiness.need import Need
+from glu_prune.readiness.network import offline
+from glu_prune.readiness.quiet import hushed
+
+_CHECKERS = ("langdetect", "immutabledict", "nltk")
+"""What lm-eval's checkers of instructions import."""
+PREFETCH = "`glu-prune prefetch` with the same files fetches it"
+
+
+def data(tasks: Sequence[str]) -> Iterator[Need]:
+    """What `tasks` need, those that come with this package in one row."""
+    embedded = [task for task in tasks if is_embedded(task) and task not in local.TASKS]
+    if embedded:
+        yield Need(f"data of {len(embedded)} embedded tasks", "ready", "in this package")
+    for task in tasks:
+        if task not in embedded:
+            yield items(task)
+        yield from sentences(task)
+    yield checkers()
+
+
+def items(task: str) -> Need:
+    """The items of one of lm-eval's own tasks: in the data folder if that is for them, else in the cache."""
+    try:
+        splits = local.splits(task)
+    except EvaluationError as error:
+        return Need(f"data of {task}", "missing", str(error))
+    return in_cache(task) if splits is None else _in_folder(task, splits)
+
+
+def _in_folder(task: str, splits: Sequence[Split]) -> Need:
+    detail = "; ".join(map(_found, splits))
+    if all(split.complete for split in splits):
+        return Need(f"data of {task}", "ready", detail)
+    wrong = [split.name for split in splits if not split.complete]
+    remedy = f"complete {' and '.join(wrong)} in the folder that {local.VARIABLE} names; or name none, and prefetch"
+    return Need(f"data of {task}", "missing", detail, remedy)
+
+
+def _found(split: Split) -> str:
+    """`test: 14,042 of 14,042 items`, and which files are not there."""
+    of = "" if split.whole is None else f" of {split.whole:,}"
+    more = f" and {len(split.lacking) - 1} more" if len(split.lacking) > 1 else ""
+    lacks = f", lacks {split.lacking[0]}{more}" if split.lacking else ""
+    return f"{split.name}: {split.items:,}{of} items{lacks}"
+
+
+def in_cache(task: str) -> Need:
+    """The data that lm-eval would load with `datasets`, which is asked for it with the network switched off."""
+    wanted = stock.datasets_of(task, local.stock_folder(task))
+    lacking = [each for each in wanted if not cached(each)]
+    names = ", ".join(dict.fromkeys(each.path for each in wanted))
+    if not lacking:
+        return Need(f"data of {task}", "ready", f"{names} in the cache of datasets")
+    count = f" ({len(lacking)} of {len(wanted)} parts)" if len(wanted) > 1 else ""
+    folder = f"; or name a folder that has it: --data DIR, {local.VARIABLE}" if task in local.TASKS else ""
+    return Need(f"data of {task}", "missing", f"{names} not in the cache of datasets{count}", f"{PREFETCH}{folder}")
+
+
+def cached(dataset: stock.Dataset) -> bool:
+    """Whether `dataset` can be loaded without a connection."""
+    with offline(), hushed():
+        from datasets import load_dataset_builder
+
+        try:
+            load_dataset_builder(dataset.path, dataset.name, **dict(dataset.settings))
+        except (OSError, ValueError):
+            return False
+    return True
+
+
+def sentences(task: str) -> Iterator[Need]:
+    """NLTK's sentence splitter, for a task whose checkers count sentences."""
+    try:
+        place = local.sentences(task)
+    except EvaluationError:
+        return  # the row about the data says what is wrong with the folder
+    if place is None:
+        return
+    what = f"sentence splitter of {task}"
+    if place.is_dir():
+        yield Need(what, "ready", f"NLTK's punkt_tab, {place}")
+    else:
+        yield Need(what, "missing", f"NLTK's punkt_tab not in {place}", FETCH_SENTENCES)
+
+
+def checkers() -> Need:
+    """The packages that check instructions, of which one detects languages."""
+    absent = [name for name in _CHECKERS if find_spec(name) is None]
+    if absent:
+        return Need("checkers", "missing", f"not installed: {', '.join(absent)}", "pip install 'lm-eval[ifeval]'")
+    return Need("checkers", "ready", ", ".join(_CHECKERS))

@@ -1,0 +1,21 @@
+"""Keeps what libraries log and draw out of tables."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def hushed() -> Iterator[None]:
+    """`datasets` and the hub's client say nothing but errors inside."""
+    import datasets.utils.logging
+    import huggingface_hub.utils.logging
+
+    loggers = datasets.utils.logging, huggingface_hub.utils.logging
+    levels = [logger.get_verbosity() for logger in loggers]
+    for logger in loggers:
+        logger.set_verbosity_error()
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.set_verbosity(level)
