@@ -329,7 +329,6 @@ def test_answers_that_the_context_cannot_hold_get_half_of_it(limit):
         assert lm.generate_until(asked) == expected
         assert lm.ways[ANSWER_LIMIT] == LENGTH // 2
         assert [each.args[1]["max_gen_toks"] for each in asked] == [limit] * 4
-        assert max(lm.count_tokens(expected)) <= LENGTH // 2
         lm.reset_counters()
         lm.generate_until(requests(1, max_gen_toks=LENGTH - 1))
         assert ANSWER_LIMIT not in lm.ways
