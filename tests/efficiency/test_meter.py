@@ -343,9 +343,11 @@ def test_a_gpu_counter_that_fails_for_a_while_is_refused(gpu, trackers):
 
 def test_a_gpu_without_counter_is_sampled_and_says_so(gpu):
     gpu.millijoules = None
-    found = measured().readings
-    assert found["gpu"].method == "sampled"
-    assert found["gpu"].joules == pytest.approx(found["ram"].joules, rel=0.1), "both draw WATTS"
+    begin = time.perf_counter()
+    window = measured()
+    seconds = time.perf_counter() - begin
+    assert window.readings["gpu"].method == "sampled"
+    assert WATTS * window.seconds <= window.readings["gpu"].joules <= WATTS * seconds
 
 
 def test_a_gpu_without_counter_and_power_is_refused(gpu):
