@@ -3,12 +3,17 @@
 import random
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from itertools import chain, cycle, starmap
+from itertools import chain, cycle
 from typing import Any
 
 import numpy as np
 import torch
-from lm_eval.models.utils import handle_stop_sequences, normalize_gen_kwargs, postprocess_generated_text
+from lm_eval.models.utils import (
+    handle_stop_sequences,
+    has_bos_prefix,
+    normalize_gen_kwargs,
+    postprocess_generated_text,
+)
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 from numpy.typing import NDArray
 from transformers import DynamicCache
@@ -85,7 +90,7 @@ class SharedPrefixLM(CountingLM):
             plain: list[Answer] = super().loglikelihood(requests, disable_tqdm=disable_tqdm)
             return plain
         texts = tuple(request.args for request in requests)
-        made = self._plan_once(texts, lambda: starmap(self._encode, texts))
+        made = self._plan_once(texts, lambda: self._pairs(texts))
         self.cut.update(texts[index] for index in made.cut)
         answers = self._answers(made)
         for text, answer in zip(texts, answers, strict=True):
@@ -174,13 +179,32 @@ class SharedPrefixLM(CountingLM):
         answers: list[Answer] = super()._loglikelihood_tokens(requests, **settings)
         return answers
 
-    def _encode(self, context: str, continuation: str) -> Pair:
-        """Tokens as `TemplateLM.loglikelihood` makes them."""
-        if context:
-            pair: Pair = self._encode_pair(context, continuation)
-            return pair
-        tokens = self.tok_encode(continuation, add_special_tokens=False)
-        return (tokens[:1], tokens[1:]) if tokens[0] == self.prefix_token_id else ([self.prefix_token_id], tokens)
+    def _pairs(self, texts: Sequence[tuple[str, str]]) -> Iterator[Pair]:
+        """Tokens as `TemplateLM.loglikelihood` makes them, of contexts and continuations.
+
+        Spaces between the two belong to the continuation; its tokens are those that it adds to the context's.
+        """
+        encoded = self._encoded(chain((context.rstrip() for context, _ in texts), map("".join, texts)))
+        for context, continuation in texts:
+            if context:
+                stem = encoded[context.rstrip()]
+                yield stem, encoded[context + continuation][len(stem) :]
+                continue
+            tokens = self.tok_encode(continuation, add_special_tokens=False)
+            yield (tokens[:1], tokens[1:]) if tokens[0] == self.prefix_token_id else ([self.prefix_token_id], tokens)
+
+    def _encoded(self, strings: Iterable[str]) -> dict[str, list[int]]:
+        """What `tok_encode` gives for each string; all at once, each once, on all threads of the tokenizer."""
+        begin = self.tokenizer.decode(self.prefix_token_id)
+        begun: dict[bool, list[str]] = {True: [], False: []}
+        for string in dict.fromkeys(strings):
+            begun[has_bos_prefix(string, begin)].append(string)
+        usual = {} if self.add_bos_token is None else {"add_special_tokens": self.add_bos_token}
+        found: dict[str, list[int]] = {}
+        for settings, group in ((usual, begun[False]), ({"add_special_tokens": False}, begun[True])):
+            if group:
+                found.update(zip(group, self.tokenizer(group, **settings)["input_ids"], strict=True))
+        return found
 
     def _windows(self, text: str) -> list[Pair]:
         """Tokens as `HFLM.loglikelihood_rolling` makes them."""
