@@ -285,7 +285,7 @@ def _shape(options: argparse.Namespace) -> str:
     from glu_prune.zoo.shapes import shape, write_shape
 
     with _interruptible():
-        write_shape(shape(options.name), options.out, options.dtype, options.seed)
+        write_shape(shape(options.name), options.out, options.dtype, options.seed, options.tokenizer)
     return f"{options.name} -> {options.out}: random weights in {options.dtype}, seed {options.seed}"
 
 
@@ -412,6 +412,9 @@ def _parser() -> argparse.ArgumentParser:
     shape.add_argument("--out", type=Path, required=True, metavar="DIR", help="new folder")
     shape.add_argument("--dtype", default="bfloat16", help="of the weights (default: bfloat16)")
     shape.add_argument("--seed", type=int, default=0, help="of the weights (default: 0)")
+    shape.add_argument(
+        "--tokenizer", metavar="MODEL", help="a model whose tokenizer it gets (default: none, cost alone)"
+    )
     shape.set_defaults(run=_shape)
 
     init = commands.add_parser("init", help="write tests, claims and a CI workflow into a repository of your own")

@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from glu_prune.errors import CheckpointError
 from glu_prune.pruning.checkpoint import new_folder, refuse_existing
+from glu_prune.zoo.source import load_tokenizer, locate
 
 if TYPE_CHECKING:
     from transformers import LlamaConfig
@@ -113,14 +114,19 @@ def shape(name: str) -> Shape:
     return SHAPES[name]
 
 
-def write_shape(shape: Shape, folder: Path, dtype: str = "bfloat16", seed: int = 0) -> None:
+def write_shape(
+    shape: Shape, folder: Path, dtype: str = "bfloat16", seed: int = 0, tokenizer: str | None = None
+) -> None:
     """Writes a stock Llama checkpoint of this shape to the new folder `folder`: config.json and safetensors.
 
-    Matrices are drawn from a normal distribution with standard deviation 0.02, gains are 1. There is no tokenizer: the
-    model has nothing to say, and `load_model` needs none. Memory holds the model, once.
+    Matrices are drawn from a normal distribution with standard deviation 0.02, gains are 1. The tokenizer is that of
+    the model called `tokenizer`, which may know fewer tokens than the shape; without it there is none, and the model
+    can be measured but not asked. Memory holds the model, once.
 
     Raises:
-        CheckpointError: `folder` exists or cannot be written, or the dtype is not allowed.
+        ModelNotFoundError: no model is called `tokenizer`.
+        CheckpointError: `folder` exists or cannot be written, the dtype is not allowed, or that model has no tokenizer
+            that fits.
     """
     import torch
     from transformers import LlamaForCausalLM
@@ -129,6 +135,7 @@ def write_shape(shape: Shape, folder: Path, dtype: str = "bfloat16", seed: int =
         msg = f"dtype {dtype!r} is not allowed; choose one of {', '.join(DTYPES)}"
         raise CheckpointError(msg)
     refuse_existing(folder)
+    words = None if tokenizer is None else _tokenizer(tokenizer, shape.vocabulary)
     with torch.device("meta"):
         model = LlamaForCausalLM(shape.config).to(getattr(torch, dtype))
     model.to_empty(device="cpu").tie_weights()
@@ -140,3 +147,13 @@ def write_shape(shape: Shape, folder: Path, dtype: str = "bfloat16", seed: int =
             else:
                 parameter.normal_(0, _DEVIATION, generator=generator)
         model.save_pretrained(partial)
+        if words is not None:
+            words.save_pretrained(partial)
+
+
+def _tokenizer(model: str, vocabulary: int) -> Any:
+    words = load_tokenizer(locate(model), vocabulary)
+    if len(words) > vocabulary:
+        msg = f"{model}: its tokenizer knows {len(words)} tokens; a model of this shape has {vocabulary}"
+        raise CheckpointError(msg)
+    return words

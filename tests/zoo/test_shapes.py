@@ -4,10 +4,10 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, LlamaForCausalLM
 
-from glu_prune.errors import CheckpointError
+from glu_prune.errors import CheckpointError, ModelNotFoundError
 from glu_prune.pruning.folder import open_checkpoint
 from glu_prune.zoo.shapes import SHAPES, Shape, shape, write_shape
-from glu_prune.zoo.source import load_model, locate
+from glu_prune.zoo.source import load, load_model, locate
 
 SMALL = Shape(hidden=64, width=160, layers=2, heads=4, kv_heads=2, head_dim=32, vocabulary=500, tied=True, positions=16384)  # fmt: skip
 
@@ -71,4 +71,26 @@ def test_nothing_is_overwritten_and_nothing_half_written(tmp_path, monkeypatch):
     monkeypatch.setattr(LlamaForCausalLM, "save_pretrained", full)
     with pytest.raises(CheckpointError, match="No space left on device"):
         write_shape(SMALL, tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_shape_with_another_models_tokenizer_can_be_asked(tmp_path):
+    wide = dataclasses.replace(SMALL, vocabulary=4096)
+    write_shape(wide, tmp_path / "out", "float32", tokenizer="tiny-base")
+    model, tokenizer = load(locate(str(tmp_path / "out")), "float32", "cpu")
+    ids = tokenizer("Once upon a time", return_tensors="pt").input_ids
+    assert (
+        tokenizer("Once upon a time").input_ids
+        == load(locate("tiny-base"), "float32", "cpu")[1]("Once upon a time").input_ids
+    )
+    assert model(ids).logits.shape == (1, ids.shape[1], 4096)
+
+
+def test_a_tokenizer_must_fit(tmp_path):
+    with pytest.raises(
+        CheckpointError, match="tiny-base: its tokenizer knows 2048 tokens; a model of this shape has 100"
+    ):
+        write_shape(dataclasses.replace(SMALL, vocabulary=100), tmp_path / "out", tokenizer="tiny-base")
+    with pytest.raises(ModelNotFoundError, match="'nobody' is not on this machine"):
+        write_shape(SMALL, tmp_path / "out", tokenizer="nobody")
     assert list(tmp_path.iterdir()) == []
