@@ -196,9 +196,15 @@ def _seconds(text: str) -> float:
 
 
 def _path(config: pytest.Config, option: str, default: str) -> Path:
-    """A path option, relative to where pytest was started; its default is relative to pytest's root."""
-    chosen = config.getoption(option)
-    return config.invocation_params.dir / chosen if chosen else config.rootpath / default
+    """A path option, relative to where pytest was started; its default is relative to pytest's root.
+
+    Unless no configuration file says what that is: pytest then takes it to be above every folder that was named, be it
+    as a model.
+    """
+    started = config.invocation_params.dir
+    if chosen := config.getoption(option):
+        return started / chosen
+    return (config.rootpath if config.inipath or config.option.rootdir else started) / default
 
 
 def _is_worker(config: pytest.Config) -> bool:
