@@ -56,7 +56,7 @@ class SharedPrefixLM(CountingLM):
     cache. Only tokens that predict a token of a continuation go through the output layer. `memory.Memory` says how
     much that takes beside the weights.
 
-    The same requests give the same bits, in whatever order. Answers are never kept; plans, which do not depend on
+    On a CPU the same requests give the same bits, in whatever order. Answers are never kept; plans, which do not depend on
     weights, are kept in `plans`.
     """
 
