@@ -204,7 +204,8 @@ def _path(config: pytest.Config, option: str, default: str) -> Path:
     started = config.invocation_params.dir
     if chosen := config.getoption(option):
         return started / chosen
-    return (config.rootpath if config.inipath or config.option.rootdir else started) / default
+    known = config.inipath is not None or config.option.rootdir is not None
+    return (config.rootpath if known else started) / default
 
 
 def _is_worker(config: pytest.Config) -> bool:

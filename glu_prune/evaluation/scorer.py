@@ -56,8 +56,8 @@ class SharedPrefixLM(CountingLM):
     cache. Only tokens that predict a token of a continuation go through the output layer. `memory.Memory` says how
     much that takes beside the weights.
 
-    On a CPU the same requests give the same bits, in whatever order. Answers are never kept; plans, which do not depend on
-    weights, are kept in `plans`.
+    On a CPU the same requests give the same bits, in whatever order. Answers are never kept; plans, which do not depend
+    on weights, are kept in `plans`.
     """
 
     def __init__(self, model: Any, tokenizer: Any, batch_size: int, plans: Plans | None = None) -> None:
