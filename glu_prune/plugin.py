@@ -201,9 +201,9 @@ def _path(config: pytest.Config, option: str, default: str) -> Path:
     Unless no configuration file says what that is: pytest then takes it to be above every folder that was named, be it
     as a model.
     """
-    started = config.invocation_params.dir
+    started: Path = config.invocation_params.dir
     if chosen := config.getoption(option):
-        return started / chosen
+        return started / str(chosen)
     known = config.inipath is not None or config.option.rootdir is not None
     return (config.rootpath if known else started) / default
 
