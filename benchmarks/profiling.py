@@ -30,7 +30,7 @@ from glu_prune.experiment.cell import DENSE, Arm, Cell, Settings
 from glu_prune.experiment.engine import Engine
 from glu_prune.experiment.store import Store
 from glu_prune.zoo.shapes import write_shape
-from glu_prune.zoo.source import load_tokenizer, locate
+from glu_prune.zoo.source import locate
 
 SELECTION = "ratio_0.5 and not efficiency"
 MODEL = "forward passes"
@@ -136,8 +136,7 @@ def embedded_run(folder: Path, clock: Clock) -> list[str]:
 def sweep(folder: Path, clock: Clock) -> list[str]:
     """A larger model, dense and at one ratio, on every embedded task."""
     model = folder / "model"
-    write_shape(SMALL, model, "float32")
-    load_tokenizer(locate("tiny-base"), SMALL.vocabulary).save_pretrained(model)
+    write_shape(SMALL, model, "float32", tokenizer="tiny-base")
     engine = Engine(Store(folder / "sweep"), NoMeter("the clock is enough"), lambda _: None)
     clock.seconds.clear()
     begin = time.perf_counter()

@@ -196,10 +196,9 @@ def _seconds(text: str) -> float:
 
 
 def _path(config: pytest.Config, option: str, default: str) -> Path:
-    """A path option, relative to where pytest was started; its default is relative to pytest's root.
+    """A path option, relative to where pytest was started; its default is relative to pytest's root, if that is known.
 
-    Unless no configuration file says what that is: pytest then takes it to be above every folder that was named, be it
-    as a model.
+    Without a configuration file pytest guesses: what lies above every folder on the command line, a model's included.
     """
     started: Path = config.invocation_params.dir
     if chosen := config.getoption(option):

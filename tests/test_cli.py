@@ -98,6 +98,10 @@ def test_a_shape_is_written_with_random_weights(tmp_path, monkeypatch, capsys):
             ["small", "--out", str(tmp_path / "b"), "--dtype", "int4"],
             "dtype 'int4' is not allowed; choose one of bfloat16",
         ),
+        (
+            ["small", "--out", str(tmp_path / "c"), "--tokenizer", "tiny-base"],
+            "tiny-base: its tokenizer knows 2048 tokens; a model of this shape has 99",
+        ),
     ]:
         assert main(["shape", *arguments]) == 1
         assert complaint in capsys.readouterr().err.splitlines()[-1]
