@@ -98,7 +98,7 @@ def watch(clock: Clock) -> None:
         (surgery, "apply", "ranking and cutting"),
         (Arms, "copy", "ranking and cutting"),
         (Evaluator, "_load", "loading tasks"),
-        (SharedPrefixLM, "_plan _encode", "tokens and prefix trees"),
+        (SharedPrefixLM, "_plan _encoded", "tokens and prefix trees"),
         (SharedPrefixLM, "_difference", "proving that prefixes can be shared"),
         (SharedPrefixLM, "_answers", "around the forward passes: masks, log-probabilities"),
         (SharedPrefixLM, "generate_until", "around the forward passes: choosing tokens, texts"),
