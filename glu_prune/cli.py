@@ -10,7 +10,15 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from glu_prune.errors import CheckpointError, ExpectationError, GluPruneError, PlanError, StoreError, WorkloadError
+from glu_prune.errors import (
+    BaselineError,
+    CheckpointError,
+    ExpectationError,
+    GluPruneError,
+    PlanError,
+    StoreError,
+    WorkloadError,
+)
 
 if TYPE_CHECKING:
     from glu_prune.efficiency.measure import Steps
@@ -274,6 +282,21 @@ def _rounds() -> Iterator[tuple["Steps", Callable[[str], None]]]:
         yield step, lambda line: tqdm.write(line, file=sys.stderr)
 
 
+def _compare(options: argparse.Namespace) -> tuple[str, bool]:
+    from glu_prune.baseline.compare import FAIL_ON, compare, paired, refuse_incomparable
+    from glu_prune.baseline.sources import outcomes
+    from glu_prune.report.against import compared_rows, refuse_file, text, write
+
+    if options.out is not None:
+        refuse_file(options.out)
+    found = compare(paired(outcomes(options.before), outcomes(options.after)), options.margin, corrected=True)
+    refuse_incomparable(found)
+    rows = compared_rows(found, str(options.before))
+    if options.out is not None:
+        write(options.out, rows)
+    return text(rows), not any(each.outcome in FAIL_ON[options.fail_on] for each in found)
+
+
 def _convert(options: argparse.Namespace) -> str:
     from glu_prune.zoo.llama2c import convert
 
@@ -329,6 +352,17 @@ def _folder(text: str) -> Path:
         msg = f"{text!r} is no folder; name a folder of benchmark data"
         raise argparse.ArgumentTypeError(msg)
     return Path(text)
+
+
+def _margin(text: str) -> float:
+    try:
+        margin = float(text)
+    except ValueError:
+        margin = float("nan")
+    if not 0 <= margin < float("inf"):
+        msg = f"{text!r} is not allowed; it is a number of at least 0, in units of the metric"
+        raise argparse.ArgumentTypeError(msg)
+    return margin
 
 
 def _positive(text: str) -> int:
@@ -401,6 +435,22 @@ def _parser() -> argparse.ArgumentParser:
     measure.add_argument("--store", type=Path, metavar="DIR", help="keep and reuse finished workloads in this store")
     measure.add_argument("--out", type=Path, metavar="DIR", help="folder for the tables as CSV, Markdown and JSON")
     measure.set_defaults(run=_measure)
+
+    compare = commands.add_parser("compare", help="judge one run against another, item by item")
+    place = "a store, a baseline's JSON file, or lm-eval's results JSON"
+    compare.add_argument("before", type=Path, metavar="A", help=f"what was: {place}")
+    compare.add_argument("after", type=Path, metavar="B", help=f"what is: {place}")
+    compare.add_argument(
+        "--fail-on",
+        choices=("regressed", "incomparable", "change"),
+        default="regressed",
+        help="what exit code 1 is for: regressions (default), also what cannot be compared, or any change",
+    )
+    compare.add_argument(
+        "--margin", type=_margin, default=0.0, metavar="X", help="changes up to this, in units of the metric, are none"
+    )
+    compare.add_argument("--out", type=Path, metavar="FILE", help="write all rows to this .json, .csv or .md file")
+    compare.set_defaults(run=_compare)
 
     convert = commands.add_parser("convert", help="turn a llama2.c checkpoint into a stock one")
     convert.add_argument("folder", type=Path, metavar="FOLDER", help="with a model .bin and its tokenizer .bin")
@@ -479,8 +529,8 @@ def _add_target(parser: argparse.ArgumentParser) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command.
 
-    Returns 0 on success, 1 on an error or if something is missing, 2 on unusable arguments or expectation files, 130
-    when interrupted.
+    Returns 0 on success, 1 on an error, if something is missing, or if a comparison fails, 2 on unusable arguments,
+    expectation files or things to compare, 130 when interrupted.
     """
     from glu_prune.readiness.network import offline
 
@@ -490,7 +540,7 @@ def main(arguments: list[str] | None = None) -> int:
             answer = options.run(options)
     except GluPruneError as error:
         sys.stderr.write(f"glu-prune: {error}\n")
-        return _UNUSABLE if isinstance(error, ExpectationError) else 1
+        return _UNUSABLE if isinstance(error, ExpectationError | BaselineError) else 1
     except KeyboardInterrupt:
         sys.stderr.write(f"glu-prune: interrupted; {options.interrupted}\n")
         return _INTERRUPTED

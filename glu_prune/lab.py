@@ -4,8 +4,10 @@ import fnmatch
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
+from pathlib import Path
 from typing import Protocol
 
+from glu_prune.baseline.gate import Gate
 from glu_prune.efficiency.measure import Effort
 from glu_prune.efficiency.series import TWIN
 from glu_prune.efficiency.workload import WORKLOADS, Workload
@@ -100,12 +102,14 @@ class RunLab:
         *,
         sequential: bool = False,
         limit: int | None = None,
+        gate: Gate = Gate(Path()),
     ) -> None:
         """`settings` hold for every cell of the session, `effort` for every measurement of costs.
 
         With `sequential`, claims about a direction take no more items than decide them. With `limit`, every task is
-        cut to so many items, drawn once.
+        cut to so many items, drawn once. `gate` says what baseline cells are compared with, or pinned as.
         """
+        self._gate = gate
         self._engine = engine
         self._settings = settings
         self._effort = effort
@@ -181,11 +185,13 @@ class RunLab:
         """What was measured of each capability, its records, and the rows about them."""
         for capability, arms in needs(case):
             floors = self._null_scores(case, capability)
-            records = {each: self._engine.record(cell) for each, cell in self._cells(case, capability, arms).items()}
+            cells = self._cells(case, capability, arms)
+            records = {each: self._engine.record(cell) for each, cell in cells.items()}
             if self._part:
                 floors = restrict(floors, records[DENSE].items)
             rows = self._about(case, capability, {each: [record] for each, record in records.items()}, floors)
-            yield FromRecords(capability, records, floors), records, rows
+            measured = FromRecords(capability, records, floors)
+            yield measured, records, {**rows, **self._gate.rows(self._engine, case, measured, cells, records)}
 
     def _null_scores(self, case: Case, capability: Capability) -> FloorRecord:
         """The floors of a task, which show before any model answers whether it has the metric.

@@ -5,13 +5,14 @@ expectation files.
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import MappingProxyType
 
 import pytest
 
+from glu_prune.baseline.gate import PINS, Gate, failures
 from glu_prune.errors import (
     EvaluationError,
     ExpectationError,
@@ -58,6 +59,7 @@ ROW_PROPERTY = "glu_prune_rows"
 _report = pytest.StashKey[SessionReport]()
 _lab = pytest.StashKey[Lab]()
 _cases = pytest.StashKey[tuple[Case, ...]]()
+_gate = pytest.StashKey[Gate]()
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
@@ -81,6 +83,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="judge what is run here (default), or the figures that an expectation file names as published",
     )
     group.addoption("--glu-store", metavar="DIR", help="where records are kept (default: .glu-prune/)")
+    group.addoption("--glu-save-baseline", metavar="NAME", help="pin what this session measures as a baseline")
+    group.addoption("--glu-compare", metavar="NAME", help="fail cases of which an arm does worse than in this baseline")
+    group.addoption("--glu-baselines", metavar="DIR", help="where baselines are (default: baselines/)")
     group.addoption("--glu-results", metavar="DIR", help="where tables are written (default: results/)")
     group.addoption(
         "--glu-data", metavar="DIR", help=f"a folder of benchmark data (default: the one that {local.VARIABLE} names)"
@@ -220,6 +225,7 @@ def pytest_configure(config: pytest.Config) -> None:
         msg = "--glu-sequential and --glu-limit both say how many items are asked; give one of them"
         raise pytest.UsageError(msg)
     config.stash[_report] = SessionReport()
+    config.stash[_gate] = _make_gate(config)
     if config.getoption("--glu-data"):
         _use_data(config)
     if config.getoption("--glu-offline"):
@@ -230,6 +236,20 @@ def pytest_configure(config: pytest.Config) -> None:
         _collect_contract(config)
     if not _is_worker(config):
         config.pluginmanager.register(_Collector(config), "glu-prune-collector")
+
+
+def _make_gate(config: pytest.Config) -> Gate:
+    """What this session does about baselines."""
+    names = [config.getoption(each) for each in ("--glu-compare", "--glu-save-baseline")]
+    if any(names) and (config.getoption("--glu-sequential") or _judges_published(config)):
+        msg = "baselines are of all items of runs; leave out --glu-sequential and --glu-evidence published"
+        raise pytest.UsageError(msg)
+    try:
+        gate = Gate(_path(config, "--glu-baselines", "baselines"), *names)
+        _ = gate.baseline
+    except GluPruneError as error:
+        raise pytest.UsageError(str(error)) from error
+    return gate
 
 
 def _use_data(config: pytest.Config) -> None:
@@ -375,7 +395,7 @@ def _make_lab(config: pytest.Config) -> Lab:
             meter = CodeCarbonMeter(effort.grid)
         engine = Engine(Store(_path(config, "--glu-store", ".glu-prune")), meter, _progress(config))
         items = {"sequential": config.getoption("--glu-sequential"), "limit": config.getoption("--glu-limit")}
-        config.stash[_lab] = RunLab(engine, settings, effort, **items)
+        config.stash[_lab] = RunLab(engine, settings, effort, **items, gate=config.stash[_gate])
     return config.stash[_lab]
 
 
@@ -408,6 +428,8 @@ def glu_check(request: pytest.FixtureRequest) -> Callable[[Case], None]:
             pytest.fail(f"{case.where}: {error}", pytrace=False)
         rows = _with_columns(request.node, plain(judged.rows))
         request.node.user_properties.append((ROW_PROPERTY, json.dumps(rows, allow_nan=False)))
+        if worse := failures(rows, strict=config.getoption("--glu-strict")):
+            pytest.fail(f"{case.where}: {worse}", pytrace=False)
         found, declared = judged.outcome, case.declared
         if found == declared:
             return
@@ -453,7 +475,7 @@ class _Collector:
                     self._config.stash[_report].add(json.loads(str(value)))
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config) -> None:
     """Prints the tables and writes them to files, if any case was judged."""
     results = config.stash[_report]
     if not results:
@@ -470,6 +492,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.write_line(note)
     for report in terminalreporter.stats.get("inconclusive", []):
         terminalreporter.write_line(f"INCONCLUSIVE {report.nodeid}: {report.longrepr[2]}")
+    for line in _about_baselines(config, exitstatus):
+        terminalreporter.write_line(line)
     folder = _path(config, "--glu-results", "results")
     try:
         names = results.write(folder)
@@ -477,3 +501,20 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.write_line(f"tables were not written to {folder}: {error}", red=True)
     else:
         terminalreporter.write_line(f"tables: {folder}/ ({', '.join(names)})")
+
+
+def _about_baselines(config: pytest.Config, exitstatus: int) -> Iterator[str]:
+    """Pins what was measured, unless the session was broken off; lines about that, and about a baseline that lacks."""
+    gate = config.stash[_gate]
+    yield from gate.missing()
+    if not gate.save_as:
+        return
+    if exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+        yield f"baseline {gate.save_as} was not pinned: the session did not come to its end"
+        return
+    from glu_prune.experiment.store import Store
+
+    try:
+        yield gate.pin(Store(_path(config, "--glu-store", ".glu-prune")), config.stash[_report].rows(PINS))
+    except GluPruneError as error:
+        yield f"baseline {gate.save_as} was not pinned: {error}"

@@ -9,7 +9,7 @@ import glu_prune
 
 PACKAGE = Path(glu_prune.__file__).parent
 ORDER = (
-    "errors", "units", "statistics", "pruning", "zoo", "contract", "evaluation", "efficiency", "experiment", "evidence", "judgement", "report",
+    "errors", "units", "statistics", "pruning", "zoo", "contract", "evaluation", "efficiency", "experiment", "evidence", "judgement", "baseline", "report",
     "survey", "lab", "published", "readiness", "hookspec", "plugin", "project", "cli",
 )  # fmt: skip
 MODULES = sorted(path for path in PACKAGE.rglob("*.py"))

@@ -93,13 +93,13 @@ def _by_item(name: str, value: Any) -> bool:
     return name in LIKELIHOODS or not isinstance(value, tuple | str)
 
 
-def _item(task: str, sample: Mapping[str, Any]) -> str:
+def item_of(task: str, sample: Mapping[str, Any]) -> str:
     """A short identity of a sample: its place in its task, its document and its prompt, whatever else is scored."""
     prints = f"{sample['doc_hash']}|{sample['prompt_hash']}|{task}|{sample['doc_id']}"
     return hashlib.sha256(prints.encode()).hexdigest()[:16]
 
 
-def _metric(task: str, name: str, reported: float, entries: list[Any]) -> MetricScores:
+def metric_of(task: str, name: str, reported: float, entries: list[Any]) -> MetricScores:
     """The scores of one metric, checked: finite, and equal to lm-eval's own aggregate."""
     values, weights = zip(*(_pair(name, entry) for entry in entries), strict=True)
     broken = next((index for index, value in enumerate(values) if not math.isfinite(value)), None)
@@ -356,13 +356,13 @@ def _result(
     texts = tuple(text for sample in samples if (text := _text(sample)) is not None)
     lengths = tuple(lm.count_tokens(texts)) if texts else ()
     return TaskResult(
-        items=tuple(_item(*each) for each in scored),
+        items=tuple(item_of(*each) for each in scored),
         documents=tuple(sample["doc"] for sample in samples),
         outputs=texts or tuple(_likelihoods(sample) for sample in samples),
         margins=() if texts else _margins(samples),
         lengths=lengths,
         flaws=tuple(map(partial(_flaws, lm), samples, texts, lengths)) if texts else (),
-        metrics={name: _metric(task, name, score, [s[name] for s in samples]) for name, score in scores.items()},
+        metrics={name: metric_of(task, name, score, [s[name] for s in samples]) for name, score in scores.items()},
         positions=positions,
         scored_positions=scored_positions,
         requests=requests,

@@ -49,6 +49,10 @@ class Arms:
     _rankings: dict[tuple[str, int], Any] = field(default_factory=dict)
     _cut: dict[tuple[str, int], ArmModel] = field(default_factory=dict)
 
+    def same_as(self, other: "Arms") -> bool:
+        """Whether both are of one model, loaded in one way."""
+        return (self.source, self.settings) == (other.source, other.settings)
+
     @cached_property
     def model(self) -> Any:
         """The dense model."""

@@ -4,7 +4,7 @@ import functools
 import hashlib
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
 from importlib.metadata import version
 from pathlib import Path
@@ -72,6 +72,18 @@ class Settings:
     """How accelerate spreads the model over devices; empty: all of it on `device`."""
     chat_template: bool = False
     """Whether prompts are put into the model's chat template."""
+    threads: int = 0
+    """How many threads torch computes with; 0: as many as it does anyway."""
+
+    @property
+    def facts(self) -> dict[str, str | int]:
+        """What keys and records say of them; a number of threads only where one is asked for."""
+        return {name: value for name, value in asdict(self).items() if name != "threads" or value}
+
+    @property
+    def loading(self) -> "Settings":
+        """What a model is loaded by: it can answer in batches and by threads of any number."""
+        return replace(self, batch_size=Settings.batch_size, threads=Settings.threads)
 
 
 @dataclass(frozen=True)
@@ -99,7 +111,7 @@ class Cell:
             "criterion": criterion(self.arm.criterion).fingerprint if self.arm.criterion else None,
             "task": [self.task, self.num_fewshot, *self.fields],
             "data": _data(self.task, self.folder),
-            "settings": asdict(self.settings),
+            "settings": self.settings.facts,
             "code": code_fingerprint(_SCORES),
             "versions": self.versions,
         }
@@ -114,7 +126,9 @@ class Cell:
 
     def __str__(self) -> str:
         """For people: model, arm and task."""
-        return f"{self.source.name} {self.arm.label} {self.task}" + (f" {self.part}" if self.part else "")
+        how, part = self.settings, f" {self.part}" if self.part else ""
+        again = f" (batches of {how.batch_size}, threads: {how.threads})" if how.threads else ""
+        return f"{self.source.name} {self.arm.label} {self.task}{part}{again}"
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import tempfile
 import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -149,7 +149,7 @@ class Engine:
         """
         cells = _together(cell)
         answering = self._answering(cell)
-        with _quiet():
+        with _quiet(), _threads(cell.settings.threads):
             results, window = self._evaluated(cell, [each.task for each in cells], answering.lm)
         costs = shared_costs(window, results)
         records = {each.key: _record(each, results[each.task], costs[each.task], answering.size) for each in cells}
@@ -272,13 +272,11 @@ class Engine:
 
     def _arms(self, cell: Cell | SeriesCell) -> Arms:
         """The arms of the cell's model; those of another model are given up for them."""
-        if self._in_memory is None or (self._in_memory.source, self._in_memory.settings) != (
-            cell.source,
-            cell.settings,
-        ):
+        wanted = Arms(cell.source, cell.settings.loading)
+        if self._in_memory is None or not self._in_memory.same_as(wanted):
             self._progress(f"loading {cell.source.name} ({cell.settings.dtype} on {cell.settings.device})")
             self._in_memory = None
-            self._in_memory = Arms(cell.source, cell.settings)
+            self._in_memory = wanted
         return self._in_memory
 
 
@@ -305,6 +303,22 @@ def _one_at_a_time(waiting: Callable[[], None]) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+@contextmanager
+def _threads(number: int) -> Iterator[None]:
+    """Lets torch compute with so many threads; 0: as many as it does anyway."""
+    if not number:
+        yield
+        return
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _out_of_memory(error: RuntimeError) -> bool:
@@ -350,7 +364,7 @@ def _record(cell: Cell, result: Any, cost: CostRecord, size: SizeRecord) -> Reco
         arm=cell.arm.label,
         task=cell.task,
         settings={
-            **asdict(cell.settings),
+            **cell.settings.facts,
             "seed": cell.arm.seed,
             **({} if cell.num_fewshot is None else {"num_fewshot": cell.num_fewshot}),
             **({"part": str(cell.part)} if cell.part else {}),

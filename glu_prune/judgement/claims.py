@@ -236,6 +236,8 @@ class Experiment(_Closed):
     ratios: _Ratios
     controls: Annotated[tuple[_Criterion, ...], AfterValidator(_unique)] = ()
     """Criteria that are run at the same ratios, for comparison."""
+    baseline_margins: Mapping[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = {}
+    """Capability to the largest worsening against a baseline that does not matter, in units of the metric."""
     evidence: str | None = None
     """A folder of published figures about the model, relative to the file."""
     flaws: tuple[Flaw, ...] = ()

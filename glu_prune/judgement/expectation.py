@@ -195,6 +195,9 @@ def _refuse_what_does_not_exist(source: Source, experiment: Experiment, suite: M
             raise source.error((*here, "questions"), complaint)
         if strange := strange_ratio(experiment, claim):
             raise source.error((*here, strange[0]), strange[1])
+    for name in experiment.baseline_margins:
+        if name not in suite:
+            raise source.unknown(("baseline_margins", name), "capability", name, tuple(suite))
     for index, flaw in enumerate(experiment.flaws):
         if flaw.check not in CHECKS:
             raise source.unknown(("flaws", index, "check"), "check", flaw.check, tuple(CHECKS))

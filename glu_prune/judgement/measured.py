@@ -128,7 +128,7 @@ class FromRecords(Measured):
     def _contrast(self, first: ScoreRecord, second: ScoreRecord) -> Contrast:
         return comparison.contrast(
             first.values,
-            _tied(second.values, first.values),
+            tied(second.values, first.values),
             first.weights,
             clusters=self._clusters,
             ratio=self.capability.logarithmic,
@@ -196,7 +196,7 @@ class FromRecords(Measured):
     def moved(self, arm: Arm) -> tuple[int, int]:
         """Counted item by item."""
         dense = self._scores(DENSE).values
-        pairs = zip(_tied(self._scores(arm).values, dense), dense, strict=True)
+        pairs = zip(tied(self._scores(arm).values, dense), dense, strict=True)
         changes = [self.better * (after - before) for after, before in pairs]
         return sum(change > 0 for change in changes), sum(change < 0 for change in changes)
 
@@ -216,6 +216,6 @@ class FromRecords(Measured):
         )
 
 
-def _tied(values: Sequence[float], others: Sequence[float]) -> list[float]:
+def tied(values: Sequence[float], others: Sequence[float]) -> list[float]:
     """`values`, but as in `others` where they differ by rounding alone: many such differences may have one sign."""
     return [other if abs(value - other) <= ROUNDING else value for value, other in zip(values, others, strict=True)]

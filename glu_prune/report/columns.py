@@ -65,6 +65,22 @@ def _signed(value: float | None) -> str:
     return "open" if value is None or not math.isfinite(value) else f"{value:+,.1f}"
 
 
+def _or_none(show: Callable[[Any], str] = str) -> Callable[[Any], str]:
+    """What may not be known."""
+    return lambda value: "-" if value is None else show(value)
+
+
+def _metric(row: Row) -> str:
+    return str(row["metric"]) + (" (lower is better)" if row["better"] == "lower" else "")
+
+
+def _changed(row: Row) -> str:
+    """The names of a few items that got worse, or better if none did."""
+    kind = "worse" if row["worse"] else "improved"
+    names = row[f"{kind}_items"][:_FEW]
+    return f"{', '.join(names)}{', ...' if (row[kind] or 0) > len(names) else ''}" or "-"
+
+
 def _verdict(row: Row) -> str:
     return str(row["outcome"]) + ("" if row["outcome"] == row["declared"] else f" (declared {row['declared']})")
 
@@ -73,6 +89,8 @@ def _adjusted(row: Row) -> float:
     return min(1.0, float(row["p"]) * int(row["tests"]))
 
 
+_FEW = 3
+"""Items that a table names."""
 _LIMITS = ("", "low", "high")
 _RATIO = Column("ratio", _field("ratio"))
 _CAPABILITY = Column("capability", _field("capability"))
@@ -90,7 +108,7 @@ _JUDGED = (
 SCORES = (
     _RATIO,
     _CAPABILITY,
-    Column("metric", lambda row: row["metric"] + (" (lower is better)" if row["better"] == "lower" else "")),
+    Column("metric", _metric),
     Column("items", _field("items")),
     Column("floor", _field("floor"), _number(3)),
     Column("of", _field("floor_of"), lambda name: name or "-"),
@@ -100,6 +118,27 @@ SCORES = (
     Column("low", _field("low"), _number(3, "+")),
     Column("high", _field("high"), _number(3, "+")),
     *_JUDGED,
+)
+
+AGAINST = (
+    Column("arm", _field("arm")),
+    _CAPABILITY,
+    Column("metric", _metric),
+    Column("items", _field("items")),
+    Column("before", _field("before"), _or_none(digits)),
+    Column("now", _field("after"), _or_none(digits)),
+    Column("delta", _field("delta"), _number(3, "+")),
+    Column("low", _field("low"), _number(3, "+")),
+    Column("high", _field("high"), _number(3, "+")),
+    Column("p", _field("p"), _or_none(_probability)),
+    Column("p, all", _field("holm"), _or_none(_probability)),
+    Column("better", _field("improved"), _or_none()),
+    Column("worse", _field("worse"), _or_none()),
+    Column("items that changed", _changed),
+    Column("noise band", _field("band"), digits),
+    Column("margin", _field("margin"), digits),
+    Column("outcome", _field("outcome")),
+    Column("note", _field("note")),
 )
 
 WHY = (

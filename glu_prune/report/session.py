@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from glu_prune.report.against import counts, is_news, with_holm
 from glu_prune.report.columns import (
+    AGAINST,
     COST_CLAIMS,
     EFFICIENCY,
     ENERGY,
@@ -38,6 +40,8 @@ class _Table:
     note: str = ""
     long: bool = False
     """Whether it is shown in the terminal only when more is asked for."""
+    shown: Callable[[Row], bool] = lambda row: True
+    """Which of its rows are shown in the terminal when no more is asked for."""
 
     def of(self, rows: Sequence[Row]) -> tuple[Column, ...]:
         """The columns for `rows`, those that users added to them included."""
@@ -63,6 +67,14 @@ _TABLES = {
         'prompt, or are cut by the length limit; "score without" leaves out items where either output is flawed.',
     ),
     "groups": _Table("by group", _fixed(GROUPS), long=True),
+    "baseline": _Table(
+        "against {against}",
+        _fixed(AGAINST),
+        "delta = now - before on the same items, low..high its 95 % interval, p by itself, p, all corrected for all "
+        "that was compared (Holm). What counts: p at most 0.05, and more than the noise band and the margin. See "
+        "docs/baselines.md.",
+        shown=is_news,
+    ),
     "trends": _Table("across ratios", _fixed(TRENDS)),
     "costs": _Table("claims about cost", _fixed(COST_CLAIMS)),
     "findings": _Table("evidence checks", _fixed(FINDINGS)),
@@ -126,6 +138,8 @@ class SessionReport:
         rows = self._rows.get(name, [])
         if name == "findings":
             return [*rows, *own_findings(self._rows.get("cells", []), self._rows.get("floors", []))]
+        if name == "baseline":
+            return with_holm(rows)
         return self._with_holm(name) if name in _CORRECTED else rows
 
     def tables(self, style: str, *, long: bool = True) -> Iterator[tuple[str, str]]:
@@ -133,16 +147,16 @@ class SessionReport:
         every = {name: self.rows(name) for name in _TABLES}
         for model in dict.fromkeys(row["model"] for rows in every.values() for row in rows):
             for name, table in _TABLES.items():
-                mine = [row for row in every[name] if row["model"] == model]
+                mine = [row for row in every[name] if row["model"] == model and (long or table.shown(row))]
                 if mine and (long or not table.long):
-                    yield f"{model}: {table.heading}", render(table.of(mine), mine, style)
+                    yield f"{model}: {table.heading.format_map(mine[0])}", render(table.of(mine), mine, style)
 
     @property
     def notes(self) -> tuple[str, ...]:
         """How the tables are to be read."""
         cells = self._rows.get("cells", [])
         tables = (table.note for name, table in _TABLES.items() if table.note and self.rows(name))
-        return (*tables, *looks(cells), *truncations(cells))
+        return (*tables, *counts(self.rows("baseline")), *looks(cells), *truncations(cells))
 
     def write(self, folder: Path) -> tuple[str, ...]:
         """Writes each table as CSV, and all of them as `report.md` and `report.json`, each whole; gives their names."""

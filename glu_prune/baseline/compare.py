@@ -1,0 +1,263 @@
+"""Two outcomes of the same thing, item by item: improved, unchanged, regressed, or incomparable and why."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from glu_prune.baseline.outcome import About, Outcome
+from glu_prune.errors import BaselineError
+from glu_prune.judgement.measured import SEED, tied
+from glu_prune.judgement.verdict import ALPHA, digits
+from glu_prune.statistics.comparison import contrast, holm
+
+State = Literal["improved", "unchanged", "regressed", "incomparable"]
+Pair = tuple[Outcome | None, Outcome | None]
+"""Before and after; None where one side has no such outcome."""
+FAIL_ON: dict[str, frozenset[State]] = {
+    "regressed": frozenset(("regressed",)),
+    "incomparable": frozenset(("regressed", "incomparable")),
+    "change": frozenset(("regressed", "incomparable", "improved")),
+}
+"""What a comparison can be asked to fail on."""
+NAMED = 10
+"""How many items that changed are named."""
+_ROUNDING = 1e-12
+
+
+@dataclass(frozen=True)
+class Change:
+    """After minus before on the same items, in units of the metric (nats for perplexities)."""
+
+    delta: float
+    low: float
+    high: float
+    """Limits of the 95 % interval."""
+    p: float
+    """Of no difference, two-sided."""
+    test: str
+    worse: tuple[str, ...]
+    better: tuple[str, ...]
+    """Names of the items that changed: the beginning of their hash and their place in the later run, the largest change
+    first."""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What a comparison of one outcome came to."""
+
+    about: About
+    """Of the later run, or of the earlier if the later has no such outcome."""
+    outcome: State
+    note: str
+    """Why it is not what it could be taken for."""
+    before: float | None
+    after: float | None
+    change: Change | None = None
+    p: float = 1.0
+    """That which decided: corrected for how many outcomes were compared, if it was to be."""
+    band: float = 0.0
+    margin: float = 0.0
+
+    @property
+    def sentence(self) -> str:
+        """The finding with its numbers."""
+        what = f"{self.about.name}: {self.outcome}" + (f", {self.note}" if self.note else "")
+        if self.change is None or self.before is None or self.after is None:
+            return what
+        moved = self.change
+        numbers = (
+            f"{digits(self.before)} -> {digits(self.after)}, {moved.delta:+.3g} (95 % {moved.low:+.3g} to "
+            f"{moved.high:+.3g}), {moved.test} p = {self.p:.2g}, noise band {self.band:.2g}, margin {self.margin:g}"
+        )
+        flips = f"{len(moved.worse)} items worse, {len(moved.better)} better of {self.about.n}"
+        named = [
+            f"{kind}: {', '.join(names[:NAMED])}" + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
+            for kind, names in (("worse", moved.worse), ("better", moved.better))
+            if names
+        ]
+        return "; ".join([f"{what}, {numbers}", flips, *named])
+
+    def row(self, model: str, against: str, named: int | None = NAMED) -> dict[str, Any]:
+        """As tables and files show it, with the names of at most so many items that changed in either direction."""
+        about, change = self.about, self.change
+        return {
+            "model": model,
+            "against": against,
+            "arm": about.arm,
+            "capability": about.capability,
+            "task": about.task,
+            "metric": about.metric,
+            "better": "higher" if about.higher_is_better else "lower",
+            "items": about.n,
+            "before": self.before,
+            "after": self.after,
+            "delta": change.delta if change else None,
+            "low": change.low if change else None,
+            "high": change.high if change else None,
+            "p": self.p if change else None,
+            "test": change.test if change else "",
+            "worse": len(change.worse) if change else None,
+            "improved": len(change.better) if change else None,
+            "worse_items": list(change.worse[:named]) if change else [],
+            "improved_items": list(change.better[:named]) if change else [],
+            "band": self.band,
+            "margin": self.margin,
+            "outcome": self.outcome,
+            "note": self.note,
+            "sentence": self.sentence,
+        }
+
+
+def paired(before: Sequence[Outcome], after: Sequence[Outcome]) -> list[Pair]:
+    """Outcomes of the same things; where each side is about one model, its name need not be the same.
+
+    Of several outcomes of one thing, which were asked in different ways, those that can be compared are taken.
+    """
+    same = len({each.about.model for each in before}) == 1 == len({each.about.model for each in after})
+
+    def things(side: Sequence[Outcome]) -> dict[tuple[str, ...], list[Outcome]]:
+        found: dict[tuple[str, ...], list[Outcome]] = {}
+        for each in side:
+            found.setdefault(each.about.key[1:] if same else each.about.key, []).append(each)
+        return found
+
+    first, second = things(before), things(after)
+    pairs: list[Pair] = []
+    for key in sorted({*first, *second}):
+        pairs += _matched(first.get(key, []), second.get(key, []))
+    return pairs
+
+
+def _matched(before: Sequence[Outcome], after: Sequence[Outcome]) -> list[Pair]:
+    """Outcomes of one thing: each later one with an earlier one of the same items, or with what is left."""
+    left, pairs, single = list(before), list[Pair](), list[Outcome]()
+    for each in after:
+        match = closest(left, each)
+        if match is None or different(match, each):
+            single.append(each)
+            continue
+        left.remove(match)
+        pairs.append((match, each))
+    while single and left:
+        pairs.append((left.pop(0), single.pop(0)))
+    return [*pairs, *((each, None) for each in left), *((None, each) for each in single)]
+
+
+def closest(candidates: Sequence[Outcome], wanted: Outcome) -> Outcome | None:
+    """Of `candidates` for the same thing the first that can be compared with `wanted`, else the first."""
+    return next((each for each in candidates if not different(each, wanted)), candidates[0] if candidates else None)
+
+
+def different(before: Outcome, after: Outcome) -> str:
+    """Why two outcomes cannot be compared; empty if they can."""
+    one, other = before.about.comparable, after.about.comparable
+    facts = [
+        f"{name} {one.get(name, 'not said')} before, {other.get(name, 'not said')} now"
+        for name in sorted({*one, *other})
+        if one.get(name) != other.get(name)
+    ]
+    stated = any(name in one and name in other and one[name] != other[name] for name in one)
+    gone, new = len(before.place.keys() - after.place.keys()), len(after.place.keys() - before.place.keys())
+    if gone or new:
+        sizes = f"of {len(before.items)} before and {len(after.items)} now"
+        return "; ".join([f"{gone} items only before, {new} only now ({sizes})", *facts])
+    if stated:
+        return "; ".join(facts)
+    if before.about.higher_is_better != after.about.higher_is_better:
+        return "better is not the same way before and now"
+    pairs = zip(_column(before, after, "weights"), after.weights, strict=True)
+    return "items count differently before and now" if any(old != new for old, new in pairs) else ""
+
+
+def _column(before: Outcome, after: Outcome, name: str) -> list[Any]:
+    """A column of `before` in the order of the items of `after`."""
+    values = getattr(before, name)
+    return [values[before.place[item]] for item in after.items]
+
+
+def change(before: Outcome, after: Outcome) -> Change:
+    """After minus before, on the same items, whichever order they are in."""
+    better = 1 if after.about.higher_is_better else -1
+    old = _column(before, after, "values")
+    new = tied(after.values, old)
+    clusters = after.clusters or (_column(before, after, "clusters") if before.clusters else None)
+    found = contrast(new, old, after.weights, clusters=clusters, ratio=after.about.logarithmic, seed=SEED)
+    moved = sorted(
+        ((better * (now - then), place) for place, (now, then) in enumerate(zip(new, old, strict=True)) if now != then),
+        key=lambda each: (-abs(each[0]), each[1]),
+    )
+    names = {place: f"{after.items[place][:8]} (#{place})" for _, place in moved}
+    low, high = found.interval() if moved else (0.0, 0.0)
+    return Change(
+        delta=found.difference if moved else 0.0,
+        low=low,
+        high=high,
+        p=found.p_two_sided() if moved else 1.0,
+        test=found.test,
+        worse=tuple(names[place] for size, place in moved if size < 0),
+        better=tuple(names[place] for size, place in moved if size > 0),
+    )
+
+
+def compare(pairs: Iterable[Pair], margin: float = 0.0, *, corrected: bool = False) -> list[Compared]:
+    """What each pair comes to.
+
+    A worsening counts as shown where its two-sided p is at most 0.05, `corrected` by Holm's method for all that can be
+    compared or each by itself, and the difference exceeds both the margin and the noise band.
+    """
+    every = [(before, after, _refused(before, after)) for before, after in pairs]
+    changes = [change(before, after) if before and after and not why else None for before, after, why in every]
+    p_values = [each.p for each in changes if each is not None]
+    decided = iter(holm(p_values) if corrected else p_values)
+    return [
+        _incomparable(before, after, why) if moved is None else _decided(before, after, moved, next(decided), margin)
+        for (before, after, why), moved in zip(every, changes, strict=True)
+    ]
+
+
+def _refused(before: Outcome | None, after: Outcome | None) -> str:
+    if before is None:
+        return "there was none before"
+    return "there is none now" if after is None else different(before, after)
+
+
+def _incomparable(before: Outcome | None, after: Outcome | None, why: str) -> Compared:
+    scores = (each.about.score if each else None for each in (before, after))
+    either = after or before
+    assert either is not None
+    return Compared(either.about, "incomparable", why, *scores)
+
+
+def _decided(before: Outcome | None, after: Outcome | None, moved: Change, p: float, margin: float) -> Compared:
+    assert before is not None
+    assert after is not None
+    band = max((each.about.band.score for each in (before, after) if each.about.band), default=0.0)
+    better = 1 if after.about.higher_is_better else -1
+    state: State = "improved" if better * moved.delta > 0 else "regressed"
+    state, note = (state, "") if not (still := _still(moved, p, band, margin)) else ("unchanged", still)
+    how = sorted({*before.about.settings.items()} ^ {*after.about.settings.items()}, key=str)
+    other = ", ".join(dict.fromkeys(name for name, _ in how))
+    notes = [note] if note else []
+    notes += [f"other {other}"] if other else []
+    return Compared(after.about, state, ", ".join(notes), before.about.score, after.about.score, moved, p, band, margin)
+
+
+def _still(moved: Change, p: float, band: float, margin: float) -> str:
+    """Why a change is none; empty if it is one."""
+    if not (moved.worse or moved.better):
+        return "no item changed"
+    if p > ALPHA:
+        return "not shown"
+    if abs(moved.delta) <= band + _ROUNDING:
+        return "within the noise band"
+    return "within the margin" if abs(moved.delta) <= margin + _ROUNDING else ""
+
+
+def refuse_incomparable(found: Sequence[Compared]) -> None:
+    """Raises `BaselineError` if nothing could be compared: that nothing got worse would then say nothing."""
+    if all(each.outcome == "incomparable" for each in found):
+        first = found[0]
+        msg = f"nothing can be compared: {first.about.name}: {first.note}" + (
+            f"; and {len(found) - 1} more" if len(found) > 1 else ""
+        )
+        raise BaselineError(msg)

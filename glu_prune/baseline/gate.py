@@ -1,0 +1,147 @@
+"""What a session does about baselines: it compares its cells with one, pins them as one, or both."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+from glu_prune.baseline.compare import FAIL_ON, compare
+from glu_prune.baseline.file import Baseline, Environment, load, path_of, save
+from glu_prune.baseline.outcome import Outcome, band, outcome
+from glu_prune.errors import BaselineError
+from glu_prune.evaluation.capability import Capability
+from glu_prune.experiment.cell import DENSE, Arm, Cell
+from glu_prune.experiment.engine import Engine
+from glu_prune.experiment.record import Record
+from glu_prune.experiment.store import Store
+from glu_prune.judgement.expectation import Case
+from glu_prune.judgement.measured import FromRecords
+
+Row = Mapping[str, Any]
+COMPARED, PINS = "baseline", "pins"
+"""Names of the rows about what was compared, and about what is to be pinned."""
+
+
+@dataclass(frozen=True)
+class Gate:
+    """Names of baselines in a folder."""
+
+    folder: Path
+    against: str | None = None
+    """The baseline that cells are compared with; None for none."""
+    save_as: str | None = None
+    """The name under which cells are pinned; None if they are not."""
+
+    def __post_init__(self) -> None:
+        """Raises `BaselineError` for what is no name."""
+        for name in filter(None, (self.against, self.save_as)):
+            path_of(self.folder, name)
+
+    @cached_property
+    def baseline(self) -> Baseline | None:
+        """What cells are compared with; None if there is no such baseline yet.
+
+        Raises:
+            BaselineError: it is there, but cannot be trusted.
+        """
+        path = path_of(self.folder, self.against) if self.against else None
+        return load(path) if path and path.exists() else None
+
+    def rows(
+        self,
+        engine: Engine,
+        case: Case,
+        measured: FromRecords,
+        cells: Mapping[Arm, Cell],
+        records: Mapping[Arm, Record],
+    ) -> dict[str, list[Row]]:
+        """What is found about the cells of one capability of `case`, and what it takes to pin them."""
+        capability = measured.capability
+        floor = (measured.floor.name, measured.floor.score) if measured.floor else None
+        found: dict[str, list[Row]] = {}
+        if self.against and self.baseline:
+            now = [outcome(record, capability, floor) for record in records.values()]
+            pairs = [(self.baseline.find(each), each) for each in now]
+            margin = case.experiment.baseline_margins.get(capability.name, 0.0)
+            found[COMPARED] = [
+                each.row(case.experiment.subject, f"baseline {self.against}") for each in compare(pairs, margin)
+            ]
+        if self.save_as:
+            second = again(cells[DENSE])
+            engine.record(second)
+            found[PINS] = [
+                {
+                    "key": cell.key,
+                    "dense": cells[DENSE].key,
+                    "again": second.key,
+                    "run": f"batches of {second.settings.batch_size}, threads: {second.settings.threads}",
+                    "capability": {name: getattr(capability, name) for name in _NEEDED},
+                    "floor": floor,
+                }
+                for cell in cells.values()
+            ]
+        return found
+
+    def missing(self) -> Iterator[str]:
+        """A line, if there is no baseline yet to be compared with."""
+        if self.against and self.baseline is None:
+            yield (
+                f"no baseline {self.against!r} in {self.folder} yet, so nothing was compared with it; "
+                f"--glu-save-baseline {self.against} pins one"
+            )
+
+    def pin(self, store: Store, rows: Iterable[Row]) -> str:
+        """Writes the baseline of the cells that `rows` are about, in place of what it held; a line about it.
+
+        Raises:
+            BaselineError: it cannot be written, or there is nothing to write.
+            StoreError: a record cannot be trusted.
+        """
+        assert self.save_as
+        get = lru_cache(maxsize=None)(lambda key: _record(store, key))
+        every = {}
+        for row in rows:
+            each = _pinned(get, row)
+            every[each.about.key, tuple(sorted(each.about.comparable.items()))] = each
+        machines = sorted({get(row["key"]).machine for row in rows})
+        versions = {name: each for row in rows for name, each in get(row["key"]).versions.items()}
+        path = path_of(self.folder, self.save_as)
+        count = save(path, Environment(machine="; ".join(machines), versions=versions), every.values())
+        return f"baseline {self.save_as}: {count} outcomes pinned in {path}"
+
+
+_NEEDED = ("name", "task", "metric", "higher_is_better", "cluster")
+"""What of a capability an outcome depends on."""
+
+
+def failures(rows: Mapping[str, Iterable[Row]], *, strict: bool) -> str:
+    """What a case fails for: its regressions, and with `strict` what could not be compared; empty if there is none."""
+    fatal = FAIL_ON["incomparable" if strict else "regressed"]
+    found = [row for row in rows.get(COMPARED, ()) if row["outcome"] in fatal]
+    return f"against {found[0]['against']}: {' | '.join(row['sentence'] for row in found)}" if found else ""
+
+
+def again(cell: Cell) -> Cell:
+    """The same questions, answered in batches of another size by another number of threads."""
+    import torch
+
+    size = cell.settings.batch_size
+    other = size // 4 + 1 if size > 1 else 4
+    threads = 1 if torch.get_num_threads() > 1 else 2
+    return replace(cell, settings=replace(cell.settings, batch_size=other, threads=threads))
+
+
+def _record(store: Store, key: str) -> Record:
+    if (record := store.get(key, Record)) is None:
+        msg = f"the record of {key[:12]} is gone from {store.folder}, so it cannot be pinned; run again"
+        raise BaselineError(msg)
+    return record
+
+
+def _pinned(get: Any, row: Row) -> Outcome:
+    """The outcome that `row` is about, with the noise band of its task."""
+    capability = Capability(**row["capability"], measures="")
+    dense, second = (get(row[name]).metrics[capability.metric] for name in ("dense", "again"))
+    floor = tuple(row["floor"]) if row["floor"] else None
+    return outcome(get(row["key"]), capability, floor, band(dense, second, row["run"]))

@@ -1,0 +1,157 @@
+"""What one arm of one model scored on one task by one metric: what of it is written down, and the items behind it."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from pydantic import BaseModel, ConfigDict
+
+from glu_prune.errors import BaselineError
+from glu_prune.evaluation.capability import SUITES, Capability
+from glu_prune.evaluation.metrics import LIKELIHOODS
+from glu_prune.experiment.record import Record, ScoreRecord
+from glu_prune.judgement.measured import tied
+from glu_prune.statistics.means import mean
+
+_MUST_AGREE = ("num_fewshot", "fewshot_seed", "chat_template", "part", "items", "answer_limit")
+"""Of a record's settings: those by which other questions are asked, or answers cut elsewhere."""
+
+Fact = str | int | bool | float
+Key = tuple[str, str, str, str]
+"""Model, arm, task and metric."""
+
+
+class Strict(BaseModel):
+    """Frozen, and closed to fields it does not know and numbers that are not finite."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Band(Strict):
+    """How far the dense model moves from itself when nothing but its way of computing changes."""
+
+    score: float
+    """The difference of the two scores, in the unit of differences (nats for perplexities)."""
+    items: int
+    """How many items changed."""
+    run: str
+    """How it was answered the second time."""
+
+
+class About(Strict):
+    """An outcome without its items: what a baseline's text says of it."""
+
+    model: str
+    arm: str
+    capability: str
+    """The task's name where no capability is known to be measured by it."""
+    task: str
+    metric: str
+    higher_is_better: bool
+    score: float
+    """As lm-eval aggregates it."""
+    n: int
+    """How many items."""
+    floor: float | None = None
+    """The best score that answers without content reach on the same items; None if it is not known."""
+    floor_of: str | None = None
+    """Which answers these are."""
+    comparable: Mapping[str, Fact] = {}
+    """What must be equal for two outcomes to be comparable, where both say it."""
+    settings: Mapping[str, Fact] = {}
+    """How it was computed; this may differ."""
+    band: Band | None = None
+
+    @property
+    def key(self) -> Key:
+        """What makes two outcomes ones of the same thing."""
+        return self.model, self.arm, self.task, self.metric
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        what = self.capability if self.capability == self.task else f"{self.capability} ({self.task})"
+        return f"{self.model} {self.arm} {what} {self.metric}"
+
+    @property
+    def logarithmic(self) -> bool:
+        """Whether values are nats (or bits) per unit."""
+        return self.metric in LIKELIHOODS
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A score with what is behind it; columns hold one entry per item."""
+
+    about: About
+    items: tuple[str, ...]
+    """What identifies each item and its prompt: hexadecimal digits."""
+    values: tuple[float, ...]
+    weights: tuple[float, ...]
+    clusters: tuple[str, ...] | None = None
+    """The source that each item shares with others; None where items are independent."""
+
+    def __post_init__(self) -> None:
+        """Raises `BaselineError` if an item occurs twice: it could not be paired."""
+        item, count = Counter(self.items).most_common(1)[0] if self.items else ("", 0)
+        if count != 1:
+            what = f"item {item} occurs {count} times" if count else "there is no item"
+            msg = f"{self.about.name}: {what}; every item must occur once"
+            raise BaselineError(msg)
+
+    @cached_property
+    def place(self) -> Mapping[str, int]:
+        """Item to its place."""
+        return {item: index for index, item in enumerate(self.items)}
+
+
+def capability_of(task: str, metric: str) -> Capability | None:
+    """The capability of a suite that is measured by `metric` of `task`; None if there is none."""
+    every = (each for suite in SUITES.values() for each in suite.values())
+    return next((each for each in every if (each.task, each.metric) == (task, metric)), None)
+
+
+def known(task: str, metrics: Sequence[str]) -> Iterator[Capability]:
+    """What `metrics` of `task` measure: the capabilities of suites, or if these know none of them, all of them."""
+    found = [each for metric in metrics if (each := capability_of(task, metric)) is not None]
+    rest = (
+        Capability(task, task, metric, "", higher_is_better=metric not in LIKELIHOODS) for metric in sorted(metrics)
+    )
+    yield from found or rest
+
+
+def outcome(
+    record: Record, capability: Capability, floor: tuple[str, float] | None = None, band: Band | None = None
+) -> Outcome:
+    """What `record` says of `capability`; `floor` is the name of the best null model and its score."""
+    settings, scores = record.settings, record.metrics[capability.metric]
+    labels = record.fields.get(capability.cluster) if capability.cluster else None
+    chat = " (chat)" if settings.get("chat_template") else ""
+    seed = f" (seed {settings['seed']})" if settings.get("seed") else ""
+    name, best = floor or (None, None)
+    about = About(
+        model=record.model + chat,
+        arm=record.arm + seed,
+        capability=capability.name,
+        task=record.task,
+        metric=capability.metric,
+        higher_is_better=capability.higher_is_better,
+        score=scores.score,
+        n=len(record.items),
+        floor=best,
+        floor_of=name,
+        comparable={each: settings[each] for each in _MUST_AGREE if each in settings},
+        settings={each: value for each, value in settings.items() if each not in _MUST_AGREE},
+        band=band,
+    )
+    clusters = tuple(each[0] for each in labels) if labels else None
+    return Outcome(about, record.items, scores.values, scores.weights, clusters)
+
+
+def band(first: ScoreRecord, again: ScoreRecord, run: str) -> Band:
+    """How far apart two scores of one model on the same items are, but for what rounding makes of an item."""
+    values = tied(again.values, first.values)
+    changed = sum(one != other for one, other in zip(values, first.values, strict=True))
+    moved = abs(mean(values, first.weights) - mean(first.values, first.weights)) if changed else 0.0
+    return Band(score=moved, items=changed, run=run)
