@@ -12,6 +12,7 @@ GluPruneError
 │   └── NotMeasuredError  nothing is measured here, and why
 ├── WorkloadError         a workload cannot be measured on this model
 ├── StoreError            a stored record cannot be trusted
+├── NotReadyError         something is missing that a run cannot do without
 ├── ReportError           a table cannot show what it is to show
 └── ProjectError          the files of a project cannot be written
 """
@@ -63,6 +64,10 @@ class WorkloadError(GluPruneError):
 
 class StoreError(GluPruneError):
     """A stored record cannot be trusted."""
+
+
+class NotReadyError(GluPruneError):
+    """Something is missing that a run cannot do without."""
 
 
 class ReportError(GluPruneError):

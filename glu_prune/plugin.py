@@ -38,6 +38,7 @@ from glu_prune.judgement.expectation import (
 from glu_prune.lab import Lab, RunLab
 from glu_prune.published import PublishedLab
 from glu_prune.readiness.network import offline
+from glu_prune.readiness.obstacles import refuse_obstacles
 from glu_prune.report.rows import Rows, plain
 from glu_prune.report.session import SessionReport, extended
 from glu_prune.zoo.source import locate
@@ -336,9 +337,21 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if not cases or config.option.collectonly or _is_worker(config):
         return
     try:
-        _make_lab(config).preflight(cases)
+        refuse_obstacles(_make_lab(config).preflight(cases), _settings(config))
     except GluPruneError as error:
         raise pytest.UsageError(str(error)) from error
+
+
+def _settings(config: pytest.Config) -> Settings:
+    """How models are to be run."""
+    return Settings(
+        dtype=config.getoption("--glu-dtype"),
+        device=config.getoption("--glu-device"),
+        batch_size=config.getoption("--glu-batch-size"),
+        backend=config.getoption("--glu-backend") or "",
+        attention=config.getoption("--glu-attention"),
+        device_map=config.getoption("--glu-device-map"),
+    )
 
 
 def _case(item: pytest.Item) -> Case | None:
@@ -359,14 +372,6 @@ def _make_lab(config: pytest.Config) -> Lab:
         from glu_prune.experiment.engine import Engine
         from glu_prune.experiment.store import Store
 
-        settings = Settings(
-            dtype=config.getoption("--glu-dtype"),
-            device=config.getoption("--glu-device"),
-            batch_size=config.getoption("--glu-batch-size"),
-            backend=config.getoption("--glu-backend") or "",
-            attention=config.getoption("--glu-attention"),
-            device_map=config.getoption("--glu-device-map"),
-        )
         names = ("--glu-rounds", "--glu-window", "--glu-processes", "--glu-grid")
         effort = Effort(*map(config.getoption, names))
         if _is_worker(config):
@@ -375,7 +380,7 @@ def _make_lab(config: pytest.Config) -> Lab:
             meter = CodeCarbonMeter(effort.grid)
         engine = Engine(Store(_path(config, "--glu-store", ".glu-prune")), meter, _progress(config))
         items = {"sequential": config.getoption("--glu-sequential"), "limit": config.getoption("--glu-limit")}
-        config.stash[_lab] = RunLab(engine, settings, effort, **items)
+        config.stash[_lab] = RunLab(engine, _settings(config), effort, **items)
     return config.stash[_lab]
 
 

@@ -88,8 +88,8 @@ class Engine:
             raise NotMeasuredError(NO_COSTS)
         return self._have(cell, SeriesRecord, self._run_series)
 
-    def check(self, cell: Cell | FloorCell | SeriesCell) -> None:
-        """Finds what would stop `cell` later, without loading its model.
+    def check(self, cell: Cell | FloorCell | SeriesCell) -> bool:
+        """Whether `cell` is still to be run, and what would stop it later, found without loading its model.
 
         Raises:
             StoreError: the store has a record of it that cannot be trusted.
@@ -97,18 +97,21 @@ class Engine:
             CheckpointError: its configuration cannot be read.
         """
         if isinstance(cell, Cell):
-            self._stored(cell, Record)
-        elif isinstance(cell, FloorCell):
-            self._stored(cell, FloorRecord)
+            return self._stored(cell, Record) is None
+        if isinstance(cell, FloorCell):
+            missing = self._stored(cell, FloorRecord) is None
             if cell.chat:
                 from glu_prune.evaluation.chat import ChatTemplate
 
                 ChatTemplate(cell.chat)
-        elif self._stored(cell, SeriesRecord) is None and (cell.source.folder / "config.json").is_file():
+            return missing
+        missing = self._stored(cell, SeriesRecord) is None
+        if missing and (cell.source.folder / "config.json").is_file():
             from glu_prune.efficiency.measure import refuse_too_long
             from glu_prune.pruning.checkpoint import read_config
 
             refuse_too_long(cell.source.name, read_config(cell.source.folder), cell.workload)
+        return missing
 
     def _have(self, cell: Asked, kind: type[Kept], run: Callable[[Asked], Kept]) -> Kept:
         """From memory, from the store, or by running it while no other process does."""
