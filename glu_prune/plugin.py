@@ -38,7 +38,6 @@ from glu_prune.judgement.expectation import (
 from glu_prune.lab import Lab, RunLab
 from glu_prune.published import PublishedLab
 from glu_prune.readiness.network import offline
-from glu_prune.readiness.obstacles import refuse_obstacles
 from glu_prune.report.rows import Rows, plain
 from glu_prune.report.session import SessionReport, extended
 from glu_prune.zoo.source import locate
@@ -337,7 +336,10 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if not cases or config.option.collectonly or _is_worker(config):
         return
     try:
-        refuse_obstacles(_make_lab(config).preflight(cases), _settings(config))
+        if to_run := _make_lab(config).preflight(cases):
+            from glu_prune.readiness.obstacles import refuse_obstacles
+
+            refuse_obstacles(to_run, _settings(config))
     except GluPruneError as error:
         raise pytest.UsageError(str(error)) from error
 

@@ -26,8 +26,6 @@ def refuse_obstacles(cases: Sequence[Case], settings: Settings) -> None:
     Raises:
         NotReadyError: there is not enough memory, or data is neither here nor can be fetched; it says what mends it.
     """
-    if not cases:
-        return
     found = [each for each in _missing(asked_by(cases), settings) if each.missing]
     if found:
         lines = (f"{each.what}: {each.detail}" + (f"; {each.remedy}" if each.remedy else "") for each in found)

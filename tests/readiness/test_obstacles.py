@@ -62,7 +62,6 @@ def hub(monkeypatch: pytest.MonkeyPatch):
 
 def test_an_embedded_run_has_no_obstacle(tmp_path, no_sockets):
     refuse_obstacles(cases(tmp_path), Settings())
-    refuse_obstacles([], Settings(device="nonsense"))
 
 
 def test_memory_that_is_too_small_is_found(tmp_path, monkeypatch):
