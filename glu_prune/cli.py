@@ -483,13 +483,14 @@ def main(arguments: list[str] | None = None) -> int:
     when interrupted.
     """
     from glu_prune.readiness.network import offline
+    from glu_prune.report.clean import one_line
 
     options = _parser().parse_args(arguments)
     try:
         with offline() if options.offline else nullcontext():
             answer = options.run(options)
     except GluPruneError as error:
-        sys.stderr.write(f"glu-prune: {error}\n")
+        sys.stderr.write(f"glu-prune: {one_line(str(error))}\n")
         return _UNUSABLE if isinstance(error, ExpectationError) else 1
     except KeyboardInterrupt:
         sys.stderr.write(f"glu-prune: interrupted; {options.interrupted}\n")
