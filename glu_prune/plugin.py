@@ -39,7 +39,7 @@ from glu_prune.lab import Lab, RunLab
 from glu_prune.published import PublishedLab
 from glu_prune.readiness.network import offline
 from glu_prune.report import ci, github
-from glu_prune.report.case import case_row, ended, properties
+from glu_prune.report.case import case_properties, case_row, ended, verdict_properties
 from glu_prune.report.clean import one_line
 from glu_prune.report.rows import Rows, plain
 from glu_prune.report.session import SessionReport, extended
@@ -275,7 +275,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         none = pytest.mark.skip(
             reason="no claim of this kind is about a model that is here; --glu-model NAME says more"
         )
-        params = [pytest.param(case, id=case.id) for case in cases] or [pytest.param(None, id="none", marks=none)]
+        params = [pytest.param(case, id=one_line(case.id)) for case in cases] or [
+            pytest.param(None, id="none", marks=none)
+        ]
         metafunc.parametrize(fixture, params)
 
 
@@ -412,15 +414,16 @@ def glu_check(request: pytest.FixtureRequest) -> Callable[[Case], None]:
     def check(case: Case) -> None:
         __tracebackhide__ = True
         told, about = request.node.user_properties, case_row(case)
-        told.append((CASE_PROPERTY, json.dumps(about)))
+        told.extend([(CASE_PROPERTY, json.dumps(about)), *case_properties(about)])
         try:
             judged = _make_lab(config).judge(case)
-        except NotMeasuredError as error:
-            (pytest.fail if config.getoption("--glu-strict") else pytest.skip)(one_line(f"{case.where}: {error}"))
         except GluPruneError as error:
-            pytest.fail(one_line(f"{case.where}: {error}"), pytrace=False)
+            message, skips = one_line(f"{case.where}: {error}"), isinstance(error, NotMeasuredError)
+            if skips and not config.getoption("--glu-strict"):
+                raise pytest.skip.Exception(message) from None
+            raise pytest.fail.Exception(message, pytrace=False) from None
         rows = _with_columns(request.node, plain(judged.rows))
-        told.extend([(ROW_PROPERTY, json.dumps(rows, allow_nan=False)), *properties(about, judged.outcome, rows)])
+        told.extend([(ROW_PROPERTY, json.dumps(rows, allow_nan=False)), *verdict_properties(judged.outcome, rows)])
         found, declared = judged.outcome, case.declared
         if found == declared:
             return

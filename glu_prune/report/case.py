@@ -29,11 +29,15 @@ def ended(case: Row, outcome: str, message: str, *, judged: bool) -> dict[str, A
     return {**case, "result": result, "message": "" if result == "passed" else message}
 
 
-def properties(case: Row, verdict: str, rows: Rows) -> Iterator[tuple[str, str]]:
-    """(name, value) of what people look for in a report of JUnit's format, from the `rows` of a judged `case`."""
+def case_properties(case: Row) -> Iterator[tuple[str, str]]:
+    """(name, value) of what people look for in a report of JUnit's format, of a case that may never be judged."""
     yield "model", one_line(case["model"])
-    yield "verdict", one_line(verdict)
     yield "declared", case["declared"]
+
+
+def verdict_properties(verdict: str, rows: Rows) -> Iterator[tuple[str, str]]:
+    """What is added once it is judged, from its `rows`."""
+    yield "verdict", one_line(verdict)
     claim = next(_claims(rows), None)
     if claim is None:
         return
