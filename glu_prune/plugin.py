@@ -43,6 +43,7 @@ from glu_prune.report.case import case_properties, case_row, ended, verdict_prop
 from glu_prune.report.clean import one_line
 from glu_prune.report.rows import Rows, plain
 from glu_prune.report.session import SessionReport, extended
+from glu_prune.units import whole
 from glu_prune.zoo.source import locate
 
 FIXTURES: Mapping[str, type[Case]] = {
@@ -179,10 +180,10 @@ def _positive(what: str) -> Callable[[str], int]:
     """A parser of whole numbers from 1, for an option that is about `what`."""
 
     def parse(text: str) -> int:
-        if not text.isdecimal() or int(text) < 1:
+        if (number := whole(text)) is None or number < 1:
             msg = f"{what} {text!r} is not allowed; it is a whole number of at least 1"
             raise pytest.UsageError(msg)
-        return int(text)
+        return number
 
     return parse
 

@@ -23,6 +23,8 @@ class _Loader(yaml.SafeLoader):
         self._nodes, self._depth = self._nodes + 1, self._depth + 1
         if self.check_event(yaml.AliasEvent):
             self._refuse("an alias (*) is not allowed here; write out what it stands for")
+        if self.peek_event().tag:  # type: ignore[no-untyped-call]
+            self._refuse("a tag (!) is not allowed here; values are plain data")
         if self._nodes > MOST_NODES:
             self._refuse(f"more than {MOST_NODES:,} entries are not allowed; split the file")
         if self._depth > MOST_DEPTH:
