@@ -505,7 +505,7 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stderr.write(f"glu-prune: interrupted; {options.interrupted}\n")
         return _INTERRUPTED
     text, complete = answer if isinstance(answer, tuple) else (answer, True)
-    sys.stdout.write(f"{text}\n")
+    sys.stdout.write(text.encode("utf-8", "backslashreplace").decode() + "\n")
     return 0 if complete else 1
 
 
