@@ -131,7 +131,8 @@ def _target(options: argparse.Namespace) -> "Target":
 def _layer_ratio(text: str) -> tuple[int, str]:
     layer, equals, ratio = text.partition("=")
     if not equals or (number := whole(layer)) is None:
-        msg = f"--layer-ratio {shown(text)} is not allowed; write LAYER=RATIO, such as 0=0.1, or -1=0.1 for the last layer"
+        allowed = "write LAYER=RATIO, such as 0=0.1, or -1=0.1 for the last layer"
+        msg = f"--layer-ratio {shown(text)} is not allowed; {allowed}"
         raise PlanError(msg)
     return number, ratio
 
