@@ -82,7 +82,7 @@ HAND_WRITTEN = (
     b"", b"\x00", b"\xff\xfe\x00", b"\xef\xbb\xbf", "model: \u202e".encode("utf-16"), b"[]", b"1", b"~", b"- 1", b"a: 1\na: 2", b"{a: 1, a: 2}", b"? [1]\n: 2",
     b"? {a: 1}\n: 2", b"1: 2", b"null: 1", b"a: !!python/name:os.system x", b"!!python/object/apply:os.system ['false']", b"a: !!int x", b"a: !!float x",
     b"a: !!timestamp x", b"a: 2024-99-99", b"a: !!binary '*'", b"a: !!set {1}", b"a: !!omap [1]", b"a: !x y", b"a: &b 1\nc: *b", b"a: *b", b"a: &a [*a]",
-    b"<<: {a: 1}", b"<<: 1", b"a: " + b"9" * 5000, b"seed: 0x" + b"f" * 60_000, b"ratios: [0x" + b"f" * 60_000 + b"]", b"ratios: [1e-999999999]", b"---\n---",
+    b"<<: {a: 1}", b"<<: 1", b"m[x]: 1", b"model: {a[x]: 1}", b"a: " + b"9" * 5000, b"seed: 0x" + b"f" * 60_000, b"ratios: [0x" + b"f" * 60_000 + b"]", b"ratios: [1e-999999999]", b"---\n---",
     b"--- a\n--- b", b"%YAML 9.9\n---\na: 1", b"%TAG ! x\n---", b"\t", b"a:\n\t- b", b"'", b'"\\x', b"a: |\n b\n c: d", b"[" * 20_000, b"{a: " * 5000, b"- " * 5000,
 )  # fmt: skip
 
@@ -238,7 +238,7 @@ def command(arguments: list[str], capsys) -> int:
     assert "Traceback" not in said.err
     if code:
         assert [line for line in said.err.splitlines() if line.startswith("glu-prune")], said.err
-        assert len(said.err) < 20_000
+        assert len(said.err) < 100_000  # argparse repeats what it was given
     return code
 
 

@@ -170,12 +170,15 @@ def test_exitfirst_and_last_failed_work(project, pytester, warm_store):
     result.stdout.fnmatch_lines(["*ratio_0.25-story_modelling*", "1 test collected*"])
 
 
-def test_junit_carries_the_rows(project):
+def test_junit_carries_the_figures(project):
     project.run("--junitxml=out.xml", "-k", "ratio_0.5")
-    properties = ET.parse(project.path / "out.xml").findall(".//testcase/properties/property")
-    row = json.loads(properties[0].get("value"))["scores"][0]
-    assert row["capability"] == "factual_knowledge"
-    assert row["sentence"].startswith("factual_knowledge up: inconclusive")
+    (first, *_) = ET.parse(project.path / "out.xml").findall(".//testcase/properties")
+    found = {each.get("name"): each.get("value") for each in first}
+    (row, *_) = json.loads((project.path / "results" / "report.json").read_text())["scores"]
+    assert found == {
+        name: str(row["outcome" if name == "verdict" else name])
+        for name in "model declared verdict capability ratio dense pruned delta low high p floor".split()
+    }
 
 
 def test_parallel_runs_agree_with_serial_ones(project, tmp_path):

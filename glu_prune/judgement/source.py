@@ -108,7 +108,7 @@ def _explain(source: Source, error: ValidationError) -> ExpectationError:
     location, kind = _in_file(first["loc"])
     where = ".".join(map(str, location)) or "the file"
     if first["type"] == "extra_forbidden":
-        return source.unknown(location, f"{where}: key", str(location[-1]), _keys(location, kind))
+        return source.unknown(location, f"{where}: key", str(first["loc"][-1]), _keys(location, kind))
     if first["type"] == "missing":
         return source.error(location, f"{where} is missing")
     found = first["input"]
