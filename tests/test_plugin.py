@@ -17,6 +17,7 @@ import pytest
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
 from glu_prune.zoo.source import locate
+from tests.report.test_schema import fits
 
 EXPECTATIONS = """\
 model: MODEL
@@ -114,6 +115,8 @@ def test_claims_pass_and_tables_are_shown_and_written(project):
     evaluations = json.loads((project.path / "results" / "report.json").read_text())["evaluations"]
     assert [row["arm"] for row in evaluations] == ["dense", "ppm-0.25", "ppm-0.5"]
     assert all(row["joules"]["cpu"] > 0 for row in evaluations)
+    report = fits((project.path / "results" / "report.json").read_text())
+    assert all((report.why, report.groups, report.cells))
 
 
 def test_dash_k_selects_one_ratio(project):
@@ -380,6 +383,8 @@ def test_costs_are_measured_once_and_shown(costs, tmp_path):
     )
     table = pd.read_csv(costs.path / "results" / "efficiency.csv")
     assert table["figure"].is_unique
+    report = fits((costs.path / "results" / "report.json").read_text())
+    assert all((report.costs, report.efficiency, report.energy))
     files = {path: path.stat().st_mtime_ns for path in (store / "cells").iterdir()}
     assert len(files) == 1
     again = costs.run(*QUICK, "-v", store=store)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests import hostile
+from tests.report.test_schema import fits
 
 ARGUMENTS = ("--glu-evidence=published", "--glu-expectations=claims", "--junitxml=out.xml", "-p", "no:cacheprovider")
 
@@ -122,6 +123,11 @@ def test_side_by_side_the_same_is_told(folder, done, cases, tmp_path):
     key = lambda case: json.dumps(case, sort_keys=True)  # noqa: E731
     assert sorted(again, key=key) == sorted(cases, key=key)
     assert sorted(map(key, properties(folder))) == sorted(map(key, serial))
+
+
+def test_the_report_fits_its_schema(folder, done):
+    report = fits((folder / "results" / "report.json").read_text())
+    assert all((report.scores, report.trends, report.costs, report.findings, report.recomputed, report.cases))
 
 
 def test_no_name_becomes_a_place(folder, done):
