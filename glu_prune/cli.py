@@ -502,6 +502,9 @@ def main(arguments: list[str] | None = None) -> int:
     except GluPruneError as error:
         sys.stderr.write(f"glu-prune: {one_line(str(error))}\n")
         return _UNUSABLE if isinstance(error, ExpectationError) else 1
+    except OSError as error:  # such as a name that is too long to be one
+        sys.stderr.write(f"glu-prune: {one_line(f'{shown(error.filename)}: {error.strerror}')}\n")
+        return 1
     except KeyboardInterrupt:
         sys.stderr.write(f"glu-prune: interrupted; {options.interrupted}\n")
         return _INTERRUPTED

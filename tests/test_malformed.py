@@ -297,6 +297,8 @@ ARGUMENTS = st.sampled_from(
 @example("prune", ["--ratio", "0.5", "--criterion", ".a:c"])
 @example("plan", ["--ratio", "0.5", "--layer-ratio", f"{'9' * 5000}=0.5"])
 @example("plan", ["--width", "9" * 5000])
+@example("doctor", ["x" * 10_000])
+@example("convert", ["x" * 10_000])
 @example("plan", ["--skip", "--5", "--ratio", "0.5"])
 @example("plan", ["--ratio", "0.5", "--layer-ratio", "--1=0.5"])
 @example("plan", ["--expansion-ratio", "1e-999999999"])

@@ -221,7 +221,7 @@ Claim = Annotated[
 class Experiment(_Closed):
     """What an expectation file says: a model, how it is pruned, and the claims about it."""
 
-    model: str
+    model: Annotated[str, Field(max_length=250)]
     """An embedded model, a Hugging Face id, a folder (`$VARIABLE/...` if it lies elsewhere for each user), or `any`."""
     revision: str | None = None
     suite: Literal["embedded", "study", "study-instruct", "stories"] = "embedded"
