@@ -25,7 +25,7 @@ from tests.malformed import VALUES, spoilt_bytes, spoilt_json, spoilt_yaml
 from tests.strategies import llama
 
 REPETITIONS = int(os.environ.get("GLU_MALFORMED", "40"))
-"""Files of each kind; 1000 were tried, too."""
+"""Spoilt files of each kind; more where they are asked for."""
 EVIDENCE = ROOT / "expectations" / "evidence"
 FULL = (ROOT / "expectations" / "llama-3.2-1b.yaml").read_text()
 SHORT = """\
