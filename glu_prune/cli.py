@@ -10,7 +10,16 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from glu_prune.errors import CheckpointError, ExpectationError, GluPruneError, PlanError, StoreError, WorkloadError
+from glu_prune.errors import (
+    CheckpointError,
+    ExpectationError,
+    GluPruneError,
+    PlanError,
+    StoreError,
+    WorkloadError,
+    shown,
+)
+from glu_prune.units import whole
 
 if TYPE_CHECKING:
     from glu_prune.efficiency.measure import Steps
@@ -44,7 +53,7 @@ def _prune(options: argparse.Namespace) -> str:
 
     refuse_existing(options.out)
     how = criterion(options.criterion)
-    given = None if options.plan is None else PruningPlan.from_json(_read(options.plan))
+    given = None if options.plan is None else PruningPlan.read(options.plan)
     target = None if given is not None else _target(options)
     source = _locate(options)
     checkpoint = open_checkpoint(source.folder)
@@ -115,16 +124,17 @@ def _target(options: argparse.Namespace) -> "Target":
         width=options.width,
         multiple_of=options.multiple_of,
         layer_ratios=dict(_layer_ratio(text) for text in options.layer_ratio),
-        skip=[int(text) if text.lstrip("-").isdecimal() else text for text in options.skip],
+        skip=[text if (number := whole(text)) is None else number for text in options.skip],
     )
 
 
 def _layer_ratio(text: str) -> tuple[int, str]:
     layer, equals, ratio = text.partition("=")
-    if not equals or not layer.lstrip("-").isdecimal():
-        msg = f"--layer-ratio {text!r} is not allowed; write LAYER=RATIO, such as 0=0.1, or -1=0.1 for the last layer"
+    if not equals or (number := whole(layer)) is None:
+        allowed = "write LAYER=RATIO, such as 0=0.1, or -1=0.1 for the last layer"
+        msg = f"--layer-ratio {shown(text)} is not allowed; {allowed}"
         raise PlanError(msg)
-    return int(layer), ratio
+    return number, ratio
 
 
 def _read(path: Path) -> str:
@@ -332,10 +342,10 @@ def _folder(text: str) -> Path:
 
 
 def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
+    if (number := whole(text)) is None or number < 1:
         msg = f"{text!r} is not allowed; it is a whole number of at least 1"
         raise argparse.ArgumentTypeError(msg)
-    return int(text)
+    return number
 
 
 def _criteria(_: argparse.Namespace) -> str:
@@ -483,19 +493,23 @@ def main(arguments: list[str] | None = None) -> int:
     when interrupted.
     """
     from glu_prune.readiness.network import offline
+    from glu_prune.report.clean import one_line
 
     options = _parser().parse_args(arguments)
     try:
         with offline() if options.offline else nullcontext():
             answer = options.run(options)
     except GluPruneError as error:
-        sys.stderr.write(f"glu-prune: {error}\n")
+        sys.stderr.write(f"glu-prune: {one_line(str(error))}\n")
         return _UNUSABLE if isinstance(error, ExpectationError) else 1
+    except OSError as error:  # such as a name that is too long to be one
+        sys.stderr.write(f"glu-prune: {one_line(f'{shown(error.filename)}: {error.strerror}')}\n")
+        return 1
     except KeyboardInterrupt:
         sys.stderr.write(f"glu-prune: interrupted; {options.interrupted}\n")
         return _INTERRUPTED
     text, complete = answer if isinstance(answer, tuple) else (answer, True)
-    sys.stdout.write(f"{text}\n")
+    sys.stdout.write(text.encode("utf-8", "backslashreplace").decode() + "\n")
     return 0 if complete else 1
 
 

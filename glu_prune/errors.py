@@ -17,6 +17,18 @@ GluPruneError
 └── ProjectError          the files of a project cannot be written
 """
 
+_LONGEST = 200
+"""Characters of a value in a message."""
+
+
+def shown(value: object) -> str:
+    """`value` as Python writes it, for a message: its beginning if that is long."""
+    try:
+        text = repr(value)
+    except ValueError:
+        text = "a number of thousands of digits"
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+
 
 class GluPruneError(Exception):
     """The base of all errors of this package."""

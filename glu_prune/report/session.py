@@ -2,10 +2,11 @@
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from glu_prune.report.clean import markdown, one_line
 from glu_prune.report.columns import (
     COST_CLAIMS,
     EFFICIENCY,
@@ -84,6 +85,10 @@ _TABLES = {
 }
 
 
+VERSION = 1
+"""Of `report.json`, as docs/report.schema.json describes it; another number when a reader of this one would err."""
+_CASES = "cases"
+"""How each case ended: no table, and nothing to show by itself."""
 _CORRECTED = ("scores", "costs")
 """Tables of claims at ratios, whose p-values are corrected together, file by file."""
 
@@ -117,7 +122,7 @@ class SessionReport:
 
     def __bool__(self) -> bool:
         """Whether there is anything to show."""
-        return bool(self._rows)
+        return bool(self._rows.keys() - {_CASES})
 
     def rows(self, name: str) -> list[Row]:
         """The rows of one table, complete."""
@@ -128,21 +133,27 @@ class SessionReport:
             return [*rows, *own_findings(self._rows.get("cells", []), self._rows.get("floors", []))]
         return self._with_holm(name) if name in _CORRECTED else rows
 
-    def tables(self, style: str, *, long: bool = True) -> Iterator[tuple[str, str]]:
-        """(heading, text) of each table, model by model; without the long ones if they are not wanted."""
-        every = {name: self.rows(name) for name in _TABLES}
+    def tables(
+        self, style: str, *, long: bool = True, names: Collection[str] = tuple(_TABLES)
+    ) -> Iterator[tuple[str, str]]:
+        """(heading, text) of each table of `names`, model by model; without the long ones if they are not wanted.
+
+        Style `simple` is for terminals, `pipe` is Markdown, headings included.
+        """
+        safe = markdown if style == "pipe" else one_line
+        every = {name: self.rows(name) for name in names}
         for model in dict.fromkeys(row["model"] for rows in every.values() for row in rows):
-            for name, table in _TABLES.items():
+            for name, table in ((name, _TABLES[name]) for name in names):
                 mine = [row for row in every[name] if row["model"] == model]
                 if mine and (long or not table.long):
-                    yield f"{model}: {table.heading}", render(table.of(mine), mine, style)
+                    yield safe(f"{model}: {table.heading}"), render(table.of(mine), mine, style)
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """How the tables are to be read."""
+        """How the tables are to be read, each in one line that only shows."""
         cells = self._rows.get("cells", [])
         tables = (table.note for name, table in _TABLES.items() if table.note and self.rows(name))
-        return (*tables, *looks(cells), *truncations(cells))
+        return (*tables, *map(one_line, (*looks(cells), *truncations(cells))))
 
     def write(self, folder: Path) -> tuple[str, ...]:
         """Writes each table as CSV, and all of them as `report.md` and `report.json`, each whole; gives their names."""
@@ -155,10 +166,14 @@ class SessionReport:
                 files[f"{name}.csv"] = data.to_csv(index=False)
         parts = [f"## {heading}\n\n{text}\n" for heading, text in self.tables("pipe")]
         files["report.md"] = "\n".join(
-            [*parts, *self.notes, "\n## Verdicts\n\n" + "".join(f"- {each}\n" for each in self.sentences)]
+            [
+                *parts,
+                *map(markdown, self.notes),
+                "\n## Verdicts\n\n" + "".join(f"- {markdown(each)}\n" for each in self.sentences),
+            ]
         )
-        everything = {name: self.rows(name) for name in (*_TABLES, "cells")}
-        files["report.json"] = json.dumps(everything, indent=1) + "\n"
+        everything = {name: self.rows(name) for name in (*_TABLES, "cells", _CASES)}
+        files["report.json"] = json.dumps({"version": VERSION, **everything}, indent=1) + "\n"
         for name, text in files.items():
             _replace(folder / name, text)
         return tuple(files)
@@ -175,10 +190,10 @@ class SessionReport:
 
     @property
     def sentences(self) -> tuple[str, ...]:
-        """One per verdict, with the numbers that led to it."""
+        """One line per verdict that only shows, with the numbers that led to it."""
         at_ratios = [*self.rows("scores"), *self.rows("costs")]
         lines = [f"{row['model']}, ratio {row['ratio']}: {row['sentence']}" for row in at_ratios]
-        return (*lines, *(f"{row['model']}: {row['sentence']}" for row in self.rows("trends")))
+        return tuple(map(one_line, (*lines, *(f"{row['model']}: {row['sentence']}" for row in self.rows("trends")))))
 
 
 def _replace(path: Path, text: str) -> None:
