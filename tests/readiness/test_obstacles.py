@@ -85,7 +85,9 @@ def test_absent_data_is_an_obstacle_without_a_connection(tmp_path, no_sockets):
 
 def test_absent_data_is_an_obstacle_where_the_hub_cannot_be_reached(tmp_path, monkeypatch):
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
-    with pytest.raises(NotReadyError, match=r"^data of piqa: .*, and http://127\.0\.0\.1:9 cannot be reached: .*refused"):
+    with pytest.raises(
+        NotReadyError, match=r"^data of piqa: .*, and http://127\.0\.0\.1:9 cannot be reached: .*refused"
+    ):
         refuse_obstacles(cases(tmp_path, "study", "physical_commonsense"), Settings())
 
 
