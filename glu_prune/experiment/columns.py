@@ -3,7 +3,7 @@
 import hashlib
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,20 +49,25 @@ def checksum(record: Record | FloorRecord) -> str:
 
 def encoded(record: Record | FloorRecord) -> bytes:
     """`record` as the content of a Parquet file."""
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    types = {"text": pa.string(), "count": pa.int64(), "number": pa.float64()}
-    types |= {f"{name}s": pa.list_(types[name]) for name in ("text", "number")}
-    columns = [(name, pa.array(values, types[kind])) for name, kind, values in _columns(record)]
-    schema = pa.schema(
-        [pa.field(name, array.type) for name, array in columns],
-        metadata={HEAD: json.dumps(_head(record)), CHECKSUM: checksum(record)},
-    )
+    facts = {HEAD: json.dumps(_head(record)), CHECKSUM: checksum(record)}
+    table = _table(_columns(record)).replace_schema_metadata(facts)
     stream = io.BytesIO()
-    table = pa.Table.from_arrays([array for _, array in columns], schema=schema)
     pq.write_table(table, stream, compression="zstd", write_statistics=False, write_page_checksum=True)
     return stream.getvalue()
+
+
+def tables(record: Record | FloorRecord) -> Iterator[tuple[dict[str, str], "pa.Table"]]:
+    """Whose items, and a table of them: of a record one, of floors one per null model, which stands for an arm."""
+    if isinstance(record, Record):
+        whose = {"model": record.model, "arm": record.arm, "part": str(record.settings.get("part", ""))}
+        yield {"key": record.key, **whose, "task": record.task}, _table(_columns(record))
+        return
+    for null, metrics in record.nulls.items():
+        columns = [each for name, scores in metrics.items() for each in _score_columns("", name, scores)]
+        whose = {"model": "", "arm": f"floor: {null}", "part": ""}
+        yield {"key": record.key, **whose, "task": record.task}, _table([("item", "text", record.items), *columns])
 
 
 def parsed(content: bytes) -> Parsed:
@@ -126,6 +131,14 @@ def _readable() -> Iterator[None]:
     except (pa.ArrowException, OSError, KeyError, TypeError, AttributeError, ValueError) as error:
         msg = f"it is no record in Parquet ({' '.join(str(error).split())[:80]})"
         raise ValueError(msg) from error
+
+
+def _table(columns: Iterable[tuple[str, str, tuple[Any, ...]]]) -> "pa.Table":
+    import pyarrow as pa
+
+    types = {"text": pa.string(), "count": pa.int64(), "number": pa.float64()}
+    types |= {f"{name}s": pa.list_(types[name]) for name in ("text", "number")}
+    return pa.table({name: pa.array(values, types[kind]) for name, kind, values in columns})
 
 
 def _listed(column: "pa.ChunkedArray") -> list[Any]:

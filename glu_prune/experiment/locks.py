@@ -35,23 +35,25 @@ def held(path: Path, waiting: Callable[[Path], None]) -> Iterator[None]:
         lock.release()
 
 
-def free(path: Path) -> bool:
-    """Removes the lock `path` if nobody holds it; gives whether it did.
+def free(path: Path, *, remove: bool) -> bool:
+    """Whether nobody holds the lock `path`; removes it then, if that is wanted.
 
     Raises:
-        OSError: it cannot be removed.
+        OSError: it cannot be read or removed.
     """
     from filelock import FileLock, SoftFileLock, Timeout
 
     soft = path.name.endswith(SOFT)
     if soft and not path.read_bytes():  # being made, or its maker died before it wrote who it was
-        if old := time.time() - path.stat().st_mtime > ABANDONED:
+        old = time.time() - path.stat().st_mtime > ABANDONED
+        if old and remove:
             path.unlink()
         return old
     lock = SoftFileLock(path) if soft else FileLock(path, fallback_to_soft=False)
     try:
         with lock.acquire(timeout=0):
-            path.unlink()
+            if remove:
+                path.unlink()
     except Timeout:
         return False
     return True
