@@ -77,9 +77,17 @@ class OutputLayer:
 
 
 def first_of_largest(logits: Tensor) -> Tensor:
-    """What `argmax` over the last dimension gives, the first of equals, but faster on a CPU."""
-    first: Tensor = logits.max(-1).indices
-    return first
+    """What `argmax` over the last dimension gives, the first of equals, but faster on a CPU.
+
+    Raises:
+        FloatingPointError: some are NaN, so that none is the largest.
+    """
+    largest, first = logits.max(-1)
+    if largest.isnan().any():
+        msg = "logits are NaN; the model's weights or activations are not finite"
+        raise FloatingPointError(msg)
+    found: Tensor = first
+    return found
 
 
 def _neighbours(numbers: Tensor, period: int) -> tuple[Tensor, Tensor, Tensor]:
