@@ -6,11 +6,13 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Self
 
 _PARENT = """
 import json, os, sys
 import codecarbon, datasets, lm_eval.evaluator, lm_eval.models.huggingface, lm_eval.tasks
-import pandas, pyarrow.parquet, pytest, scipy.stats, torch, transformers
+import filelock, langdetect, nltk, pandas, pyarrow.parquet, pytest, scipy.stats, sympy, tabulate, torch
+from transformers import LlamaForCausalLM
 for line in sys.stdin:
     order = json.loads(line)
     if "wait" in order:
@@ -31,7 +33,7 @@ for line in sys.stdin:
 class Sessions:
     """Starts sessions; a context, which ends with all of them."""
 
-    def __enter__(self) -> "Sessions":
+    def __enter__(self) -> Self:
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         self._parent = subprocess.Popen(
             [sys.executable, "-c", _PARENT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment

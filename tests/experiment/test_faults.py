@@ -24,15 +24,13 @@ from tests.sessions import Sessions
 KILLS = int(os.environ.get("GLU_PRUNE_KILLS", "3"))
 RACES = int(os.environ.get("GLU_PRUNE_RACES", "2"))
 MOMENTS = random.Random(int(os.environ.get("GLU_PRUNE_SEED", "0")))
+pytestmark = pytest.mark.slow
 TABLES = ("scores.csv", "why.csv", "groups.csv")
 CLAIMS = """\
 model: {model}
 ratios: [0.5]
 expect:
   - capability: factual_recall
-    direction: down
-    why: of this test
-  - capability: story_modelling
     direction: down
     why: of this test
   - capability: factual_knowledge
@@ -94,7 +92,7 @@ def test_an_undisturbed_session_computes_each_cell_once(undisturbed):
     folder, _ = undisturbed
     cells = Counter(COMPUTED.findall((folder / "log").read_text()))
     assert set(cells.values()) == {1}
-    assert len(cells) == len(written(folder)) == 9, (folder / "log").read_text()
+    assert len(cells) == len(written(folder)) == 6, (folder / "log").read_text()
 
 
 @pytest.mark.parametrize("turn", range(KILLS))
@@ -145,7 +143,7 @@ def test_a_full_disk_costs_the_cells_that_do_not_fit_and_no_other(sessions, proj
     expected, _ = undisturbed
     store = tmp_path / "store"
     store.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", store], check=False, capture_output=True).returncode:  # fmt: skip
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=48k", "none", store], check=False, capture_output=True).returncode:  # fmt: skip
         pytest.skip("only root can make a small disk")
     try:
         sessions.wait(sessions.start(project, tmp_path / "full", *arguments(tmp_path)))
@@ -187,6 +185,6 @@ def test_a_broken_model_fails_its_own_cells_in_one_line_each(sessions, project, 
     claims.write_text(CLAIMS.format(model=tmp_path / "broken"))
     sessions.wait(sessions.start(tmp_path / "project", tmp_path / "log", *arguments(tmp_path)))
     said = (tmp_path / "log").read_text()
-    assert len(set(re.findall(r"broken\.yaml:\d+: \w+: (?:a log-likelihood is|logits are) NaN; the model's weights or activations are not finite", said))) == 3  # fmt: skip
+    assert len(set(re.findall(r"broken\.yaml:\d+: \w+: (?:a log-likelihood is|logits are) NaN; the model's weights or activations are not finite", said))) == 2  # fmt: skip
     assert "Traceback" not in said
     assert set(pd.read_csv(tmp_path / "results" / "scores.csv")["model"]) == {"tiny-base"}
