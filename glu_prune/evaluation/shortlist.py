@@ -53,6 +53,9 @@ class OutputLayer:
         """The likeliest token after each of the hidden states, of shape (tokens, hidden size), of a loop.
 
         Whichever is not proven to be the likeliest is found by all logits.
+
+        Raises:
+            FloatingPointError: some of these are NaN.
         """
         numbers = torch.arange(len(hidden), device=hidden.device)
         before, after, share = _neighbours(numbers, period)
