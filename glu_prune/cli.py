@@ -348,6 +348,13 @@ def _positive(text: str) -> int:
     return number
 
 
+def _store(options: argparse.Namespace) -> str | tuple[str, bool]:
+    from glu_prune.report import stored
+
+    found: str | tuple[str, bool] = options.act(stored, options)
+    return found
+
+
 def _criteria(_: argparse.Namespace) -> str:
     from glu_prune.report.listings import criteria
 
@@ -444,12 +451,39 @@ def _parser() -> argparse.ArgumentParser:
     _add_files(prefetch)
     prefetch.set_defaults(run=_prefetch, interrupted="what was fetched stays")
 
+    _add_store(commands)
     commands.add_parser("criteria", help="list the ways to rank neurons").set_defaults(run=_criteria)
     families = commands.add_parser("families", help="list the model families of transformers that can be pruned")
     families.add_argument("--prove", nargs="*", metavar="FAMILY", help="prove these (none named: all) here and now")
     families.set_defaults(run=_families)
     commands.add_parser("models", help="list the embedded models and where they are").set_defaults(run=_models)
     return parser
+
+
+def _add_store(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """The commands about records that are kept."""
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("--store", type=Path, default=Path(".glu-prune"), metavar="DIR", help="(default: .glu-prune)")
+    store = commands.add_parser("store", help="look at, check, clean and export the records that runs have left")
+    which = store.add_subparsers(required=True, metavar="COMMAND")
+
+    ls = which.add_parser("ls", parents=[shared], help="list the cells")
+    ls.add_argument(
+        "--model", default="*", metavar="PATTERN", help="only those of models of this name, such as 'tiny-*'"
+    )
+    ls.add_argument("--task", default="*", metavar="PATTERN", help="only those of tasks of this name")
+    ls.set_defaults(run=_store, act=lambda stored, options: stored.listed(options.store, options.model, options.task))
+    show = which.add_parser("show", parents=[shared], help="show what one record says beside its items")
+    show.add_argument("key", metavar="KEY", help="the beginning of its key, as `ls` shows it")
+    show.set_defaults(run=_store, act=lambda stored, options: stored.shown(options.store, options.key))
+    verify = which.add_parser("verify", parents=[shared], help="check every record; exit status 1 if one is damaged")
+    verify.set_defaults(run=_store, act=lambda stored, options: stored.verified(options.store))
+    gc = which.add_parser("gc", parents=[shared], help="remove records that nothing will ask for again, and leftovers")
+    gc.add_argument("--dry-run", action="store_true", help="only say what would be removed")
+    gc.set_defaults(run=_store, act=lambda stored, options: stored.collected(options.store, dry_run=options.dry_run))
+    export = which.add_parser("export", parents=[shared], help="write all items of all cells to one file")
+    export.add_argument("out", type=Path, metavar="FILE", help="a new .parquet or .csv")
+    export.set_defaults(run=_store, act=lambda stored, options: stored.exported(options.store, options.out))
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:

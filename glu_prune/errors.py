@@ -11,7 +11,8 @@ GluPruneError
 ├── MeterError            an energy reading cannot be true
 │   └── NotMeasuredError  nothing is measured here, and why
 ├── WorkloadError         a workload cannot be measured on this model
-├── StoreError            a stored record cannot be trusted
+├── StoreError            the store cannot be used, or not for this
+│   └── CorruptError      a stored record cannot be trusted
 ├── NotReadyError         something is missing that a run cannot do without
 ├── ReportError           a table cannot show what it is to show
 └── ProjectError          the files of a project cannot be written
@@ -75,6 +76,10 @@ class WorkloadError(GluPruneError):
 
 
 class StoreError(GluPruneError):
+    """The store cannot be used, or not for this."""
+
+
+class CorruptError(StoreError):
     """A stored record cannot be trusted."""
 
 
