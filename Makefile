@@ -34,8 +34,9 @@ bench-shapes: $(READY)
 	    --store .glu-prune --out results/$$shape-$(DTYPE) || exit 1; \
 	done
 
+# Two at a time, each file as a whole, with one thread each: most tests have work for one.
 test: $(READY)
-	$(BIN)/pytest tests
+	OMP_NUM_THREADS=1 $(BIN)/pytest tests -n 2 --dist loadfile
 
 check: $(READY)
 	$(BIN)/ruff format --check .

@@ -18,7 +18,9 @@ from glu_prune.errors import (
     PlanError,
     StoreError,
     WorkloadError,
+    shown,
 )
+from glu_prune.units import whole
 
 if TYPE_CHECKING:
     from glu_prune.efficiency.measure import Steps
@@ -52,7 +54,7 @@ def _prune(options: argparse.Namespace) -> str:
 
     refuse_existing(options.out)
     how = criterion(options.criterion)
-    given = None if options.plan is None else PruningPlan.from_json(_read(options.plan))
+    given = None if options.plan is None else PruningPlan.read(options.plan)
     target = None if given is not None else _target(options)
     source = _locate(options)
     checkpoint = open_checkpoint(source.folder)
@@ -123,16 +125,17 @@ def _target(options: argparse.Namespace) -> "Target":
         width=options.width,
         multiple_of=options.multiple_of,
         layer_ratios=dict(_layer_ratio(text) for text in options.layer_ratio),
-        skip=[int(text) if text.lstrip("-").isdecimal() else text for text in options.skip],
+        skip=[text if (number := whole(text)) is None else number for text in options.skip],
     )
 
 
 def _layer_ratio(text: str) -> tuple[int, str]:
     layer, equals, ratio = text.partition("=")
-    if not equals or not layer.lstrip("-").isdecimal():
-        msg = f"--layer-ratio {text!r} is not allowed; write LAYER=RATIO, such as 0=0.1, or -1=0.1 for the last layer"
+    if not equals or (number := whole(layer)) is None:
+        allowed = "write LAYER=RATIO, such as 0=0.1, or -1=0.1 for the last layer"
+        msg = f"--layer-ratio {shown(text)} is not allowed; {allowed}"
         raise PlanError(msg)
-    return int(layer), ratio
+    return number, ratio
 
 
 def _read(path: Path) -> str:
@@ -366,10 +369,17 @@ def _margin(text: str) -> float:
 
 
 def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
+    if (number := whole(text)) is None or number < 1:
         msg = f"{text!r} is not allowed; it is a whole number of at least 1"
         raise argparse.ArgumentTypeError(msg)
-    return int(text)
+    return number
+
+
+def _store(options: argparse.Namespace) -> str | tuple[str, bool]:
+    from glu_prune.report import stored
+
+    found: str | tuple[str, bool] = options.act(stored, options)
+    return found
 
 
 def _criteria(_: argparse.Namespace) -> str:
@@ -484,12 +494,39 @@ def _parser() -> argparse.ArgumentParser:
     _add_files(prefetch)
     prefetch.set_defaults(run=_prefetch, interrupted="what was fetched stays")
 
+    _add_store(commands)
     commands.add_parser("criteria", help="list the ways to rank neurons").set_defaults(run=_criteria)
     families = commands.add_parser("families", help="list the model families of transformers that can be pruned")
     families.add_argument("--prove", nargs="*", metavar="FAMILY", help="prove these (none named: all) here and now")
     families.set_defaults(run=_families)
     commands.add_parser("models", help="list the embedded models and where they are").set_defaults(run=_models)
     return parser
+
+
+def _add_store(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """The commands about records that are kept."""
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("--store", type=Path, default=Path(".glu-prune"), metavar="DIR", help="(default: .glu-prune)")
+    store = commands.add_parser("store", help="look at, check, clean and export the records that runs have left")
+    which = store.add_subparsers(required=True, metavar="COMMAND")
+
+    ls = which.add_parser("ls", parents=[shared], help="list the cells")
+    ls.add_argument(
+        "--model", default="*", metavar="PATTERN", help="only those of models of this name, such as 'tiny-*'"
+    )
+    ls.add_argument("--task", default="*", metavar="PATTERN", help="only those of tasks of this name")
+    ls.set_defaults(run=_store, act=lambda stored, options: stored.listed(options.store, options.model, options.task))
+    show = which.add_parser("show", parents=[shared], help="show what one record says beside its items")
+    show.add_argument("key", metavar="KEY", help="the beginning of its key, as `ls` shows it")
+    show.set_defaults(run=_store, act=lambda stored, options: stored.shown(options.store, options.key))
+    verify = which.add_parser("verify", parents=[shared], help="check every record; exit status 1 if one is damaged")
+    verify.set_defaults(run=_store, act=lambda stored, options: stored.verified(options.store))
+    gc = which.add_parser("gc", parents=[shared], help="remove records that nothing will ask for again, and leftovers")
+    gc.add_argument("--dry-run", action="store_true", help="only say what would be removed")
+    gc.set_defaults(run=_store, act=lambda stored, options: stored.collected(options.store, dry_run=options.dry_run))
+    export = which.add_parser("export", parents=[shared], help="write all items of all cells to one file")
+    export.add_argument("out", type=Path, metavar="FILE", help="a new .parquet or .csv")
+    export.set_defaults(run=_store, act=lambda stored, options: stored.exported(options.store, options.out))
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
@@ -533,19 +570,23 @@ def main(arguments: list[str] | None = None) -> int:
     expectation files or things to compare, 130 when interrupted.
     """
     from glu_prune.readiness.network import offline
+    from glu_prune.report.clean import one_line
 
     options = _parser().parse_args(arguments)
     try:
         with offline() if options.offline else nullcontext():
             answer = options.run(options)
     except GluPruneError as error:
-        sys.stderr.write(f"glu-prune: {error}\n")
+        sys.stderr.write(f"glu-prune: {one_line(str(error))}\n")
         return _UNUSABLE if isinstance(error, ExpectationError | BaselineError) else 1
+    except OSError as error:  # such as a name that is too long to be one
+        sys.stderr.write(f"glu-prune: {one_line(f'{shown(error.filename)}: {error.strerror}')}\n")
+        return 1
     except KeyboardInterrupt:
         sys.stderr.write(f"glu-prune: interrupted; {options.interrupted}\n")
         return _INTERRUPTED
     text, complete = answer if isinstance(answer, tuple) else (answer, True)
-    sys.stdout.write(f"{text}\n")
+    sys.stdout.write(text.encode("utf-8", "backslashreplace").decode() + "\n")
     return 0 if complete else 1
 
 

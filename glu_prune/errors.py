@@ -11,11 +11,25 @@ GluPruneError
 ├── MeterError            an energy reading cannot be true
 │   └── NotMeasuredError  nothing is measured here, and why
 ├── WorkloadError         a workload cannot be measured on this model
-├── StoreError            a stored record cannot be trusted
+├── StoreError            the store cannot be used, or not for this
+│   └── CorruptError      a stored record cannot be trusted
 ├── BaselineError         a baseline, or what is to be compared, cannot be used
+├── NotReadyError         something is missing that a run cannot do without
 ├── ReportError           a table cannot show what it is to show
 └── ProjectError          the files of a project cannot be written
 """
+
+_LONGEST = 200
+"""Characters of a value in a message."""
+
+
+def shown(value: object) -> str:
+    """`value` as Python writes it, for a message: its beginning if that is long."""
+    try:
+        text = repr(value)
+    except ValueError:
+        text = "a number of thousands of digits"
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
 class GluPruneError(Exception):
@@ -63,11 +77,19 @@ class WorkloadError(GluPruneError):
 
 
 class StoreError(GluPruneError):
+    """The store cannot be used, or not for this."""
+
+
+class CorruptError(StoreError):
     """A stored record cannot be trusted."""
 
 
 class BaselineError(GluPruneError):
     """A baseline, or what is to be compared, cannot be used."""
+
+
+class NotReadyError(GluPruneError):
+    """Something is missing that a run cannot do without."""
 
 
 class ReportError(GluPruneError):

@@ -49,8 +49,8 @@ class Judged:
 class Lab(Protocol):
     """Whatever can judge cases."""
 
-    def preflight(self, cases: Iterable[Case]) -> None:
-        """Finds, before anything long begins, what would stop a run later.
+    def preflight(self, cases: Iterable[Case]) -> list[Case]:
+        """Which of `cases` have something to run; finds, before that begins, what would stop it later.
 
         Raises:
             GluPruneError: something is missing, or cannot be trusted.
@@ -102,14 +102,14 @@ class RunLab:
         *,
         sequential: bool = False,
         limit: int | None = None,
-        gate: Gate = Gate(Path()),
+        gate: Gate | None = None,
     ) -> None:
         """`settings` hold for every cell of the session, `effort` for every measurement of costs.
 
         With `sequential`, claims about a direction take no more items than decide them. With `limit`, every task is
         cut to so many items, drawn once. `gate` says what baseline cells are compared with, or pinned as.
         """
-        self._gate = gate
+        self._gate = gate or Gate(Path())
         self._engine = engine
         self._settings = settings
         self._effort = effort
@@ -117,19 +117,21 @@ class RunLab:
         self._limit = limit
         self._part = Part(0, limit) if limit else None
 
-    def preflight(self, cases: Iterable[Case]) -> None:
+    def preflight(self, cases: Iterable[Case]) -> list[Case]:
         """Finds models that are not here, stored records that cannot be trusted, and a backend that cannot be used."""
         if self._settings.backend:
             Backend.parse(self._settings.backend).check()
-        for case in cases:
-            for capability, arms in needs(case):
-                for cell in self._cells(case, capability, arms).values():
-                    for each in self._looked_at(case, cell, capability):
-                        self._engine.check(each)
-                self._engine.check(_floors(case, capability))
-            if isinstance(case, EfficiencyCase):
-                for series in self._series(case):
-                    self._engine.check(series)
+        checked = [(case, list(map(self._engine.check, self._all_cells(case)))) for case in cases]
+        return [case for case, missing in checked if any(missing)]
+
+    def _all_cells(self, case: Case) -> Iterator[Cell | FloorCell | SeriesCell]:
+        """Whatever may have to be run for `case`."""
+        for capability, arms in needs(case):
+            for cell in self._cells(case, capability, arms).values():
+                yield from self._looked_at(case, cell, capability)
+            yield _floors(case, capability)
+        if isinstance(case, EfficiencyCase):
+            yield from self._series(case)
 
     def judge(self, case: Case) -> Judged:
         """From the records of the case's cells."""

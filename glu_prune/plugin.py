@@ -39,8 +39,12 @@ from glu_prune.judgement.expectation import (
 from glu_prune.lab import Lab, RunLab
 from glu_prune.published import PublishedLab
 from glu_prune.readiness.network import offline
+from glu_prune.report import ci, github
+from glu_prune.report.case import case_properties, case_row, ended, verdict_properties
+from glu_prune.report.clean import one_line
 from glu_prune.report.rows import Rows, plain
 from glu_prune.report.session import SessionReport, extended
+from glu_prune.units import whole
 from glu_prune.zoo.source import locate
 
 FIXTURES: Mapping[str, type[Case]] = {
@@ -55,6 +59,8 @@ _ABOUT_RUNS = (DirectionCase, TrendCase, EfficiencyCase)
 
 ROW_PROPERTY = "glu_prune_rows"
 """The user property by which a case's rows travel from worker to controller, as JSON."""
+CASE_PROPERTY = "glu_prune_case"
+"""The user property by which it travels which case it was, as JSON."""
 
 _report = pytest.StashKey[SessionReport]()
 _lab = pytest.StashKey[Lab]()
@@ -87,6 +93,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--glu-compare", metavar="NAME", help="fail cases of which an arm does worse than in this baseline")
     group.addoption("--glu-baselines", metavar="DIR", help="where baselines are (default: baselines/)")
     group.addoption("--glu-results", metavar="DIR", help="where tables are written (default: results/)")
+    group.addoption(
+        "--glu-summary",
+        metavar="PATH",
+        help=f"where a page of Markdown about the session is written (default: at the end of the file that "
+        f"{github.SUMMARY} names, if it is set)",
+    )
     group.addoption(
         "--glu-data", metavar="DIR", help=f"a folder of benchmark data (default: the one that {local.VARIABLE} names)"
     )
@@ -173,10 +185,10 @@ def _positive(what: str) -> Callable[[str], int]:
     """A parser of whole numbers from 1, for an option that is about `what`."""
 
     def parse(text: str) -> int:
-        if not text.isdecimal() or int(text) < 1:
+        if (number := whole(text)) is None or number < 1:
             msg = f"{what} {text!r} is not allowed; it is a whole number of at least 1"
             raise pytest.UsageError(msg)
-        return int(text)
+        return number
 
     return parse
 
@@ -185,7 +197,7 @@ def _backend(text: str) -> str:
     try:
         Backend.parse(text)
     except EvaluationError as error:
-        raise pytest.UsageError(str(error)) from error
+        raise pytest.UsageError(one_line(str(error))) from error
     return text
 
 
@@ -271,7 +283,7 @@ def _collect_contract(config: pytest.Config) -> None:
     try:
         locate(config.getoption("--glu-contract"))
     except GluPruneError as error:
-        raise pytest.UsageError(str(error)) from error
+        raise pytest.UsageError(one_line(str(error))) from error
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -280,11 +292,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         try:
             cases = [case for case in _read_cases(metafunc.config) if isinstance(case, FIXTURES[fixture])]
         except GluPruneError as error:
-            raise pytest.Collector.CollectError(str(error)) from error
+            raise pytest.Collector.CollectError(one_line(str(error))) from error
         none = pytest.mark.skip(
             reason="no claim of this kind is about a model that is here; --glu-model NAME says more"
         )
-        params = [pytest.param(case, id=case.id) for case in cases] or [pytest.param(None, id="none", marks=none)]
+        params = [pytest.param(case, id=one_line(case.id)) for case in cases] or [
+            pytest.param(None, id="none", marks=none)
+        ]
         metafunc.parametrize(fixture, params)
 
 
@@ -356,9 +370,24 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if not cases or config.option.collectonly or _is_worker(config):
         return
     try:
-        _make_lab(config).preflight(cases)
+        if to_run := _make_lab(config).preflight(cases):
+            from glu_prune.readiness.obstacles import refuse_obstacles
+
+            refuse_obstacles(to_run, _settings(config))
     except GluPruneError as error:
-        raise pytest.UsageError(str(error)) from error
+        raise pytest.UsageError(one_line(str(error))) from error
+
+
+def _settings(config: pytest.Config) -> Settings:
+    """How models are to be run."""
+    return Settings(
+        dtype=config.getoption("--glu-dtype"),
+        device=config.getoption("--glu-device"),
+        batch_size=config.getoption("--glu-batch-size"),
+        backend=config.getoption("--glu-backend") or "",
+        attention=config.getoption("--glu-attention"),
+        device_map=config.getoption("--glu-device-map"),
+    )
 
 
 def _case(item: pytest.Item) -> Case | None:
@@ -379,14 +408,6 @@ def _make_lab(config: pytest.Config) -> Lab:
         from glu_prune.experiment.engine import Engine
         from glu_prune.experiment.store import Store
 
-        settings = Settings(
-            dtype=config.getoption("--glu-dtype"),
-            device=config.getoption("--glu-device"),
-            batch_size=config.getoption("--glu-batch-size"),
-            backend=config.getoption("--glu-backend") or "",
-            attention=config.getoption("--glu-attention"),
-            device_map=config.getoption("--glu-device-map"),
-        )
         names = ("--glu-rounds", "--glu-window", "--glu-processes", "--glu-grid")
         effort = Effort(*map(config.getoption, names))
         if _is_worker(config):
@@ -395,7 +416,7 @@ def _make_lab(config: pytest.Config) -> Lab:
             meter = CodeCarbonMeter(effort.grid)
         engine = Engine(Store(_path(config, "--glu-store", ".glu-prune")), meter, _progress(config))
         items = {"sequential": config.getoption("--glu-sequential"), "limit": config.getoption("--glu-limit")}
-        config.stash[_lab] = RunLab(engine, settings, effort, **items, gate=config.stash[_gate])
+        config.stash[_lab] = RunLab(engine, _settings(config), effort, **items, gate=config.stash[_gate])
     return config.stash[_lab]
 
 
@@ -408,7 +429,7 @@ def _progress(config: pytest.Config) -> Callable[[str], None]:
         if reporter and capture and reporter.verbosity >= 0 and not _is_worker(config):
             with capture.global_and_fixture_disabled():
                 reporter.ensure_newline()
-                reporter.write_line(f"  {line}")
+                reporter.write_line(f"  {one_line(line)}")
 
     return write
 
@@ -420,20 +441,23 @@ def glu_check(request: pytest.FixtureRequest) -> Callable[[Case], None]:
 
     def check(case: Case) -> None:
         __tracebackhide__ = True
+        told, about = request.node.user_properties, case_row(case)
+        told.extend([(CASE_PROPERTY, json.dumps(about)), *case_properties(about)])
         try:
             judged = _make_lab(config).judge(case)
-        except NotMeasuredError as error:
-            (pytest.fail if config.getoption("--glu-strict") else pytest.skip)(f"{case.where}: {error}")
         except GluPruneError as error:
-            pytest.fail(f"{case.where}: {error}", pytrace=False)
+            message, skips = one_line(f"{case.where}: {error}"), isinstance(error, NotMeasuredError)
+            if skips and not config.getoption("--glu-strict"):
+                raise pytest.skip.Exception(message) from None
+            raise pytest.fail.Exception(message, pytrace=False) from None
         rows = _with_columns(request.node, plain(judged.rows))
-        request.node.user_properties.append((ROW_PROPERTY, json.dumps(rows, allow_nan=False)))
+        told.extend([(ROW_PROPERTY, json.dumps(rows, allow_nan=False)), *verdict_properties(judged.outcome, rows)])
         if worse := failures(rows, strict=config.getoption("--glu-strict")):
-            pytest.fail(f"{case.where}: {worse}", pytrace=False)
+            raise pytest.fail.Exception(one_line(f"{case.where}: {worse}"), pytrace=False)
         found, declared = judged.outcome, case.declared
         if found == declared:
             return
-        message = f"{case.where}: declared {declared}, found {judged.sentence}"
+        message = one_line(f"{case.where}: declared {declared}, found {judged.sentence}")
         if found == "inconclusive" and not config.getoption("--glu-strict"):
             pytest.skip(message)
         pytest.fail(message, pytrace=False)
@@ -467,19 +491,41 @@ class _Collector:
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
 
+    @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Takes the rows once per case, from the report that carries all properties."""
+        """Takes what travelled once per case; other reporters, such as JUnit's, are left what people can read."""
+        found = {name: str(value) for name, value in report.user_properties if name in (ROW_PROPERTY, CASE_PROPERTY)}
+        results = self._config.stash[_report]
+        if report.when == "call" and CASE_PROPERTY in found:
+            case, said = json.loads(found[CASE_PROPERTY]), one_line(_said(report))
+            results.add({"cases": [ended(case, report.outcome, said, judged=ROW_PROPERTY in found)]})
         if report.when == "teardown":
-            for name, value in report.user_properties:
-                if name == ROW_PROPERTY:
-                    self._config.stash[_report].add(json.loads(str(value)))
+            if ROW_PROPERTY in found:
+                results.add(json.loads(found[ROW_PROPERTY]))
+            report.user_properties = [each for each in report.user_properties if each[0] not in found]
+
+
+def _said(report: pytest.TestReport) -> str:
+    """Why a case did not pass, without the traceback if there is one."""
+    if report.skipped and not isinstance(report.longrepr, str) and isinstance(report.longrepr, Sequence):
+        return str(report.longrepr[2]).removeprefix("Skipped: ")
+    crash = getattr(report.longrepr, "reprcrash", None)
+    return str(crash.message if crash else report.longreprtext)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config) -> None:
-    """Prints the tables and writes them to files, if any case was judged."""
+    """Prints the tables and writes them to files, if any case was judged; tells CI of every case that has run."""
     results = config.stash[_report]
-    if not results:
-        return
+    if results:
+        _show(results, terminalreporter, config)
+    for line in _about_baselines(config, exitstatus):
+        terminalreporter.write_line(one_line(line))
+    page = _path(config, "--glu-summary", "") if config.getoption("--glu-summary") else None
+    for line in ci.told(results, page, config.invocation_params.dir, config.rootpath):
+        terminalreporter.write_line(line)
+
+
+def _show(results: SessionReport, terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     for heading, text in results.tables("simple", long=config.option.verbose > 0):
         terminalreporter.section(heading)
         terminalreporter.write_line(text)
@@ -491,16 +537,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatu
     for note in results.notes:
         terminalreporter.write_line(note)
     for report in terminalreporter.stats.get("inconclusive", []):
-        terminalreporter.write_line(f"INCONCLUSIVE {report.nodeid}: {report.longrepr[2]}")
-    for line in _about_baselines(config, exitstatus):
-        terminalreporter.write_line(line)
+        terminalreporter.write_line(one_line(f"INCONCLUSIVE {report.nodeid}: {report.longrepr[2]}"))
     folder = _path(config, "--glu-results", "results")
     try:
         names = results.write(folder)
     except OSError as error:
-        terminalreporter.write_line(f"tables were not written to {folder}: {error}", red=True)
+        terminalreporter.write_line(one_line(f"tables were not written to {folder}: {error}"), red=True)
     else:
-        terminalreporter.write_line(f"tables: {folder}/ ({', '.join(names)})")
+        terminalreporter.write_line(one_line(f"tables: {folder}/ ({', '.join(names)})"))
 
 
 def _about_baselines(config: pytest.Config, exitstatus: int) -> Iterator[str]:

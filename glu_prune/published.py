@@ -23,10 +23,11 @@ class PublishedLab:
         """Nothing is read yet."""
         self._evidence: dict[Path, tuple[Evidence, tuple[Finding, ...]]] = {}
 
-    def preflight(self, cases: Iterable[Case]) -> None:
-        """Reads all figures."""
+    def preflight(self, cases: Iterable[Case]) -> list[Case]:
+        """Reads all figures; nothing is to be run."""
         for case in cases:
             self._read(case)
+        return []
 
     def judge(self, case: Case) -> Judged:
         """From the figures alone."""

@@ -1,5 +1,6 @@
-"""Units of measurement as types, and the only place where one becomes another."""
+"""Units of measurement as types, the only place where one becomes another, and whole numbers as people write them."""
 
+import re
 from typing import NewType
 
 Joules = NewType("Joules", float)
@@ -26,3 +27,8 @@ def mean_power(energy: Joules, time: Seconds) -> Watts:
 def energy_over(power: Watts, time: Seconds) -> Joules:
     """The energy of `power` drawn for `time`."""
     return Joules(power * time)
+
+
+def whole(text: str) -> int | None:
+    """The whole number that `text` is, with a minus or not; None if it is none, or of more than 18 digits."""
+    return int(text) if re.fullmatch(r"-?\d{1,18}", text, re.ASCII) else None

@@ -13,7 +13,18 @@ ORDER = (
     "survey", "lab", "published", "readiness", "hookspec", "plugin", "project", "cli",
 )  # fmt: skip
 MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
-HEAVY = {"torch", "transformers", "tokenizers", "lm_eval", "datasets", "codecarbon", "pandas", "scipy", "tabulate"}
+HEAVY = {
+    "torch",
+    "transformers",
+    "tokenizers",
+    "lm_eval",
+    "datasets",
+    "codecarbon",
+    "pandas",
+    "pyarrow",
+    "scipy",
+    "tabulate",
+}
 MAY_BE_HEAVY = ("pruning", "zoo", "contract", "survey", "evaluation", "report/model_card.py")
 """Where torch and its like may be imported at the top: modules that nothing imports before a model is needed."""
 

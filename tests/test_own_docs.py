@@ -73,7 +73,9 @@ def judged(project) -> pd.DataFrame:
     workflow = yaml.safe_load((project / WORKFLOW).read_text())
     (command,) = (step["run"] for step in workflow["jobs"]["claims"]["steps"] if step.get("name") == "Judge")
     assert f"\n{command}\n" in GUIDE
-    done = shell(project, f"MODEL={workflow['env']['MODEL']}; {command} -k ratio_0.5")
+    done = shell(
+        project, f"export GITHUB_STEP_SUMMARY=summary.md; MODEL={workflow['env']['MODEL']}; {command} -k ratio_0.5"
+    )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
     assert "5 passed" in done.stdout
     return pd.read_csv(project / "results" / "scores.csv").set_index("capability")
@@ -106,9 +108,7 @@ def test_the_column_stands_in_the_table(judged):
 
 def test_the_workflow_shows_and_keeps_what_there_is(project, judged):
     steps = yaml.safe_load((project / WORKFLOW).read_text())["jobs"]["claims"]["steps"]
-    (show,) = (step["run"] for step in steps if step.get("name") == "Show the tables")
-    done = shell(project, f"GITHUB_STEP_SUMMARY=summary.md; {show}")
-    assert done.returncode == 0
+    assert (project / "results" / "junit.xml").is_file()
     assert "sums_by_choice" in (project / "summary.md").read_text()
     paths = [step["with"]["path"] for step in steps if "path" in step.get("with", {})]
     assert paths == [".glu-prune", "results/"]

@@ -17,6 +17,7 @@ import pytest
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
 from glu_prune.zoo.source import locate
+from tests.report.test_schema import fits
 
 EXPECTATIONS = """\
 model: MODEL
@@ -114,6 +115,8 @@ def test_claims_pass_and_tables_are_shown_and_written(project):
     evaluations = json.loads((project.path / "results" / "report.json").read_text())["evaluations"]
     assert [row["arm"] for row in evaluations] == ["dense", "ppm-0.25", "ppm-0.5"]
     assert all(row["joules"]["cpu"] > 0 for row in evaluations)
+    report = fits((project.path / "results" / "report.json").read_text())
+    assert all((report.why, report.groups, report.cells))
 
 
 def test_dash_k_selects_one_ratio(project):
@@ -170,12 +173,15 @@ def test_exitfirst_and_last_failed_work(project, pytester, warm_store):
     result.stdout.fnmatch_lines(["*ratio_0.25-story_modelling*", "1 test collected*"])
 
 
-def test_junit_carries_the_rows(project):
+def test_junit_carries_the_figures(project):
     project.run("--junitxml=out.xml", "-k", "ratio_0.5")
-    properties = ET.parse(project.path / "out.xml").findall(".//testcase/properties/property")
-    row = json.loads(properties[0].get("value"))["scores"][0]
-    assert row["capability"] == "factual_knowledge"
-    assert row["sentence"].startswith("factual_knowledge up: inconclusive")
+    (first, *_) = ET.parse(project.path / "out.xml").findall(".//testcase/properties")
+    found = {each.get("name"): each.get("value") for each in first}
+    (row, *_) = json.loads((project.path / "results" / "report.json").read_text())["scores"]
+    assert found == {
+        name: str(row["outcome" if name == "verdict" else name])
+        for name in "model declared verdict capability ratio dense pruned delta low high p floor".split()
+    }
 
 
 def test_parallel_runs_agree_with_serial_ones(project, tmp_path):
@@ -198,15 +204,17 @@ def test_bad_files_are_errors_at_collection(project):
     result.stdout.no_fnmatch_line("*Traceback*")
 
 
-def test_a_corrupt_record_stops_the_run_before_a_model_loads(project, tmp_path, warm_store):
+def test_corrupt_records_are_set_aside_named_and_computed_again(project, tmp_path, warm_store):
     project.run("-k", "ratio_0.5")
     shutil.copytree(warm_store, tmp_path / "copy")
-    for path in (tmp_path / "copy" / "cells").iterdir():
-        path.write_text(path.read_text()[:-9])
+    before = rows(project)
+    broken = [*(tmp_path / "copy" / "cells").glob("*.parquet")]
+    for path in broken:
+        path.write_bytes(path.read_bytes()[:-9])
     result = project.run("-k", "ratio_0.5", store=tmp_path / "copy")
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["ERROR: *.json: its checksum does not match*delete this file*"])
-    result.stdout.no_fnmatch_line("*loading*")
+    result.stdout.fnmatch_lines(["  *: computed again, as its record is corrupt: *; it was moved to */corrupt/*.1"])
+    pd.testing.assert_frame_equal(rows(project), before)
+    assert len([*(tmp_path / "copy" / "corrupt").iterdir()]) > 0
 
 
 def test_a_model_that_is_not_here_is_not_collected(project):
@@ -377,6 +385,8 @@ def test_costs_are_measured_once_and_shown(costs, tmp_path):
     )
     table = pd.read_csv(costs.path / "results" / "efficiency.csv")
     assert table["figure"].is_unique
+    report = fits((costs.path / "results" / "report.json").read_text())
+    assert all((report.costs, report.efficiency, report.energy))
     files = {path: path.stat().st_mtime_ns for path in (store / "cells").iterdir()}
     assert len(files) == 1
     again = costs.run(*QUICK, "-v", store=store)

@@ -222,10 +222,10 @@ def _refused(before: Outcome | None, after: Outcome | None) -> str:
 
 
 def _incomparable(before: Outcome | None, after: Outcome | None, why: str) -> Compared:
-    scores = (each.about.score if each else None for each in (before, after))
     either = after or before
     assert either is not None
-    return Compared(either.about, "incomparable", why, *scores)
+    scores = [each.about.score if each else None for each in (before, after)]
+    return Compared(either.about, "incomparable", why, scores[0], scores[1])
 
 
 def _decided(before: Outcome | None, after: Outcome | None, moved: Change, p: float, margin: float) -> Compared:

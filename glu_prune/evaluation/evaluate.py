@@ -134,6 +134,16 @@ def _same_draws() -> Iterator[None]:
         random.setstate(state)
 
 
+@contextmanager
+def _finite(tasks: Sequence[str]) -> Iterator[None]:
+    """Raises `EvaluationError` where a model finds that its logits are NaN."""
+    try:
+        yield
+    except FloatingPointError as error:
+        msg = f"{', '.join(tasks)}: {error}"
+        raise EvaluationError(msg) from error
+
+
 def _compile_templates_once() -> None:
     """Keeps lm-eval's compiled templates: compiling them for every document takes longer than the rest of its work."""
     from lm_eval.utils import env
@@ -293,7 +303,7 @@ class Evaluator:
             chosen = _united(map(part.documents, leaves))
             together["tasks"] = {name: together["tasks"][name] for name in chosen}
         lm.reset_counters()
-        with _same_draws():
+        with _same_draws(), _finite(tasks):
             results: Any = lm_eval.evaluate(
                 lm=lm,
                 task_dict=together,
@@ -358,7 +368,7 @@ def _result(
     return TaskResult(
         items=tuple(item_of(*each) for each in scored),
         documents=tuple(sample["doc"] for sample in samples),
-        outputs=texts or tuple(_likelihoods(sample) for sample in samples),
+        outputs=texts or tuple(_likelihoods(task, sample) for sample in samples),
         margins=() if texts else _margins(samples),
         lengths=lengths,
         flaws=tuple(map(partial(_flaws, lm), samples, texts, lengths)) if texts else (),
@@ -394,8 +404,17 @@ def _loglikelihoods(sample: Mapping[str, Any]) -> list[float]:
     return [response[0] if isinstance(response, list | tuple) else response for response in sample["filtered_resps"]]
 
 
-def _likelihoods(sample: Mapping[str, Any]) -> str:
-    return json.dumps(_loglikelihoods(sample))
+def _likelihoods(task: str, sample: Mapping[str, Any]) -> str:
+    """The log-likelihoods of the choices, as JSON.
+
+    Raises:
+        EvaluationError: one is NaN, so that no choice is the likeliest.
+    """
+    found = _loglikelihoods(sample)
+    if any(map(math.isnan, found)):
+        msg = f"{task}: a log-likelihood is NaN; the model's weights or activations are not finite"
+        raise EvaluationError(msg)
+    return json.dumps(found)
 
 
 def _margins(samples: list[dict[str, Any]]) -> tuple[float, ...]:

@@ -8,6 +8,8 @@ import torch
 from lm_eval.models.huggingface import HFLM
 from lm_eval.models.utils import normalize_gen_kwargs
 
+from glu_prune.evaluation.shortlist import first_of_largest
+
 ANSWER_LIMIT = "answer_limit"
 """Of what was done: the most tokens that an answer could have, where the task allows more than the context holds."""
 
@@ -51,6 +53,12 @@ class _Request:
 
     args: tuple[str, Mapping[str, Any]]
     """Context and settings."""
+
+
+def _numbers(_: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
+    """Passes on the logits of next tokens, as transformers' `generate` wants it, unless some are NaN."""
+    first_of_largest(logits)
+    return logits
 
 
 class CountingLM(HFLM):  # type: ignore[misc]
@@ -120,6 +128,6 @@ class CountingLM(HFLM):  # type: ignore[misc]
         return logits
 
     def _model_generate(self, *args: Any, **kwargs: Any) -> torch.Tensor:
-        tokens: torch.Tensor = super()._model_generate(*args, **kwargs)
+        tokens: torch.Tensor = super()._model_generate(*args, logits_processor=[_numbers], **kwargs)
         self.positions += tokens.numel()
         return tokens

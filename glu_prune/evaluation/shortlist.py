@@ -53,6 +53,9 @@ class OutputLayer:
         """The likeliest token after each of the hidden states, of shape (tokens, hidden size), of a loop.
 
         Whichever is not proven to be the likeliest is found by all logits.
+
+        Raises:
+            FloatingPointError: some of these are NaN.
         """
         numbers = torch.arange(len(hidden), device=hidden.device)
         before, after, share = _neighbours(numbers, period)
@@ -77,9 +80,17 @@ class OutputLayer:
 
 
 def first_of_largest(logits: Tensor) -> Tensor:
-    """What `argmax` over the last dimension gives, the first of equals, but faster on a CPU."""
-    first: Tensor = logits.max(-1).indices
-    return first
+    """What `argmax` over the last dimension gives, the first of equals, but faster on a CPU.
+
+    Raises:
+        FloatingPointError: some are NaN, so that none is the largest.
+    """
+    largest, first = logits.max(-1)
+    if largest.isnan().any():
+        msg = "logits are NaN; the model's weights or activations are not finite"
+        raise FloatingPointError(msg)
+    found: Tensor = first
+    return found
 
 
 def _neighbours(numbers: Tensor, period: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -3,6 +3,7 @@
 import csv
 import math
 import re
+from collections import Counter
 from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -13,6 +14,9 @@ from glu_prune.pruning.ratio import parse_ratio
 
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", re.ASCII)
 """Narrower than `float`, which also reads nan, inf and 1_000."""
+
+_LONGEST = 1000
+"""Characters of a complaint, and of a header in one."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,7 @@ class Row:
 
     def refuse(self, complaint: str) -> ExpectationError:
         """The error that says where in the file `complaint` is true."""
-        return ExpectationError(f"{self.path}:{self.line}: {complaint}")
+        return ExpectationError(f"{self.path}:{self.line}: {complaint[:_LONGEST]}")
 
     def text(self, column: str) -> str:
         """The cell as it is written, which must not be empty."""
@@ -107,10 +111,10 @@ def _rows(path: Path, required: Collection[str]) -> Iterator[Row]:
 
 
 def _check_header(path: Path, header: Sequence[str], required: Collection[str]) -> None:
-    found = ", ".join(header) or "nothing"
+    found = ", ".join(header)[:_LONGEST] or "nothing"
     if missing := [column for column in required if column not in header]:
         msg = f"{path}:1: column {missing[0]} is missing; found {found}; needed: {', '.join(required)}"
         raise ExpectationError(msg)
-    if repeated := [column for column in header if header.count(column) > 1]:
+    if repeated := [column for column, count in Counter(header).items() if count > 1]:
         msg = f"{path}:1: column {repeated[0]} occurs more than once; found {found}; allowed: each once"
         raise ExpectationError(msg)

@@ -21,14 +21,14 @@ from glu_prune.zoo.source import ModelSource
 
 _PACKAGE = Path(__file__).parent.parent
 _LIBRARIES = ("torch", "transformers", "tokenizers", "lm-eval", "datasets", "numpy", "langdetect", "nltk", "codecarbon")
-_SCORES = (
+SCORES = (
     "pruning", "evaluation", "zoo",
     "experiment/arms.py", "experiment/engine.py", "experiment/record.py", "experiment/served.py",
 )  # fmt: skip
 """Code that turns weights into scores; the weights themselves have their own fingerprint."""
 _ENVIRONMENT = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES")
 """What decides how many threads and which GPUs a process uses."""
-_COSTS = (
+COSTS = (
     "pruning",
     "efficiency",
     "zoo",
@@ -112,7 +112,7 @@ class Cell:
             "task": [self.task, self.num_fewshot, *self.fields],
             "data": _data(self.task, self.folder),
             "settings": self.settings.facts,
-            "code": code_fingerprint(_SCORES),
+            "code": self.code,
             "versions": self.versions,
         }
         return _digest(facts if self.part is None else {**facts, "part": asdict(self.part)})
@@ -123,6 +123,11 @@ class Cell:
         if not self.settings.backend:
             return library_versions()
         return {**Backend.parse(self.settings.backend).versions, **library_versions()}
+
+    @property
+    def code(self) -> str:
+        """Fingerprint of the code that computes scores."""
+        return code_fingerprint(SCORES)
 
     def __str__(self) -> str:
         """For people: model, arm and task."""
@@ -149,10 +154,15 @@ class FloorCell:
             "floors": [self.task, self.num_fewshot],
             "chat": _fingerprint(self.chat) if self.chat else None,
             "data": _data(self.task, self.folder),
-            "code": code_fingerprint(_SCORES),
+            "code": self.code,
             "versions": library_versions(),
         }
         return _digest(facts)
+
+    @property
+    def code(self) -> str:
+        """Fingerprint of the code that computes scores."""
+        return code_fingerprint(SCORES)
 
     def __str__(self) -> str:
         """For people."""
@@ -182,10 +192,15 @@ class SeriesCell:
             "settings": [self.settings.dtype, self.settings.device],
             "effort": asdict(self.effort),
             "machine": [machine(), *(f"{name}={os.environ.get(name)}" for name in _ENVIRONMENT)],
-            "code": code_fingerprint(_COSTS),
+            "code": self.code,
             "versions": library_versions(),
         }
         return _digest(facts)
+
+    @property
+    def code(self) -> str:
+        """Fingerprint of the code that measures costs."""
+        return code_fingerprint(COSTS)
 
     def __str__(self) -> str:
         """For people: model, arms and workload."""

@@ -6,7 +6,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from glu_prune.efficiency.measure import Steps
 from glu_prune.efficiency.meter import Meter, NoMeter, Window
-from glu_prune.errors import EvaluationError, MeterError, NotMeasuredError, WorkloadError
+from glu_prune.errors import CorruptError, EvaluationError, MeterError, NotMeasuredError, StoreError, WorkloadError
 from glu_prune.evaluation import local
 from glu_prune.evaluation.capability import companions
 from glu_prune.experiment.arms import ArmModel, Arms
@@ -61,7 +61,7 @@ class Engine:
         """The record of `cell`.
 
         Raises:
-            StoreError: the stored record cannot be trusted, or the new one not saved.
+            StoreError: the store cannot be read or written, or a newer version wrote the record.
             GluPruneError: the model cannot be loaded, pruned or evaluated.
         """
         return self._have(cell, Record, self._run)
@@ -70,7 +70,7 @@ class Engine:
         """What content-free answers score on the items of a task.
 
         Raises:
-            StoreError: the stored record cannot be trusted, or the new one not saved.
+            StoreError: the store cannot be read or written, or a newer version wrote the record.
             EvaluationError: the task cannot be loaded or scored.
         """
         return self._have(cell, FloorRecord, self._run_floors)
@@ -79,7 +79,7 @@ class Engine:
         """What measuring `cell` gives.
 
         Raises:
-            StoreError: the stored record cannot be trusted, or the new one not saved.
+            StoreError: the store cannot be read or written, or a newer version wrote the record.
             NotMeasuredError: this engine does not meter, or a backend is to answer.
             MeterError: a reading cannot be true.
             GluPruneError: the model cannot be loaded, pruned or measured.
@@ -88,41 +88,80 @@ class Engine:
             raise NotMeasuredError(NO_COSTS)
         return self._have(cell, SeriesRecord, self._run_series)
 
-    def check(self, cell: Cell | FloorCell | SeriesCell) -> None:
-        """Finds what would stop `cell` later, without loading its model.
+    def check(self, cell: Cell | FloorCell | SeriesCell) -> bool:
+        """Whether `cell` is still to be run, and what would stop it later, found without loading its model.
 
         Raises:
-            StoreError: the store has a record of it that cannot be trusted.
+            StoreError: the store cannot be read, or a newer version wrote the record.
             WorkloadError: the model cannot hold what it is to be asked.
             CheckpointError: its configuration cannot be read.
         """
         if isinstance(cell, Cell):
-            self._stored(cell, Record)
-        elif isinstance(cell, FloorCell):
-            self._stored(cell, FloorRecord)
+            return self._stored(cell, Record) is None
+        if isinstance(cell, FloorCell):
+            missing = self._stored(cell, FloorRecord) is None
             if cell.chat:
                 from glu_prune.evaluation.chat import ChatTemplate
 
                 ChatTemplate(cell.chat)
-        elif self._stored(cell, SeriesRecord) is None and (cell.source.folder / "config.json").is_file():
+            return missing
+        missing = self._stored(cell, SeriesRecord) is None
+        if missing and (cell.source.folder / "config.json").is_file():
             from glu_prune.efficiency.measure import refuse_too_long
             from glu_prune.pruning.checkpoint import read_config
 
             refuse_too_long(cell.source.name, read_config(cell.source.folder), cell.workload)
+        return missing
 
     def _have(self, cell: Asked, kind: type[Kept], run: Callable[[Asked], Kept]) -> Kept:
         """From memory, from the store, or by running it while no other process does."""
         if (stored := self._stored(cell, kind)) is not None:
             return stored
-        with self.store.lock(cell.key):
-            if (stored := self._stored(cell, kind)) is not None:
+        with self._alone(cell):
+            if (stored := self._trusted(cell, kind)) is not None:
                 return stored
             record = run(cell)
             self.store.put(record)
         self._records[cell.key] = record
         return record
 
+    @contextmanager
+    def _alone(self, cell: Cell | FloorCell | SeriesCell) -> Iterator[None]:
+        """Holds the right to compute `cell` and its companions: one lock for all, so that no two wait for each other.
+
+        Raises:
+            StoreError: the store cannot be written, and has no record of `cell`.
+        """
+
+        def waiting(file: Path) -> None:
+            self._progress(f"{cell}: waiting for another process, which holds {file}")
+
+        key = min(each.key for each in _together(cell)) if isinstance(cell, Cell) else cell.key
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(self.store.lock(key, waiting))
+            except StoreError as error:
+                msg = f"{cell} is not in the store, and {error}"
+                raise StoreError(msg) from error
+            yield
+
+    def _trusted(self, cell: Cell | FloorCell | SeriesCell, kind: type[Kept]) -> Kept | None:
+        """What is stored; sets aside, while nobody else computes it, what is corrupt."""
+        try:
+            return self._found(cell, kind)
+        except CorruptError as error:
+            aside = self.store.set_aside(cell.key, kind)
+            self._progress(f"{cell}: computed again, as its record is corrupt: {error}; it was moved to {aside}")
+            return None
+
     def _stored(self, cell: Cell | FloorCell | SeriesCell, kind: type[Kept]) -> Kept | None:
+        """What is stored, if it can be trusted."""
+        try:
+            return self._found(cell, kind)
+        except CorruptError:
+            return None
+
+    def _found(self, cell: Cell | FloorCell | SeriesCell, kind: type[Kept]) -> Kept | None:
         if cell.key not in self._records and (found := self.store.get(cell.key, kind)) is not None:
             self._records[cell.key] = found
         record = self._records.get(cell.key)
@@ -143,10 +182,7 @@ class Engine:
         return processes
 
     def _run(self, cell: Cell) -> Record:
-        """The record of `cell`; those of its companions, which it is always scored with, are kept where none is.
-
-        Companions are not locked: a process that is asked for one meanwhile computes both again, to the same bits.
-        """
+        """The record of `cell`; those of its companions, which it is always scored with, are kept where none is."""
         cells = _together(cell)
         answering = self._answering(cell)
         with _quiet(), _threads(cell.settings.threads):
@@ -159,7 +195,7 @@ class Engine:
             + "".join(f", with {each.task}" for each in others)
         )
         for each in others:
-            if not self.store.path(each.key).exists():
+            if self._trusted(each, Record) is None:
                 self.store.put(records[each.key])
         return records[cell.key]
 
@@ -223,6 +259,7 @@ class Engine:
             task=cell.task,
             versions=library_versions(),
             created=_now(),
+            code=cell.code,
             items=next(iter(results.values())).items,
             nulls={name: _scores(result) for name, result in results.items()},
         )
@@ -267,6 +304,7 @@ class Engine:
             versions=library_versions(),
             machine=machine(),
             created=_now(),
+            code=cell.code,
             series=series,
         )
 
@@ -374,6 +412,7 @@ def _record(cell: Cell, result: Any, cost: CostRecord, size: SizeRecord) -> Reco
         versions=cell.versions,
         machine=machine(),
         created=_now(),
+        code=cell.code,
         items=result.items,
         fields={name: tuple(_labels(each[name]) for each in result.documents) for name in cell.fields},
         outputs=result.outputs,

@@ -31,6 +31,7 @@ def join(records: Sequence[Record]) -> Record:
         versions=first.versions,
         machine=first.machine,
         created=records[-1].created,
+        code=first.code,
         items=_chain(record.items for record in records),
         fields={name: _chain(record.fields[name] for record in records) for name in first.fields},
         outputs=_chain(record.outputs for record in records),

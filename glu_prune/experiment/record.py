@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class _Strict(BaseModel):
     """Frozen, and closed to fields it does not know."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
 
 
 class ScoreRecord(_Strict):
@@ -69,7 +69,7 @@ class SizeRecord(_Strict):
 class Record(_Strict):
     """The result of one cell. Columns hold one entry per item, in the order of `items`."""
 
-    schema_version: Literal[3] = 3
+    schema_version: Literal[4] = 4
     key: str
     model: str
     arm: str
@@ -79,6 +79,8 @@ class Record(_Strict):
     machine: str
     created: str
     """UTC, ISO 8601."""
+    code: str = ""
+    """Fingerprint of the code that computed it; empty if it is not of a cell."""
     items: tuple[str, ...]
     fields: Mapping[str, tuple[tuple[str, ...], ...]]
     """Document field to its values, for breakdowns and clusters; an item can have several (IFEval's instructions)."""
@@ -105,11 +107,13 @@ class Record(_Strict):
 class FloorRecord(_Strict):
     """What content-free answers score on the items of one task; no model is in it."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     key: str
     task: str
     versions: Mapping[str, str]
     created: str
+    code: str = ""
+    """Fingerprint of the code that computed it; empty if it is not of a cell."""
     items: tuple[str, ...]
     nulls: Mapping[str, Mapping[str, ScoreRecord]]
     """Null model to metric to scores."""
@@ -123,7 +127,7 @@ class FloorRecord(_Strict):
 class SeriesRecord(_Strict):
     """What measuring one workload on several arms gave."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     key: str
     model: str
     settings: Mapping[str, str]
@@ -131,6 +135,8 @@ class SeriesRecord(_Strict):
     machine: str
     created: str
     """UTC, ISO 8601."""
+    code: str = ""
+    """Fingerprint of the code that measured it; empty if it is not of a cell."""
     series: Series
 
     @model_validator(mode="after")

@@ -89,7 +89,7 @@ ANY = "any"
 
 _Criterion = Annotated[str, AfterValidator(_criterion)]
 _Ratio = Annotated[Decimal, BeforeValidator(_ratio)]
-_Ratios = Annotated[tuple[_Ratio, ...], Field(min_length=1), AfterValidator(_unique)]
+_Ratios = Annotated[tuple[_Ratio, ...], Field(min_length=1, max_length=100), AfterValidator(_unique)]
 _Margin = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -221,7 +221,7 @@ Claim = Annotated[
 class Experiment(_Closed):
     """What an expectation file says: a model, how it is pruned, and the claims about it."""
 
-    model: str
+    model: Annotated[str, Field(max_length=250)]
     """An embedded model, a Hugging Face id, a folder (`$VARIABLE/...` if it lies elsewhere for each user), or `any`."""
     revision: str | None = None
     suite: Literal["embedded", "study", "study-instruct", "stories"] = "embedded"
@@ -230,7 +230,7 @@ class Experiment(_Closed):
     tasks: str | None = None
     """A folder of lm-eval's YAML files, relative to this file, that declares tasks of these capabilities."""
     criterion: _Criterion = "ppm"
-    seed: int = 0
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] = 0
     chat_template: bool = False
     """Whether prompts are put into the model's chat template."""
     ratios: _Ratios
@@ -242,7 +242,7 @@ class Experiment(_Closed):
     """A folder of published figures about the model, relative to the file."""
     flaws: tuple[Flaw, ...] = ()
     """What evidence checks are known to find in those figures."""
-    expect: Annotated[tuple[Claim, ...], Field(min_length=1)]
+    expect: Annotated[tuple[Claim, ...], Field(min_length=1, max_length=500)]
 
     @model_validator(mode="after")
     def _complete(self) -> "Experiment":

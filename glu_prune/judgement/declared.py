@@ -23,7 +23,7 @@ class Declared(BaseModel):
     measures: str = ""
     higher_is_better: bool = True
     chance: Annotated[float, Field(allow_inf_nan=False)] | None = None
-    num_fewshot: Annotated[int, Field(ge=0)] | None = None
+    num_fewshot: Annotated[int, Field(ge=0, le=1000)] | None = None
     groups: tuple[_Text, ...] = ()
     cluster: _Text | None = None
     source: str = ""

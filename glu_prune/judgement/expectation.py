@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 
-from glu_prune.errors import ExpectationError
+from glu_prune.errors import ExpectationError, shown
 from glu_prune.evaluation.capability import Capability
 from glu_prune.evidence.checks import CHECKS
 from glu_prune.experiment.cell import DENSE, Arm
@@ -151,9 +151,14 @@ def files(place: Path) -> tuple[Path, ...]:
     """The expectation files in the folder `place`, or `place` itself.
 
     Raises:
-        ExpectationError: the folder has none.
+        ExpectationError: the folder has none, or there can be no such place.
     """
-    if not place.is_dir():
+    try:
+        one = not place.is_dir()
+    except OSError as error:
+        msg = f"{shown(str(place))}: {error.strerror}"
+        raise ExpectationError(msg) from error
+    if one:
         return (place,)
     found = tuple(sorted((*place.glob("*.yaml"), *place.glob("*.yml"))))
     if not found:
@@ -195,9 +200,8 @@ def _refuse_what_does_not_exist(source: Source, experiment: Experiment, suite: M
             raise source.error((*here, "questions"), complaint)
         if strange := strange_ratio(experiment, claim):
             raise source.error((*here, strange[0]), strange[1])
-    for name in experiment.baseline_margins:
-        if name not in suite:
-            raise source.unknown(("baseline_margins", name), "capability", name, tuple(suite))
+    if unknown := next((name for name in experiment.baseline_margins if name not in suite), None):
+        raise source.unknown(("baseline_margins", unknown), "capability", unknown, tuple(suite))
     for index, flaw in enumerate(experiment.flaws):
         if flaw.check not in CHECKS:
             raise source.unknown(("flaws", index, "check"), "check", flaw.check, tuple(CHECKS))

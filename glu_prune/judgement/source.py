@@ -8,12 +8,17 @@ from pathlib import Path
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from glu_prune.errors import ExpectationError
+from glu_prune.errors import ExpectationError, shown
 from glu_prune.judgement.claims import KINDS, Experiment, Flaw
 from glu_prune.judgement.declared import Declared
+from glu_prune.judgement.yaml_file import compose
 
 Location = Sequence[int | str]
 """Keys and positions from the top of the file, such as ("expect", 0, "ratios")."""
+
+
+_LONGEST = 2000
+"""Characters of a complaint, which a file may fill with its own."""
 
 
 @dataclass(frozen=True)
@@ -43,13 +48,13 @@ class Source:
 
     def error(self, location: Location, complaint: str) -> ExpectationError:
         """`complaint` about what is at `location`."""
-        return ExpectationError(f"{self.path}:{self.line(location)}: {complaint}")
+        return ExpectationError(f"{self.path}:{self.line(location)}: {complaint[:_LONGEST]}")
 
     def unknown(self, location: Location, what: str, found: str, allowed: Sequence[str]) -> ExpectationError:
         """`found` at `location` is no `what`."""
         close = difflib.get_close_matches(found, allowed, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else "."
-        return self.error(location, f"{what} {found!r} does not exist{hint} Allowed: {', '.join(allowed)}")
+        return self.error(location, f"{what} {shown(found)} does not exist{hint} Allowed: {', '.join(allowed)}")
 
 
 def load(path: Path) -> tuple[Source, Experiment]:
@@ -59,18 +64,18 @@ def load(path: Path) -> tuple[Source, Experiment]:
         ExpectationError: the file is missing, no YAML, or says something that is not allowed.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-        source = Source(path, yaml.compose(text, Loader=yaml.SafeLoader))
-        data = yaml.safe_load(text)
-    except (OSError, UnicodeDecodeError) as error:
-        msg = f"{path}: {getattr(error, 'strerror', None) or error}"
+        root = compose(path)
+        data = None if root is None else yaml.SafeLoader("").construct_document(root)
+    except OSError as error:
+        msg = f"{path}: {error.strerror or error}"
         raise ExpectationError(msg) from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # a ValueError: a date or a number that is none
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""
-        msg = f"{path}{line}: not YAML: {getattr(error, 'problem', None) or error}"
+        msg = f"{path}{line}: not YAML: {getattr(error, 'problem', None) or str(error).splitlines()[0]}"
         raise ExpectationError(msg) from error
-    if (repeated := _repeated_key(source.root)) is not None:
+    source = Source(path, root)
+    if (repeated := _repeated_key(root)) is not None:
         msg = f"{path}:{repeated.start_mark.line + 1}: key {repeated.value!r} occurs a second time in the same place"
         raise ExpectationError(msg)
     try:
@@ -87,9 +92,10 @@ def _repeated_key(node: yaml.Node | None) -> yaml.Node | None:
         return None
     seen = set()
     for key, value in node.value:
-        if key.value in seen:
-            return key  # type: ignore[no-any-return]
-        seen.add(key.value)
+        if isinstance(key, yaml.ScalarNode):
+            if key.value in seen:
+                return key
+            seen.add(key.value)
         if (found := _repeated_key(value)) is not None:
             return found
     return None
@@ -102,12 +108,12 @@ def _explain(source: Source, error: ValidationError) -> ExpectationError:
     location, kind = _in_file(first["loc"])
     where = ".".join(map(str, location)) or "the file"
     if first["type"] == "extra_forbidden":
-        return source.unknown(location, f"{where}: key", str(location[-1]), _keys(location, kind))
+        return source.unknown(location, f"{where}: key", str(first["loc"][-1]), _keys(location, kind))
     if first["type"] == "missing":
         return source.error(location, f"{where} is missing")
     found = first["input"]
-    shown = "" if isinstance(found, dict | BaseModel) or found is None else f" (found {found!r})"
-    return source.error(location, f"{where}: {first['msg'].removeprefix('Value error, ')}{shown}")
+    as_found = "" if isinstance(found, dict | BaseModel) or found is None else f" (found {shown(found)})"
+    return source.error(location, f"{where}: {first['msg'].removeprefix('Value error, ')}{as_found}")
 
 
 def _in_file(location: tuple[int | str, ...]) -> tuple[tuple[int | str, ...], str | None]:

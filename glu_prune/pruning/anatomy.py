@@ -127,7 +127,16 @@ def skeleton(kind: type[nn.Module], config: Any) -> nn.Module:
             model: Any = kind(copy.deepcopy(config))
             model.tie_weights()
             return model  # type: ignore[no-any-return]
-    except (TypeError, ValueError, AttributeError, KeyError, IndexError, ImportError, RuntimeError) as error:
+    except (
+        TypeError,
+        ValueError,
+        AttributeError,
+        LookupError,
+        ImportError,
+        RuntimeError,
+        ArithmeticError,
+        AssertionError,
+    ) as error:
         msg = f"{kind.__name__} cannot be built from its configuration: {type(error).__name__}: {error}"
         raise UnsupportedModelError(msg) from error
 

@@ -3,6 +3,7 @@
 import copy
 import hashlib
 import os
+import re
 import shutil
 import socket
 from collections.abc import Iterator
@@ -10,11 +11,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from glu_prune.errors import CheckpointError
+from glu_prune.errors import CheckpointError, shown
 
 PLAN_FILE = "pruning_plan.json"
 _IDENTITY = ("*.safetensors", "config.json", "generation_config.json", "tokenizer*", "special_tokens_map.json")
 _CHUNK = 1 << 22
+_MANY = re.compile("layer|expert")
+"""In names of what a configuration makes many modules of, one by one."""
+_MOST = 10_000
 
 
 def refuse_existing(out: Path) -> None:
@@ -60,10 +64,15 @@ def read_config(folder: Path) -> Any:
     from transformers import AutoConfig
 
     try:
-        return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        msg = f"{folder} has no usable configuration: {str(error).splitlines()[0]}"
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except Exception as error:  # every family reads its configuration, and complains, in its own way
+        msg = f"{folder} has no usable configuration: {' '.join(str(error).split()) or repr(error)}"
         raise CheckpointError(msg) from error
+    for name, value in vars(config).items():
+        if _MANY.search(name) and isinstance(value, int) and value > _MOST:
+            msg = f"{folder} has no usable configuration: {name} is {shown(value)}; at most {_MOST:,} are allowed"
+            raise CheckpointError(msg)
+    return config
 
 
 def model_class(config: Any) -> Any:
@@ -74,8 +83,10 @@ def model_class(config: Any) -> Any:
     """
     import transformers
 
-    for name in getattr(config, "architectures", None) or ():
-        if (found := getattr(transformers, name, None)) is not None:
+    names = getattr(config, "architectures", None)
+    for name in names if isinstance(names, list) else ():
+        found = getattr(transformers, str(name), None)
+        if isinstance(found, type) and issubclass(found, transformers.PreTrainedModel):
             return found
     try:
         return transformers.AutoModelForCausalLM._model_mapping[type(config)]

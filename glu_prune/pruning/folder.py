@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from glu_prune.errors import CheckpointError
+from glu_prune.errors import CheckpointError, shown
 from glu_prune.pruning.anatomy import WIDTHS, Anatomy, configure, examine
 from glu_prune.pruning.card import model_card
 from glu_prune.pruning.checkpoint import PLAN_FILE, model_class, new_folder, read_config
@@ -50,9 +50,17 @@ class Checkpoint:
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the weights, as the configuration says; float32 where it does not."""
-        found = getattr(self.config, "dtype", None) or torch.float32
-        return found if isinstance(found, torch.dtype) else getattr(torch, found)
+        """Of the weights, as the configuration says; float32 where it does not.
+
+        Raises:
+            CheckpointError: it says something that is none.
+        """
+        said = getattr(self.config, "dtype", None) or torch.float32
+        found = said if isinstance(said, torch.dtype) else getattr(torch, str(said), None)
+        if not isinstance(found, torch.dtype):
+            msg = f"{self.folder} has no usable configuration: dtype {shown(said)} is not known to torch"
+            raise CheckpointError(msg)
+        return found
 
     @cached_property
     def traced(self) -> tuple[Shards, Trace]:

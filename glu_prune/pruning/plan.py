@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
+from pathlib import Path
 
 import torch
 import xxhash
 from torch import nn
 
-from glu_prune.errors import PlanError
+from glu_prune.errors import PlanError, shown
 from glu_prune.pruning.anatomy import Anatomy, examine
 from glu_prune.pruning.blocks import by_owner
 from glu_prune.pruning.checksums import checksum
@@ -138,15 +139,28 @@ class PruningPlan:
         try:
             data = json.loads(text)
             if data["format"] != _FORMAT:
-                msg = f"a pruning plan of format {data['format']!r}; this version reads format {_FORMAT}"
+                msg = f"a pruning plan of format {shown(data['format'])}; this version reads format {_FORMAT}"
                 raise PlanError(msg)
             blocks = tuple(
                 BlockPlan(b["name"], int(b["width"]), tuple(map(int, b["kept"])), str(b["fingerprint"]))
                 for b in data["blocks"]
             )
             return cls(str(data["criterion"]), str(data["target"]), int(data["seed"]), blocks)
-        except (KeyError, TypeError, ValueError) as error:
-            msg = f"not a pruning plan: {error!r}"
+        except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
+            msg = f"not a pruning plan: {shown(error)}"
+            raise PlanError(msg) from error
+
+    @classmethod
+    def read(cls, path: Path) -> "PruningPlan":
+        """The plan in the file `path`.
+
+        Raises:
+            PlanError: it cannot be read, or is no plan.
+        """
+        try:
+            return cls.from_json(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, PlanError) as error:
+            msg = f"{path} cannot be read: {error}"
             raise PlanError(msg) from error
 
 

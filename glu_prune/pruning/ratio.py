@@ -2,10 +2,12 @@
 
 from decimal import Decimal, InvalidOperation
 
-from glu_prune.errors import PlanError
+from glu_prune.errors import PlanError, shown
 
 Ratio = Decimal
 """Fraction of neurons removed, 0 <= ratio < 1."""
+_LEAST = Decimal("1e-12")
+"""No model has so many neurons that less would remove one."""
 
 
 def parse_ratio(value: object) -> Ratio:
@@ -15,11 +17,12 @@ def parse_ratio(value: object) -> Ratio:
         PlanError: `value` is no number, or not in [0, 1).
     """
     try:
-        ratio = Decimal(str(value))
-    except InvalidOperation:
+        ratio = Decimal(str(value)).normalize()
+    except (InvalidOperation, ValueError):  # a ValueError: an integer of thousands of digits
         ratio = Decimal("NaN")
-    if isinstance(value, bool) or not ratio.is_finite() or not 0 <= ratio < 1:
-        msg = f"ratio {value!r} is not allowed; it is the fraction of neurons removed, 0 <= ratio < 1, such as 0.5"
+    # Shown in full, a number such as 1e-999999999 would fill the memory.
+    if isinstance(value, bool) or not ratio.is_finite() or not 0 <= ratio < 1 or 0 < ratio < _LEAST:
+        msg = f"ratio {shown(value)} is not allowed; it is the fraction of neurons removed, 0 <= ratio < 1, such as 0.5"
         raise PlanError(msg)
     return Decimal(0) if ratio == 0 else ratio
 

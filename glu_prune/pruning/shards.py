@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from glu_prune.errors import CheckpointError
+from glu_prune.errors import CheckpointError, shown
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -60,9 +60,12 @@ def open_shards(folder: Path) -> Shards:
         try:
             index = json.loads((folder / INDEX).read_text())
             weight_map = {str(key): str(name) for key, name in index["weight_map"].items()}
-        except (OSError, ValueError, KeyError, AttributeError) as error:
-            msg = f"{folder / INDEX} cannot be read: {error!r}"
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            msg = f"{folder / INDEX} cannot be read: {shown(error)}"
             raise CheckpointError(msg) from error
+        if outside := [name for name in weight_map.values() if name != Path(name).name or name == ".."]:
+            msg = f"{folder / INDEX} names {shown(outside[0])}, which is no file of its folder; nothing else is read"
+            raise CheckpointError(msg)
     else:
         index, weight_map = None, {}
         files = [path for path in [folder / SINGLE] if path.is_file()] or sorted(folder.glob("*.safetensors"))

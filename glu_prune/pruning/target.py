@@ -9,12 +9,16 @@ from fractions import Fraction
 from math import floor, lcm
 from typing import TYPE_CHECKING
 
-from glu_prune.errors import PlanError
+from glu_prune.errors import PlanError, shown
 from glu_prune.pruning.ratio import Ratio, parse_ratio, show_ratio
+from glu_prune.units import whole
 
 if TYPE_CHECKING:
     from glu_prune.pruning.anatomy import Anatomy
     from glu_prune.pruning.slots import GluBlock
+
+_NARROWEST, _WIDEST = Decimal("1e-9"), Decimal("1e9")
+"""Expansion ratios of any model there may be; as fractions, numbers such as 1e-999999999 would fill the memory."""
 
 
 def round_width(width: int, removed: Fraction, multiple_of: int = 1) -> int:
@@ -174,19 +178,22 @@ def _matching(item: int | str, blocks: tuple["GluBlock", ...]) -> list["GluBlock
 
 
 def _whole(name: str, value: object) -> int:
-    text = str(value)
-    if isinstance(value, bool) or not text.isdecimal() or int(text) < 1:
-        msg = f"{name} {value!r} is not allowed; it is a whole number of at least 1"
+    try:
+        found = whole(str(value))
+    except ValueError:  # an integer of thousands of digits
+        found = None
+    if isinstance(value, bool) or found is None or found < 1:
+        msg = f"{name} {shown(value)} is not allowed; it is a whole number of at least 1"
         raise PlanError(msg)
-    return int(text)
+    return found
 
 
 def _expansion(value: object) -> Decimal:
     try:
         found = Decimal(str(value))
-    except InvalidOperation:
+    except (InvalidOperation, ValueError):
         found = Decimal("NaN")
-    if isinstance(value, bool) or not found.is_finite() or found <= 0:
-        msg = f"expansion_ratio {value!r} is not allowed; it is width over hidden size, above 0, such as 2.4"
+    if isinstance(value, bool) or not found.is_finite() or not _NARROWEST <= found <= _WIDEST:
+        msg = f"expansion_ratio {shown(value)} is not allowed; it is width over hidden size, above 0, such as 2.4"
         raise PlanError(msg)
     return found

@@ -41,7 +41,11 @@ def asked(files: Sequence[Path]) -> Asked:
     Raises:
         ExpectationError: a file is missing, no YAML, or says something that is not allowed.
     """
-    cases = [case for file in files for case in read(file) if case.experiment.model != ANY]
+    return asked_by([case for file in files for case in read(file) if case.experiment.model != ANY])
+
+
+def asked_by(cases: Sequence[Case]) -> Asked:
+    """What a run of `cases` asks for."""
     by_model: dict[tuple[str, str | None], list[Case]] = {}
     for case in cases:
         by_model.setdefault((case.experiment.model, case.experiment.revision), []).append(case)

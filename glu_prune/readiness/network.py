@@ -16,6 +16,13 @@ _CONSTANTS = (
 _TRUE = ("1", "ON", "YES", "TRUE")
 
 
+def is_offline() -> bool:
+    """Whether the libraries are kept from opening a connection."""
+    from huggingface_hub import is_offline_mode
+
+    return bool(is_offline_mode())
+
+
 @contextmanager
 def offline() -> Iterator[None]:
     """No connection is opened inside, whether the libraries were imported before or are imported within."""

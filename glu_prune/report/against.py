@@ -14,7 +14,7 @@ from glu_prune.statistics.comparison import holm
 
 
 def with_holm(rows: Sequence[Row]) -> list[Row]:
-    """Rows with `holm`: p corrected for all that was compared; it decides nothing where cases were judged one by one."""
+    """Rows with `holm`, p corrected for all that was compared; it decides nothing where cases were judged singly."""
     adjusted = iter(holm([row["p"] for row in rows if row["p"] is not None]))
     return [{**row, "holm": None if row["p"] is None else next(adjusted)} for row in rows]
 

@@ -2,11 +2,12 @@
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from glu_prune.report.against import counts, is_news, with_holm
+from glu_prune.report.clean import markdown, one_line
 from glu_prune.report.columns import (
     AGAINST,
     COST_CLAIMS,
@@ -40,8 +41,8 @@ class _Table:
     note: str = ""
     long: bool = False
     """Whether it is shown in the terminal only when more is asked for."""
-    shown: Callable[[Row], bool] = lambda row: True
-    """Which of its rows are shown in the terminal when no more is asked for."""
+    shown: Callable[[Row], bool] | None = None
+    """Which of its rows are shown in the terminal when no more is asked for; None: all."""
 
     def of(self, rows: Sequence[Row]) -> tuple[Column, ...]:
         """The columns for `rows`, those that users added to them included."""
@@ -96,6 +97,10 @@ _TABLES = {
 }
 
 
+VERSION = 1
+"""Of `report.json`, as docs/report.schema.json describes it; another number when a reader of this one would err."""
+_CASES = "cases"
+"""How each case ended: no table, and nothing to show by itself."""
 _CORRECTED = ("scores", "costs")
 """Tables of claims at ratios, whose p-values are corrected together, file by file."""
 
@@ -129,7 +134,7 @@ class SessionReport:
 
     def __bool__(self) -> bool:
         """Whether there is anything to show."""
-        return bool(self._rows)
+        return bool(self._rows.keys() - {_CASES})
 
     def rows(self, name: str) -> list[Row]:
         """The rows of one table, complete."""
@@ -142,21 +147,33 @@ class SessionReport:
             return with_holm(rows)
         return self._with_holm(name) if name in _CORRECTED else rows
 
-    def tables(self, style: str, *, long: bool = True) -> Iterator[tuple[str, str]]:
-        """(heading, text) of each table, model by model; without the long ones if they are not wanted."""
-        every = {name: self.rows(name) for name in _TABLES}
+    def tables(
+        self, style: str, *, long: bool = True, names: Collection[str] = tuple(_TABLES)
+    ) -> Iterator[tuple[str, str]]:
+        """(heading, text) of each table of `names`, model by model; without the long ones if they are not wanted.
+
+        Style `simple` is for terminals, `pipe` is Markdown, headings included.
+        """
+        safe = markdown if style == "pipe" else one_line
+        every = {name: self.rows(name) for name in names}
         for model in dict.fromkeys(row["model"] for rows in every.values() for row in rows):
-            for name, table in _TABLES.items():
-                mine = [row for row in every[name] if row["model"] == model and (long or table.shown(row))]
+            for name, table in ((name, _TABLES[name]) for name in names):
+                mine = [
+                    row
+                    for row in every[name]
+                    if row["model"] == model and (long or not table.shown or table.shown(row))
+                ]
                 if mine and (long or not table.long):
-                    yield f"{model}: {table.heading.format_map(mine[0])}", render(table.of(mine), mine, style)
+                    heading = table.heading.format_map(mine[0])
+                    yield safe(f"{model}: {heading}"), render(table.of(mine), mine, style)
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """How the tables are to be read."""
+        """How the tables are to be read, each in one line that only shows."""
         cells = self._rows.get("cells", [])
         tables = (table.note for name, table in _TABLES.items() if table.note and self.rows(name))
-        return (*tables, *counts(self.rows("baseline")), *looks(cells), *truncations(cells))
+        found = (*counts(self.rows("baseline")), *looks(cells), *truncations(cells))
+        return (*tables, *map(one_line, found))
 
     def write(self, folder: Path) -> tuple[str, ...]:
         """Writes each table as CSV, and all of them as `report.md` and `report.json`, each whole; gives their names."""
@@ -169,10 +186,14 @@ class SessionReport:
                 files[f"{name}.csv"] = data.to_csv(index=False)
         parts = [f"## {heading}\n\n{text}\n" for heading, text in self.tables("pipe")]
         files["report.md"] = "\n".join(
-            [*parts, *self.notes, "\n## Verdicts\n\n" + "".join(f"- {each}\n" for each in self.sentences)]
+            [
+                *parts,
+                *map(markdown, self.notes),
+                "\n## Verdicts\n\n" + "".join(f"- {markdown(each)}\n" for each in self.sentences),
+            ]
         )
-        everything = {name: self.rows(name) for name in (*_TABLES, "cells")}
-        files["report.json"] = json.dumps(everything, indent=1) + "\n"
+        everything = {name: self.rows(name) for name in (*_TABLES, "cells", _CASES)}
+        files["report.json"] = json.dumps({"version": VERSION, **everything}, indent=1) + "\n"
         for name, text in files.items():
             _replace(folder / name, text)
         return tuple(files)
@@ -189,10 +210,10 @@ class SessionReport:
 
     @property
     def sentences(self) -> tuple[str, ...]:
-        """One per verdict, with the numbers that led to it."""
+        """One line per verdict that only shows, with the numbers that led to it."""
         at_ratios = [*self.rows("scores"), *self.rows("costs")]
         lines = [f"{row['model']}, ratio {row['ratio']}: {row['sentence']}" for row in at_ratios]
-        return (*lines, *(f"{row['model']}: {row['sentence']}" for row in self.rows("trends")))
+        return tuple(map(one_line, (*lines, *(f"{row['model']}: {row['sentence']}" for row in self.rows("trends")))))
 
 
 def _replace(path: Path, text: str) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from glu_prune.report.clean import markdown, one_line
 from glu_prune.report.rows import Row
 
 if TYPE_CHECKING:
@@ -44,8 +45,9 @@ def _cells(column: Column, row: Row) -> Iterable[tuple[str, Any]]:
 
 
 def render(columns: Sequence[Column], rows: Iterable[Row], style: str) -> str:
-    """`rows` as text: style `simple` for terminals, `pipe` for Markdown."""
+    """`rows` as text that only shows, whatever is in them: style `simple` for terminals, `pipe` for Markdown."""
     from tabulate import tabulate
 
-    cells = [[column.show(column.get(row)) for column in columns] for row in rows]
-    return tabulate(cells, [column.name for column in columns], tablefmt=style, disable_numparse=True)
+    safe = markdown if style == "pipe" else one_line
+    cells = [[safe(column.show(column.get(row))) for column in columns] for row in rows]
+    return tabulate(cells, [safe(column.name) for column in columns], tablefmt=style, disable_numparse=True)

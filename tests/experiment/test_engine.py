@@ -1,8 +1,12 @@
 """The engine: what arms share and what they do not, and what it does when memory or a meter fails."""
 
+import errno
+import os
+import time
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
+from threading import Thread
 
 import pytest
 import torch
@@ -11,12 +15,13 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from glu_prune.efficiency.measure import Effort
 from glu_prune.efficiency.meter import NoMeter, ReplayMeter
 from glu_prune.efficiency.workload import drawn
-from glu_prune.errors import EvaluationError, MeterError, NotMeasuredError, WorkloadError
+from glu_prune.errors import EvaluationError, MeterError, NotMeasuredError, StoreError, WorkloadError
 from glu_prune.evaluation.lm import CountingLM
 from glu_prune.evaluation.part import Part
 from glu_prune.evaluation.scorer import SharedPrefixLM
 from glu_prune.experiment.cell import DENSE, Arm, Cell, SeriesCell, Settings
 from glu_prune.experiment.engine import Engine
+from glu_prune.experiment.record import Record, SeriesRecord
 from glu_prune.experiment.store import Store
 from glu_prune.zoo.source import load_tokenizer, locate
 from tests.efficiency.made import NO_METER
@@ -75,7 +80,7 @@ def test_a_counter_that_fails_ends_a_measurement_of_costs(tmp_path):
     series = SeriesCell(CELL.source, (DENSE,), drawn(8, 4, 1), Settings(), Effort(rounds=2, seconds=0.1, processes=0))
     with pytest.raises(MeterError, match="energy counter of GPU 0 went backwards"):
         engine(tmp_path, ReplayMeter([raw(methods=NO_METER), FAILS])).series(series)
-    assert not Store(tmp_path).path(series.key).exists()
+    assert not Store(tmp_path).path(series.key, SeriesRecord).exists()
 
 
 def test_records_say_how_answers_were_found(tmp_path):
@@ -154,3 +159,31 @@ def test_a_part_is_never_served_for_the_whole_nor_the_whole_for_a_part(tmp_path)
     assert (some.settings["part"], "part" in every.settings) == ("0-64", False)
     again = engine(tmp_path, NoMeter("none"))
     assert (again.record(CELL), again.record(part)) == (every, some)
+
+
+def test_a_store_that_cannot_be_written_serves_what_it_has(tmp_path, monkeypatch):
+    """One that is mounted read-only, as the system says it; a cell that it lacks is one line."""
+    kept = engine(tmp_path, NoMeter("none")).record(CELL)
+
+    def refuse(path: Path, *_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+    monkeypatch.setattr(os, "open", refuse)
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    assert engine(tmp_path, NoMeter("none")).record(CELL) == kept
+    missing = replace(CELL, task="tiny_recall")
+    with pytest.raises(StoreError, match=r"^tiny-base dense tiny_recall is not in the store, and the store \S+ cannot be written: \[Errno 30\] [^\n]*; choose another with --glu-store DIR$"):  # fmt: skip
+        engine(tmp_path, NoMeter("none")).record(missing)
+
+
+def test_whoever_waits_says_for_what(tmp_path):
+    said: list[str] = []
+    cell = replace(CELL, task="tiny_recall_mc", part=Part(0, 4))
+    with Store(tmp_path).lock(cell.key):
+        worker = Thread(target=lambda: engine(tmp_path, NoMeter("none"), said).record(cell))
+        worker.start()
+        while not said:
+            time.sleep(0.01)
+        assert said == [f"{cell}: waiting for another process, which holds {tmp_path / 'locks' / cell.key}"]
+    worker.join()
+    assert Store(tmp_path).get(cell.key, Record) is not None

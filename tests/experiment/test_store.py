@@ -1,11 +1,21 @@
+import errno
+import json
+import math
 import multiprocessing
+import os
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
+import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 from glu_prune.efficiency.meter import Reading
-from glu_prune.errors import StoreError
-from glu_prune.experiment.record import CostRecord, Record, ScoreRecord, SizeRecord
+from glu_prune.errors import CorruptError, StoreError
+from glu_prune.experiment.columns import HEAD
+from glu_prune.experiment.record import CostRecord, FloorRecord, Record, ScoreRecord, SeriesRecord, SizeRecord
 from glu_prune.experiment.store import Store
 
 KEY = "ab" * 32
@@ -38,53 +48,182 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "store")
 
 
-def test_records_come_back_as_they_were(store):
-    assert store.get(KEY, Record) is None
-    store.put(record())
-    assert store.get(KEY, Record) == record()
+NULL = ScoreRecord(score=0.25, values=(0.5, 0.0), weights=(3.0, 3.0))
+FULL = record(
+    fields={"band": (("rare",), ("common", "old"))},
+    margins=(-0.125, 1e-300),
+    lengths=(3, 0),
+    flaws=(("loop", "cut"), ()),
+    truncated=None,
+    metrics={
+        "acc": ScoreRecord(score=0.5, values=(1.0, 0.1), weights=(1.0, 1.0)),
+        "inst": ScoreRecord(score=2 / 3, values=(1.0, 0.5), weights=(1.0, 2.0), parts=((1.0,), (0.0, 1.0))),
+    },
+)
+FLOORS = FloorRecord(
+    key=KEY, task="t", versions={}, created="now", items=("a", "b"), nulls={"the": {"acc": NULL}, "none": {}}
+)
+
+
+@pytest.mark.parametrize("each", [record(), FULL, FLOORS, record(outputs=("", "\x00\u2028\U0001f600"))])
+def test_records_come_back_as_they_were(store, each):
+    assert store.get(KEY, type(each)) is None
+    store.put(each)
+    assert store.get(KEY, type(each)) == each
+
+
+def test_numbers_that_are_none_come_back_too(store):
+    odd = (math.nan, -math.inf)
+    store.put(record(margins=odd, metrics={"acc": ScoreRecord(score=math.inf, values=odd, weights=(1.0, 1.0))}))
+    found = store.get(KEY, Record)
+    assert repr((found.margins, found.metrics["acc"].score)) == repr((odd, math.inf))
+
+
+def test_pandas_reads_a_record_in_one_line(store):
+    store.put(FULL)
+    table = pd.read_parquet(store.path(KEY))
+    assert list(table) == [
+        "item", "output", "margin", "length", "flaws", "field.band",
+        "metric.acc", "weight.acc", "metric.inst", "weight.inst", "parts.inst",
+    ]  # fmt: skip
+    assert table["metric.acc"].tolist() == [1.0, 0.1]
+    assert table["parts.inst"].map(list).tolist() == [[1.0], [0.0, 1.0]]
+    store.put(FLOORS)
+    assert list(pd.read_parquet(store.path(KEY))) == ["item", "the.metric.acc", "the.weight.acc"]
 
 
 def test_nothing_is_left_behind_but_the_record(store):
     store.put(record())
     store.put(record())
-    assert [path.name for path in store.path(KEY).parent.iterdir()] == [f"{KEY}.json"]
+    assert [path.name for path in store.path(KEY).parent.iterdir()] == [f"{KEY}.parquet"]
+
+
+def written(path: Path, change) -> None:
+    """The table of `path` with `change` made to it, in a file that is sound in itself."""
+    table = pq.read_table(path)
+    pq.write_table(change(table), path)
+
+
+def changed_column(table):
+    import pyarrow as pa
+
+    return table.set_column(table.column_names.index("metric.acc"), table.schema.field("metric.acc"), pa.array([1.0, 0.2]))  # fmt: skip
+
+
+def changed_head(table):
+    head = table.schema.metadata[HEAD].replace(b'"acc": 0.5', b'"acc": 0.9')
+    return table.replace_schema_metadata({**table.schema.metadata, HEAD: head})
 
 
 @pytest.mark.parametrize(
     "damage",
     [
-        lambda text: text[:-20],
-        lambda text: text.replace('"score":0.5', '"score":0.9'),
-        lambda text: "",
-        lambda text: "not a record",
-        lambda text: text.split("\n", 1)[1],
+        lambda path: path.write_bytes(path.read_bytes()[:-20]),
+        lambda path: path.write_bytes(path.read_bytes()[:200]),
+        lambda path: path.write_bytes(b""),
+        lambda path: path.write_bytes(b"not a record"),
+        lambda path: written(path, changed_column),
+        lambda path: written(path, changed_head),
+        lambda path: written(path, lambda table: table.slice(1)),
+        lambda path: written(path, lambda table: table.append_column("metric.more", table.column("metric.acc"))),
+        lambda path: written(path, lambda table: table.drop_columns(["output"])),
+        lambda path: written(path, lambda table: table.replace_schema_metadata(None)),
     ],
-    ids=["truncated", "edited", "empty", "garbage", "no checksum"],
+    ids=["end cut", "most cut", "empty", "garbage", "score", "head", "rows", "column more", "column less", "no head"],
 )
 def test_damaged_records_are_never_trusted(store, damage):
-    store.put(record())
-    path = store.path(KEY)
-    path.write_text(damage(path.read_text()))
-    with pytest.raises(StoreError, match=f"{KEY}.json: .*; delete this file to have its cell computed again"):
+    store.put(FULL)
+    damage(store.path(KEY))
+    with pytest.raises(CorruptError, match=rf"^\S*{KEY}.parquet: [^\n]+$"):
         store.get(KEY, Record)
 
 
-def test_a_record_under_another_key_is_not_trusted(store):
+def test_no_flipped_byte_changes_what_is_read(store):
+    """Wherever it is: it is noticed, or nothing depends on it."""
+    store.put(FULL)
+    path = store.path(KEY)
+    whole = path.read_bytes()
+    noticed = 0
+    for place in range(0, len(whole), 7):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x11]) + whole[place + 1 :])
+        try:
+            assert store.get(KEY, Record) == FULL
+        except CorruptError:
+            noticed += 1
+    assert noticed > len(whole) / 7 / 2
+
+
+def test_a_record_under_another_key_or_of_another_kind_is_not_trusted(store):
     other = "cd" * 32
     store.put(record())
+    with pytest.raises(CorruptError, match="it holds a Record, not a FloorRecord"):
+        store.get(KEY, FloorRecord)
     store.path(KEY).rename(store.path(other))
-    with pytest.raises(StoreError, match="holds the record of"):
+    with pytest.raises(CorruptError, match="holds the record of"):
         store.get(other, Record)
 
 
-def test_a_record_of_another_schema_is_not_trusted(store):
-    from glu_prune.experiment import store as module
-
+def test_a_record_of_a_newer_version_is_refused_and_stays(store):
     store.put(record())
-    body = record().model_dump_json().replace('"schema_version":3', '"schema_version":9') + "\n"
-    store.path(KEY).write_text(f"{module._checksum(body)}\n{body}")
-    with pytest.raises(StoreError, match="not as expected"):
+    written(
+        store.path(KEY),
+        lambda table: table.replace_schema_metadata(
+            {**table.schema.metadata, HEAD: table.schema.metadata[HEAD].replace(b'"schema_version": 4', b'"schema_version": 9')}
+        ),
+    )  # fmt: skip
+    with pytest.raises(StoreError, match=r"a Record of version 9, from a newer.* reads version 4; update") as caught:
         store.get(KEY, Record)
+    assert not isinstance(caught.value, CorruptError)
+    body = json.dumps({"schema_version": 99}).encode()
+    from glu_prune.experiment.store import _checksum
+
+    store.path(KEY, SeriesRecord).write_bytes(_checksum(body) + b"\n" + body)
+    with pytest.raises(StoreError, match=r"a SeriesRecord of version 99, from a newer") as caught:
+        store.get(KEY, SeriesRecord)
+    assert not isinstance(caught.value, CorruptError)
+
+
+def test_what_is_set_aside_is_kept_and_numbered(store):
+    for text in ("one", "two"):
+        store.put(record())
+        store.path(KEY).write_text(text)
+        store.set_aside(KEY, Record)
+    aside = sorted((store.folder / "corrupt").iterdir())
+    assert [path.name for path in aside] == [f"{KEY}.parquet.1", f"{KEY}.parquet.2"]
+    assert [path.read_text() for path in aside] == ["one", "two"]
+    assert store.get(KEY, Record) is None
+
+
+def test_a_record_from_the_future_is_as_good_as_any(store):
+    """Clocks are set back and forth."""
+    ahead = record(created="2999-01-01T00:00:00+00:00")
+    store.put(ahead)
+    os.utime(store.path(KEY), (2**33, 2**33))
+    assert store.get(KEY, Record) == ahead
+
+
+def _put_within(folder: Path, size: int) -> None:
+    import resource
+    import signal
+
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+    try:
+        Store(folder).put(FULL)
+    except StoreError as error:
+        sys.exit(0 if "cannot be written: [Errno 27]" in str(error) else 3)
+    sys.exit(4)
+
+
+def test_a_full_disk_is_one_line_and_leaves_the_store_as_it_was(store):
+    """A limit on sizes of files stands for it: writing fails in the middle."""
+    store.put(record())
+    worker = multiprocessing.get_context("spawn").Process(target=_put_within, args=(store.folder, 100))
+    worker.start()
+    worker.join()
+    assert worker.exitcode == 0
+    assert [path.name for path in store.path(KEY).parent.iterdir()] == [f"{KEY}.parquet"]
+    assert store.get(KEY, Record) == record()
 
 
 def test_a_store_that_cannot_be_written_says_so(tmp_path):
@@ -111,6 +250,60 @@ def test_only_one_process_holds_a_cell(tmp_path):
     for worker in workers:
         worker.join()
     assert counter.read_text() == "4"
+
+
+def test_a_process_that_is_killed_holds_no_lock(store):
+    code = f"""
+import time
+from pathlib import Path
+from glu_prune.experiment.store import Store
+with Store(Path({str(store.folder)!r})).lock({KEY!r}):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "held\n"
+        process.kill()
+    with store.lock(KEY, lambda file: pytest.fail(f"{file} is held by the dead")):
+        pass
+
+
+@pytest.fixture
+def no_flock(monkeypatch):
+    import fcntl
+
+    def missing(*_: object) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", missing)
+
+
+def test_without_locks_of_the_file_system_a_file_names_the_holder(store, no_flock):
+    file = store.folder / "locks" / f"{KEY}.soft"
+    with store.lock(KEY):
+        assert file.read_text().split("\n")[:2] == [str(os.getpid()), socket.gethostname()]
+    assert not file.exists()
+
+
+def test_such_a_file_of_a_dead_process_is_taken_over(store, no_flock):
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        process.wait()
+    file = store.folder / "locks" / f"{KEY}.soft"
+    file.parent.mkdir(parents=True)
+    file.write_text(f"{process.pid}\n{socket.gethostname()}\n")
+    with store.lock(KEY):
+        assert file.read_text().split("\n")[0] == str(os.getpid())
+
+
+def test_such_a_file_of_a_living_process_is_waited_for(store, no_flock):
+    def give_up(file: Path) -> None:
+        raise LookupError(file.name)
+
+    file = store.folder / "locks" / f"{KEY}.soft"
+    file.parent.mkdir(parents=True)
+    file.write_text(f"{os.getppid()}\n{socket.gethostname()}\n")
+    with pytest.raises(LookupError, match=f"{KEY}.soft"), store.lock(KEY, give_up):
+        pass
 
 
 @pytest.mark.parametrize(

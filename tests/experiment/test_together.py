@@ -148,7 +148,7 @@ def test_records_do_not_depend_on_which_was_asked_first(data, engines):
     ]
 
 
-def test_the_companion_is_not_computed_again_nor_locked(data, engines, monkeypatch):
+def test_the_companion_is_not_computed_again_and_one_lock_is_for_both(data, engines, monkeypatch):
     """Two locks, taken in different orders by two processes, would wait for each other."""
     calls, locked, said = [], [], []
     score, lock = SharedPrefixLM.loglikelihood, Store.lock
@@ -158,9 +158,9 @@ def test_the_companion_is_not_computed_again_nor_locked(data, engines, monkeypat
         return score(lm, requests, **settings)
 
     @contextmanager
-    def noted(store, key):
+    def noted(store, key, waiting):
         locked.append(key)
-        with lock(store, key):
+        with lock(store, key, waiting):
             yield
 
     monkeypatch.setattr(SharedPrefixLM, "loglikelihood", counted)
@@ -168,7 +168,7 @@ def test_the_companion_is_not_computed_again_nor_locked(data, engines, monkeypat
     engine = engines("one", said)
     found = [engine.record(cell) for cell in (MC2, MC1)]
     assert calls == [ROWS * (4 + 6)]
-    assert locked == [MC2.key]
+    assert locked == [min(MC1.key, MC2.key)]
     assert sum("items in" in line for line in said) == 1
     assert said[-1].endswith(f" s, with {MC1.task}")
     again: list[str] = []
@@ -188,14 +188,17 @@ def test_a_record_that_is_there_is_not_overwritten_nor_its_companion_changed_by_
     assert engines("one").record(MC1) == kept
 
 
-def test_a_companion_that_cannot_be_trusted_costs_no_scores(data, engines):
-    engine = engines("one")
-    engine.record(MC1)
+def test_a_companion_that_cannot_be_trusted_is_set_aside_and_replaced(data, engines):
+    engine, said = engines("one"), []
+    whole = [engine.record(cell) for cell in (MC1, MC2)]
     path = engine.store.path(MC2.key)
     engine.store.path(MC1.key).unlink()
     path.write_text("broken")
-    assert engines("one").record(MC1).key == MC1.key
-    assert path.read_text() == "broken"
+    again = engines("one", said)
+    assert [facts(again.record(cell)) for cell in (MC1, MC2)] == list(map(facts, whole))
+    aside = engine.store.folder / "corrupt" / f"{MC2.key}.parquet.1"
+    assert aside.read_text() == "broken"
+    assert sum(f"record is corrupt: {path}: " in line and str(aside) in line for line in said) == 1
 
 
 def test_costs_add_up_to_what_was_measured(data, engines):

@@ -57,13 +57,14 @@ def test_an_absent_model_is_one_line_without_a_socket(tmp_path):
     assert not (tmp_path / "tried").exists()
 
 
-def test_data_that_is_absent_is_one_line_without_a_socket(tmp_path):
+def test_data_that_is_absent_stops_the_run_before_a_model_loads_without_a_socket(tmp_path):
     (tmp_path / "study.yaml").write_text(STUDY)
     done = pytest_offline(tmp_path, f"--glu-expectations={tmp_path / 'study.yaml'}")
-    assert done.returncode == 1
-    (line,) = (line for line in done.stdout.splitlines() if line.startswith(f"{tmp_path / 'study.yaml'}:5: "))
-    assert "lm-eval task 'ifeval' cannot be loaded: " in line
-    assert "Couldn't reach 'google/IFEval' on the Hub" in line
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    said = done.stderr.splitlines()
+    assert said[0].startswith("ERROR: data of ifeval: google/IFEval not in the cache of datasets; `glu-prune prefetch`")
+    assert said[1].startswith("sentence splitter of ifeval: NLTK's punkt_tab not in ")
+    assert "loading" not in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
     assert not (tmp_path / "tried").exists()
 

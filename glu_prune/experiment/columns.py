@@ -1,0 +1,207 @@
+"""Records of items as tables in Parquet: one row per item, the rest in the metadata, with a checksum over all of it."""
+
+import hashlib
+import io
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from glu_prune.experiment.record import FloorRecord, Record, ScoreRecord
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+ByItem = TypeVar("ByItem", Record, FloorRecord)
+
+HEAD = b"glu_prune"
+"""Metadata: whatever is not per item, as JSON."""
+CHECKSUM = b"glu_prune.sha256"
+"""Metadata: SHA-256 over the whole record, as `checksum` has it."""
+
+_PLAIN = {
+    "items": ("item", "text"),
+    "outputs": ("output", "text"),
+    "margins": ("margin", "number"),
+    "lengths": ("length", "count"),
+    "flaws": ("flaws", "texts"),
+}
+"""Fields of a record to their columns; a field that is empty has none."""
+_SCORES = {"values": ("metric", "number"), "weights": ("weight", "number"), "parts": ("parts", "numbers")}
+"""The same for each metric, whose name follows."""
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """What a file says, before it is known to be true."""
+
+    head: dict[str, Any]
+    checksum: str
+    columns: Mapping[str, list[Any]]
+
+
+def checksum(record: Record | FloorRecord) -> str:
+    """SHA-256 over all that `record` says, whatever file it comes from."""
+    return hashlib.sha256(json.dumps(record.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
+
+
+def encoded(record: Record | FloorRecord) -> bytes:
+    """`record` as the content of a Parquet file."""
+    import pyarrow.parquet as pq
+
+    facts = {HEAD: json.dumps(_head(record)), CHECKSUM: checksum(record)}
+    table = _table(_columns(record)).replace_schema_metadata(facts)
+    stream = io.BytesIO()
+    pq.write_table(table, stream, compression="zstd", write_statistics=False, write_page_checksum=True)
+    return stream.getvalue()
+
+
+def tables(record: Record | FloorRecord) -> Iterator[tuple[dict[str, str], "pa.Table"]]:
+    """Whose items, and a table of them: of a record one, of floors one per null model, which stands for an arm."""
+    if isinstance(record, Record):
+        whose = {"model": record.model, "arm": record.arm, "part": str(record.settings.get("part", ""))}
+        yield {"key": record.key, **whose, "task": record.task}, _table(_columns(record))
+        return
+    for null, metrics in record.nulls.items():
+        columns = [each for name, scores in metrics.items() for each in _score_columns("", name, scores)]
+        whose = {"model": "", "arm": f"floor: {null}", "part": ""}
+        yield {"key": record.key, **whose, "task": record.task}, _table([("item", "text", record.items), *columns])
+
+
+def parsed(content: bytes) -> Parsed:
+    """What `content` says, if it is a Parquet file with a head.
+
+    Raises:
+        ValueError: it is not.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with _readable():
+        file = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True)
+        table = file.read(use_threads=False)
+        facts = table.schema.metadata or {}
+        columns = {name: _listed(table.column(name)) for name in table.column_names}
+        return Parsed(dict(json.loads(facts[HEAD])), facts[CHECKSUM].decode(), columns)
+
+
+def rebuilt(found: Parsed, kind: type[ByItem]) -> ByItem:
+    """The record that a file says.
+
+    Raises:
+        ValueError: it is none of this kind, or not as it was when it was written.
+    """
+    if found.head.get("kind") != kind.__name__:
+        msg = f"it holds a {found.head.get('kind')}, not a {kind.__name__}"
+        raise ValueError(msg)
+    with _readable():
+        record = kind.model_validate(_fields(found.head, found.columns))
+    if found.checksum != checksum(record) or set(found.columns) != {name for name, _, _ in _columns(record)}:
+        msg = "its checksum does not match its content"
+        raise ValueError(msg)
+    return record
+
+
+def head(path: Path) -> tuple[dict[str, Any], int]:
+    """What a file says of its record beside the items, and how many these are; without reading, or checking, them.
+
+    Raises:
+        ValueError: it cannot be read.
+    """
+    import pyarrow.parquet as pq
+
+    with _readable():
+        found = pq.read_metadata(path)
+        return dict(json.loads(found.metadata[HEAD])), found.num_rows
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    """Turns whatever a broken file makes its readers raise into a `ValueError` of one line."""
+    import pyarrow as pa
+    from pydantic import ValidationError
+
+    try:
+        yield
+    except ValidationError as error:
+        msg = f"{error.error_count()} fields are not as expected"
+        raise ValueError(msg) from error
+    except (pa.ArrowException, OSError, KeyError, TypeError, AttributeError, ValueError) as error:
+        msg = f"it is no record in Parquet ({' '.join(str(error).split())[:80]})"
+        raise ValueError(msg) from error
+
+
+def _table(columns: Iterable[tuple[str, str, tuple[Any, ...]]]) -> "pa.Table":
+    import pyarrow as pa
+
+    types = {"text": pa.string(), "count": pa.int64(), "number": pa.float64()}
+    types |= {f"{name}s": pa.list_(types[name]) for name in ("text", "number")}
+    return pa.table({name: pa.array(values, types[kind]) for name, kind, values in columns})
+
+
+def _listed(column: "pa.ChunkedArray") -> list[Any]:
+    """Plain values; numbers the fast way."""
+    import pyarrow as pa
+
+    if pa.types.is_floating(column.type) and not column.null_count:
+        return list(column.to_numpy().tolist())
+    return list(column.to_pylist())
+
+
+def _columns(record: Record | FloorRecord) -> Iterator[tuple[str, str, tuple[Any, ...]]]:
+    """Name, type and values of each column."""
+    if isinstance(record, FloorRecord):
+        yield "item", "text", record.items
+        for null, metrics in record.nulls.items():
+            for name, scores in metrics.items():
+                yield from _score_columns(f"{null}.", name, scores)
+        return
+    for field, (column, kind) in _PLAIN.items():
+        if values := getattr(record, field):
+            yield column, kind, values
+    for name, labels in record.fields.items():
+        yield f"field.{name}", "texts", labels
+    for name, scores in record.metrics.items():
+        yield from _score_columns("", name, scores)
+
+
+def _score_columns(before: str, metric: str, scores: ScoreRecord) -> Iterator[tuple[str, str, tuple[Any, ...]]]:
+    for field, (column, kind) in _SCORES.items():
+        if values := getattr(scores, field):
+            yield f"{before}{column}.{metric}", kind, values
+
+
+def _head(record: Record | FloorRecord) -> dict[str, Any]:
+    """All that is in no column; of fields and metrics, their names in their order, and the scores."""
+    kept = record.model_dump(mode="json", exclude={*_PLAIN, "fields", "metrics", "nulls"})
+    if isinstance(record, FloorRecord):
+        scores = {null: _overall(metrics) for null, metrics in record.nulls.items()}
+        return {"kind": "FloorRecord", **kept, "nulls": scores}
+    return {"kind": "Record", **kept, "fields": list(record.fields), "metrics": _overall(record.metrics)}
+
+
+def _overall(metrics: Mapping[str, ScoreRecord]) -> dict[str, float]:
+    return {name: scores.score for name, scores in metrics.items()}
+
+
+def _fields(facts: Mapping[str, Any], columns: Mapping[str, list[Any]]) -> dict[str, Any]:
+    """The fields of a record: the inverse of `_head` and `_columns`."""
+    found = {name: value for name, value in facts.items() if name != "kind"}
+    if "nulls" in facts:
+        nulls = {null: _metrics(f"{null}.", metrics, columns) for null, metrics in facts["nulls"].items()}
+        return {**found, "items": columns["item"], "nulls": nulls}
+    plain = {field: columns[column] for field, (column, _) in _PLAIN.items() if column in columns}
+    labels = {name: columns[f"field.{name}"] for name in facts["fields"]}
+    return {**found, **plain, "fields": labels, "metrics": _metrics("", facts["metrics"], columns)}
+
+
+def _metrics(
+    before: str, scores: Mapping[str, float], columns: Mapping[str, list[Any]]
+) -> dict[str, dict[str, float | list[Any]]]:
+    found: dict[str, dict[str, float | list[Any]]] = {}
+    for name, score in scores.items():
+        given = {field: f"{before}{column}.{name}" for field, (column, _) in _SCORES.items()}
+        found[name] = {"score": score, **{field: columns[key] for field, key in given.items() if key in columns}}
+    return found

@@ -1,0 +1,35 @@
+"""Text from elsewhere (names, task text, model output) as what people and CI may safely be shown.
+
+Nothing is dropped: what would act instead of being read is written as Python writes it in a string.
+"""
+
+import re
+import unicodedata
+
+_ACTS = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+"""Unicode categories of characters that do something: controls, direction overrides, lone surrogates, line ends."""
+_JOINERS = "\u200c\u200d"
+"""Format characters that scripts and emoji need."""
+_COMMAND = re.compile(r"^(\s*):(?=:)|##(?=\[)")
+"""How lines begin that GitHub's runner obeys, `::set-output ...`, or what they hold, `##[set-output]`."""
+_MARKUP = re.compile(r"[\\`|<\[\]&]|:(?=//)|(?<=\bwww)\.", re.IGNORECASE)
+"""What Markdown makes code, cells, HTML, links, images and entities of; bare addresses become links, too."""
+
+
+def one_line(text: str) -> str:
+    r"""`text` in one line that only shows: `\n`, `\x1b` and `\u202e` are written out, and CI finds no command in it."""
+    shown = "".join(_written(each) if _acts(each) else each for each in text)
+    return _COMMAND.sub(lambda found: f"{found[1]}\\x3a" if found[1] is not None else "#\\x23", shown)
+
+
+def markdown(text: str) -> str:
+    """`text` as one line of Markdown, or one cell of its tables, that reads as it was written."""
+    return _MARKUP.sub(lambda found: f"\\{found[0]}", one_line(text))
+
+
+def _acts(character: str) -> bool:
+    return unicodedata.category(character) in _ACTS and character not in _JOINERS
+
+
+def _written(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")

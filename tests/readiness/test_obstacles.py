@@ -1,0 +1,104 @@
+"""What would stop a run late is found early, of runs that have something left to do."""
+
+import json
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from threading import Thread
+
+import psutil
+import pytest
+from huggingface_hub import constants
+
+from glu_prune.errors import NotReadyError
+from glu_prune.evaluation.local import VARIABLE
+from glu_prune.experiment.cell import Settings
+from glu_prune.judgement.expectation import read
+from glu_prune.readiness.network import offline
+from glu_prune.readiness.obstacles import refuse_obstacles
+
+CLAIM = """\
+model: tiny-base
+suite: {suite}
+ratios: [0.5]
+expect:
+  - capability: {capability}
+    direction: down
+    why: of this test
+"""
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No data folder, and nothing in the caches."""
+    monkeypatch.delenv(VARIABLE, raising=False)
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "datasets")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+
+
+def cases(folder: Path, suite: str = "embedded", capability: str = "reading"):
+    file = folder / "claims.yaml"
+    file.write_text(CLAIM.format(suite=suite, capability=capability))
+    return read(file)
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch):
+    """A hub that answers, if only to refuse."""
+
+    class Refuse(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_error(403)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Refuse)
+    Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+    yield
+    server.shutdown()
+
+
+def test_an_embedded_run_has_no_obstacle(tmp_path, no_sockets):
+    refuse_obstacles(cases(tmp_path), Settings())
+
+
+def test_memory_that_is_too_small_is_found(tmp_path, monkeypatch):
+    free = psutil.virtual_memory()._replace(available=1_000_000)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: free)
+    with pytest.raises(
+        NotReadyError, match=r"^memory for tiny-base: 1.0 MB free on cpu; .* even in batches of 1; close"
+    ):
+        refuse_obstacles(cases(tmp_path), Settings())
+    refuse_obstacles(cases(tmp_path), replace(Settings(), backend="hf"))
+
+
+def test_absent_data_is_an_obstacle_without_a_connection(tmp_path, no_sockets):
+    with (
+        offline(),
+        pytest.raises(NotReadyError, match=r"^data of piqa: .* not in the cache of datasets; `glu-prune prefetch`"),
+    ):
+        refuse_obstacles(cases(tmp_path, "study", "physical_commonsense"), Settings())
+
+
+def test_absent_data_is_an_obstacle_where_the_hub_cannot_be_reached(tmp_path, monkeypatch):
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(
+        NotReadyError, match=r"^data of piqa: .*, and http://127\.0\.0\.1:9 cannot be reached: .*refused"
+    ):
+        refuse_obstacles(cases(tmp_path, "study", "physical_commonsense"), Settings())
+
+
+def test_absent_data_is_left_to_the_run_where_the_hub_answers(tmp_path, hub):
+    refuse_obstacles(cases(tmp_path, "study", "physical_commonsense"), Settings())
+
+
+def test_a_data_folder_without_the_task_is_an_obstacle_and_a_sample_is_none(tmp_path, monkeypatch, no_sockets):
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
+    with pytest.raises(NotReadyError, match=r"^data of piqa: "):
+        refuse_obstacles(cases(tmp_path, "study", "physical_commonsense"), Settings())
+    (tmp_path / "piqa").mkdir()
+    item = {"goal": "open a door", "sol1": "push it", "sol2": "eat it", "label": 0}
+    (tmp_path / "piqa" / "validation.jsonl").write_text(json.dumps(item) + "\n")
+    refuse_obstacles(cases(tmp_path, "study", "physical_commonsense"), Settings())

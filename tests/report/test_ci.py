@@ -1,0 +1,144 @@
+"""What CI is told: hostile text only shows, pages fit, and annotations stand where claims stand."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from glu_prune.report import ci, summary
+from glu_prune.report.clean import markdown, one_line
+from glu_prune.report.github import annotations, seen_from
+from glu_prune.report.session import SessionReport
+
+HOSTILE = "<script>x</script>|`[a](http://b)\n::set-output name=a::b\x1b[31m\u202edcba\r##[error]"
+
+
+def case(**more: object) -> dict[str, object]:
+    row = {"case": "m-recall", "model": "m", "file": "expectations/m.yaml", "line": 3, "declared": "confirmed"}
+    return {**row, "result": "failed", "message": "found refuted", **more}
+
+
+def session(*cases: dict[str, object]) -> SessionReport:
+    report = SessionReport()
+    report.add({"cases": list(cases)})
+    return report
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain: a_b, 3 < 4, caf\u00e9 \u4f60", "plain: a_b, 3 < 4, caf\u00e9 \u4f60"),
+        ("a\nb\r\tc", "a\\nb\\r\\tc"),
+        ("\x1b[31m\x9b\x00", "\\x1b[31m\\x9b\\x00"),
+        ("\u202eabc\u2066\u200b\u2028\ufeff", "\\u202eabc\\u2066\\u200b\\u2028\\ufeff"),
+        ("\udcff", "\\udcff"),
+        ("  ::error::x", "  \\x3a:error::x"),
+        ("a::b.py::c", "a::b.py::c"),
+        ("say ##[set-output]x", "say #\\x23[set-output]x"),
+        ("\U0001f469\u200d\U0001f52c", "\U0001f469\u200d\U0001f52c"),
+    ],
+)
+def test_text_that_acts_is_written_out(text, shown):
+    assert one_line(text) == shown
+
+
+@given(st.text())
+def test_no_text_makes_a_second_line_or_a_command(text):
+    shown = one_line(text)
+    assert len(shown.splitlines()) <= 1
+    assert not shown.lstrip().startswith("::")
+    assert "##[" not in shown
+    assert not [
+        each for each in shown if not each.isprintable() and each not in " \u3000\u200c\u200d" and each.isascii()
+    ]
+    shown.encode("utf-8")
+    assert one_line(shown) == shown
+
+
+def test_markdown_has_no_cell_link_code_or_element_of_its_own():
+    assert markdown("a|b <i> `c` [d](e) ![f](g) \\ &amp;") == "a\\|b \\<i> \\`c\\` \\[d\\](e) !\\[f\\](g) \\\\ \\&amp;"
+    assert markdown("see http://a.b and www.c.d") == "see http\\://a.b and www\\.c.d"
+
+
+def test_annotations_are_on_files_as_the_repository_has_them(tmp_path):
+    cases = [case(), case(result="inconclusive", line=9), case(result="passed"), case(result="skipped")]
+    assert list(annotations(cases, tmp_path / "sub", tmp_path)) == [
+        "::error file=sub/expectations/m.yaml,line=3,title=m-recall::found refuted",
+        "::warning file=sub/expectations/m.yaml,line=9,title=m-recall::found refuted",
+    ]
+    assert seen_from(tmp_path / "repository", Path("/elsewhere/m.yaml")) == "/elsewhere/m.yaml"
+
+
+def test_nothing_in_a_case_makes_another_annotation(tmp_path):
+    hostile = case(case="a,line=1::b\n%", file="a,b: c%\n::x.yaml", message=f"100%\n{HOSTILE}")
+    (line,) = annotations([hostile], tmp_path, tmp_path)
+    assert len(line.splitlines()) == 1
+    head, message = line.removeprefix("::").split("::", 1)
+    assert head == "error file=a%2Cb%3A c%25\\n%3A%3Ax.yaml,line=3,title=a%2Cline=1%3A%3Ab\\n%25"
+    assert message.startswith("100%25\\n<script>")
+
+
+def test_a_message_is_cut():
+    (line,) = annotations([case(message="x" * 100_000)], Path(), Path())
+    assert len(line) < 5000
+
+
+def test_the_page_says_what_to_look_at(tmp_path):
+    text = summary.summary(session(case(), case(result="passed", line=9), case(result="inconclusive", message=HOSTILE)))
+    assert "1 passed, 1 failed, 1 inconclusive of 3 cases" in text
+    assert "- **failed** expectations/m.yaml:3 m-recall: found refuted\n" in text
+    (line,) = (each for each in text.splitlines() if each.startswith("- **inconclusive**"))
+    assert "\\<script>x\\</script>\\|\\`\\[a\\](http\\://b)" in line
+    assert "\x1b" not in text
+    assert "\u202e" not in text
+
+
+@pytest.mark.parametrize("there", [0, 400_000, 999_990, 2_000_000])
+def test_a_page_stays_below_the_limit_and_says_that_it_was_cut(tmp_path, there):
+    page = tmp_path / "page.md"
+    page.write_text("x" * there)
+    text = "".join(f"line {index} \u4f60\n" for index in range(100_000))
+    summary.append(page, text)
+    size = page.stat().st_size
+    assert there <= size <= max(there, summary.LIMIT)
+    written = page.read_text()[there:]
+    if there < 900_000:
+        assert written.endswith("_Cut here: a page holds no more. The tables are whole in the results folder._\n")
+        assert size > summary.LIMIT - 100
+    else:
+        assert written == ""
+
+
+def test_a_page_that_was_asked_for_is_new_and_that_of_github_goes_on(tmp_path, monkeypatch):
+    mine, theirs = tmp_path / "new" / "mine.md", tmp_path / "theirs.md"
+    theirs.write_text("before\n")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(theirs))
+    for _ in range(2):
+        assert list(ci.told(session(case()), mine, tmp_path, tmp_path)) == [f"summary: {mine}"]
+    assert mine.read_text().count("# glu-prune") == 1
+    assert theirs.read_text() == "before\n" + 2 * mine.read_text()
+
+
+def test_annotations_are_for_github_alone(tmp_path, monkeypatch):
+    assert list(ci.told(session(case()), None, tmp_path, tmp_path)) == []
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setenv("GITHUB_WORKSPACE", str(tmp_path.parent))
+    (line,) = ci.told(session(case()), None, tmp_path, tmp_path)
+    assert line.startswith(f"::error file={tmp_path.name}/expectations/m.yaml,line=3,")
+
+
+def test_a_page_that_cannot_be_written_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path))
+    (tmp_path / "file").write_text("")
+    lines = list(ci.told(session(case()), tmp_path / "file" / "page.md", tmp_path, tmp_path))
+    assert [line.split(": ")[0] for line in lines] == [
+        f"the summary was not written to {tmp_path}/file/page.md",
+        "GITHUB_STEP_SUMMARY",
+    ]
+
+
+def test_a_session_without_cases_says_nothing(tmp_path, monkeypatch):
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "page.md"))
+    assert list(ci.told(SessionReport(), tmp_path / "mine.md", tmp_path, tmp_path)) == []
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,37 @@
+"""The published schema is that of the types, and what is written fits it, field by field."""
+
+import json
+
+import pytest
+from pydantic import ValidationError
+
+from glu_prune.report.schema import Report, schema
+from glu_prune.report.session import VERSION, SessionReport
+from tests.conftest import ROOT
+
+
+def fits(text: str) -> Report:
+    """The report in `text`, of which no field is unknown to the schema."""
+    report = Report.model_validate_json(text)
+    assert report.model_dump(mode="json", exclude_unset=True) == json.loads(text)
+    return report
+
+
+def test_the_published_schema_is_that_of_the_types():
+    found = ROOT / "docs" / "report.schema.json"
+    assert found.read_text() == schema(), "python -m glu_prune.report.schema > docs/report.schema.json"
+
+
+def test_an_empty_report_fits(tmp_path):
+    SessionReport().write(tmp_path)
+    assert fits((tmp_path / "report.json").read_text()).version == VERSION
+
+
+def test_what_does_not_fit_is_found(tmp_path):
+    SessionReport().write(tmp_path)
+    data = json.loads((tmp_path / "report.json").read_text())
+    for wrong in ({"version": 2}, {"scores": [{}]}, {"cases": None}):
+        with pytest.raises(ValidationError):
+            Report.model_validate({**data, **wrong})
+    with pytest.raises(AssertionError):
+        fits(json.dumps({**data, "unknown": []}))

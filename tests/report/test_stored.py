@@ -1,0 +1,176 @@
+"""`glu-prune store`: what a store holds, is checked for, loses and gives."""
+
+import json
+import os
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from glu_prune.cli import main
+from glu_prune.experiment import store as module
+from glu_prune.experiment.cell import SCORES, code_fingerprint, library_versions
+from glu_prune.experiment.store import Store
+from tests.experiment.test_store import FLOORS, FULL
+
+KEYS = {name: f"{number}{number}" * 32 for number, name in enumerate(("full", "floors", "other code", "other torch"))}
+MADE = {"code": code_fingerprint(SCORES), "versions": library_versions()}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """Two cells that may be asked for again, and two that never will be."""
+    found = Store(tmp_path / "store")
+    found.put(FULL.model_copy(update={"key": KEYS["full"], **MADE}))
+    found.put(FLOORS.model_copy(update={"key": KEYS["floors"], **MADE}))
+    found.put(FULL.model_copy(update={"key": KEYS["other code"], **MADE, "code": "0" * 64, "task": "tiny_reading"}))
+    versions = {**MADE["versions"], "torch": "0.1"}
+    found.put(FULL.model_copy(update={"key": KEYS["other torch"], **MADE, "versions": versions}))
+    return found
+
+
+def left(store: Store) -> set[str]:
+    return {str(path.relative_to(store.folder)) for path in store.folder.rglob("*") if path.is_file()}
+
+
+def run(store: Store, *arguments: str) -> int:
+    return main(["store", *arguments, "--store", str(store.folder)])
+
+
+def test_ls_has_a_row_for_each_cell(store, capsys):
+    assert run(store, "ls") == 0
+    shown = capsys.readouterr().out
+    size = store.path(KEYS["full"]).stat().st_size
+    assert f"{KEYS['full'][:12]}  tiny-base  dense  tiny_recall   2        acc 0.500, inst 0.667" in shown
+    assert f"{size:,}" in shown
+    assert "floors of 2 null models" in shown
+    assert "\n4 cells, " in shown
+    assert run(store, "ls", "--task", "*_reading") == 0
+    assert "\n1 cells, " in capsys.readouterr().out
+    assert run(store, "ls", "--model", "tiny-b*") == 0
+    assert "\n3 cells, " in capsys.readouterr().out
+
+
+def test_show_gives_the_head_of_the_one_record(store, capsys):
+    assert run(store, "show", "00") == 0
+    first, _, head = capsys.readouterr().out.partition("\n")
+    assert first == str(store.path(KEYS["full"]))
+    assert json.loads(head)["metrics"] == {"acc": 0.5, "inst": 2 / 3}
+    assert json.loads(head)["items"] == 2
+
+
+@pytest.mark.parametrize(
+    ("key", "complaint"),
+    [
+        ("../../etc", "'../../etc' begins no key; keys are of 0-9 and a-f"),
+        ("a/b", "'a/b' begins no key"),
+        ("", "'' begins no key"),
+        ("*", "'*' begins no key"),
+        ("abc", "0 keys in "),
+    ],
+)
+def test_what_is_no_key_is_refused(store, capsys, key, complaint):
+    assert run(store, "show", key) == 1
+    assert capsys.readouterr().err.startswith(f"glu-prune: {complaint}")
+
+
+def test_a_key_that_several_records_begin_with_is_refused(store, capsys):
+    store.put(FULL.model_copy(update={"key": "00" + "f" * 62}))
+    assert run(store, "show", "00") == 1
+    assert "2 keys in" in capsys.readouterr().err
+
+
+def test_verify_names_what_is_damaged(store, capsys):
+    assert run(store, "verify") == 0
+    assert capsys.readouterr().out == "4 of 4 records are sound\n"
+    cut, swapped = store.path(KEYS["full"]), store.path(KEYS["floors"])
+    swapped.write_bytes(store.path(KEYS["other code"]).read_bytes())
+    cut.write_bytes(cut.read_bytes()[:-9])
+    assert run(store, "verify") == 1
+    first, second, last = capsys.readouterr().out.splitlines()
+    assert first.startswith(f"{cut}: it is no record in Parquet (")
+    assert second == f"{swapped}: it holds the record of {KEYS['other code'][:12]}"
+    assert last == "2 of 4 records are sound"
+
+
+def test_gc_removes_what_is_of_no_use_and_nothing_else(store, capsys):
+    keep = {f"cells/{KEYS[name]}.parquet" for name in ("full", "floors")} | {"cells/new.partial", "locks/held"}
+    old = store.folder / "cells" / "old.partial"
+    for path in (old, store.folder / "cells" / "new.partial", store.folder / "corrupt" / "a.parquet.1"):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("x")
+    os.utime(old, (1, 1))
+    earlier = {"schema_version": 3, "key": "ab" * 32, "items": ["a"], "versions": {}}
+    (store.folder / "cells" / f"{'ab' * 32}.json").write_text(f"checksum\n{json.dumps(earlier)}\n")
+    with store.lock("free"):
+        pass
+    with store.lock("held"):
+        before = left(store)
+        assert run(store, "gc", "--dry-run") == 0
+        would = capsys.readouterr().out
+        assert left(store) == before
+        assert run(store, "gc") == 0
+    assert left(store) == keep
+    said = capsys.readouterr().out
+    assert would.replace("would be removed", "removed") == said
+    for line in (
+        "1 records made by other code: ",
+        "1 records made with other versions of libraries: ",
+        "1 records of earlier versions of the layout: ",
+        "1 files that were never finished: 1 bytes",
+        "1 corrupt records that were set aside: 1 bytes",
+        "1 locks that nobody holds: 0 bytes",
+        "removed: 6 files, ",
+    ):
+        assert f"\n{line}" in f"\n{said}"
+    assert said.endswith("; 2 cells stay\n")
+
+
+def test_gc_keeps_what_a_newer_version_wrote(store, monkeypatch):
+    monkeypatch.setattr("glu_prune.experiment.upkeep.version_of", lambda kind: module.version_of(kind) - 1)
+    before = left(store)
+    assert run(store, "gc") == 0
+    assert left(store) == before
+
+
+def test_export_has_all_items_and_overwrites_nothing(store, tmp_path, capsys):
+    out = tmp_path / "all.parquet"
+    assert run(store, "export", str(out)) == 0
+    assert capsys.readouterr().out == f"{out}: 10 rows of 4 cells\n"
+    table = pd.read_parquet(out)
+    full = table[table["key"] == KEYS["full"]]
+    assert full["item"].tolist() == ["a", "b"]
+    assert full["metric.acc"].tolist() == [1.0, 0.1]
+    floor = table[table["arm"] == "floor: the"]
+    assert floor["metric.acc"].tolist() == [0.5, 0.0]
+    assert run(store, "export", str(tmp_path / "all.csv")) == 0
+    read = pd.read_csv(tmp_path / "all.csv")
+    assert list(read) == list(table)
+    assert json.loads(read["parts.inst"][1]) == [0.0, 1.0]
+    assert run(store, "export", str(out)) == 1
+    assert f"{out} is there already and is not overwritten" in capsys.readouterr().err
+    pd.testing.assert_frame_equal(pd.read_parquet(out), table)
+
+
+def test_export_leaves_out_what_cannot_be_trusted_and_says_so(store, tmp_path, capsys):
+    path = store.path(KEYS["full"])
+    path.write_bytes(path.read_bytes()[:-9])
+    assert run(store, "export", str(tmp_path / "all.csv")) == 1
+    shown = capsys.readouterr().out
+    assert shown.startswith(f"left out: {path}: ")
+    assert shown.endswith(": 8 rows of 3 cells\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "complaint"), [("all.xlsx", "ends neither in"), ("absent/all.csv", "cannot be written")]
+)
+def test_a_file_that_cannot_be_written_is_one_line(store, tmp_path, capsys, name, complaint):
+    assert run(store, "export", str(tmp_path / name)) == 1
+    assert complaint in capsys.readouterr().err
+    assert not (tmp_path / name).exists()
+
+
+def test_a_store_that_is_not_there_is_one_line(tmp_path, capsys):
+    for command in (["ls"], ["verify"], ["gc"], ["show", "a"], ["export", str(tmp_path / "a.csv")]):
+        assert run(Store(tmp_path / "absent"), *command) == 1
+        assert "absent is no folder of records; name one with --store DIR" in capsys.readouterr().err

@@ -1,0 +1,39 @@
+"""The guide to CI says what is so."""
+
+import re
+
+import yaml
+
+from glu_prune import cli
+from glu_prune.judgement import yaml_file
+from glu_prune.project.write import TEMPLATE
+from glu_prune.report import session
+from tests.conftest import ROOT
+
+GUIDE = (ROOT / "docs" / "ci.md").read_text()
+
+
+def test_the_workflow_of_the_guide_is_the_one_that_init_writes():
+    (block,) = re.findall(r"```yaml\n(.*?)```", GUIDE, re.DOTALL)
+    assert block == (TEMPLATE / ".github" / "workflows" / "glu-prune.yml").read_text()
+
+
+def test_our_own_workflow_runs_what_must_hold():
+    (job,) = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())["jobs"].values()
+    targets = re.findall(r"^make (\w+)$", (ROOT / ".ci" / "run").read_text(), re.MULTILINE)
+    assert job["strategy"]["matrix"]["target"] == targets
+    assert [step["run"] for step in job["steps"] if "run" in step] == ["make ${{ matrix.target }}"]
+
+
+def test_limits_and_codes_are_those_of_the_code():
+    assert (
+        f"{yaml_file.MOST_BYTES // 1024} KiB, {yaml_file.MOST_NODES:,} entries, {yaml_file.MOST_DEPTH} levels" in GUIDE
+    )
+    assert f"`version` (now {session.VERSION})" in GUIDE
+    for code in (0, 1, cli._UNUSABLE, cli._INTERRUPTED):
+        assert re.search(rf"^\| (`glu-prune` )?\| {code} \|", GUIDE, re.MULTILINE)
+
+
+def test_every_link_leads_somewhere():
+    for target in re.findall(r"\]\(([^)#:]+)\)", GUIDE):
+        assert (ROOT / "docs" / target).exists(), target
