@@ -292,7 +292,7 @@ def _compare(options: argparse.Namespace) -> tuple[str, bool]:
 
     if options.out is not None:
         refuse_file(options.out)
-    found = compare(paired(outcomes(options.before), outcomes(options.after)), options.margin, corrected=True)
+    found = compare(paired(outcomes(options.before), outcomes(options.after)), options.margin)
     refuse_incomparable(found)
     rows = compared_rows(found, str(options.before))
     if options.out is not None:

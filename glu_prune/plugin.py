@@ -5,7 +5,7 @@ expectation files.
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import MappingProxyType
@@ -14,6 +14,7 @@ import pytest
 
 from glu_prune.baseline.gate import PINS, Gate, failures
 from glu_prune.errors import (
+    BaselineError,
     EvaluationError,
     ExpectationError,
     GluPruneError,
@@ -66,6 +67,7 @@ _report = pytest.StashKey[SessionReport]()
 _lab = pytest.StashKey[Lab]()
 _cases = pytest.StashKey[tuple[Case, ...]]()
 _gate = pytest.StashKey[Gate]()
+_pinned = pytest.StashKey[str]()
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
@@ -238,6 +240,7 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(msg)
     config.stash[_report] = SessionReport()
     config.stash[_gate] = _make_gate(config)
+    config.stash[_pinned] = ""
     if config.getoption("--glu-data"):
         _use_data(config)
     if config.getoption("--glu-offline"):
@@ -258,6 +261,8 @@ def _make_gate(config: pytest.Config) -> Gate:
         raise pytest.UsageError(msg)
     try:
         gate = Gate(_path(config, "--glu-baselines", "baselines"), *names)
+        if config.getoption("--glu-strict"):
+            gate.refuse_missing()
         _ = gate.baseline
     except GluPruneError as error:
         raise pytest.UsageError(str(error)) from error
@@ -504,6 +509,28 @@ class _Collector:
                 results.add(json.loads(found[ROW_PROPERTY]))
             report.user_properties = [each for each in report.user_properties if each[0] not in found]
 
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        """Pins what was measured, if it is to be; that it cannot be is a failure of the session."""
+        gate = self._config.stash[_gate]
+        if not gate.pins or exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED or self._config.option.collectonly:
+            return
+        try:
+            said = _pin(self._config, gate, exitstatus)
+        except GluPruneError as error:
+            said = f"baseline {gate.pins} was not pinned: {error}"
+            session.exitstatus = max(exitstatus, pytest.ExitCode.TESTS_FAILED)
+        self._config.stash[_pinned] = one_line(said)
+
+
+def _pin(config: pytest.Config, gate: Gate, exitstatus: int) -> str:
+    """Pins what was measured, unless the session was broken off; a line about that."""
+    from glu_prune.experiment.store import Store
+
+    if exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+        msg = "the session did not come to its end"
+        raise BaselineError(msg)
+    return gate.pin(Store(_path(config, "--glu-store", ".glu-prune")), config.stash[_report].rows(PINS))
+
 
 def _said(report: pytest.TestReport) -> str:
     """Why a case did not pass, without the traceback if there is one."""
@@ -513,13 +540,13 @@ def _said(report: pytest.TestReport) -> str:
     return str(crash.message if crash else report.longreprtext)
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config) -> None:
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Prints the tables and writes them to files, if any case was judged; tells CI of every case that has run."""
     results = config.stash[_report]
     if results:
         _show(results, terminalreporter, config)
-    for line in _about_baselines(config, exitstatus):
-        terminalreporter.write_line(one_line(line))
+    if pinned := config.stash[_pinned]:
+        terminalreporter.write_line(pinned)
     page = _path(config, "--glu-summary", "") if config.getoption("--glu-summary") else None
     for line in ci.told(results, page, config.invocation_params.dir, config.rootpath):
         terminalreporter.write_line(line)
@@ -545,20 +572,3 @@ def _show(results: SessionReport, terminalreporter: pytest.TerminalReporter, con
         terminalreporter.write_line(one_line(f"tables were not written to {folder}: {error}"), red=True)
     else:
         terminalreporter.write_line(one_line(f"tables: {folder}/ ({', '.join(names)})"))
-
-
-def _about_baselines(config: pytest.Config, exitstatus: int) -> Iterator[str]:
-    """Pins what was measured, unless the session was broken off; lines about that, and about a baseline that lacks."""
-    gate = config.stash[_gate]
-    yield from gate.missing()
-    if not gate.save_as:
-        return
-    if exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
-        yield f"baseline {gate.save_as} was not pinned: the session did not come to its end"
-        return
-    from glu_prune.experiment.store import Store
-
-    try:
-        yield gate.pin(Store(_path(config, "--glu-store", ".glu-prune")), config.stash[_report].rows(PINS))
-    except GluPruneError as error:
-        yield f"baseline {gate.save_as} was not pinned: {error}"

@@ -1,6 +1,6 @@
 """Two outcomes of the same thing, item by item: improved, unchanged, regressed, or incomparable and why."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,6 +13,8 @@ from glu_prune.statistics.comparison import contrast, holm
 State = Literal["improved", "unchanged", "regressed", "incomparable"]
 Pair = tuple[Outcome | None, Outcome | None]
 """Before and after; None where one side has no such outcome."""
+Adjust = Callable[[list[float]], list[float]]
+"""Corrects p-values for how many there are."""
 FAIL_ON: dict[str, frozenset[State]] = {
     "regressed": frozenset(("regressed",)),
     "incomparable": frozenset(("regressed", "incomparable")),
@@ -54,7 +56,7 @@ class Compared:
     after: float | None
     change: Change | None = None
     p: float = 1.0
-    """That which decided: corrected for how many outcomes were compared, if it was to be."""
+    """That which decided: corrected for how many outcomes are compared."""
     band: float = 0.0
     margin: float = 0.0
 
@@ -199,16 +201,20 @@ def change(before: Outcome, after: Outcome) -> Change:
     )
 
 
-def compare(pairs: Iterable[Pair], margin: float = 0.0, *, corrected: bool = False) -> list[Compared]:
+def of_many(tests: int) -> Adjust:
+    """Bonferroni's correction for so many outcomes, for those of them that are at hand."""
+    return lambda p_values: [min(1.0, p * tests) for p in p_values]
+
+
+def compare(pairs: Iterable[Pair], margin: float = 0.0, adjust: Adjust = holm) -> list[Compared]:
     """What each pair comes to.
 
-    A worsening counts as shown where its two-sided p is at most 0.05, `corrected` by Holm's method for all that can be
-    compared or each by itself, and the difference exceeds both the margin and the noise band.
+    A change counts as shown where its two-sided p is at most 0.05, after `adjust` has corrected it for how many
+    outcomes are compared, and the difference exceeds both the margin and the noise band.
     """
     every = [(before, after, _refused(before, after)) for before, after in pairs]
     changes = [change(before, after) if before and after and not why else None for before, after, why in every]
-    p_values = [each.p for each in changes if each is not None]
-    decided = iter(holm(p_values) if corrected else p_values)
+    decided = iter(adjust([each.p for each in changes if each is not None]))
     return [
         _incomparable(before, after, why) if moved is None else _decided(before, after, moved, next(decided), margin)
         for (before, after, why), moved in zip(every, changes, strict=True)

@@ -1,12 +1,12 @@
 """What a session does about baselines: it compares its cells with one, pins them as one, or both."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
-from glu_prune.baseline.compare import FAIL_ON, compare
+from glu_prune.baseline.compare import FAIL_ON, compare, of_many
 from glu_prune.baseline.file import Baseline, Environment, load, path_of, save
 from glu_prune.baseline.outcome import Outcome, band, outcome
 from glu_prune.errors import BaselineError
@@ -31,7 +31,7 @@ class Gate:
     against: str | None = None
     """The baseline that cells are compared with; None for none."""
     save_as: str | None = None
-    """The name under which cells are pinned; None if they are not."""
+    """The name under which cells are pinned whatever there is; None for none."""
 
     def __post_init__(self) -> None:
         """Raises `BaselineError` for what is no name."""
@@ -47,6 +47,11 @@ class Gate:
         """
         path = path_of(self.folder, self.against) if self.against else None
         return load(path) if path and path.exists() else None
+
+    @property
+    def pins(self) -> str | None:
+        """The name under which cells are pinned: also that of a baseline to compare with, while there is none."""
+        return self.save_as or (self.against if self.baseline is None else None)
 
     def rows(
         self,
@@ -64,10 +69,10 @@ class Gate:
             now = [outcome(record, capability, floor) for record in records.values()]
             pairs = [(self.baseline.find(each), each) for each in now]
             margin = case.experiment.baseline_margins.get(capability.name, 0.0)
-            found[COMPARED] = [
-                each.row(case.experiment.subject, f"baseline {self.against}") for each in compare(pairs, margin)
-            ]
-        if self.save_as:
+            subject = case.experiment.subject
+            family = of_many(sum(each.about.model == now[0].about.model for each in self.baseline.outcomes))
+            found[COMPARED] = [each.row(subject, f"baseline {self.against}") for each in compare(pairs, margin, family)]
+        if self.pins:
             second = again(cells[DENSE])
             engine.record(second)
             found[PINS] = [
@@ -75,7 +80,6 @@ class Gate:
                     "key": cell.key,
                     "dense": cells[DENSE].key,
                     "again": second.key,
-                    "run": f"batches of {second.settings.batch_size}, threads: {second.settings.threads}",
                     "capability": {name: getattr(capability, name) for name in _NEEDED},
                     "floor": floor,
                 }
@@ -83,22 +87,25 @@ class Gate:
             ]
         return found
 
-    def missing(self) -> Iterator[str]:
-        """A line, if there is no baseline yet to be compared with."""
+    def refuse_missing(self) -> None:
+        """Raises `BaselineError` if there is no baseline to compare with."""
         if self.against and self.baseline is None:
-            yield (
-                f"no baseline {self.against!r} in {self.folder} yet, so nothing was compared with it; "
-                f"--glu-save-baseline {self.against} pins one"
+            msg = (
+                f"there is no baseline {self.against!r} in {self.folder}; run once without --glu-strict, which pins it, "
+                "and commit its two files"
             )
+            raise BaselineError(msg)
 
-    def pin(self, store: Store, rows: Iterable[Row]) -> str:
+    def pin(self, store: Store, rows: Sequence[Row]) -> str:
         """Writes the baseline of the cells that `rows` are about, in place of what it held; a line about it.
 
         Raises:
             BaselineError: it cannot be written, or there is nothing to write.
             StoreError: a record cannot be trusted.
         """
-        assert self.save_as
+        assert self.pins
+        if not rows and not self.save_as:
+            return f"baseline {self.pins}: there is none yet, and nothing was measured that could be pinned"
         get = lru_cache(maxsize=None)(lambda key: _record(store, key))
         every = {}
         for row in rows:
@@ -106,9 +113,10 @@ class Gate:
             every[each.about.key, tuple(sorted(each.about.comparable.items()))] = each
         machines = sorted({get(row["key"]).machine for row in rows})
         versions = {name: each for row in rows for name, each in get(row["key"]).versions.items()}
-        path = path_of(self.folder, self.save_as)
+        path = path_of(self.folder, self.pins)
         count = save(path, Environment(machine="; ".join(machines), versions=versions), every.values())
-        return f"baseline {self.save_as}: {count} outcomes pinned in {path}"
+        new = "" if self.save_as else "there was none yet, so nothing was compared; "
+        return f"baseline {self.pins}: {new}{count} outcomes pinned in {path}"
 
 
 _NEEDED = ("name", "task", "metric", "higher_is_better", "cluster")
@@ -142,6 +150,6 @@ def _record(store: Store, key: str) -> Record:
 def _pinned(get: Any, row: Row) -> Outcome:
     """The outcome that `row` is about, with the noise band of its task."""
     capability = Capability(**row["capability"], measures="")
-    dense, second = (get(row[name]).metrics[capability.metric] for name in ("dense", "again"))
     floor = tuple(row["floor"]) if row["floor"] else None
-    return outcome(get(row["key"]), capability, floor, band(dense, second, row["run"]))
+    noise = band(get(row["dense"]), get(row["again"]), capability.metric)
+    return outcome(get(row["key"]), capability, floor, noise)

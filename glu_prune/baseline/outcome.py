@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from glu_prune.errors import BaselineError
 from glu_prune.evaluation.capability import SUITES, Capability
 from glu_prune.evaluation.metrics import LIKELIHOODS
-from glu_prune.experiment.record import Record, ScoreRecord
+from glu_prune.experiment.record import Record
 from glu_prune.judgement.measured import tied
 from glu_prune.statistics.means import mean
 
@@ -61,6 +61,8 @@ class About(Strict):
     """What must be equal for two outcomes to be comparable, where both say it."""
     settings: Mapping[str, Fact] = {}
     """How it was computed; this may differ."""
+    record: str | None = None
+    """The key of the record in a store: a fingerprint of all that it depends on. None if there was no store."""
     band: Band | None = None
 
     @property
@@ -121,18 +123,32 @@ def known(task: str, metrics: Sequence[str]) -> Iterator[Capability]:
     yield from found or rest
 
 
+def comparable(record: Record) -> dict[str, str | int]:
+    """Of the settings of `record` those that must agree."""
+    return {each: record.settings[each] for each in _MUST_AGREE if each in record.settings}
+
+
+def model_of(record: Record) -> str:
+    """The model, and whether it was asked in its chat template."""
+    return record.model + (" (chat)" if record.settings.get("chat_template") else "")
+
+
+def arm_of(record: Record) -> str:
+    """The arm, and the seed of what was drawn for it."""
+    seed = record.settings.get("seed")
+    return record.arm + (f" (seed {seed})" if seed else "")
+
+
 def outcome(
     record: Record, capability: Capability, floor: tuple[str, float] | None = None, band: Band | None = None
 ) -> Outcome:
     """What `record` says of `capability`; `floor` is the name of the best null model and its score."""
-    settings, scores = record.settings, record.metrics[capability.metric]
+    scores = record.metrics[capability.metric]
     labels = record.fields.get(capability.cluster) if capability.cluster else None
-    chat = " (chat)" if settings.get("chat_template") else ""
-    seed = f" (seed {settings['seed']})" if settings.get("seed") else ""
     name, best = floor or (None, None)
     about = About(
-        model=record.model + chat,
-        arm=record.arm + seed,
+        model=model_of(record),
+        arm=arm_of(record),
         capability=capability.name,
         task=record.task,
         metric=capability.metric,
@@ -141,17 +157,19 @@ def outcome(
         n=len(record.items),
         floor=best,
         floor_of=name,
-        comparable={each: settings[each] for each in _MUST_AGREE if each in settings},
-        settings={each: value for each, value in settings.items() if each not in _MUST_AGREE},
+        comparable=comparable(record),
+        settings={each: value for each, value in record.settings.items() if each not in _MUST_AGREE},
+        record=record.key,
         band=band,
     )
     clusters = tuple(each[0] for each in labels) if labels else None
     return Outcome(about, record.items, scores.values, scores.weights, clusters)
 
 
-def band(first: ScoreRecord, again: ScoreRecord, run: str) -> Band:
+def band(record: Record, again: Record, metric: str) -> Band:
     """How far apart two scores of one model on the same items are, but for what rounding makes of an item."""
-    values = tied(again.values, first.values)
+    first, second, how = record.metrics[metric], again.metrics[metric], again.settings
+    values = tied(second.values, first.values)
     changed = sum(one != other for one, other in zip(values, first.values, strict=True))
     moved = abs(mean(values, first.weights) - mean(first.values, first.weights)) if changed else 0.0
-    return Band(score=moved, items=changed, run=run)
+    return Band(score=moved, items=changed, run=f"batches of {how['batch_size']}, threads: {how['threads']}")

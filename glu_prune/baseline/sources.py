@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from glu_prune.baseline.file import load
-from glu_prune.baseline.outcome import About, Fact, Outcome, known, outcome
-from glu_prune.errors import BaselineError, EvaluationError, StoreError
+from glu_prune.baseline.outcome import About, Fact, Outcome, arm_of, band, comparable, known, model_of, outcome
+from glu_prune.errors import BaselineError, CorruptError, EvaluationError, StoreError
 from glu_prune.experiment.cell import DENSE
 from glu_prune.experiment.record import Record
 from glu_prune.experiment.store import Store
+from glu_prune.experiment.upkeep import entries
 
 _ALLOWED = "name a store folder, a baseline's JSON file, or a results JSON of lm-eval with its samples beside it"
 
@@ -47,31 +48,48 @@ def _json(path: Path) -> Mapping[str, Any]:
     return content
 
 
-def records(store: Store) -> Iterator[Record]:
-    """All scores of models that `store` holds.
+def _records(folder: Path) -> Iterator[Record]:
+    """All scores of models that a store holds.
 
     Raises:
-        StoreError: one of them cannot be trusted.
+        StoreError: it is no store, or one of its records cannot be trusted.
     """
-    for path in sorted((store.folder / "cells").glob("*.json")):
-        body = path.read_text(encoding="utf-8").partition("\n")[2]
-        if '"arm":' in body and '"metrics":' in body and (record := store.get(path.stem, Record)) is not None:
+    store = Store(folder)
+    for entry in entries(folder):
+        if entry.problem:
+            msg = f"{entry.path}: {entry.problem}"
+            raise CorruptError(msg)
+        if entry.kind is Record and (record := store.get(entry.key, Record)) is not None:
             yield record
 
 
 def _from_store(folder: Path) -> Iterator[Outcome]:
-    """The newest outcome of each thing that was asked in one way."""
+    """The newest outcome of each thing that was asked in one way, with the noise band if its model answered twice."""
     try:
-        found = sorted(records(Store(folder)), key=lambda record: record.created)
-    except (StoreError, OSError, UnicodeDecodeError) as error:
-        raise BaselineError(str(error)) from error
-    newest = {
-        (each.about.key, *sorted(each.about.comparable.items())): each
-        for record in found
-        if "threads" not in record.settings  # those answer a second time, for a noise band
-        for each in (outcome(record, capability) for capability in known(record.task, tuple(record.metrics)))
-    }
-    yield from newest.values()
+        found = sorted(_records(folder), key=lambda record: record.created)
+    except StoreError as error:
+        msg = f"{error}; `glu-prune store verify` names all that is damaged"
+        raise BaselineError(msg) from error
+    newest = {_thing(record, record.arm): record for record in found if not _is_second(record)}
+    seconds = {_thing(record, record.arm): record for record in found if _is_second(record)}
+    for record in newest.values():
+        dense = _thing(record, DENSE.label)
+        one, other = newest.get(dense), seconds.get(dense)
+        answered = (one, other) if one and other and one.items == other.items else None
+        for capability in known(record.task, tuple(record.metrics)):
+            noise = band(*answered, capability.metric) if answered else None
+            yield outcome(record, capability, band=noise)
+
+
+def _thing(record: Record, arm: str) -> tuple[Any, ...]:
+    """What `record` is about; of the dense model, if that is the `arm`."""
+    named = arm_of(record) if arm == record.arm else arm
+    return model_of(record), named, record.task, *sorted(comparable(record).items())
+
+
+def _is_second(record: Record) -> bool:
+    """Whether it answers a second time, for a noise band."""
+    return "threads" in record.settings
 
 
 def _from_lm_eval(path: Path, content: Mapping[str, Any]) -> Iterator[Outcome]:

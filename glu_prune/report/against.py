@@ -7,16 +7,10 @@ from pathlib import Path
 
 from glu_prune.baseline.compare import Compared
 from glu_prune.errors import BaselineError
+from glu_prune.report.clean import one_line
 from glu_prune.report.columns import AGAINST
 from glu_prune.report.rows import Row, plain
 from glu_prune.report.table import frame, render
-from glu_prune.statistics.comparison import holm
-
-
-def with_holm(rows: Sequence[Row]) -> list[Row]:
-    """Rows with `holm`, p corrected for all that was compared; it decides nothing where cases were judged singly."""
-    adjusted = iter(holm([row["p"] for row in rows if row["p"] is not None]))
-    return [{**row, "holm": None if row["p"] is None else next(adjusted)} for row in rows]
 
 
 def is_news(row: Row) -> bool:
@@ -33,18 +27,17 @@ def counts(rows: Sequence[Row]) -> Iterator[str]:
 
 def compared_rows(found: Sequence[Compared], against: str) -> list[Row]:
     """Rows about all that was compared in one go, with every item that changed."""
-    rows = [each.row(each.about.model, against, named=None) for each in found]
-    return [{**plain(row), "holm": row["p"]} for row in rows]
+    return [plain(each.row(each.about.model, against, named=None)) for each in found]
 
 
 def text(rows: Sequence[Row]) -> str:
     """A table of what is news, a sentence for each change, and how often what was found."""
     news = [row for row in rows if is_news(row)]
     tables = [
-        f"{model}\n{render(AGAINST, [row for row in news if row['model'] == model], 'simple')}"
+        f"{one_line(model)}\n{render(AGAINST, [row for row in news if row['model'] == model], 'simple')}"
         for model in dict.fromkeys(row["model"] for row in news)
     ]
-    sentences = [str(row["sentence"]) for row in news if row["delta"] is not None]
+    sentences = [one_line(row["sentence"]) for row in news if row["delta"] is not None]
     return "\n\n".join(filter(None, [*tables, "\n".join(sentences), *counts(rows)]))
 
 

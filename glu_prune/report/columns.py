@@ -131,7 +131,6 @@ AGAINST = (
     Column("low", _field("low"), _number(3, "+")),
     Column("high", _field("high"), _number(3, "+")),
     Column("p", _field("p"), _or_none(_probability)),
-    Column("p, all", _field("holm"), _or_none(_probability)),
     Column("better", _field("improved"), _or_none()),
     Column("worse", _field("worse"), _or_none()),
     Column("items that changed", _changed),

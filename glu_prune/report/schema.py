@@ -119,6 +119,34 @@ class Group(_Row):
     pruned: Number
 
 
+class Against(_Row):
+    """One arm on one capability against a baseline, as `Compared` and `Change` explain its fields."""
+
+    against: str
+    arm: str
+    capability: str
+    task: str
+    metric: str
+    better: Literal["higher", "lower"]
+    items: int
+    before: Number
+    after: Number
+    delta: Number
+    low: Number
+    high: Number
+    p: Number
+    test: str
+    worse: int | None
+    improved: int | None
+    worse_items: list[str]
+    improved_items: list[str]
+    band: float
+    margin: float
+    outcome: Literal["improved", "unchanged", "regressed", "incomparable"]
+    note: str
+    sentence: str
+
+
 class Finding(_Row):
     """What a check of evidence found."""
 
@@ -242,6 +270,7 @@ class Report(BaseModel):
     scores: list[Score]
     why: list[Why]
     groups: list[Group]
+    baseline: list[Against]
     trends: list[Trend]
     costs: list[Cost]
     findings: list[Finding]

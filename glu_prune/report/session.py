@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from glu_prune.report.against import counts, is_news, with_holm
+from glu_prune.report.against import counts, is_news
 from glu_prune.report.clean import markdown, one_line
 from glu_prune.report.columns import (
     AGAINST,
@@ -71,9 +71,9 @@ _TABLES = {
     "baseline": _Table(
         "against {against}",
         _fixed(AGAINST),
-        "delta = now - before on the same items, low..high its 95 % interval, p by itself, p, all corrected for all "
-        "that was compared (Holm). What counts: p at most 0.05, and more than the noise band and the margin. See "
-        "docs/baselines.md.",
+        "delta = now - before on the same items, low..high its 95 % interval, p corrected for all that the baseline "
+        "pins of the model. A change is one where p is at most 0.05 and the difference is larger than the noise band "
+        "and the margin. See docs/baselines.md.",
         shown=is_news,
     ),
     "trends": _Table("across ratios", _fixed(TRENDS)),
@@ -143,8 +143,6 @@ class SessionReport:
         rows = self._rows.get(name, [])
         if name == "findings":
             return [*rows, *own_findings(self._rows.get("cells", []), self._rows.get("floors", []))]
-        if name == "baseline":
-            return with_holm(rows)
         return self._with_holm(name) if name in _CORRECTED else rows
 
     def tables(
