@@ -91,8 +91,8 @@ class Gate:
         """Raises `BaselineError` if there is no baseline to compare with."""
         if self.against and self.baseline is None:
             msg = (
-                f"there is no baseline {self.against!r} in {self.folder}; run once without --glu-strict, which pins it, "
-                "and commit its two files"
+                f"there is no baseline {self.against!r} in {self.folder}; a run without --glu-strict pins it, in two "
+                "files to commit"
             )
             raise BaselineError(msg)
 
