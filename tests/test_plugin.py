@@ -16,6 +16,9 @@ import pandas as pd
 import pytest
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
+from glu_prune.experiment.record import Record
+from glu_prune.experiment.store import Store
+from glu_prune.experiment.upkeep import entries
 from glu_prune.zoo.source import locate
 from tests.report.test_schema import fits
 
@@ -493,14 +496,17 @@ def test_early_answers_need_runs(project):
     assert result.ret == pytest.ExitCode.USAGE_ERROR
 
 
-def test_early_answers_find_broken_records_before_anything_runs(project, tmp_path):
+def test_early_answers_set_broken_records_aside_and_compute_them_again(project, tmp_path):
     project.expect(text=RECALL)
     project.run("--glu-sequential", store=tmp_path)
-    for path in (tmp_path / "cells").iterdir():
+    before = rows(project)
+    broken = sorted((tmp_path / "cells").iterdir())
+    for path in broken:
         path.write_text("broken")
     result = project.run("--glu-sequential", store=tmp_path)
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["ERROR: *its checksum does not match its content*"])
+    result.stdout.fnmatch_lines(["*it is no record in Parquet*"])
+    assert sorted(path.name for path in (tmp_path / "corrupt").iterdir()) == [f"{path.name}.1" for path in broken]
+    assert rows(project).equals(before)
 
 
 def test_a_limit_is_a_quick_look_that_is_never_taken_for_more(project, tmp_path):
@@ -544,9 +550,10 @@ def test_with_and_without_a_chat_template_a_model_is_judged_side_by_side(project
     result.stdout.fnmatch_lines([f"*{chat} (chat): capabilities*", f"*{chat}: capabilities*"])
     templated, plain = rows(project).itertuples()
     assert plain.floor == templated.floor
-    kept = [json.loads(each.read_text().partition("\n")[2]) for each in (tmp_path / "store" / "cells").iterdir()]
+    kept = Store(tmp_path / "store")
+    found = [kept.get(entry.key, Record) for entry in entries(kept.folder) if entry.kind is Record]
     for arm in ("dense", "ppm-0.5"):
-        one, other = (each["outputs"] for each in kept if each.get("arm") == arm)
+        one, other = (each.outputs for each in found if each.arm == arm)
         assert all(with_template != without for with_template, without in zip(one, other, strict=True))
 
 

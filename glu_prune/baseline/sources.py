@@ -1,7 +1,7 @@
 """Where outcomes are read from: a store, a baseline, or what lm-eval wrote, told apart by what they hold."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -93,25 +93,42 @@ def _is_second(record: Record) -> bool:
 
 
 def _from_lm_eval(path: Path, content: Mapping[str, Any]) -> Iterator[Outcome]:
-    """Each task that has samples, by each metric that they give item by item.
+    """Each task, and each group of tasks, that has samples, by each metric that they give item by item.
 
     Raises:
-        BaselineError: there are no samples, or they are not what lm-eval writes.
+        BaselineError: the samples are not what lm-eval writes.
     """
-    stamp = path.stem.partition("_")[2]
+    stamp = path.stem.rpartition("_")[2]
     model = str(content.get("model_name") or path.parent.name)
-    shots = content.get("n-shot") or {}
-    for samples in sorted(path.parent.glob(f"samples_*_{stamp}.jsonl")):
-        task = samples.stem.removeprefix("samples_").removesuffix(f"_{stamp}")
-        reported = content["results"].get(task)
-        if not isinstance(reported, dict):
-            continue
-        comparable: dict[str, Fact] = {"num_fewshot": shots[task]} if isinstance(shots.get(task), int) else {}
-        try:
-            yield from _of_task(model, task, reported, _lines(samples), comparable)
-        except (KeyError, TypeError, ValueError, IndexError) as error:
-            msg = f"{samples} is not what lm-eval writes: {error!r}; run it again with --log_samples"
-            raise BaselineError(msg) from error
+    files = {
+        each.stem.removeprefix("samples_").removesuffix(f"_{stamp}"): each
+        for each in sorted(path.parent.glob("samples_*.jsonl"))
+        if each.stem.endswith(f"_{stamp}")
+    }
+    try:
+        samples = {task: _lines(file) for task, file in files.items()}
+        for task, reported in content["results"].items():
+            leaves = list(_leaves(task, content.get("group_subtasks") or {}))
+            if samples.keys() >= set(leaves):
+                yield from _of_task(model, task, reported, leaves, samples, _shots(content, leaves))
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, RecursionError) as error:
+        msg = f"{path}, or samples beside it, is not what lm-eval writes: {error!r}; run it again with --log_samples"
+        raise BaselineError(msg) from error
+
+
+def _leaves(task: str, groups: Mapping[str, Any]) -> Iterator[str]:
+    """The tasks of a group, or the task itself."""
+    if not groups.get(task):
+        yield task
+        return
+    for each in groups[task]:
+        yield from _leaves(each, groups)
+
+
+def _shots(content: Mapping[str, Any], leaves: Sequence[str]) -> dict[str, Fact]:
+    """How many worked examples were shown, if that is said and the same in all tasks."""
+    first, *others = {(content.get("n-shot") or {}).get(leaf) for leaf in leaves}
+    return {"num_fewshot": first} if isinstance(first, int) and not others else {}
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:
@@ -120,27 +137,32 @@ def _lines(path: Path) -> list[dict[str, Any]]:
     except OSError as error:
         msg = f"{path} cannot be read: {error.strerror or error}"
         raise BaselineError(msg) from error
-    return [json.loads(line) for line in text.splitlines() if line.strip()]
+    return [json.loads(line) for line in text.split("\n") if line.strip()]
 
 
 def _of_task(
-    model: str, task: str, reported: Mapping[str, Any], samples: list[dict[str, Any]], comparable: Mapping[str, Fact]
+    model: str,
+    task: str,
+    reported: Mapping[str, Any],
+    leaves: Sequence[str],
+    samples: Mapping[str, list[dict[str, Any]]],
+    comparable: Mapping[str, Fact],
 ) -> Iterator[Outcome]:
     """By the first of the task's filters; a metric whose items do not make up its score is left out."""
-    from glu_prune.evaluation.evaluate import item_of, metric_of
+    from glu_prune.evaluation.evaluate import item_of, metric_of, samples_of
 
-    first = [sample for sample in samples if sample["filter"] == samples[0]["filter"]]
+    first = samples_of(task, leaves, samples)
     scores = {}
-    for metric in samples[0]["metrics"]:
+    for metric in first[0][1]["metrics"]:
         try:
-            score = float(reported[f"{metric},{samples[0]['filter']}"])
-            scores[metric] = metric_of(task, metric, score, [sample[metric] for sample in first])
+            score = float(reported[f"{metric},{first[0][1]['filter']}"])
+            scores[metric] = metric_of(task, metric, score, [sample[metric] for _, sample in first])
         except (KeyError, TypeError, ValueError, EvaluationError):  # a score of a whole corpus, not of items
             continue
-    items = tuple(item_of(task, sample) for sample in first)
+    items = tuple(item_of(*each) for each in first)
     for capability in known(task, tuple(scores)):
         found = scores[capability.metric]
-        labels = tuple(str(sample["doc"][capability.cluster]) for sample in first) if capability.cluster else None
+        labels = tuple(str(sample["doc"][capability.cluster]) for _, sample in first) if capability.cluster else None
         about = About(
             model=model,
             arm=DENSE.label,

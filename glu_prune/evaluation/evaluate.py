@@ -312,7 +312,7 @@ class Evaluator:
                 apply_chat_template=chat,
                 fewshot_as_multiturn=chat,
             )
-        scored = {task: _scored(task, each["tasks"], results["samples"]) for task, each in loaded.items()}
+        scored = {task: samples_of(task, each["tasks"], results["samples"]) for task, each in loaded.items()}
         requests = [sum(len(sample["arguments"]) for _, sample in each) for each in scored.values()]
         computed = zip(shares(lm.positions, requests), shares(lm.scored_positions, requests), requests, strict=True)
         return {
@@ -333,7 +333,7 @@ def _united(mappings: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     return {name: value for mapping in mappings for name, value in mapping.items()}
 
 
-def _scored(task: str, leaves: Iterable[str], samples: Mapping[str, list[Any]]) -> list[tuple[str, dict[str, Any]]]:
+def samples_of(task: str, leaves: Iterable[str], samples: Mapping[str, list[Any]]) -> list[tuple[str, dict[str, Any]]]:
     """The samples of `task`, each with its leaf, as the first of its filters leaves them.
 
     Raises:

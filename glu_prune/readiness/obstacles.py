@@ -29,7 +29,7 @@ def refuse_obstacles(cases: Sequence[Case], settings: Settings) -> None:
     found = [each for each in _missing(asked_by(cases), settings) if each.missing]
     if found:
         lines = (f"{each.what}: {each.detail}" + (f"; {each.remedy}" if each.remedy else "") for each in found)
-        raise NotReadyError("\n".join(lines))
+        raise NotReadyError("; ".join(lines))
 
 
 def _missing(wanted: Asked, settings: Settings) -> Iterator[Need]:
