@@ -1,12 +1,17 @@
-# make bench | bench-pruning | bench-sweep | bench-shapes | profile | test | check | clean: each sets up .venv when it is missing or out of date.
+# make bench | baseline | bench-pruning | bench-sweep | bench-shapes | profile | test | check | clean: each sets up .venv when it is missing or out of date.
 PYTHON ?= python3.11
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: bench bench-pruning bench-sweep bench-shapes profile test check format clean
+.PHONY: bench baseline bench-pruning bench-sweep bench-shapes profile test check format clean
 
+# Half of the neurons of the embedded models: what the claims say, and whether any arm does worse than what is pinned.
 bench: $(READY)
-	$(BIN)/pytest benchmarks -k ratio_0.5
+	$(BIN)/pytest benchmarks -k ratio_0.5 --glu-compare embedded --junitxml results/junit.xml
+
+# Pins what `make bench` compares with, for changes that are meant to move scores.
+baseline: $(READY)
+	$(BIN)/pytest benchmarks -k "ratio_0.5 and test_direction" --glu-save-baseline embedded
 
 bench-pruning: $(READY)
 	$(BIN)/python -m benchmarks.pruning_speed

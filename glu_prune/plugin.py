@@ -457,13 +457,13 @@ def glu_check(request: pytest.FixtureRequest) -> Callable[[Case], None]:
             raise pytest.fail.Exception(message, pytrace=False) from None
         rows = _with_columns(request.node, plain(judged.rows))
         told.extend([(ROW_PROPERTY, json.dumps(rows, allow_nan=False)), *verdict_properties(judged.outcome, rows)])
-        if worse := failures(rows, strict=config.getoption("--glu-strict")):
-            raise pytest.fail.Exception(one_line(f"{case.where}: {worse}"), pytrace=False)
-        found, declared = judged.outcome, case.declared
-        if found == declared:
+        found, declared, strict = judged.outcome, case.declared, config.getoption("--glu-strict")
+        worse = failures(rows, strict=strict)
+        other = "" if found == declared else f"declared {declared}, found {judged.sentence}"
+        if not (worse or other):
             return
-        message = one_line(f"{case.where}: declared {declared}, found {judged.sentence}")
-        if found == "inconclusive" and not config.getoption("--glu-strict"):
+        message = one_line(f"{case.where}: {'; '.join(filter(None, (worse, other)))}")
+        if found == "inconclusive" and not (worse or strict):
             pytest.skip(message)
         pytest.fail(message, pytrace=False)
 

@@ -1,10 +1,11 @@
-"""A session as one page of Markdown, for the page of a CI run: verdicts, capabilities, what to look at, findings."""
+"""A session as one page of Markdown, for the page of a CI run: what changed, capabilities, what to look at, findings."""
 
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from glu_prune.report.against import counts
 from glu_prune.report.clean import markdown
 from glu_prune.report.rows import Row
 from glu_prune.report.session import SessionReport
@@ -62,6 +63,10 @@ def _lines(report: SessionReport) -> Iterator[str]:
     yield "# glu-prune"
     yield ""
     yield _counts(cases)
+    for heading, text in report.tables("pipe", names=("baseline",), long=False):
+        yield from ("", f"## {heading}", "", text)
+    for line in counts(report.rows("baseline")):
+        yield from ("", markdown(line))
     for heading, text in report.tables("pipe", names=("scores",)):
         yield from ("", f"## {heading}", "", text)
     if look_at := [case for case in cases if case["result"] in _LOOK_AT]:

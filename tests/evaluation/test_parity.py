@@ -45,7 +45,7 @@ def plain(
         gen_kwargs=settings,
         bootstrap_iters=0,
     )
-    return evaluate._scored(task, results["samples"], results["samples"]), results["results"][task]
+    return evaluate.samples_of(task, results["samples"], results["samples"]), results["results"][task]
 
 
 def likeliest(likelihoods: list[float]) -> int:

@@ -1,0 +1,258 @@
+"""Baselines as their users meet them: a project whose model gets worse, in real sessions and commands."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import LlamaForCausalLM
+
+from glu_prune.cli import main
+from glu_prune.zoo.source import load_tokenizer, locate
+from tests.report.test_schema import fits
+from tests.sessions import Sessions
+
+CLAIMS = """\
+model: {model}
+ratios: [0.5]
+expect:
+  - capability: factual_recall
+    direction: down
+    why: of this test
+"""
+TEST = """\
+def test_direction(glu_case, glu_check):
+    glu_check(glu_case)
+"""
+ITEMS = 100
+
+
+@pytest.fixture(scope="module")
+def sessions():
+    with Sessions() as found:
+        yield found
+
+
+class Project:
+    """A user's folder."""
+
+    def __init__(self, folder: Path, sessions: Sessions) -> None:
+        self.folder = folder
+        self._sessions = sessions
+
+    def claim(self, more: str = "") -> None:
+        (self.folder / "expectations").mkdir(exist_ok=True)
+        (self.folder / "expectations" / "claims.yaml").write_text(CLAIMS.format(model="model") + more)
+
+    def run(self, *arguments: str) -> tuple[int, str]:
+        """Exit status, and what was said."""
+        log = self.folder / "log"
+        items = () if "--glu-sequential" in arguments else (f"--glu-limit={ITEMS}",)
+        code = self._sessions.wait(self._sessions.start(self.folder, log, *items, *arguments))
+        return code, log.read_text()
+
+    @property
+    def pinned(self) -> dict[str, bytes]:
+        return {each.name: each.read_bytes() for each in (self.folder / "baselines").iterdir()}
+
+    @property
+    def rows(self) -> list[dict]:
+        return fits((self.folder / "results" / "report.json").read_text()).model_dump()["baseline"]
+
+
+def save(model: LlamaForCausalLM, folder: Path) -> None:
+    model.save_pretrained(folder)
+    load_tokenizer(locate("tiny-base"), model.config.vocab_size).save_pretrained(folder)
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory, sessions) -> Project:
+    """A project in which a baseline was asked for that was not there; nobody changes it."""
+    project = Project(tmp_path_factory.mktemp("project"), sessions)
+    (project.folder / "test_claims.py").write_text(TEST)
+    (project.folder / "pytest.ini").write_text("[pytest]\naddopts = -p no:cacheprovider -p no:hypothesispytest\n")
+    save(LlamaForCausalLM.from_pretrained(locate("tiny-base").folder), project.folder / "model")
+    project.claim()
+    project.first = project.run("--glu-compare=mine")
+    return project
+
+
+@pytest.fixture
+def project(first, sessions, tmp_path) -> Project:
+    shutil.copytree(first.folder, tmp_path / "copy")
+    project = Project(tmp_path / "copy", sessions)
+    project.claim()
+    return project
+
+
+def damage(project: Project) -> None:
+    """The model loses its MLPs."""
+    model = LlamaForCausalLM.from_pretrained(project.folder / "model")
+    with torch.no_grad():
+        for layer in model.model.layers:
+            layer.mlp.down_proj.weight.zero_()
+    save(model, project.folder / "model")
+
+
+def test_a_baseline_that_is_not_there_is_pinned_and_that_is_said_and_no_error(first):
+    code, said = first.first
+    assert code == 0
+    assert re.search(
+        r"baseline mine: there was none yet, so nothing was compared; 2 outcomes pinned in \S+mine\.json", said
+    )
+    assert "against mine" not in said
+    text = json.loads(first.pinned["mine.json"])
+    assert [(each["arm"], each["n"], each["comparable"]["part"]) for each in text["outcomes"]] == [
+        ("dense", ITEMS, "0-100"), ("ppm-0.5", ITEMS, "0-100"),
+    ]  # fmt: skip
+    for each in text["outcomes"]:
+        assert each["floor"] is not None
+        assert each["band"]["run"] == "batches of 17, threads: 2"
+        assert len(each["record"]) == 64
+
+
+def test_a_run_is_unchanged_against_itself_and_pins_the_same_bytes_in_parallel(project):
+    before = project.pinned
+    code, said = project.run("--glu-compare=mine")
+    assert (code, "Against baseline mine: 2 unchanged." in said) == (0, True)
+    assert "loading" not in said
+    assert project.pinned == before
+    code, said = project.run("--glu-save-baseline=mine", "-n", "2")
+    assert (code, "baseline mine: 2 outcomes pinned in" in said) == (0, True)
+    assert project.pinned == before
+
+
+def test_a_model_that_got_worse_fails_with_what_it_lost(project):
+    damage(project)
+    code, said = project.run("--glu-compare=mine", "--glu-summary=page.md")
+    assert code == 1
+    (line,) = (line for line in said.splitlines() if line.startswith("expectations/claims.yaml:4: against baseline mine: "))  # fmt: skip
+    assert re.search(r"dense factual_recall \(tiny_recall\) exact_match: regressed, 0\.9\d+ -> \S+, -0\.\d+ \(95 % -0\.\d+ to -0\.\d+\), \S.* p = ", line)  # fmt: skip
+    assert re.search(r"\d+ items worse, \d+ better of 100; worse: [0-9a-f]{8} \(#\d+\), ", line)
+    (dense,) = (row for row in project.rows if row["arm"] == "dense")
+    assert dense["outcome"] == "regressed"
+    assert dense["worse"] > 50
+    page = (project.folder / "page.md").read_text()
+    assert re.search(r"^\| dense +\| factual_recall .*\| regressed +\|", page, re.MULTILINE)
+    assert "Against baseline mine: 2 regressed." in page
+    case = json.loads((project.folder / "results" / "report.json").read_text())["cases"][0]
+    assert case["result"] == "failed"
+    assert "against baseline mine" in case["message"]
+    assert "Traceback" not in said
+
+
+def test_what_got_better_passes_and_is_shown(project):
+    damage(project)
+    assert project.run("--glu-save-baseline=worse")[0] in (0, 1)
+    shutil.rmtree(project.folder / "model")
+    save(LlamaForCausalLM.from_pretrained(locate("tiny-base").folder), project.folder / "model")
+    code, said = project.run("--glu-compare=worse")
+    assert code == 0
+    assert {row["outcome"] for row in project.rows if row["arm"] == "dense"} == {"improved"}
+    assert re.search(r"dense +factual_recall .* improved", said)
+
+
+def test_a_margin_that_a_file_allows_is_no_regression(project):
+    damage(project)
+    project.claim("baseline_margins:\n  factual_recall: 1\n")
+    said = project.run("--glu-compare=mine")[1]
+    assert {row["note"] for row in project.rows} <= {"within the margin", "not shown"}
+    assert "regressed" not in said
+    project.claim("baseline_margins:\n  factual_recal: 1\n")
+    code, said = project.run("--glu-compare=mine")
+    assert code == 2
+    assert re.search(r"claims\.yaml:\d+: .*factual_recal.* did you mean 'factual_recall'", said), said
+
+
+def test_other_items_are_incomparable_and_strictly_an_error(project):
+    project.run("--glu-limit=50", "--glu-compare=mine")
+    assert {row["outcome"] for row in project.rows} == {"incomparable"}
+    assert "50 items only before, 0 only now (of 100 before and 50 now)" in project.rows[0]["note"]
+    code, said = project.run("--glu-limit=50", "--glu-compare=mine", "--glu-strict")
+    assert (code, "incomparable" in said) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (("--glu-compare=../mine",), "baseline name '../mine' is not allowed"),
+        (("--glu-compare=other", "--glu-strict"), "there is no baseline 'other' in "),
+        (("--glu-compare=mine", "--glu-sequential"), "baselines are of all items of runs"),
+        (("--glu-save-baseline=mine", "--glu-evidence=published"), "baselines are of all items of runs"),
+    ],
+)
+def test_what_cannot_be_is_one_usage_line(project, arguments, why):
+    before = project.pinned
+    code, said = project.run(*arguments)
+    assert (code, why in said) == (4, True), said
+    assert "Traceback" not in said
+    assert project.pinned == before
+
+
+def test_a_baseline_that_was_edited_stops_the_run_before_it_begins(project):
+    path = project.folder / "baselines" / "mine.json"
+    path.write_text(path.read_text().replace('"n": 100', '"n": 99', 1))
+    code, said = project.run("--glu-compare=mine")
+    assert (code, "over 99 items, but" in said, "loading" in said) == (4, True, False)
+
+
+def test_a_baseline_that_cannot_be_pinned_is_a_failure_and_said(project):
+    (project.folder / "file").write_text("")
+    code, said = project.run("--glu-save-baseline=mine", "--glu-baselines=file")
+    assert (code, "baseline mine was not pinned: " in said) == (1, True)
+    code, said = project.run("--glu-save-baseline=mine", "-k", "nothing_of_that_name")
+    assert code == 5
+    assert "mine.json" in project.pinned
+
+
+def compare(*arguments: object) -> int:
+    return main(["compare", *map(str, arguments)])
+
+
+def test_the_command_compares_stores_and_baselines(project, first, capsys):
+    damage(project)
+    project.run("--glu-store=worse")
+    baseline = first.folder / "baselines" / "mine.json"
+    store, worse = first.folder / ".glu-prune", project.folder / "worse"
+    assert compare(baseline, store) == 0
+    assert f"Against {baseline}: 2 unchanged." in capsys.readouterr().out
+    for place in (baseline, store):
+        out = project.folder / "out.json"
+        assert compare(place, worse, "--out", out) == 1
+        said = capsys.readouterr().out
+        assert "dense factual_recall (tiny_recall) exact_match: regressed, " in said
+        (dense,) = (row for row in json.loads(out.read_text()) if row["arm"] == "dense")
+        assert dense["band"] == 0.0
+        assert len(dense["worse_items"]) == dense["worse"] > 50
+    assert compare(worse, store) == 0
+    assert compare(worse, store, "--fail-on", "change") == 1
+    assert compare(baseline, worse, "--margin", "1") == 0
+    for suffix in ("csv", "md"):
+        assert compare(baseline, worse, "--out", project.folder / f"out.{suffix}") == 1
+        assert "regressed" in (project.folder / f"out.{suffix}").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (("BASE", "missing"), "missing cannot be read: No such file or directory; name a store folder"),
+        (("BASE", "BASE", "--out", "x.txt"), "--out x.txt is not allowed: its name ends in .json, .csv, .md"),
+        (("BASE", "BASE", "--out", "missing/x.md"), "missing/x.md cannot be written: No such file or directory"),
+    ],
+)
+def test_what_cannot_be_compared_is_one_line_and_two(first, capsys, monkeypatch, tmp_path, arguments, why):
+    monkeypatch.chdir(tmp_path)
+    baseline = str(first.folder / "baselines" / "mine.json")
+    assert compare(*(baseline if each == "BASE" else each for each in arguments)) == 2
+    said = capsys.readouterr()
+    assert said.err.startswith(f"glu-prune: {why}")
+    assert said.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("margin", ["-1", "nan", "inf", "x"])
+def test_a_margin_is_a_number_of_at_least_0(margin, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        compare("a", "b", "--margin", margin)
+    assert "it is a number of at least 0" in capsys.readouterr().err
