@@ -1,4 +1,4 @@
-"""A session as one page of Markdown, for the page of a CI run: what changed, capabilities, what to look at, findings."""
+"""A session as one page of Markdown, for a CI run: what changed, capabilities, what to look at, findings."""
 
 import os
 from collections import Counter
