@@ -60,7 +60,7 @@ def compare(
     found = evaluator.evaluate(SharedPrefixLM(model, tokenizer, 64), task, num_fewshot)
     assert {found.ways.get("scoring"), found.ways.get("generation")} <= {None, "shared prefixes", "batched"}
     assert found.ways.get(ANSWER_LIMIT) == (settings or {}).get("max_gen_toks")
-    assert found.items == tuple(evaluate._item(*each) for each in scored)
+    assert found.items == tuple(evaluate.item_of(*each) for each in scored)
     for (_, sample), output in zip(scored, found.outputs, strict=True):
         if found.lengths:
             assert output == sample["resps"][0][0]
@@ -70,7 +70,7 @@ def compare(
             assert likeliest(ours) == likeliest(theirs)
     assert found.metrics
     for name, metric in found.metrics.items():
-        theirs: MetricScores = evaluate._metric(
+        theirs: MetricScores = evaluate.metric_of(
             task, name, scores[f"{name},{scored[0][1]['filter']}"], [sample[name] for _, sample in scored]
         )
         assert metric.score == pytest.approx(theirs.score, rel=1e-5, abs=1e-6)
