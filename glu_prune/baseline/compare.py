@@ -183,7 +183,7 @@ def change(before: Outcome, after: Outcome) -> Change:
     old = _column(before, after, "values")
     new = tied(after.values, old)
     clusters = after.clusters or (_column(before, after, "clusters") if before.clusters else None)
-    found = contrast(new, old, after.weights, clusters=clusters, ratio=after.about.logarithmic, seed=SEED)
+    found = contrast(new, old, after.weights, clusters=clusters, bounded=not after.about.logarithmic, seed=SEED)
     moved = sorted(
         ((better * (now - then), place) for place, (now, then) in enumerate(zip(new, old, strict=True)) if now != then),
         key=lambda each: (-abs(each[0]), each[1]),

@@ -76,6 +76,13 @@ def test_p_is_corrected_for_how_many_are_compared():
     assert one(old, new, 0.0, of_many(10_000)).p == 1.0
 
 
+@pytest.mark.parametrize("metric", ["mc2", "word_perplexity"])
+def test_a_change_of_every_item_is_shown_among_however_many_outcomes(metric):
+    about = {"metric": metric, "higher_is_better": metric == "mc2"}
+    old, new = (made([level + 0.001 * step for step in range(100)], **about) for level in (0.4, 0.6))
+    assert one(old, new, 0.0, of_many(10_000)).outcome == ("improved" if metric == "mc2" else "regressed")
+
+
 def test_items_of_one_source_count_as_one():
     alone = one(made(RIGHT), made(HALF))
     together = one(made(RIGHT), made(HALF, clusters=["a"] * 30 + ["b"] * 30))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.special import ndtr, stdtrit
 
 from glu_prune.statistics.comparison import contrast
-from glu_prune.statistics.resampling import RESAMPLES, bootstrap_means, sign_flips
+from glu_prune.statistics.resampling import RESAMPLES, _rarer_than, bootstrap_means, sign_flips
 
 values = st.integers(0, 10).map(lambda tenths: tenths / 10)
 items = st.lists(st.tuples(values, values, st.integers(1, 5), st.sampled_from("abcdefg")), min_size=2, max_size=30)
@@ -52,7 +52,20 @@ def test_one_sided_p_is_the_share_of_flips_that_go_as_far(changes):
 
 
 def test_sampled_flips_count_the_observed_one():
-    assert sign_flips(np.ones(200), 0) == (1 / (RESAMPLES + 1), 0)
+    assert sign_flips(np.ones(14), 0) in {(each / (RESAMPLES + 1), 0) for each in (1, 2, 3, 4)}
+
+
+@pytest.mark.parametrize("count", [30, 200, 5000])
+def test_what_no_sampled_flip_reaches_is_rarer_still(count):
+    changes = np.abs(np.random.default_rng(0).normal(2, 1, count))
+    assert 0 <= sign_flips(changes, 0)[0] < 1e-5
+    assert sign_flips(changes, 0)[0] >= (2 / 2**count if count < 1000 else 0)
+
+
+@given(st.lists(st.floats(-1, 1).filter(lambda change: abs(change) > 1e-3), min_size=1, max_size=13))
+def test_the_bound_of_rare_flips_is_never_below_their_share(changes):
+    exact, _ = sign_flips(np.array(changes), 0)
+    assert _rarer_than(np.array(changes)) >= exact - 1e-12
 
 
 def test_unchanged_items_do_not_matter_to_sign_flips():
