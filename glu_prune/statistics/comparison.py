@@ -21,6 +21,8 @@ __all__ = ["Contrast", "contrast", "holm", "items_needed", "unpaired"]
 Array = NDArray[np.float64]
 _STEPS = 20
 """Of a search whose error shrinks at least tenfold with each."""
+_SURE = 1e6
+"""A standard error that is so much smaller than another adds nothing to it."""
 
 
 def contrast(
@@ -176,7 +178,7 @@ def unpaired(
         msg = f"two estimates need finite standard errors; found {first} +- {first_se} and {second} +- {second_se}"
         raise EvaluationError(msg)
     error = math.hypot(first_se, second_se)
-    freedom = first_freedom * (error / first_se) ** 4 if first_se > 0 else math.inf
+    freedom = first_freedom * min(error / first_se, _SURE) ** 4 if first_se > 0 else math.inf
     return _Unpaired(first - second, error, units, freedom)
 
 

@@ -85,6 +85,11 @@ def test_a_standard_error_that_few_units_told_has_tails_of_student():
     assert unpaired(0.3, 0.1, 0.0, 0.2, 5, 4).p_two_sided() < unpaired(0.3, 0.1, 0.0, 0.2, 5, 0.5).p_two_sided()
 
 
+def test_a_standard_error_may_be_as_small_as_numbers_go():
+    found = unpaired(0.3, 5e-324, 0.1, 0.1, 5, 4)
+    assert found.interval() == pytest.approx(unpaired(0.3, 0, 0.1, 0.1, 5).interval())
+
+
 def test_unpaired_arms_without_error():
     assert unpaired(0.5, 0, 0.5, 0, 1).p_two_sided() == 1.0
     assert unpaired(0.5, 0, 0.4, 0, 1).p_greater() == 0.0
