@@ -473,7 +473,9 @@ def _parser() -> argparse.ArgumentParser:
     shape.add_argument("--dtype", default="bfloat16", help="of the weights (default: bfloat16)")
     shape.add_argument("--seed", type=int, default=0, help="of the weights (default: 0)")
     shape.add_argument(
-        "--tokenizer", metavar="MODEL", help="a model whose tokenizer it gets (default: none, cost alone)"
+        "--tokenizer",
+        metavar="MODEL",
+        help="a model whose tokenizer it gets, or a folder with a tokenizer alone (default: none, cost alone)",
     )
     shape.set_defaults(run=_shape)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from glu_prune.errors import CheckpointError
 from glu_prune.pruning.checkpoint import new_folder, refuse_existing
-from glu_prune.zoo.source import load_tokenizer, locate
+from glu_prune.zoo.source import ModelSource, has_tokenizer, load_tokenizer, locate
 
 if TYPE_CHECKING:
     from transformers import LlamaConfig
@@ -120,8 +120,8 @@ def write_shape(
     """Writes a stock Llama checkpoint of this shape to the new folder `folder`: config.json and safetensors.
 
     Matrices are drawn from a normal distribution with standard deviation 0.02, gains are 1. The tokenizer is that of
-    the model called `tokenizer`, which may know fewer tokens than the shape; without it there is none, and the model
-    can be measured but not asked. Memory holds the model, once.
+    the model called `tokenizer`, or one that lies alone in the folder of that name; it may know fewer tokens than the
+    shape. Without it there is none, and the model can be measured but not asked. Memory holds the model, once.
 
     Raises:
         ModelNotFoundError: no model is called `tokenizer`.
@@ -152,7 +152,8 @@ def write_shape(
 
 
 def _tokenizer(model: str, vocabulary: int) -> Any:
-    words = load_tokenizer(locate(model), vocabulary)
+    alone = ModelSource(model, Path(model))
+    words = load_tokenizer(alone if has_tokenizer(alone) else locate(model), vocabulary)
     if len(words) > vocabulary:
         msg = f"{model}: its tokenizer knows {len(words)} tokens; a model of this shape has {vocabulary}"
         raise CheckpointError(msg)

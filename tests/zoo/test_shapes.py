@@ -7,7 +7,7 @@ from transformers import AutoModelForCausalLM, LlamaForCausalLM
 from glu_prune.errors import CheckpointError, ModelNotFoundError
 from glu_prune.pruning.folder import open_checkpoint
 from glu_prune.zoo.shapes import SHAPES, Shape, shape, write_shape
-from glu_prune.zoo.source import load, load_model, locate
+from glu_prune.zoo.source import load, load_model, load_tokenizer, locate
 
 SMALL = Shape(hidden=64, width=160, layers=2, heads=4, kv_heads=2, head_dim=32, vocabulary=500, tied=True, positions=16384)  # fmt: skip
 
@@ -74,11 +74,14 @@ def test_nothing_is_overwritten_and_nothing_half_written(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_shape_with_another_models_tokenizer_can_be_asked(tmp_path):
+@pytest.mark.parametrize("alone", [False, True])
+def test_a_shape_with_another_models_tokenizer_can_be_asked(alone, tmp_path):
+    whose = load_tokenizer(locate("tiny-base"), 2048)
+    if alone:
+        whose.save_pretrained(tmp_path / "words")
     wide = dataclasses.replace(SMALL, vocabulary=4096)
-    write_shape(wide, tmp_path / "out", "float32", tokenizer="tiny-base")
+    write_shape(wide, tmp_path / "out", "float32", tokenizer=str(tmp_path / "words") if alone else "tiny-base")
     model, tokenizer = load(locate(str(tmp_path / "out")), "float32", "cpu")
-    _, whose = load(locate("tiny-base"), "float32", "cpu")
     assert tokenizer("Once upon a time").input_ids == whose("Once upon a time").input_ids
     ids = tokenizer("Once upon a time", return_tensors="pt").input_ids
     assert model(ids).logits.shape == (1, ids.shape[1], 4096)
