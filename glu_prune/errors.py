@@ -9,7 +9,8 @@ GluPruneError
 ├── ContractError         a property of pruning does not hold
 ├── EvaluationError       a task gave no usable scores
 ├── MeterError            an energy reading cannot be true
-│   └── NotMeasuredError  nothing is measured here, and why
+│   ├── NotMeasuredError  nothing is measured here, and why
+│   └── ShortWindowError  work ended too soon to be measured
 ├── WorkloadError         a workload cannot be measured on this model
 ├── StoreError            the store cannot be used, or not for this
 │   └── CorruptError      a stored record cannot be trusted
@@ -70,6 +71,10 @@ class MeterError(GluPruneError):
 
 class NotMeasuredError(MeterError):
     """Nothing is measured here, and why."""
+
+
+class ShortWindowError(MeterError):
+    """Work ended too soon to be measured; more of it can be."""
 
 
 class WorkloadError(GluPruneError):

@@ -12,10 +12,10 @@ from types import MappingProxyType
 
 import pytest
 
+from glu_prune import options
 from glu_prune.baseline.gate import PINS, Gate, failures
 from glu_prune.errors import (
     BaselineError,
-    EvaluationError,
     ExpectationError,
     GluPruneError,
     ModelNotFoundError,
@@ -23,8 +23,6 @@ from glu_prune.errors import (
     ReportError,
 )
 from glu_prune.evaluation import local
-from glu_prune.evaluation.backend import Backend
-from glu_prune.experiment.cell import Settings
 from glu_prune.judgement.claims import ANY
 from glu_prune.judgement.expectation import (
     Case,
@@ -40,12 +38,11 @@ from glu_prune.judgement.expectation import (
 from glu_prune.lab import Lab, RunLab
 from glu_prune.published import PublishedLab
 from glu_prune.readiness.network import offline
-from glu_prune.report import ci, github
+from glu_prune.report import ci
 from glu_prune.report.case import case_properties, case_row, ended, verdict_properties
 from glu_prune.report.clean import one_line
 from glu_prune.report.rows import Rows, plain
 from glu_prune.report.session import SessionReport, extended
-from glu_prune.units import whole
 from glu_prune.zoo.source import locate
 
 FIXTURES: Mapping[str, type[Case]] = {
@@ -78,152 +75,8 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """All options start with `--glu-`."""
-    group = parser.getgroup("glu-prune", "what width pruning does to a language model")
-    group.addoption("--glu-model", metavar="NAME", help="only the expectations about this model")
-    group.addoption(
-        "--glu-expectations", metavar="PATH", help="a file or folder of expectations (default: expectations/)"
-    )
-    group.addoption(
-        "--glu-evidence",
-        choices=("runs", "published"),
-        default="runs",
-        help="judge what is run here (default), or the figures that an expectation file names as published",
-    )
-    group.addoption("--glu-store", metavar="DIR", help="where records are kept (default: .glu-prune/)")
-    group.addoption("--glu-save-baseline", metavar="NAME", help="pin what this session measures as a baseline")
-    group.addoption("--glu-compare", metavar="NAME", help="fail cases of which an arm does worse than in this baseline")
-    group.addoption("--glu-baselines", metavar="DIR", help="where baselines are (default: baselines/)")
-    group.addoption("--glu-results", metavar="DIR", help="where tables are written (default: results/)")
-    group.addoption(
-        "--glu-summary",
-        metavar="PATH",
-        help=f"where a page of Markdown about the session is written (default: at the end of the file that "
-        f"{github.SUMMARY} names, if it is set)",
-    )
-    group.addoption(
-        "--glu-data", metavar="DIR", help=f"a folder of benchmark data (default: the one that {local.VARIABLE} names)"
-    )
-    group.addoption(
-        "--glu-offline", action="store_true", help="open no connection, whatever libraries would like to; see doctor"
-    )
-    group.addoption("--glu-strict", action="store_true", help="fail cases that are unexpectedly inconclusive")
-    group.addoption(
-        "--glu-sequential",
-        action="store_true",
-        help="answer items part by part until a claim about a direction is decided, by tests that hold at every look "
-        "(default: answer all)",
-    )
-    group.addoption(
-        "--glu-limit",
-        type=_positive("number of items"),
-        metavar="N",
-        help="a quick look at N items of each task, drawn once (default: all)",
-    )
-    group.addoption("--glu-device", default="cpu", metavar="DEVICE", help="torch device (default: cpu)")
-    group.addoption(
-        "--glu-dtype",
-        default="float32",
-        choices=("float32", "bfloat16", "float16"),
-        help="dtype of the weights while they are evaluated (default: float32)",
-    )
-    group.addoption(
-        "--glu-device-map", default="", metavar="MAP", help="spread models over devices by accelerate, such as auto"
-    )
-    group.addoption(
-        "--glu-attention",
-        default="",
-        metavar="NAME",
-        help="implementation of attention, such as sdpa or eager (default: what transformers chooses)",
-    )
-    group.addoption("--glu-contract", metavar="MODEL", help="check every property of pruning on this model")
-    group.addoption(
-        "--glu-contract-examples",
-        type=_positive("number of examples"),
-        default=25,
-        metavar="N",
-        help="examples per property (default: 25)",
-    )
-    group.addoption(
-        "--glu-batch-size",
-        type=_positive("batch size"),
-        default=64,
-        metavar="N",
-        help="sequences at once in evaluations (default: 64)",
-    )
-    group.addoption(
-        "--glu-backend",
-        type=_backend,
-        metavar="NAME[,key=value,...]",
-        help="which of lm-eval's models answers, such as vllm or hf, and arguments for it (default: none of them; "
-        "this project's own scoring)",
-    )
-    group.addoption(
-        "--glu-rounds",
-        type=_positive("number of rounds"),
-        default=8,
-        metavar="N",
-        help="turns of every arm when costs are measured (default: 8)",
-    )
-    group.addoption(
-        "--glu-processes",
-        type=_positive("number of processes"),
-        default=4,
-        metavar="N",
-        help="fresh processes per arm and workload in which memory is measured (default: 4)",
-    )
-    group.addoption(
-        "--glu-window",
-        type=_seconds,
-        metavar="SECONDS",
-        help="least length of a window when costs are measured (default: what the energy counters here need)",
-    )
-    group.addoption(
-        "--glu-grid", default="USA", metavar="ISO3", help="country whose CO2 per kWh is assumed (default: USA)"
-    )
-
-
-def _positive(what: str) -> Callable[[str], int]:
-    """A parser of whole numbers from 1, for an option that is about `what`."""
-
-    def parse(text: str) -> int:
-        if (number := whole(text)) is None or number < 1:
-            msg = f"{what} {text!r} is not allowed; it is a whole number of at least 1"
-            raise pytest.UsageError(msg)
-        return number
-
-    return parse
-
-
-def _backend(text: str) -> str:
-    try:
-        Backend.parse(text)
-    except EvaluationError as error:
-        raise pytest.UsageError(one_line(str(error))) from error
-    return text
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = float("nan")
-    if not 0.1 <= seconds <= 3600:
-        msg = f"window {text!r} is not allowed; it is a number of seconds from 0.1 to 3600"
-        raise pytest.UsageError(msg)
-    return seconds
-
-
-def _path(config: pytest.Config, option: str, default: str) -> Path:
-    """A path option, relative to where pytest was started; its default is relative to pytest's root, if that is known.
-
-    Without a configuration file pytest guesses: what lies above every folder on the command line, a model's included.
-    """
-    started: Path = config.invocation_params.dir
-    if chosen := config.getoption(option):
-        return started / str(chosen)
-    known = config.inipath is not None or config.option.rootdir is not None
-    return (config.rootpath if known else started) / default
+    """The options of `glu_prune.options`."""
+    options.declare(parser)
 
 
 def _is_worker(config: pytest.Config) -> bool:
@@ -232,7 +85,7 @@ def _is_worker(config: pytest.Config) -> bool:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Prepares an empty report; it stays silent while it is empty."""
-    if config.getoption("--glu-sequential") and _judges_published(config):
+    if config.getoption("--glu-sequential") and options.judges_published(config):
         msg = "--glu-sequential stops runs early; with --glu-evidence published nothing is run"
         raise pytest.UsageError(msg)
     if config.getoption("--glu-sequential") and config.getoption("--glu-limit"):
@@ -241,8 +94,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_report] = SessionReport()
     config.stash[_gate] = _make_gate(config)
     config.stash[_pinned] = ""
-    if config.getoption("--glu-data"):
-        _use_data(config)
+    if (data := options.named(config, "--glu-data")) is not None:
+        _use_data(config, data)
     if config.getoption("--glu-offline"):
         unplugged = ExitStack()
         unplugged.enter_context(offline())
@@ -256,11 +109,11 @@ def pytest_configure(config: pytest.Config) -> None:
 def _make_gate(config: pytest.Config) -> Gate:
     """What this session does about baselines."""
     names = [config.getoption(each) for each in ("--glu-compare", "--glu-save-baseline")]
-    if any(names) and (config.getoption("--glu-sequential") or _judges_published(config)):
+    if any(names) and (config.getoption("--glu-sequential") or options.judges_published(config)):
         msg = "baselines are of all items of runs; leave out --glu-sequential and --glu-evidence published"
         raise pytest.UsageError(msg)
     try:
-        gate = Gate(_path(config, "--glu-baselines", "baselines"), *names)
+        gate = Gate(options.place(config, "--glu-baselines"), *names)
         if config.getoption("--glu-strict"):
             gate.refuse_missing()
         _ = gate.baseline
@@ -269,9 +122,8 @@ def _make_gate(config: pytest.Config) -> Gate:
     return gate
 
 
-def _use_data(config: pytest.Config) -> None:
+def _use_data(config: pytest.Config, folder: Path) -> None:
     """Names the data folder, for this process and those that it starts, until the session ends."""
-    folder = _path(config, "--glu-data", "")
     if not folder.is_dir():
         msg = f"--glu-data is {str(folder)!r}, which is no folder; name a folder of benchmark data"
         raise pytest.UsageError(msg)
@@ -310,8 +162,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def _read_cases(config: pytest.Config) -> tuple[Case, ...]:
     if _cases in config.stash:
         return config.stash[_cases]
-    place = _path(config, "--glu-expectations", "expectations")
-    cases = told_apart([case for file in files(place) for case in read(_relative(file, config))])
+    place = options.place(config, "--glu-expectations")
+    cases = told_apart([case for file in files(place) for case in read(options.relative(config, file))])
     wanted = config.getoption("--glu-model")
     if wanted is not None:
         models = dict.fromkeys(case.experiment.model for case in cases)
@@ -319,15 +171,11 @@ def _read_cases(config: pytest.Config) -> tuple[Case, ...]:
         if not cases:
             msg = f"no expectation file in {place} is about model {wanted!r}; they are about: {', '.join(models)}"
             raise ExpectationError(msg)
-    chosen = _published(place, cases) if _judges_published(config) else _runnable(cases, wanted)
-    if _judges_published(config):
+    chosen = _published(place, cases) if options.judges_published(config) else _runnable(cases, wanted)
+    if options.judges_published(config):
         _make_lab(config).preflight(chosen)
     config.stash[_cases] = tuple(chosen)
     return config.stash[_cases]
-
-
-def _judges_published(config: pytest.Config) -> bool:
-    return bool(config.getoption("--glu-evidence") == "published")
 
 
 def _published(place: Path, cases: Sequence[Case]) -> list[Case]:
@@ -351,12 +199,6 @@ def _runnable(cases: Sequence[Case], wanted: str | None) -> list[Case]:
     return [case for case in cases if isinstance(case, _ABOUT_RUNS) and (wanted is not None or _is_here(case))]
 
 
-def _relative(file: Path, config: pytest.Config) -> Path:
-    """`file` as people would name it from where they stand."""
-    here = config.invocation_params.dir
-    return file.relative_to(here) if file.is_relative_to(here) else file
-
-
 def _is_here(case: Case) -> bool:
     """Whether the model is on this machine; one that a file names by a variable, or not at all, must be asked for."""
     if "$" in case.experiment.model or case.experiment.model == ANY:
@@ -378,21 +220,9 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         if to_run := _make_lab(config).preflight(cases):
             from glu_prune.readiness.obstacles import refuse_obstacles
 
-            refuse_obstacles(to_run, _settings(config))
+            refuse_obstacles(to_run, options.settings(config))
     except GluPruneError as error:
         raise pytest.UsageError(one_line(str(error))) from error
-
-
-def _settings(config: pytest.Config) -> Settings:
-    """How models are to be run."""
-    return Settings(
-        dtype=config.getoption("--glu-dtype"),
-        device=config.getoption("--glu-device"),
-        batch_size=config.getoption("--glu-batch-size"),
-        backend=config.getoption("--glu-backend") or "",
-        attention=config.getoption("--glu-attention"),
-        device_map=config.getoption("--glu-device-map"),
-    )
 
 
 def _case(item: pytest.Item) -> Case | None:
@@ -405,23 +235,21 @@ def _make_lab(config: pytest.Config) -> Lab:
     """The laboratory of this session; one per process."""
     if _lab in config.stash:
         return config.stash[_lab]
-    if _judges_published(config):
+    if options.judges_published(config):
         config.stash[_lab] = PublishedLab()
     else:
-        from glu_prune.efficiency.measure import Effort
         from glu_prune.efficiency.meter import CodeCarbonMeter, Meter, NoMeter
         from glu_prune.experiment.engine import Engine
         from glu_prune.experiment.store import Store
 
-        names = ("--glu-rounds", "--glu-window", "--glu-processes", "--glu-grid")
-        effort = Effort(*map(config.getoption, names))
+        effort = options.effort(config)
         if _is_worker(config):
             meter: Meter = NoMeter("not measured: cases run side by side under pytest-xdist; measure with -n 0")
         else:
             meter = CodeCarbonMeter(effort.grid)
-        engine = Engine(Store(_path(config, "--glu-store", ".glu-prune")), meter, _progress(config))
+        engine = Engine(Store(options.place(config, "--glu-store")), meter, _progress(config))
         items = {"sequential": config.getoption("--glu-sequential"), "limit": config.getoption("--glu-limit")}
-        config.stash[_lab] = RunLab(engine, _settings(config), effort, **items, gate=config.stash[_gate])
+        config.stash[_lab] = RunLab(engine, options.settings(config), effort, **items, gate=config.stash[_gate])
     return config.stash[_lab]
 
 
@@ -529,7 +357,7 @@ def _pin(config: pytest.Config, gate: Gate, exitstatus: int) -> str:
     if exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
         msg = "the session did not come to its end"
         raise BaselineError(msg)
-    return gate.pin(Store(_path(config, "--glu-store", ".glu-prune")), config.stash[_report].rows(PINS))
+    return gate.pin(Store(options.place(config, "--glu-store")), config.stash[_report].rows(PINS))
 
 
 def _said(report: pytest.TestReport) -> str:
@@ -547,7 +375,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         _show(results, terminalreporter, config)
     if pinned := config.stash[_pinned]:
         terminalreporter.write_line(pinned)
-    page = _path(config, "--glu-summary", "") if config.getoption("--glu-summary") else None
+    page = options.named(config, "--glu-summary")
     for line in ci.told(results, page, config.invocation_params.dir, config.rootpath):
         terminalreporter.write_line(line)
 
@@ -565,7 +393,7 @@ def _show(results: SessionReport, terminalreporter: pytest.TerminalReporter, con
         terminalreporter.write_line(note)
     for report in terminalreporter.stats.get("inconclusive", []):
         terminalreporter.write_line(one_line(f"INCONCLUSIVE {report.nodeid}: {report.longrepr[2]}"))
-    folder = _path(config, "--glu-results", "results")
+    folder = options.place(config, "--glu-results")
     try:
         names = results.write(folder)
     except OSError as error:

@@ -10,7 +10,7 @@ import glu_prune
 PACKAGE = Path(glu_prune.__file__).parent
 ORDER = (
     "errors", "units", "statistics", "pruning", "zoo", "contract", "evaluation", "efficiency", "experiment", "evidence", "judgement", "baseline", "report",
-    "survey", "lab", "published", "readiness", "hookspec", "plugin", "project", "cli",
+    "survey", "lab", "published", "readiness", "hookspec", "options", "plugin", "project", "commands", "cli",
 )  # fmt: skip
 MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
 HEAVY = {

@@ -18,7 +18,7 @@ from glu_prune.efficiency.idle import IdlePower, idle_power
 from glu_prune.efficiency.meter import LEAST_SECONDS, Meter, methods_of
 from glu_prune.efficiency.series import TWIN, ArmSeries, Series, Stretch, Turn
 from glu_prune.efficiency.workload import Batch, Prompts, Workload
-from glu_prune.errors import MeterError, WorkloadError
+from glu_prune.errors import MeterError, ShortWindowError, WorkloadError
 from glu_prune.units import Seconds
 from glu_prune.zoo.source import ModelSource
 
@@ -30,6 +30,8 @@ _UNMETERED = 0.25
 """Seconds of a window where there is no energy counter."""
 _WARM_UP = 2
 """Batches before anything is measured, taken in turn; they tell how many fill a window."""
+_TRIES_OF_ROUND = 8
+"""Each time, its windows have twice the work."""
 _TRIES, _PATIENCE = 3, 2.0
 """So many batches of the warm-up are timed, unless they take so many seconds."""
 
@@ -65,6 +67,9 @@ class _Counts:
 
     prefill: int
     generation: int
+
+    def doubled(self) -> "_Counts":
+        return _Counts(2 * self.prefill, 2 * self.generation)
 
     def for_windows_of(self, seconds: float, turns: Sequence[Turn]) -> "_Counts":
         """More of them from the next round on, if windows of this one were too short."""
@@ -121,12 +126,11 @@ def measure(
     counts = _Counts(*(math.ceil(seconds / min(each)) for each in zip(*paces, strict=True)))
     turns: dict[str, list[Turn]] = {label: [] for label in models}
     for number in range(effort.rounds):
-        asked = itertools.islice(prompts.batches(number), max(counts.prefill, counts.generation))
-        batches = [ready(batch, device) for batch in asked]
-        for label in _order(tuple(models), number):
-            turns[label].append(_turn(generators[label], batches, counts, workload, meter))
-            _refuse_other_channels(idle, turns[label][-1])
-        counts = counts.for_windows_of(seconds, [each[-1] for each in turns.values()])
+        done, counts = _round(number, generators, prompts, counts, device, meter)
+        for label, turn in done.items():
+            _refuse_other_channels(idle, turn)
+            turns[label].append(turn)
+        counts = counts.for_windows_of(seconds, [*done.values()])
         progress("measuring", number + 1, effort.rounds)
     return Series(
         workload=workload,
@@ -179,6 +183,30 @@ def _refuse_other_channels(idle: IdlePower, turn: Turn) -> None:
         if (found := methods_of(stretch.readings)) != expected:
             msg = f"energy was read by {expected} while idle and by {found} at work; measure it again"
             raise MeterError(msg)
+
+
+def _round(
+    number: int,
+    generators: Mapping[str, Generator],
+    prompts: Prompts,
+    counts: _Counts,
+    device: Any,
+    meter: Meter,
+    tries: int = _TRIES_OF_ROUND,
+) -> tuple[dict[str, Turn], _Counts]:
+    """A turn of every arm, and how many batches made a window.
+
+    Begins anew with more of them where a window was too short, as they are if other work held up the warm-up.
+    """
+    asked = itertools.islice(prompts.batches(number), max(counts.prefill, counts.generation))
+    batches = [ready(batch, device) for batch in asked]
+    order = _order(tuple(generators), number)
+    try:
+        return {label: _turn(generators[label], batches, counts, prompts.workload, meter) for label in order}, counts
+    except ShortWindowError:
+        if tries == 1:
+            raise
+    return _round(number, generators, prompts, counts.doubled(), device, meter, tries - 1)
 
 
 def _bytes(model: Any) -> int:

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from glu_prune.errors import MeterError
+from glu_prune.errors import MeterError, ShortWindowError
 from glu_prune.units import Joules, KilogramsCO2e, KilowattHours, Seconds, joules
 
 Method = Literal["nvml", "rapl", "counter", "sampled", "modelled"]
@@ -231,15 +231,19 @@ def readings(raw: RawWindow) -> dict[str, Reading]:
     """The readings in `raw`, for the channels that exist here.
 
     Raises:
-        MeterError: the window is too short, a counter failed in it, or an energy is missing, not a number, not
-            finite, negative, or zero over a window in which work was done.
+        ShortWindowError: the window is too short.
+        MeterError: its length is no number, a counter failed in it, or an energy is missing, not a number, not finite,
+            negative, or zero over a window in which work was done.
     """
-    if not _number(raw.seconds) or raw.seconds < SHORTEST:
+    if not _number(raw.seconds):
+        msg = f"the clock says {raw.seconds!r} s for a window, which is no time; measure it again"
+        raise MeterError(msg)
+    if raw.seconds < SHORTEST:
         msg = (
             f"a window of {raw.seconds!r} s is too short to be measured: at least {SHORTEST} s, and better "
             f"{max(LEAST_SECONDS[method] for method in ('modelled', *raw.methods.values()))} s; repeat the work in it"
         )
-        raise MeterError(msg)
+        raise ShortWindowError(msg)
     if raw.flaws:
         msg = f"the energy of this window is not known: {'; '.join(dict.fromkeys(raw.flaws))}; measure it again"
         raise MeterError(msg)

@@ -20,7 +20,7 @@ from glu_prune.efficiency.measure import IDLE_WINDOWS, Effort, _order, measure
 from glu_prune.efficiency.meter import CodeCarbonMeter, NoMeter, Reading, ReplayMeter
 from glu_prune.efficiency.series import DENSE, TWIN, Series
 from glu_prune.efficiency.workload import Prompts, Workload, drawn
-from glu_prune.errors import MeterError, WorkloadError
+from glu_prune.errors import MeterError, ShortWindowError, WorkloadError
 from glu_prune.experiment.record import SeriesRecord
 from glu_prune.experiment.store import Store
 from tests.efficiency import recordings
@@ -185,6 +185,20 @@ def test_after_a_window_that_was_too_short_there_are_more_batches():
     counts = module._Counts(prefill=4, generation=3)
     assert counts.for_windows_of(0.25, [short, long]) == module._Counts(prefill=10, generation=4)
     assert counts.for_windows_of(0.1, [short, long]) == counts
+
+
+def test_a_round_with_a_window_too_short_to_be_metered_begins_anew_with_more_batches(tmp_path, known):
+    windows = numbered(5 + 2 + 3 * 4)
+    windows[6] = raw(0.01, methods=MODELLED)
+    found = measured(tmp_path, ReplayMeter(windows))
+    assert found_counts(found, 0) == found_counts(found, 1) == (8, 6)
+    assert [arm.turns[0].prefill.seconds for arm in found.arms.values()] == [17.0, 19.0, 21.0]
+
+
+def test_a_clock_that_never_shows_enough_ends_in_an_error(tmp_path, known):
+    windows = [*numbered(5), *[raw(0.01, methods=MODELLED)] * 100]
+    with pytest.raises(ShortWindowError, match="too short to be measured"):
+        measured(tmp_path, ReplayMeter(windows), arms={DENSE: llama()})
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from glu_prune.efficiency.meter import (
     _settings,
     readings,
 )
-from glu_prune.errors import MeterError
+from glu_prune.errors import MeterError, ShortWindowError
 from glu_prune.units import JOULES_PER_KILOWATT_HOUR, KilowattHours, joules
 from tests.efficiency.recordings import raw
 
@@ -77,9 +77,15 @@ def test_a_channel_that_the_tracker_forgot_is_an_error():
         readings(raw(kilowatt_hours={"ram": 1e-6}))
 
 
-@pytest.mark.parametrize("seconds", [0.0, 0.049, -1.0, math.nan, math.inf, None])
+@pytest.mark.parametrize("seconds", [0.0, 0.049, -1.0])
 def test_a_window_too_short_says_so(seconds):
-    with pytest.raises(MeterError, match=r"too short.* 1\.0 s"):
+    with pytest.raises(ShortWindowError, match=r"too short.* 1\.0 s"):
+        readings(raw(seconds))
+
+
+@pytest.mark.parametrize("seconds", [math.nan, math.inf, None])
+def test_a_window_of_no_length_says_so(seconds):
+    with pytest.raises(MeterError, match=rf"the clock says {seconds!r} s for a window, .*; measure it again"):
         readings(raw(seconds))
 
 
