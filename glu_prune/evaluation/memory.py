@@ -7,6 +7,8 @@ from typing import Any
 TOKENS_PER_SEQUENCE: Mapping[str, int] = {"cpu": 8}
 """Times the batch size: the most tokens that a step of scoring computes, by type of device."""
 TOKENS_PER_SEQUENCE_ELSEWHERE = 32
+_PATH = 1024
+"""Tokens of a single request that a step computes in any case: smaller steps would be slow."""
 _STATES = 8
 """Copies of the residual stream, and as many of a GLU block's neurons as `_NEURONS`, that a layer holds at once."""
 _NEURONS = 4
@@ -19,8 +21,13 @@ _DRAFT = 257
 
 
 def step_tokens(batch_size: int, device: str) -> int:
-    """The most tokens that a step of scoring computes, unless a single request has more."""
+    """The most tokens of several requests that a step of scoring computes."""
     return batch_size * TOKENS_PER_SEQUENCE.get(device, TOKENS_PER_SEQUENCE_ELSEWHERE)
+
+
+def path_tokens(batch_size: int, device: str) -> int:
+    """The most tokens of a single request that a step of scoring computes."""
+    return max(step_tokens(batch_size, device), _PATH)
 
 
 @dataclass(frozen=True)
@@ -44,7 +51,9 @@ class Memory:
     @property
     def scoring(self) -> int:
         """For log-likelihoods: the cache of one path, and activations, logits and mask of one step."""
-        row = max(step_tokens(self.batch_size, self.device), self.longest)
+        row = max(
+            step_tokens(self.batch_size, self.device), min(self.longest, path_tokens(self.batch_size, self.device))
+        )
         return 2 * self.longest * self._cached + row * (self._computed + self._logits + (row + self.longest) * _MASK)
 
     @property

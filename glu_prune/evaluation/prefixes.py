@@ -89,11 +89,11 @@ class Plans:
         return plan
 
 
-def plan(requests: Sequence[Pair], max_length: int, row_tokens: int) -> Plan:
+def plan(requests: Sequence[Pair], max_length: int, row_tokens: int, path_tokens: int) -> Plan:
     """The plan for the log-likelihoods of continuations; the order of `requests` does not change its steps.
 
     A model is given `(context + continuation)[-(max_length + 1):][:-1]`, as by lm-eval. A step computes at most
-    `row_tokens` tokens, or a single path, and builds on fewer than `max_length` tokens.
+    `row_tokens` tokens of several paths, or `path_tokens` of one, and builds on fewer than `max_length` tokens.
 
     Raises:
         ValueError: a context or continuation is empty, or a continuation is longer than `max_length`.
@@ -112,7 +112,7 @@ def plan(requests: Sequence[Pair], max_length: int, row_tokens: int) -> Plan:
 
     drafts: list[_Draft] = []
     above: list[_Draft] = []
-    for piece in _merged(_pieces(trie, row_tokens), trie, row_tokens):
+    for piece in _merged(_pieces(trie, row_tokens, path_tokens), trie, row_tokens):
         while above and above[-1].end > piece.base:
             above.pop()
         draft = _Draft(piece.base, piece.cached)
@@ -179,22 +179,33 @@ class _Piece(NamedTuple):
         return self.end > 0
 
 
-def _pieces(trie: _Trie, row_tokens: int) -> Iterator[_Piece]:
+def _pieces(trie: _Trie, row_tokens: int, path_tokens: int) -> Iterator[_Piece]:
     """Cuts the trie, depth first, into what fits into one step, and what several of those have in common."""
     todo = [_Piece(0, len(trie.keys), 0)] if trie.keys else []
     while todo:
         piece = todo.pop()
         first, last, base, _ = piece
-        if last - first == 1 or trie.size(first, last, base) <= row_tokens:
+        if trie.size(first, last, base) <= row_tokens:
             yield piece
+            continue
+        if last - first == 1:
+            *cached, (start, _) = _parts(base, int(trie.lengths[first]), path_tokens)
+            yield from (_Piece(first, last, *part) for part in cached)
+            yield _Piece(first, last, start)
             continue
         shared = trie.shared[first + 1 : last]
         common = int(shared.min())
         cuts = [first, *(np.flatnonzero(shared == common) + first + 1).tolist(), last]
         if common - base >= WORTH_CACHING:
-            yield _Piece(first, last, base, common)
+            yield from (_Piece(first, last, *part) for part in _parts(base, common, path_tokens))
             base = common
         todo += [_Piece(start, end, base) for start, end in reversed(list(pairwise(cuts)))]
+
+
+def _parts(base: int, end: int, most: int) -> Iterator[tuple[int, int]]:
+    """As few parts as there can be of the depths from `base` to before `end`, nearly alike, each of at most `most`."""
+    count = -(-(end - base) // most)
+    return pairwise(base + (end - base) * number // count for number in range(count + 1))
 
 
 def _merged(pieces: Iterable[_Piece], trie: _Trie, row_tokens: int) -> Iterator[_Piece]:

@@ -20,7 +20,7 @@ from transformers import DynamicCache
 
 from glu_prune.evaluation.decoding import Decoder, Row, ending, obstacle
 from glu_prune.evaluation.lm import CountingLM
-from glu_prune.evaluation.memory import step_tokens
+from glu_prune.evaluation.memory import path_tokens, step_tokens
 from glu_prune.evaluation.prefixes import Pair, Plan, Plans, Step, plan
 
 Answer = tuple[float, bool]
@@ -51,10 +51,10 @@ class SharedPrefixLM(CountingLM):
     """`CountingLM` that computes each token of the trie of all requests once, where that is proven to be the same.
 
     The sorted requests of a call form a trie, which is cut into steps; see `prefixes`. A step is one row of at most
-    8 tokens (32 where there is an accelerator) times the batch size, or one path of a request that is longer, with a
-    mask that lets every token see its ancestors; what several rows have in common is computed before them, into a
-    cache. Only tokens that predict a token of a continuation go through the output layer. `memory.Memory` says how
-    much that takes beside the weights.
+    8 tokens (32 where there is an accelerator) times the batch size, with a mask that lets every token see its
+    ancestors; what several rows have in common is computed before them, into a cache. So is, in steps of up to 1,024
+    tokens, the beginning of a request that is longer. Only tokens that predict a token of a continuation go through
+    the output layer. `memory.Memory` says how much that takes beside the weights.
 
     On a CPU the same requests give the same bits, in whatever order. Answers are never kept; plans, which do not depend
     on weights, are kept in `plans`.
@@ -224,7 +224,8 @@ class SharedPrefixLM(CountingLM):
         return step_tokens(int(self.batch_size), self.device.type)
 
     def _plan(self, pairs: Sequence[Pair]) -> Plan:
-        return plan(pairs, self.max_length, self._row_tokens)
+        longest = path_tokens(int(self.batch_size), self.device.type)
+        return plan(pairs, self.max_length, self._row_tokens, longest)
 
     @torch.no_grad()
     def _answers(self, made: Plan) -> list[Answer]:
@@ -304,7 +305,7 @@ class SharedPrefixLM(CountingLM):
         counters = self.positions, self.scored_positions
         try:
             plain = self._plain_answers([(None, *pair) for pair in requests], disable_tqdm=True)
-            shared = self._answers(plan(requests, self.max_length, _TRIAL_ROW))
+            shared = self._answers(plan(requests, self.max_length, _TRIAL_ROW, _TRIAL_ROW))
         except (RuntimeError, TypeError, ValueError, LookupError, AttributeError) as error:
             return f"sharing fails: {(str(error) or repr(error)).splitlines()[0]}"
         finally:

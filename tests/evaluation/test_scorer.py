@@ -64,6 +64,7 @@ def build(family="llama", dtype=torch.float32, **changes):
 def small_steps(monkeypatch):
     """Caches, recursion and several paths per step on requests of a few dozen tokens."""
     monkeypatch.setattr(memory, "TOKENS_PER_SEQUENCE", {"cpu": ROW // 16})
+    monkeypatch.setattr(memory, "_PATH", ROW)
 
 
 def plain_lm(model):
@@ -197,16 +198,16 @@ MODELS = {family: build(family) for family in ("llama", "qwen2, window")}
 
 
 @pytest.mark.parametrize("family", MODELS)
-@given(pairs=trees, row_tokens=st.sampled_from([1, 8, ROW, 512]))
-def test_any_tree_scores_as_by_the_plain_way(family, pairs, row_tokens):
+@given(pairs=trees, row_tokens=st.sampled_from([1, 8, ROW, 512]), path_tokens=st.sampled_from([1, 7, ROW, 512]))
+def test_any_tree_scores_as_by_the_plain_way(family, pairs, row_tokens, path_tokens):
     plain, lm = plain_lm(MODELS[family]), SharedPrefixLM(MODELS[family], TOKENIZER, 16)
-    expected, found = answers(plain, pairs), lm._answers(plan(pairs, MAX_LENGTH, row_tokens))
+    expected, found = answers(plain, pairs), lm._answers(plan(pairs, MAX_LENGTH, row_tokens, path_tokens))
     assert [value for value, _ in found] == pytest.approx([value for value, _ in expected], rel=0, abs=1e-3)
 
 
-@given(pairs=trees, row_tokens=st.integers(1, 100), length=st.integers(6, 100))
-def test_plans_are_bounded_and_complete(pairs, row_tokens, length):
-    made = plan(pairs, length, row_tokens)
+@given(pairs=trees, row_tokens=st.integers(1, 100), path_tokens=st.integers(1, 100), length=st.integers(6, 100))
+def test_plans_are_bounded_and_complete(pairs, row_tokens, path_tokens, length):
+    made = plan(pairs, length, row_tokens, path_tokens)
     paths = {tuple((context + rest)[-(length + 1) :][:-1]) for context, rest in pairs}
     nodes = {path[:end] for path in paths for end in range(1, len(path) + 1)}
     computed = sum(len(step.tokens) for step in made.steps)
@@ -214,7 +215,7 @@ def test_plans_are_bounded_and_complete(pairs, row_tokens, length):
     assert sorted(made.slots.tolist()) == list(range(sum(len(rest) for _, rest in pairs)))
     for step in made.steps:
         assert step.base + len(set(step.positions.tolist())) <= length
-        assert len(step.tokens) <= max(row_tokens, length)
+        assert len(step.tokens) <= max(row_tokens, path_tokens)
         if len(step.runs) > 1:
             assert len(step.tokens) <= row_tokens
             assert (step.visible().sum(1) == step.positions - step.base + 1).all()
@@ -307,9 +308,9 @@ def test_plans_differ_where_tokens_do():
 def test_the_plans_used_last_are_kept(monkeypatch):
     monkeypatch.setattr(prefixes, "TOKENS_KEPT", 5)
     plans = Plans()
-    made = {key: plans.get(key, lambda: plan([([1], [2])], 8, 8)) for key in range(5)}
+    made = {key: plans.get(key, lambda: plan([([1], [2])], 8, 8, 8)) for key in range(5)}
     assert plans.get(0, lambda: None) is made[0]
-    plans.get("another", lambda: plan([([1], [2])], 8, 8))
+    plans.get("another", lambda: plan([([1], [2])], 8, 8, 8))
     assert plans.get(0, lambda: None) is made[0]
     assert plans.get(1, lambda: made[2]) is made[2]
 
