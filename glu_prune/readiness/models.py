@@ -12,7 +12,10 @@ from glu_prune.zoo.llama2c import is_llama2c
 from glu_prune.zoo.source import ModelSource, embedded_models, has_tokenizer, how_to_fetch, locate, on_hub
 
 _SCORED, _WRITTEN = 4096, 2048
-"""About the tokens of the longest request: MMLU with five worked examples, and an IFEval prompt with its answer."""
+"""About the tokens of the longest request: MMLU with five worked examples, and an IFEval prompt with its answer.
+
+A page of WikiText may have four times as many, but they are computed in parts: only their cache is larger.
+"""
 
 
 def model(asked: Model) -> Need:
