@@ -44,7 +44,7 @@ def device(name: str) -> Need:
             f"device {name}",
             "missing",
             first_line(error),
-            "take --device cpu, or install a torch that was built for it",
+            "take the device cpu, or install a torch that was built for it",
         )
     if kind == "cpu" and torch.cuda.is_available():
         return Need("device cpu", "note", machine(), "--glu-device cuda uses the GPU")

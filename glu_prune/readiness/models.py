@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from glu_prune.errors import CheckpointError, ModelNotFoundError
+from glu_prune.evaluation.containment import first_line
 from glu_prune.evaluation.memory import Memory
 from glu_prune.experiment.cell import Settings
 from glu_prune.readiness.asked import Model
@@ -18,8 +19,8 @@ A page of WikiText may have four times as many, but they are computed in parts: 
 """
 
 
-def model(asked: Model) -> Need:
-    """Its weights and its tokenizer."""
+def model(asked: Model, *, answers: bool = True) -> Need:
+    """Its weights and, if it `answers` tasks, its tokenizer."""
     what = f"model {asked.name}"
     try:
         source = locate(asked.name, asked.revision)
@@ -31,10 +32,29 @@ def model(asked: Model) -> Need:
         size = _bytes(source)
     except CheckpointError as error:
         return Need(what, "missing", f"not whole: {error}", again)
-    if not has_tokenizer(source):
+    if answers and not has_tokenizer(source):
         return Need(what, "missing", f"{source.folder} has no tokenizer", again)
     place = "in this package" if asked.name in embedded_models() else str(source.folder)
     return Need(what, "ready", f"weights ({size_of(size)}) and tokenizer, {place}")
+
+
+def attention(asked: Model, name: str) -> Need:
+    """Whether transformers has this implementation of attention for a model that is here."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    from glu_prune.pruning.checkpoint import read_config
+
+    what = f"attention {name} for {asked.name}"
+    folder = locate(asked.name, asked.revision).folder
+    if is_llama2c(folder):
+        return Need(what, "missing", "a llama2.c checkpoint has one way only", "`glu-prune convert` makes a stock one")
+    try:
+        with torch.device("meta"):
+            AutoModelForCausalLM.from_config(read_config(folder), attn_implementation=name)
+    except (ValueError, ImportError) as error:
+        return Need(what, "missing", first_line(error), "leave out --glu-attention for what transformers chooses")
+    return Need(what, "ready", "in transformers")
 
 
 def from_hub(name: str) -> bool:

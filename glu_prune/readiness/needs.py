@@ -30,7 +30,7 @@ def needs(run: Run) -> Iterator[Need]:
     """
     wanted = asked(run.files)
     for each in wanted.models:
-        yield model(each)
+        yield model(each, answers=bool(wanted.tasks))
         if (room := memory(each, run.settings)) is not None:
             yield room
     yield from data(wanted.tasks)

@@ -12,7 +12,8 @@ from glu_prune.experiment.cell import Settings
 from glu_prune.judgement.expectation import Case
 from glu_prune.readiness.asked import Asked, asked_by
 from glu_prune.readiness.data import items, sentences
-from glu_prune.readiness.models import memory
+from glu_prune.readiness.host import device
+from glu_prune.readiness.models import attention, memory, model
 from glu_prune.readiness.need import Need
 from glu_prune.readiness.network import is_offline
 
@@ -24,7 +25,8 @@ def refuse_obstacles(cases: Sequence[Case], settings: Settings) -> None:
     """Looks for what `cases`, which are to be run, cannot do without.
 
     Raises:
-        NotReadyError: there is not enough memory, or data is neither here nor can be fetched; it says what mends it.
+        NotReadyError: a model is not whole, its attention or device not there, memory too small, or data neither here
+            nor to be fetched; it says what mends it.
     """
     found = [each for each in _missing(asked_by(cases), settings) if each.missing]
     if found:
@@ -33,7 +35,12 @@ def refuse_obstacles(cases: Sequence[Case], settings: Settings) -> None:
 
 
 def _missing(wanted: Asked, settings: Settings) -> Iterator[Need]:
+    for each in wanted.models:
+        yield (found := model(each, answers=bool(wanted.tasks)))
+        if settings.attention and not found.missing:
+            yield attention(each, settings.attention)
     if not (settings.backend or settings.device_map):
+        yield device(settings.device)
         yield from (room for each in wanted.models if (room := memory(each, settings)) is not None)
     tasks = [task for task in wanted.tasks if not is_embedded(task)]
     yield from (need for task in tasks if local.serves(task) and not _some(task) for need in _absent(task))

@@ -188,7 +188,7 @@ def test_a_device_that_torch_cannot_use_is_missing():
     assert host.device("cpu").state in ("ready", "note")
     for name in ("nonsense", "cuda:99"):
         need = host.device(name)
-        assert (need.state, "--device cpu" in need.remedy) == ("missing", True)
+        assert (need.state, "the device cpu" in need.remedy) == ("missing", True)
 
 
 def test_a_store_that_cannot_be_written_is_missing(tmp_path):

@@ -1,6 +1,8 @@
 """What would stop a run late is found early, of runs that have something left to do."""
 
 import json
+import os
+import shutil
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -16,13 +18,14 @@ from glu_prune.experiment.cell import Settings
 from glu_prune.judgement.expectation import read
 from glu_prune.readiness.network import offline
 from glu_prune.readiness.obstacles import refuse_obstacles
+from glu_prune.zoo.source import MODELS
 
 CLAIM = """\
-model: tiny-base
+model: {model}
 suite: {suite}
 ratios: [0.5]
 expect:
-  - capability: {capability}
+  - {of}: {capability}
     direction: down
     why: of this test
 """
@@ -36,9 +39,15 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
 
 
-def cases(folder: Path, suite: str = "embedded", capability: str = "reading"):
+def cases(
+    folder: Path,
+    suite: str = "embedded",
+    capability: str = "reading",
+    model: object = "tiny-base",
+    of: str = "capability",
+):
     file = folder / "claims.yaml"
-    file.write_text(CLAIM.format(suite=suite, capability=capability))
+    file.write_text(CLAIM.format(model=model, suite=suite, of=of, capability=capability))
     return read(file)
 
 
@@ -72,6 +81,42 @@ def test_memory_that_is_too_small_is_found(tmp_path, monkeypatch):
     ):
         refuse_obstacles(cases(tmp_path), Settings())
     refuse_obstacles(cases(tmp_path), replace(Settings(), backend="hf"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "complaint"),
+    [
+        (Settings(device="nowhere"), r"^device nowhere: RuntimeError: .*; take the device cpu"),
+        (Settings(attention="guess"), r"^attention guess for tiny-base: ValueError: .*guess.*; leave out"),
+    ],
+)
+def test_what_cannot_be_used_is_found(tmp_path, settings, complaint):
+    with pytest.raises(NotReadyError, match=complaint):
+        refuse_obstacles(cases(tmp_path), settings)
+    refuse_obstacles(cases(tmp_path), Settings(attention="eager"))
+
+
+@pytest.mark.parametrize(
+    ("damage", "complaint"),
+    [
+        (lambda folder: [path.unlink() for path in folder.glob("tokenizer*")], "has no tokenizer; complete the folder"),
+        (lambda folder: os.truncate(folder / "model.safetensors", 1000), r"not whole: .* missing or truncated"),
+    ],
+)
+def test_a_model_that_is_not_whole_is_found(tmp_path, damage, complaint):
+    shutil.copytree(MODELS / "tiny-base", tmp_path / "model")
+    damage(tmp_path / "model")
+    with pytest.raises(NotReadyError, match=f"^model {tmp_path}/model: .*{complaint}"):
+        refuse_obstacles(cases(tmp_path, model=tmp_path / "model"), Settings())
+
+
+def test_costs_alone_need_no_tokenizer(tmp_path):
+    shutil.copytree(MODELS / "tiny-base", tmp_path / "model")
+    for path in (tmp_path / "model").glob("tokenizer*"):
+        path.unlink()
+    refuse_obstacles(
+        cases(tmp_path, capability="time_to_first_token", model=tmp_path / "model", of="efficiency"), Settings()
+    )
 
 
 def test_absent_data_is_an_obstacle_without_a_connection(tmp_path, no_sockets):
