@@ -33,6 +33,12 @@ def shown(value: object) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
+def first_line(error: BaseException) -> str:
+    """The kind of an error that is not ours, and its first line."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else repr(error)
+
+
 class GluPruneError(Exception):
     """The base of all errors of this package."""
 

@@ -10,8 +10,8 @@ from importlib.metadata import PackageNotFoundError, metadata, requires, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from glu_prune.errors import EvaluationError
-from glu_prune.evaluation.containment import failing, first_line, quiet
+from glu_prune.errors import EvaluationError, first_line
+from glu_prune.evaluation.containment import failing, quiet
 
 if TYPE_CHECKING:
     from glu_prune.evaluation.foreign import ForeignLM

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import TextIO
 
-from glu_prune.errors import EvaluationError
+from glu_prune.errors import EvaluationError, first_line
 
 
 @contextmanager
@@ -32,9 +32,3 @@ def quiet() -> Iterator[None]:
 def _nowhere() -> TextIO:
     """Never closed, as loggers that are made meanwhile keep it."""
     return Path(os.devnull).open("w", encoding="utf-8")
-
-
-def first_line(error: BaseException) -> str:
-    """The kind of an error and its first line."""
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else repr(error)

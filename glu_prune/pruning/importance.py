@@ -5,13 +5,14 @@ import hashlib
 import importlib
 import inspect
 import sys
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeVar
 
-from glu_prune.errors import PlanError
+from glu_prune.errors import PlanError, first_line
 
 if TYPE_CHECKING:
     import torch
@@ -64,6 +65,13 @@ class Criterion:
         except (OSError, TypeError):
             code = repr(score)
         return hashlib.sha256(code.encode()).hexdigest()
+
+    def place(self, error: BaseException) -> str:
+        """Where in the file of `score` it failed with `error`, ` (FILE:LINE)`; empty if that is not known."""
+        code = getattr(inspect.unwrap(self.score), "__code__", None)
+        file = code.co_filename if code else None
+        lines = [each.lineno for each in traceback.extract_tb(error.__traceback__) if each.filename == file]
+        return f" ({file}:{lines[-1]})" if lines else ""
 
 
 _registry: dict[str, Criterion] = {}
@@ -137,8 +145,9 @@ def _imported(name: str) -> Criterion:
     sys.path.append(here)
     try:
         score = getattr(importlib.import_module(module), function, None)
-    except (ImportError, SyntaxError, TypeError, ValueError) as error:
-        msg = f"criterion {name!r}: module {module!r} cannot be imported: {error}; it is looked for in {here}, too"
+    except Exception as error:
+        why = first_line(error)
+        msg = f"criterion {name!r}: module {module!r} cannot be imported: {why}; it is looked for in {here}, too"
         raise PlanError(msg) from error
     finally:
         sys.path.remove(here)

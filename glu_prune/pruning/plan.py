@@ -12,7 +12,7 @@ import torch
 import xxhash
 from torch import nn
 
-from glu_prune.errors import PlanError, shown
+from glu_prune.errors import PlanError, first_line, shown
 from glu_prune.pruning.anatomy import Anatomy, examine
 from glu_prune.pruning.blocks import by_owner
 from glu_prune.pruning.checksums import checksum
@@ -227,7 +227,7 @@ def rank_block(
     """The order of one block's neurons `(width,)`, most important first, and the fingerprint of its weights.
 
     Raises:
-        PlanError: the weights are not there, or weights or scores are not finite.
+        PlanError: the weights are not there, weights or scores are not finite, or the criterion fails.
     """
     if weights.gate.is_meta:
         if how.looks_at != "nothing":
@@ -239,13 +239,42 @@ def rank_block(
     if how.looks_at == "activations" and activations is not None and not bool(activations.any()):
         msg = f"{name}: no calibration token reaches it, so its neurons are all alike; give more text, or skip it"
         raise PlanError(msg)
-    scores = how.score(Neurons(weights, block_seed(seed, name), activations))
+    scores = _scores(name, how, Neurons(weights, block_seed(seed, name), activations))
     if mark:
         _refuse_nonfinite(name, weights, scores)
     if scores.shape != weights.gate.shape[:1] or not bool(scores.isfinite().all()):
         msg = f"{name}: {how.name} gives scores {tuple(scores.shape)} that are not finite, one per neuron"
         raise PlanError(msg)
     return torch.argsort(scores, descending=True, stable=True).cpu(), mark
+
+
+def _scores(name: str, how: Criterion, neurons: Neurons) -> torch.Tensor:
+    """What the criterion says, which may be anybody's code.
+
+    Raises:
+        PlanError: it fails, gives no tensor, or writes into the weights.
+    """
+    shown_weights = (neurons.weights.gate, neurons.weights.up, neurons.weights.down)
+    before = [_writes(each) for each in shown_weights]
+    try:
+        scores = how.score(neurons)
+    except PlanError:
+        raise
+    except Exception as error:
+        msg = f"{name}: criterion {how.name} fails{how.place(error)}: {first_line(error)}"
+        raise PlanError(msg) from error
+    if [_writes(each) for each in shown_weights] != before:
+        msg = f"{name}: criterion {how.name} writes into the weights that it is shown; let it work on a `.clone()`"
+        raise PlanError(msg)
+    if not isinstance(scores, torch.Tensor):
+        msg = f"{name}: criterion {how.name} gives {shown(scores)}, not a tensor of scores, one per neuron"
+        raise PlanError(msg)
+    return scores
+
+
+def _writes(tensor: torch.Tensor) -> int:
+    """How often its memory was written to, as far as torch counts."""
+    return 0 if tensor.is_inference() else int(tensor._version)
 
 
 def _refuse_nonfinite(name: str, weights: GluWeights, scores: torch.Tensor) -> None:

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from glu_prune.efficiency.meter import MEASURED, CodeCarbonMeter
-from glu_prune.errors import CheckpointError, MeterError, ModelNotFoundError
-from glu_prune.evaluation.containment import first_line
+from glu_prune.errors import CheckpointError, MeterError, ModelNotFoundError, first_line
 from glu_prune.experiment.cell import Settings
 from glu_prune.experiment.machine import machine
 from glu_prune.readiness.asked import Model

@@ -3,8 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from glu_prune.errors import CheckpointError, ModelNotFoundError
-from glu_prune.evaluation.containment import first_line
+from glu_prune.errors import CheckpointError, ModelNotFoundError, first_line
 from glu_prune.evaluation.memory import Memory
 from glu_prune.experiment.cell import Settings
 from glu_prune.readiness.asked import Model

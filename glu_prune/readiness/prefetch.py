@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from glu_prune.errors import first_line
 from glu_prune.evaluation import local, stock
-from glu_prune.evaluation.containment import first_line
 from glu_prune.evaluation.evaluate import is_embedded
 from glu_prune.readiness.asked import Asked, asked
 from glu_prune.readiness.data import cached, items, sentences

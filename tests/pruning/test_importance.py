@@ -6,6 +6,7 @@ import torch
 
 from glu_prune.errors import PlanError
 from glu_prune.pruning.importance import CRITERIA, Criterion, Neurons, _registry, criterion, ppm, register
+from glu_prune.pruning.plan import rank_block
 from glu_prune.pruning.slots import GluWeights
 
 GATE = torch.tensor([[1.0, -2.0, 0.5], [3.0, 1.0, 2.0]])
@@ -191,7 +192,7 @@ def test_all_code_of_its_module_is_part_of_its_identity(own, name):
     [
         (
             "absent_module:bias",
-            "module 'absent_module' cannot be imported: No module named .*it is looked for in .*, too",
+            "module 'absent_module' cannot be imported: ModuleNotFoundError: No module named .*it is looked for in .*, too",
         ),
         ("own_criteria:bass", "criterion 'own_criteria:bass': module 'own_criteria' has no function 'bass'"),
         ("own_criteria:", "module 'own_criteria' has no function ''"),
@@ -205,7 +206,38 @@ def test_what_is_no_function_of_a_module_is_said_in_one_line(own, name, complain
     assert "\n" not in str(caught.value)
 
 
-def test_a_module_with_a_mistake_is_said_in_one_line(own):
-    own.write_text("def bias(:\n")
-    with pytest.raises(PlanError, match=r"cannot be imported: invalid syntax \(own_criteria.py, line 1\)"):
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("def bias(:\n", r"SyntaxError: invalid syntax \(own_criteria.py, line 1\)"),
+        ("bias = nonsense\n", "NameError: name 'nonsense' is not defined"),
+    ],
+)
+def test_a_module_with_a_mistake_is_said_in_one_line(own, text, complaint):
+    own.write_text(text)
+    with pytest.raises(PlanError, match=f"cannot be imported: {complaint}"):
         criterion("own_criteria:bias")
+
+
+@pytest.mark.parametrize(
+    ("body", "complaint"),
+    [
+        ("return neurons.weights.gates", r"fails \({own}:3\): AttributeError: .*'gates'"),
+        ("return neurons.weights.gate @ neurons.weights.gate", r"fails \({own}:3\): RuntimeError: "),
+        ("pass", "gives None, not a tensor of scores"),
+        ("return neurons.weights.gate.sum(1).tolist()", r"gives \[.*, not a tensor of scores"),
+        ("return neurons.weights.gate.abs_().sum(1)", r"writes into the weights .*`\.clone\(\)`"),
+    ],
+)
+def test_a_criterion_that_fails_is_said_in_one_line(own, body, complaint):
+    own.write_text(f"# of this test\ndef bias(neurons):\n    {body}\n")
+    weights = GluWeights(GATE.clone(), UP, DOWN)
+    with pytest.raises(PlanError, match=f"^block: criterion own_criteria:bias {complaint.format(own=own)}") as caught:
+        rank_block("block", weights, criterion("own_criteria:bias"), 0, None)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_reverse_of_a_criterion_fails_in_the_line_of_its_own(own):
+    own.write_text("def bias(neurons):\n    return neurons.weights.gates\n")
+    with pytest.raises(PlanError, match=rf"criterion reversed-own_criteria:bias fails \({own}:2\): AttributeError"):
+        rank_block("block", NEURONS.weights, criterion("reversed-own_criteria:bias"), 0, None)
