@@ -238,7 +238,8 @@ def _make_lab(config: pytest.Config) -> Lab:
     if options.judges_published(config):
         config.stash[_lab] = PublishedLab()
     else:
-        from glu_prune.efficiency.meter import CodeCarbonMeter, Meter, NoMeter
+        from glu_prune.efficiency.meter import Meter, NoMeter
+        from glu_prune.efficiency.tracking import CodeCarbonMeter
         from glu_prune.experiment.engine import Engine
         from glu_prune.experiment.store import Store
 

@@ -70,7 +70,7 @@ def test_only_one_module_knows_each_seam():
             if any(name == library or name.startswith(f"{library}.") for name in imported(path))
         }
 
-    assert importers("codecarbon") == {"efficiency/meter.py"}
+    assert importers("codecarbon") == {"efficiency/tracking.py"}
     assert importers("lm_eval") == {
         "evaluation/backend.py",
         "evaluation/evaluate.py",

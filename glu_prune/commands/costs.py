@@ -19,7 +19,7 @@ def measure(options: argparse.Namespace) -> str:
     import tempfile
 
     from glu_prune.efficiency.measure import Effort
-    from glu_prune.efficiency.meter import CodeCarbonMeter
+    from glu_prune.efficiency.tracking import CodeCarbonMeter
     from glu_prune.experiment.cell import DENSE, Arm, SeriesCell, Settings
     from glu_prune.experiment.engine import Engine
     from glu_prune.experiment.machine import machine

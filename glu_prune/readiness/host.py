@@ -7,7 +7,8 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from glu_prune.efficiency.meter import MEASURED, CodeCarbonMeter
+from glu_prune.efficiency.meter import MEASURED
+from glu_prune.efficiency.tracking import CodeCarbonMeter
 from glu_prune.errors import CheckpointError, MeterError, ModelNotFoundError, first_line
 from glu_prune.experiment.cell import Settings
 from glu_prune.experiment.machine import machine

@@ -17,8 +17,9 @@ from glu_prune.efficiency.fresh import FreshProcesses
 from glu_prune.efficiency.generation import ready
 from glu_prune.efficiency.idle import IdleChannel, idle_power
 from glu_prune.efficiency.measure import IDLE_WINDOWS, Effort, _order, measure
-from glu_prune.efficiency.meter import CodeCarbonMeter, NoMeter, Reading, ReplayMeter
+from glu_prune.efficiency.meter import NoMeter, Reading, ReplayMeter
 from glu_prune.efficiency.series import DENSE, TWIN, Series
+from glu_prune.efficiency.tracking import CodeCarbonMeter
 from glu_prune.efficiency.workload import Prompts, Workload, drawn
 from glu_prune.errors import MeterError, ShortWindowError, WorkloadError
 from glu_prune.experiment.record import SeriesRecord

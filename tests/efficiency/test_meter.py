@@ -14,12 +14,11 @@ from glu_prune.efficiency.meter import (
     LEAST_SECONDS,
     MEASURED,
     UNFINISHED,
-    CodeCarbonMeter,
     NoMeter,
     ReplayMeter,
-    _settings,
     readings,
 )
+from glu_prune.efficiency.tracking import CodeCarbonMeter, _settings
 from glu_prune.errors import MeterError, ShortWindowError
 from glu_prune.units import JOULES_PER_KILOWATT_HOUR, KilowattHours, joules
 from tests.efficiency.recordings import raw
@@ -175,7 +174,7 @@ def test_codecarbon_prints_nothing_from_its_first_import_on():
     program = """
         import logging, time
         logging.basicConfig(format="%(message)s")
-        from glu_prune.efficiency.meter import CodeCarbonMeter
+        from glu_prune.efficiency.tracking import CodeCarbonMeter
         with CodeCarbonMeter().window():
             logging.getLogger("mine").warning("mine")
             time.sleep(0.1)

@@ -158,6 +158,7 @@ def test_prompts_of_a_benchmark_change_the_key(tmp_path, monkeypatch):
     ("file", "measurements", "scores"),
     [
         ("efficiency/meter.py", True, False),
+        ("efficiency/tracking.py", True, False),
         ("efficiency/footprint.py", True, False),
         ("evaluation/evaluate.py", False, True),
         ("pruning/surgery.py", True, True),
