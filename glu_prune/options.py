@@ -80,7 +80,10 @@ def declare(parser: pytest.Parser) -> None:
         help="dtype of the weights while they are evaluated (default: float32)",
     )
     group.addoption(
-        "--glu-device-map", default="", metavar="MAP", help="spread models over devices by accelerate, such as auto"
+        "--glu-device-map",
+        default="",
+        choices=("auto", "balanced", "balanced_low_0", "sequential"),
+        help="how accelerate spreads models over several devices (default: all on one)",
     )
     group.addoption(
         "--glu-attention",

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import _hypothesis_globals
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -17,6 +18,13 @@ for _name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):  # inner sessions must n
     os.environ.pop(_name, None)
 
 ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def pytester(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    """Pytest's own; hypothesis counts an inner session that a usage error ended as one that never began, and warns."""
+    monkeypatch.setattr(_hypothesis_globals, "in_initialization", _hypothesis_globals.in_initialization)
+    return pytester
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import lm_eval.models.huggingface
 import lm_eval.tasks  # noqa: F401
 import pandas as pd
 import pytest
-from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
+from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
 from glu_prune.experiment.record import Record
 from glu_prune.experiment.store import Store
@@ -89,6 +89,10 @@ def project(pytester: pytest.Pytester, model: Path, warm_store: Path):
 
 def rows(project) -> pd.DataFrame:
     return pd.read_csv(project.path / "results" / "scores.csv")
+
+
+def records(store: Path) -> list[Record]:
+    return [Store(store).get(entry.key, Record) for entry in entries(store) if entry.kind is Record]
 
 
 def test_claims_pass_and_tables_are_shown_and_written(project):
@@ -533,8 +537,6 @@ def test_a_chat_template_that_is_not_there_stops_the_run_before_a_model_loads(pr
 
 
 def test_with_and_without_a_chat_template_a_model_is_judged_side_by_side(project, model, tmp_path):
-    from transformers import AutoTokenizer
-
     chat = tmp_path / "chat"
     shutil.copytree(model, chat)
     tokenizer = AutoTokenizer.from_pretrained(chat)
@@ -550,8 +552,7 @@ def test_with_and_without_a_chat_template_a_model_is_judged_side_by_side(project
     result.stdout.fnmatch_lines([f"*{chat} (chat): capabilities*", f"*{chat}: capabilities*"])
     templated, plain = rows(project).itertuples()
     assert plain.floor == templated.floor
-    kept = Store(tmp_path / "store")
-    found = [kept.get(entry.key, Record) for entry in entries(kept.folder) if entry.kind is Record]
+    found = records(tmp_path / "store")
     for arm in ("dense", "ppm-0.5"):
         one, other = (each.outputs for each in found if each.arm == arm)
         assert all(with_template != without for with_template, without in zip(one, other, strict=True))
@@ -560,15 +561,20 @@ def test_with_and_without_a_chat_template_a_model_is_judged_side_by_side(project
 @pytest.mark.parametrize(
     ("option", "complaint"),
     [
-        (("--glu-attention", "psychic"), "*cannot be loaded as LlamaForCausalLM: *psychic*"),
-        (("--glu-device-map", "nowhere"), "*cannot be loaded as LlamaForCausalLM: *device_map*"),
+        (("--glu-attention", "psychic"), "*attention psychic for *random: *"),
+        (("--glu-device-map", "nowhere"), "*invalid choice: 'nowhere' (choose from 'auto', *"),
     ],
 )
-def test_options_that_a_model_cannot_follow_are_one_line(project, tmp_path, option, complaint):
+def test_options_that_no_model_can_follow_are_one_line_and_nothing_runs(project, tmp_path, option, complaint):
     result = project.run("-k", "ratio_0.5", *option, store=tmp_path)
-    assert result.ret == pytest.ExitCode.TESTS_FAILED
-    result.stdout.fnmatch_lines([complaint])
-    result.stdout.no_fnmatch_line("*Traceback*")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([complaint])
+    result.stderr.no_fnmatch_line("*Traceback*")
+
+
+def test_a_device_map_spreads_models_and_is_part_of_their_cells(project, tmp_path):
+    project.run("-k", "ratio_0.5", "--glu-device-map", "auto", store=tmp_path).assert_outcomes(passed=2)
+    assert {found.settings["device_map"] for found in records(tmp_path)} == {"auto"}
 
 
 def test_another_attention_gives_other_cells(project, tmp_path):
