@@ -273,15 +273,15 @@ def test_a_missing_expectation_file_is_an_error(project):
     project.run("--glu-expectations", "absent.yaml").stdout.fnmatch_lines(["*absent.yaml: No such file or directory*"])
 
 
-def test_a_model_without_glu_blocks_fails_in_one_line(project, tmp_path, model):
+def test_a_model_without_glu_blocks_stops_the_run_in_one_line(project, tmp_path, model):
     folder = tmp_path / "gpt2"
     GPT2LMHeadModel(GPT2Config(vocab_size=2048, n_embd=8, n_layer=1, n_head=2, n_positions=128)).save_pretrained(folder)
     for name in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copy(model / name, folder)
     project.expect(name=folder)
     result = project.run("-k", "ratio_0.5 and story")
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*random.yaml:8: GPT2LMHeadModel has no GLU block*"])
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"ERROR: pruning of {folder}: GPT2LMHeadModel has no GLU block*"])
 
 
 @pytest.mark.parametrize("size", ["0", "-1", "many"])

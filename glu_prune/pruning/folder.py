@@ -111,7 +111,7 @@ def rank_checkpoint(
     """
     how = criterion(criterion_name)
     orders, marks = {}, {}
-    for name, weights in _blocks(checkpoint, progress):
+    for name, weights in blocks(checkpoint, progress):
         norms = activations.get(name) if activations else None
         orders[name], marks[name] = rank_block(name, weights, how, seed, norms)
         del weights  # before the next block is read
@@ -126,13 +126,17 @@ def verify_plan(checkpoint: Checkpoint, plan: PruningPlan, progress: Progress = 
         PlanError: the plan was made for other blocks or other weights.
     """
     plan.check(checkpoint.anatomy)
-    for name, weights in _blocks(checkpoint, progress):
+    for name, weights in blocks(checkpoint, progress):
         plan.check_weights(name, weights)
         del weights  # before the next block is read
 
 
-def _blocks(checkpoint: Checkpoint, progress: Progress) -> Iterator[tuple[str, GluWeights]]:
-    """The name and the weights of every block, read from disk, one after the other."""
+def blocks(checkpoint: Checkpoint, progress: Progress = _silent) -> Iterator[tuple[str, GluWeights]]:
+    """The name and the weights of every block, read from disk, one after the other.
+
+    Raises:
+        CheckpointError: as `rank_checkpoint`.
+    """
     shards, traced = checkpoint.traced
     total = sum(3 * block.width * block.hidden for block in checkpoint.anatomy.blocks)
     tensors: dict[str, torch.Tensor] = {}

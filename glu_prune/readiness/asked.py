@@ -6,7 +6,7 @@ from pathlib import Path
 
 from glu_prune.evaluation import local
 from glu_prune.evaluation.capability import companions
-from glu_prune.experiment.cell import DENSE
+from glu_prune.experiment.cell import Arm
 from glu_prune.judgement.claims import ANY
 from glu_prune.judgement.expectation import Case, EfficiencyCase, read
 from glu_prune.lab import needs, workloads
@@ -21,10 +21,15 @@ class Model:
 
     name: str
     revision: str | None
-    copies: int
-    """Of its weights, in memory at once."""
+    arms: tuple[Arm, ...]
+    """It pruned in these ways, each once."""
     measured: bool
     """Whether its costs are measured."""
+
+    @property
+    def copies(self) -> int:
+        """Of its weights, in memory at once: the dense model, and one that is cut further for each criterion."""
+        return max(1 + len({arm.criterion for arm in self.arms}), _SERIES if self.measured else 1)
 
 
 @dataclass(frozen=True)
@@ -54,9 +59,10 @@ def asked_by(cases: Sequence[Case]) -> Asked:
 
 
 def _model(name: str, revision: str | None, cases: Sequence[Case]) -> Model:
-    measured = any(isinstance(case, EfficiencyCase) for case in cases)
-    criteria = {DENSE.criterion, *(arm.criterion for case in cases for _, arms in needs(case) for arm in arms)}
-    return Model(name, revision, max(len(criteria), _SERIES if measured else 1), measured)
+    measured = [case for case in cases if isinstance(case, EfficiencyCase)]
+    scored = (arm for case in cases for _, arms in needs(case) for arm in arms)
+    pruned = (arm for arm in (*scored, *(case.arm for case in measured)) if arm.criterion is not None)
+    return Model(name, revision, tuple(dict.fromkeys(pruned)), bool(measured))
 
 
 def _tasks(case: Case) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from glu_prune.errors import CheckpointError, ModelNotFoundError, first_line
+from glu_prune.errors import CheckpointError, ModelNotFoundError, PlanError, UnsupportedModelError, first_line
 from glu_prune.evaluation.memory import Memory
 from glu_prune.experiment.cell import Settings
 from glu_prune.readiness.asked import Model
@@ -54,6 +54,35 @@ def attention(asked: Model, name: str) -> Need:
     except (ValueError, ImportError) as error:
         return Need(what, "missing", first_line(error), "leave out --glu-attention for what transformers chooses")
     return Need(what, "ready", "in transformers")
+
+
+def pruning(asked: Model, dtype: str) -> Need | None:
+    """Whether a model that is here can be pruned as is asked; each criterion is tried on the first block.
+
+    None where weights cannot be followed from disk, and only loading the model tells.
+    """
+    import torch
+
+    from glu_prune.pruning.folder import blocks, open_checkpoint
+    from glu_prune.pruning.importance import criterion
+    from glu_prune.pruning.plan import rank_block
+    from glu_prune.pruning.slots import GluWeights
+    from glu_prune.pruning.target import Target
+
+    what = f"pruning of {asked.name}"
+    try:
+        opened = open_checkpoint(locate(asked.name, asked.revision).folder)
+        for ratio in dict.fromkeys(arm.ratio for arm in asked.arms):
+            Target.of(ratio).widths(opened.anatomy)
+        name, saved = next(blocks(opened))
+        cast = GluWeights(*(part.to(getattr(torch, dtype)) for part in (saved.gate, saved.up, saved.down)))
+        for how, seed in dict.fromkeys((str(arm.criterion), arm.seed) for arm in asked.arms):
+            rank_block(name, cast, criterion(how), seed, None)
+    except CheckpointError:
+        return None
+    except (PlanError, UnsupportedModelError) as error:
+        return Need(what, "missing", str(error))
+    return Need(what, "ready", f"{len(asked.arms)} ways")
 
 
 def from_hub(name: str) -> bool:

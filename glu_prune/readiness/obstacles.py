@@ -13,7 +13,7 @@ from glu_prune.judgement.expectation import Case
 from glu_prune.readiness.asked import Asked, asked_by
 from glu_prune.readiness.data import items, sentences
 from glu_prune.readiness.host import device
-from glu_prune.readiness.models import attention, memory, model
+from glu_prune.readiness.models import attention, memory, model, pruning
 from glu_prune.readiness.need import Need
 from glu_prune.readiness.network import is_offline
 
@@ -25,8 +25,8 @@ def refuse_obstacles(cases: Sequence[Case], settings: Settings) -> None:
     """Looks for what `cases`, which are to be run, cannot do without.
 
     Raises:
-        NotReadyError: a model is not whole, its attention or device not there, memory too small, or data neither here
-            nor to be fetched; it says what mends it.
+        NotReadyError: a model is not whole or cannot be pruned as asked, its attention or device not there, memory too
+            small, or data neither here nor to be fetched; it says what mends it.
     """
     found = [each for each in _missing(asked_by(cases), settings) if each.missing]
     if found:
@@ -39,6 +39,8 @@ def _missing(wanted: Asked, settings: Settings) -> Iterator[Need]:
         yield (found := model(each, answers=bool(wanted.tasks)))
         if settings.attention and not found.missing:
             yield attention(each, settings.attention)
+        if each.arms and not found.missing and (cut := pruning(each, settings.dtype)) is not None:
+            yield cut
     if not (settings.backend or settings.device_map):
         yield device(settings.device)
         yield from (room for each in wanted.models if (room := memory(each, settings)) is not None)

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import sys
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -10,7 +11,9 @@ from threading import Thread
 
 import psutil
 import pytest
+import torch
 from huggingface_hub import constants
+from transformers import LlamaForCausalLM
 
 from glu_prune.errors import NotReadyError
 from glu_prune.evaluation.local import VARIABLE
@@ -45,9 +48,10 @@ def cases(
     capability: str = "reading",
     model: object = "tiny-base",
     of: str = "capability",
+    more: str = "",
 ):
     file = folder / "claims.yaml"
-    file.write_text(CLAIM.format(model=model, suite=suite, of=of, capability=capability))
+    file.write_text(CLAIM.format(model=model, suite=suite, of=of, capability=capability) + more)
     return read(file)
 
 
@@ -107,6 +111,49 @@ def test_a_model_that_is_not_whole_is_found(tmp_path, damage, complaint):
     shutil.copytree(MODELS / "tiny-base", tmp_path / "model")
     damage(tmp_path / "model")
     with pytest.raises(NotReadyError, match=f"^model {tmp_path}/model: .*{complaint}"):
+        refuse_obstacles(cases(tmp_path, model=tmp_path / "model"), Settings())
+
+
+OWN = """\
+import torch
+def fails(neurons):
+    return {}["nothing"]
+def sixteen_bits_only(neurons):
+    assert neurons.weights.gate.dtype == torch.bfloat16, neurons.weights.gate.dtype
+    return neurons.weights.gate.float().norm(dim=1)
+"""
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Criteria of a user's own in the current folder."""
+    (tmp_path / "ways.py").write_text(OWN)
+    monkeypatch.chdir(tmp_path)
+    yield
+    sys.modules.pop("ways", None)
+
+
+def test_a_criterion_is_tried_before_a_model_loads(tmp_path, own):
+    def run(criterion: str, dtype: str = "float32") -> None:
+        refuse_obstacles(cases(tmp_path, more=f"criterion: {criterion}"), Settings(dtype=dtype))
+
+    first = r"^pruning of tiny-base: model\.layers\.0\.mlp: criterion"
+    with pytest.raises(NotReadyError, match=rf"{first} ways:fails fails \(.*ways\.py:3\): KeyError: 'nothing'$"):
+        run("ways:fails")
+    run("ways:sixteen_bits_only", "bfloat16")
+    with pytest.raises(NotReadyError, match=rf"{first} ways:sixteen_bits_only fails .*: AssertionError: torch.float32"):
+        run("ways:sixteen_bits_only")
+    with pytest.raises(NotReadyError, match=rf"{first} reversed-ways:fails fails"):
+        refuse_obstacles(cases(tmp_path, more="controls: [random, reversed-ways:fails]"), Settings())
+
+
+def test_weights_that_are_no_numbers_are_found(tmp_path):
+    model = LlamaForCausalLM.from_pretrained(MODELS / "tiny-base")
+    with torch.no_grad():
+        model.model.layers[0].mlp.up_proj.weight[3, 4] = float("nan")
+    shutil.copytree(MODELS / "tiny-base", tmp_path / "model")
+    model.save_pretrained(tmp_path / "model")
+    with pytest.raises(NotReadyError, match=r"layers\.0\.mlp: 1 weights of up are NaN or infinite; the checkpoint is"):
         refuse_obstacles(cases(tmp_path, model=tmp_path / "model"), Settings())
 
 
