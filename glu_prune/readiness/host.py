@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import timeit
 from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
@@ -22,12 +23,16 @@ if TYPE_CHECKING:
 
 _RECORDS = 100_000_000
 """Bytes that the records of a run take, at the most."""
+_SLOW = 2.0
+"""How many times as long as in float32 is worth a note."""
 _SHOWN = ("torch", "transformers", "datasets", "lm-eval", "codecarbon")
 
 
 def host(models: Sequence[Model], settings: Settings, store: Path) -> Iterator[Need]:
     """The device, what reads its energy, the disk, and the libraries."""
     yield device(settings.device)
+    if settings.device == "cpu" and settings.dtype != "float32":
+        yield arithmetic(settings.dtype)
     yield energy()
     yield disk(models, settings, store)
     yield libraries()
@@ -50,6 +55,23 @@ def device(name: str) -> Need:
         return Need("device cpu", "note", machine(), "--glu-device cuda uses the GPU")
     found = machine() if kind == "cpu" else f"{machine()}; torch sees {torch.cuda.device_count()} CUDA devices"
     return Need(f"device {name}", "ready", found)
+
+
+def arithmetic(dtype: str) -> Need:
+    """How fast this processor computes in `dtype`, against float32: many lack the instructions for 16 bits."""
+    slowdown = _product(dtype) / _product("float32")
+    found = f"a matrix product takes {slowdown:.1f} times as long as in float32"
+    if slowdown < _SLOW:
+        return Need(f"arithmetic in {dtype}", "ready", found)
+    return Need(f"arithmetic in {dtype}", "note", found, "where memory suffices for it, --glu-dtype float32 is faster")
+
+
+def _product(dtype: str) -> float:
+    """Seconds that `(128, 1024) x (1024, 1024)` takes, the shortest of several."""
+    import torch
+
+    one, other = (torch.ones(rows, 1024, dtype=getattr(torch, dtype)) for rows in (128, 1024))
+    return min(timeit.repeat(lambda: torch.nn.functional.linear(one, other), number=1, repeat=8))
 
 
 def energy() -> Need:

@@ -7,7 +7,7 @@ import pytest
 
 from glu_prune.cli import main
 from glu_prune.evaluation import local
-from glu_prune.experiment.cell import Settings
+from glu_prune.experiment.cell import Arm, Settings
 from glu_prune.readiness import host, models
 from glu_prune.readiness.asked import Model, asked
 from glu_prune.readiness.data import cached, data, items, sentences
@@ -19,8 +19,8 @@ REAL = os.environ.get(local.VARIABLE)
 needs_data = pytest.mark.skipif(not REAL, reason=f"{local.VARIABLE} names no folder of benchmark data")
 
 
-def a_model(name: object, copies: int = 1, *, measured: bool = False) -> Model:
-    return Model(str(name), None, copies, measured)
+def a_model(name: object, criteria: int = 0, *, measured: bool = False) -> Model:
+    return Model(str(name), None, tuple(Arm(f"criterion-{number}") for number in range(criteria)), measured)
 
 
 @pytest.fixture
@@ -109,7 +109,9 @@ def test_a_model_that_is_not_whole_is_missing(tmp_path, damage, found):
 def test_memory_is_that_of_all_copies_and_of_answering():
     small = Settings()
     assert models.memory(a_model("tiny-base"), small).state == "ready"
-    assert models.memory(a_model("tiny-base", 10**7), small).state == "missing"
+    assert models.memory(a_model("tiny-base", 10**5), small).state == "missing"
+    assert [a_model("tiny-base", 2, measured=measured).copies for measured in (False, True)] == [3, 3]
+    assert [a_model("tiny-base", measured=measured).copies for measured in (False, True)] == [1, 3]
     need = models.memory(a_model("tiny-base"), Settings(batch_size=10**8))
     assert (need.state, "halved" in need.remedy) == ("note", True)
     assert models.memory(a_model("someone/absent"), small) is None
@@ -197,6 +199,20 @@ def test_a_store_that_cannot_be_written_is_missing(tmp_path):
     assert (need.state, need.detail.endswith("110.8 MB wanted")) == ("ready", True), need
     (tmp_path / "file").write_text("")
     assert host.disk([tiny], Settings(), tmp_path / "file" / "store").state == "missing"
+
+
+@pytest.mark.parametrize(("dtype", "rows"), [("float32", 0), ("bfloat16", 1)])
+def test_a_processor_is_asked_how_fast_16_bits_are(tmp_path, dtype, rows):
+    found = [each for each in host.host([], Settings(dtype=dtype), tmp_path) if each.what == f"arithmetic in {dtype}"]
+    assert len(found) == rows
+    assert all("times as long as in float32" in each.detail and not each.missing for each in found)
+
+
+@pytest.mark.parametrize(("seconds", "state"), [(0.9, "ready"), (6.8, "note")])
+def test_slow_16_bits_are_worth_a_note(monkeypatch, seconds, state):
+    monkeypatch.setattr(host, "_product", {"bfloat16": seconds, "float32": 1.0}.__getitem__)
+    need = host.arithmetic("bfloat16")
+    assert (need.state, need.detail) == (state, f"a matrix product takes {seconds} times as long as in float32")
 
 
 def test_the_libraries_are_those_that_are_asked_for():
