@@ -1,12 +1,14 @@
 """An lm-eval model that is not ours, as evaluation asks for it."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from functools import partialmethod
 from typing import Any, ClassVar
 
 from lm_eval.api.model import LM
 
 from glu_prune.evaluation.containment import failing, quiet
+from glu_prune.evaluation.lm import Metered
 
 _DEFAULT_TOKENS = 256
 """What lm-eval lets models generate where neither the task nor the model says."""
@@ -22,6 +24,7 @@ class ForeignLM(LM):  # type: ignore[misc]
     scored_positions = None
     ways: ClassVar[Mapping[str, str | int]] = {}
     cut = None
+    metered: Metered = nullcontext
 
     def __init__(self, lm: Any, tokenizer: Any, complaint: str) -> None:
         """`tokenizer` counts the tokens of answers; `complaint` begins what is said when `lm` raises."""
@@ -60,9 +63,13 @@ class ForeignLM(LM):  # type: ignore[misc]
         self.broken = False
         return answers
 
-    loglikelihood = partialmethod(_ask, "loglikelihood")
-    loglikelihood_rolling = partialmethod(_ask, "loglikelihood_rolling")
-    generate_until = partialmethod(_ask, "generate_until")
+    def _answer(self, *arguments: Any, **settings: Any) -> Any:
+        with self.metered():
+            return self._ask(*arguments, **settings)
+
+    loglikelihood = partialmethod(_answer, "loglikelihood")
+    loglikelihood_rolling = partialmethod(_answer, "loglikelihood_rolling")
+    generate_until = partialmethod(_answer, "generate_until")
     apply_chat_template = partialmethod(_ask, "apply_chat_template")
     chat_template = partialmethod(_ask, "chat_template")
     set_cache_hook = partialmethod(_ask, "set_cache_hook")

@@ -1,6 +1,7 @@
 """lm-eval's Hugging Face model, counting the token positions it computes."""
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -12,6 +13,9 @@ from glu_prune.evaluation.shortlist import first_of_largest
 
 ANSWER_LIMIT = "answer_limit"
 """Of what was done: the most tokens that an answer could have, where the task allows more than the context holds."""
+
+Metered = Callable[[], AbstractContextManager[object]]
+"""Makes what is entered while a model answers, and only then: not while its requests are read or tried out."""
 
 Texts = tuple[str, ...]
 """What tells requests apart: a context and a continuation, or a prompt."""

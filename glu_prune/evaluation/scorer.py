@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from functools import cached_property
 from itertools import chain, cycle
 from typing import Any
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from transformers import DynamicCache
 
 from glu_prune.evaluation.decoding import Decoder, Row, ending, obstacle
-from glu_prune.evaluation.lm import CountingLM
+from glu_prune.evaluation.lm import CountingLM, Metered
 from glu_prune.evaluation.memory import path_tokens, step_tokens
 from glu_prune.evaluation.prefixes import Pair, Plan, Plans, Step, plan
 
@@ -60,6 +61,8 @@ class SharedPrefixLM(CountingLM):
     on weights, are kept in `plans`.
     """
 
+    metered: Metered = nullcontext
+
     def __init__(self, model: Any, tokenizer: Any, batch_size: int, plans: Plans | None = None) -> None:
         """Wraps `model` as it is, on the device where it is; give LMs with the same tokenizer the same `plans`.
 
@@ -87,12 +90,14 @@ class SharedPrefixLM(CountingLM):
         """The answers to lm-eval's requests, each for a context and a continuation."""
         self.ways["scoring"] = self.scoring
         if self.scoring != SHARED:
-            plain: list[Answer] = super().loglikelihood(requests, disable_tqdm=disable_tqdm)
+            with self.metered():
+                plain: list[Answer] = super().loglikelihood(requests, disable_tqdm=disable_tqdm)
             return plain
         texts = tuple(request.args for request in requests)
         made = self._plan_once(texts, lambda: self._pairs(texts))
         self.cut.update(texts[index] for index in made.cut)
-        answers = self._answers(made)
+        with self.metered():
+            answers = self._answers(made)
         for text, answer in zip(texts, answers, strict=True):
             self.cache_hook.add_partial("loglikelihood", text, answer)
         return answers
@@ -101,11 +106,14 @@ class SharedPrefixLM(CountingLM):
         """The log-likelihood in nats of each text of lm-eval's requests; the windows of all texts share a plan."""
         self.ways["scoring"] = self.scoring
         if self.scoring != SHARED:
-            plain: list[float] = super().loglikelihood_rolling(requests, disable_tqdm=disable_tqdm)
+            with self.metered():
+                plain: list[float] = super().loglikelihood_rolling(requests, disable_tqdm=disable_tqdm)
             return plain
         texts = tuple(request.args for request in requests)
         windows = [self._windows(text) for (text,) in texts]
-        answers = iter(self._answers(self._plan_once(texts, lambda: chain.from_iterable(windows))))
+        made = self._plan_once(texts, lambda: chain.from_iterable(windows))
+        with self.metered():
+            answers = iter(self._answers(made))
         found = [sum(next(answers)[0] for _ in each) for each in windows]
         for request, answer in zip(requests, found, strict=True):
             self.cache_hook.add_partial("loglikelihood_rolling", request.args, answer)
@@ -130,11 +138,13 @@ class SharedPrefixLM(CountingLM):
         asked = self.generating != BATCHED or len(batched) == len(rows)
         self.ways["generation"] = self.generating if asked else "plain: more than the likeliest tokens is asked for"
         if len(batched) < len(rows):
-            plain: list[str] = super().generate_until(requests, disable_tqdm=disable_tqdm)
+            with self.metered():
+                plain: list[str] = super().generate_until(requests, disable_tqdm=disable_tqdm)
             return plain
         decoder = Decoder(self.model, self.batch_size)
         try:
-            decoder.run(batched)
+            with self.metered():
+                decoder.run(batched)
         finally:
             self.positions += decoder.positions
         texts = list(map(self._text, batched))

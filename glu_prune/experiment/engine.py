@@ -13,9 +13,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
+from glu_prune.efficiency.bill import Bill
 from glu_prune.efficiency.measure import Steps
 from glu_prune.efficiency.meter import Meter, NoMeter, Window
-from glu_prune.errors import CorruptError, EvaluationError, MeterError, NotMeasuredError, StoreError, WorkloadError
+from glu_prune.errors import CorruptError, EvaluationError, NotMeasuredError, StoreError, WorkloadError
 from glu_prune.evaluation import local
 from glu_prune.evaluation.capability import companions
 from glu_prune.experiment.arms import ArmModel, Arms
@@ -32,7 +33,6 @@ from glu_prune.experiment.record import (
 )
 from glu_prune.experiment.served import NO_COSTS, ServedArm, ServedArms
 from glu_prune.experiment.store import Kept, Store
-from glu_prune.units import Seconds
 
 Asked = TypeVar("Asked", Cell, FloorCell, SeriesCell)
 Progress = Callable[[str], None]
@@ -185,13 +185,15 @@ class Engine:
         """The record of `cell`; those of its companions, which it is always scored with, are kept where none is."""
         cells = _together(cell)
         answering = self._answering(cell)
+        begin = time.perf_counter()
         with _quiet(), _threads(cell.settings.threads):
-            results, window = self._evaluated(cell, [each.task for each in cells], answering.lm)
+            results, window = self._scored(cell, [each.task for each in cells], answering.lm)
+        seconds = time.perf_counter() - begin
         costs = shared_costs(window, results)
         records = {each.key: _record(each, results[each.task], costs[each.task], answering.size) for each in cells}
         others = [each for each in cells if each.key != cell.key]
         self._progress(
-            f"{cell}: {len(records[cell.key].items)} items in {window.seconds:.1f} s"
+            f"{cell}: {len(records[cell.key].items)} items in {seconds:.1f} s"
             + "".join(f", with {each.task}" for each in others)
         )
         for each in others:
@@ -199,34 +201,20 @@ class Engine:
                 self.store.put(records[each.key])
         return records[cell.key]
 
-    def _evaluated(self, cell: Cell, tasks: Sequence[str], lm: Any) -> tuple[Any, Window]:
-        """The scores on `tasks`, and what all cost; where the meter fails, scores are not lost to that."""
-        results, seconds = None, 0.0
+    def _scored(self, cell: Cell, tasks: Sequence[str], lm: Any) -> tuple[Any, Window]:
+        """The scores on `tasks`, and what answering cost; where the meter fails, scores are not lost to that.
 
-        def evaluate() -> None:
-            nonlocal results, seconds
-            begin = time.perf_counter()
-            results = self._scored(cell, tasks, lm)
-            seconds = time.perf_counter() - begin
-
-        try:
-            with self._meter.window() as window:
-                evaluate()
-        except MeterError as error:
-            if results is None:
-                evaluate()
-            window = Window(Seconds(seconds), note=f"not measured: {error}")
-        return results, window
-
-    def _scored(self, cell: Cell, tasks: Sequence[str], lm: Any) -> Any:
-        """The scores on `tasks`; where memory runs out, by half as large batches, as from then on for all arms."""
+        Where memory runs out, by half as large batches, as from then on for all arms.
+        """
         what = (cell.source, cell.settings, *tasks, cell.num_fewshot, cell.folder)
         while True:
             size = self._batch_sizes.get(what, cell.settings.batch_size)
             lm.limit(size)
+            bill = Bill(self._meter)
+            lm.metered = bill.stretch
             try:
                 asked = (tasks, cell.num_fewshot, cell.part, cell.folder)
-                return self._evaluator.evaluate_together(lm, *asked, chat=cell.settings.chat_template)
+                return self._evaluator.evaluate_together(lm, *asked, chat=cell.settings.chat_template), bill.total
             except RuntimeError as error:
                 if size == 1 or not _out_of_memory(error):
                     msg = f"{cell}: {str(error).splitlines()[0]}"

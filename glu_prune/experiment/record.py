@@ -33,13 +33,16 @@ class ScoreRecord(_Strict):
 
 
 class CostRecord(_Strict):
-    """What evaluating the cell cost; the model's loading and pruning are not in it.
+    """What answering cost: what the model did, and nothing else.
+
+    Not in it is what is done once for all arms, of which the first would bear it, and what has no part in the model's
+    work: loading, pruning, building and planning requests, and scoring answers.
 
     Of tasks scored together, each has its share by requests of all of it, so that sums over cells are what was spent.
     """
 
     seconds: float
-    """Wall time of the evaluation, scoring included."""
+    """Wall time."""
     positions: int | None
     """Token positions that the model computed, padding included; None if a backend answered, which does not tell."""
     scored_positions: int | None
@@ -148,7 +151,7 @@ class SeriesRecord(_Strict):
 
 
 def shared_costs(window: Window, results: Mapping[str, "TaskResult"]) -> dict[str, CostRecord]:
-    """What each of the tasks that were scored in one `window` cost: its share by requests."""
+    """What each of the tasks that were answered in one `window` cost: its share by requests."""
     total = sum(result.requests for result in results.values())
     return {
         task: CostRecord(

@@ -157,6 +157,7 @@ def test_prompts_of_a_benchmark_change_the_key(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("file", "measurements", "scores"),
     [
+        ("efficiency/bill.py", True, False),
         ("efficiency/meter.py", True, False),
         ("efficiency/tracking.py", True, False),
         ("efficiency/footprint.py", True, False),

@@ -3,6 +3,8 @@
 import errno
 import os
 import time
+from collections import Counter
+from contextlib import contextmanager
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -16,6 +18,8 @@ from glu_prune.efficiency.measure import Effort
 from glu_prune.efficiency.meter import NoMeter, ReplayMeter
 from glu_prune.efficiency.workload import drawn
 from glu_prune.errors import EvaluationError, MeterError, NotMeasuredError, StoreError, WorkloadError
+from glu_prune.evaluation import evaluate
+from glu_prune.evaluation.decoding import Decoder
 from glu_prune.evaluation.lm import CountingLM
 from glu_prune.evaluation.part import Part
 from glu_prune.evaluation.scorer import SharedPrefixLM
@@ -54,6 +58,44 @@ def test_a_meter_that_does_not_start_costs_no_scores_either(tmp_path):
     assert found.cost.energy == {}
     assert found.cost.note.startswith("not measured: the recording ends after 0 windows")
     assert found.cost.seconds > 0
+
+
+@pytest.mark.parametrize("task", ["tiny_recall_mc", "tiny_stories", "tiny_instructions"])
+def test_no_arm_pays_for_what_is_done_once_or_is_no_work_of_the_model(tmp_path, monkeypatch, task):
+    """The dense arm comes first: what is done for all, on its bill, would look like a saving by pruning."""
+    inside, seen = [False], Counter()
+
+    class Watch(NoMeter):
+        @contextmanager
+        def window(self):
+            with super().window() as window:
+                inside[0] = True
+                yield window
+                inside[0] = False
+
+    def watch(where, name):
+        stock = getattr(where, name)
+
+        def watched(*arguments, **settings):
+            seen[name, inside[0]] += 1
+            return stock(*arguments, **settings)
+
+        monkeypatch.setattr(where, name, watched)
+
+    watch(SharedPrefixLM, "_difference")
+    watch(SharedPrefixLM, "_windows" if task == "tiny_stories" else "_pairs")
+    watch(SharedPrefixLM, "_plan")
+    watch(evaluate, "_fresh")
+    watch(evaluate, "samples_of")
+    watch(SharedPrefixLM, "_scores")
+    watch(Decoder, "run")
+    arms = (DENSE, Arm("ppm", Decimal("0.5")))
+    runs = engine(tmp_path, Watch("none"))
+    records = [runs.record(replace(CELL, task=task, arm=arm, part=Part(0, 8))) for arm in arms]
+    answered = {("run", True)} if task == "tiny_instructions" else {("_plan", False), ("_scores", True)}
+    assert {("_difference", False), ("_fresh", False), ("samples_of", False)} | answered <= set(seen)
+    assert {name for name, within in seen if within} <= {"run", "_scores"}
+    assert all(record.cost.seconds > 0 for record in records)
 
 
 def test_costs_are_not_measured_without_a_meter(tmp_path):

@@ -1,0 +1,42 @@
+"""What several stretches of work cost together."""
+
+import pytest
+
+from glu_prune.efficiency.bill import Bill
+from glu_prune.efficiency.meter import NoMeter, ReplayMeter
+from tests.efficiency.recordings import raw
+
+FAILS = raw(flaws=("the energy counter of GPU 0 went backwards",))
+
+
+def test_windows_add_up():
+    whole, both = (Bill(ReplayMeter([raw()] * count)) for count in (1, 2))
+    for bill, count in ((whole, 1), (both, 2)):
+        for _ in range(count):
+            with bill.stretch():
+                pass
+    assert both.total.seconds == 2 * whole.total.seconds > 0
+    assert {name: each.joules for name, each in both.total.readings.items()} == {
+        name: 2 * each.joules for name, each in whole.total.readings.items()
+    }
+    assert (both.total.note, set(both.total.readings)) == ("", {"cpu", "ram"})
+
+
+@pytest.mark.parametrize(("windows", "why"), [([raw(), FAILS], "went backwards"), ([raw()], "ends after 1 windows")])
+def test_what_one_stretch_lacks_the_sum_lacks_and_says_why(windows, why):
+    bill, done = Bill(ReplayMeter(windows)), []
+    for number in range(2):
+        with bill.stretch():
+            done.append(number)
+    assert done == [0, 1]
+    assert bill.total.readings == {}
+    assert bill.total.note.startswith("not measured: ")
+    assert why in bill.total.note
+    assert bill.total.seconds > raw().seconds
+
+
+def test_work_that_fails_is_on_no_bill():
+    bill = Bill(NoMeter("none"))
+    with pytest.raises(ZeroDivisionError), bill.stretch():
+        raise ZeroDivisionError
+    assert (bill.total.seconds, bill.total.readings, bill.total.note) == (0.0, {}, "")
