@@ -109,7 +109,7 @@ def test_claims_pass_and_tables_are_shown_and_written(project):
             "*: evidence checks =*",
             "at_chance *tiny_recall_mc acc *0.0, 0.25, 0.5 *cannot be told from guessing*",
             "*: what the evaluations cost =*",
-            "dense *64 *4.00 *modelled*",
+            "dense *64 *4.00 *",
             "ppm-0.25 *48 *3.00 *",
             "ppm-0.5 *32 *2.00 *",
             "tables: *results/*",
@@ -121,7 +121,9 @@ def test_claims_pass_and_tables_are_shown_and_written(project):
     assert list(rows(project)["ratio"]) == [0.25, 0.25, 0.5, 0.5]
     evaluations = json.loads((project.path / "results" / "report.json").read_text())["evaluations"]
     assert [row["arm"] for row in evaluations] == ["dense", "ppm-0.25", "ppm-0.5"]
-    assert all(row["joules"]["cpu"] > 0 for row in evaluations)
+    assert all(row["tokens_per_second"] > 0 for row in evaluations)
+    for row in evaluations:  # on a fast machine, a model as small as this answers faster than energy can be measured
+        assert ("too short to be measured" in row["method"]) != (row["joules"].get("cpu", 0) > 0)
     report = fits((project.path / "results" / "report.json").read_text())
     assert all((report.why, report.groups, report.cells))
 

@@ -194,7 +194,7 @@ def readings(raw: RawWindow) -> dict[str, Reading]:
         raise MeterError(msg)
     if raw.seconds < SHORTEST:
         msg = (
-            f"a window of {raw.seconds!r} s is too short to be measured: at least {SHORTEST} s, and better "
+            f"a window of {raw.seconds:.3g} s is too short to be measured: at least {SHORTEST} s, and better "
             f"{max(LEAST_SECONDS[method] for method in ('modelled', *raw.methods.values()))} s; repeat the work in it"
         )
         raise ShortWindowError(msg)
