@@ -44,14 +44,14 @@ def test_direction(glu_case, glu_check):
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory) -> Path:
-    """A random Llama with the embedded tokenizer: real, but too small to know anything."""
+    """A random Llama with the embedded tokenizer: real, too narrow to know anything, and deep enough to be metered."""
     import torch
 
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("models") / "random"
     embedded = locate("tiny-base").folder
     config = LlamaConfig.from_pretrained(embedded)
-    config.update({"hidden_size": 16, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2})
+    config.update({"hidden_size": 16, "intermediate_size": 64, "num_hidden_layers": 16, "num_attention_heads": 2})
     config.num_key_value_heads, config.head_dim = 2, 8
     LlamaForCausalLM(config).save_pretrained(folder)
     for name in ("tokenizer.json", "tokenizer_config.json"):
@@ -109,7 +109,7 @@ def test_claims_pass_and_tables_are_shown_and_written(project):
             "*: evidence checks =*",
             "at_chance *tiny_recall_mc acc *0.0, 0.25, 0.5 *cannot be told from guessing*",
             "*: what the evaluations cost =*",
-            "dense *64 *4.00 *",
+            "dense *64 *4.00 *modelled*",
             "ppm-0.25 *48 *3.00 *",
             "ppm-0.5 *32 *2.00 *",
             "tables: *results/*",
@@ -122,8 +122,7 @@ def test_claims_pass_and_tables_are_shown_and_written(project):
     evaluations = json.loads((project.path / "results" / "report.json").read_text())["evaluations"]
     assert [row["arm"] for row in evaluations] == ["dense", "ppm-0.25", "ppm-0.5"]
     assert all(row["tokens_per_second"] > 0 for row in evaluations)
-    for row in evaluations:  # on a fast machine, a model as small as this answers faster than energy can be measured
-        assert ("too short to be measured" in row["method"]) != (row["joules"].get("cpu", 0) > 0)
+    assert all(row["joules"]["cpu"] > 0 for row in evaluations)
     report = fits((project.path / "results" / "report.json").read_text())
     assert all((report.why, report.groups, report.cells))
 

@@ -5,9 +5,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from glu_prune.efficiency.meter import Meter, Reading, Window
+from glu_prune.efficiency.meter import Meter, Window, added
 from glu_prune.errors import MeterError
-from glu_prune.units import Joules, Seconds
+from glu_prune.units import Seconds
 
 
 class Bill:
@@ -39,15 +39,8 @@ class Bill:
     @property
     def total(self) -> Window:
         """The sum; a channel that some stretch lacks was not measured."""
-        found = self._windows
-        channels = found[0].readings if found else {}
         return Window(
-            Seconds(math.fsum(each.seconds for each in found)),
-            {name: _sum(found, name) for name in channels if all(name in each.readings for each in found)},
-            note="; ".join(dict.fromkeys(each.note for each in found if each.note)),
+            Seconds(math.fsum(each.seconds for each in self._windows)),
+            added([each.readings for each in self._windows]),
+            note="; ".join(dict.fromkeys(each.note for each in self._windows if each.note)),
         )
-
-
-def _sum(windows: list[Window], channel: str) -> Reading:
-    readings = [each.readings[channel] for each in windows]
-    return Reading(Joules(math.fsum(each.joules for each in readings)), readings[0].method)

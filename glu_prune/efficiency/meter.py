@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
@@ -45,6 +45,15 @@ class Reading:
 
     joules: Joules
     method: Method
+
+
+def added(parts: Sequence[Mapping[str, Reading]]) -> dict[str, Reading]:
+    """Channel to the sum over all parts; a channel that some part lacks was not measured."""
+    return {
+        channel: Reading(Joules(math.fsum(each[channel].joules for each in parts)), first.method)
+        for channel, first in (parts[0] if parts else {}).items()
+        if all(channel in each for each in parts)
+    }
 
 
 class _Obtained(Protocol):

@@ -1,15 +1,14 @@
 """Records of parts of a task, put together; and what null models score on the items of some parts alone."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import TypeVar
 
-from glu_prune.efficiency.meter import Reading
+from glu_prune.efficiency.meter import added
 from glu_prune.errors import EvaluationError
 from glu_prune.evaluation.metrics import aggregate
 from glu_prune.experiment.record import CostRecord, FloorRecord, Record, ScoreRecord
-from glu_prune.units import Joules
 
 Each = TypeVar("Each")
 
@@ -89,12 +88,11 @@ def _some(metric: str, found: ScoreRecord, places: Sequence[int]) -> ScoreRecord
 
 def _cost(costs: Sequence[CostRecord]) -> CostRecord:
     """Sums; a channel that some part lacks was not measured."""
-    shared = [name for name in costs[0].energy if all(name in cost.energy for cost in costs)]
     return CostRecord(
         seconds=math.fsum(cost.seconds for cost in costs),
         positions=_sum([cost.positions for cost in costs]),
         scored_positions=_sum([cost.scored_positions for cost in costs]),
-        energy={name: _energy([cost.energy for cost in costs], name) for name in shared},
+        energy=added([cost.energy for cost in costs]),
         note="; ".join(dict.fromkeys(cost.note for cost in costs if cost.note)),
     )
 
@@ -103,7 +101,3 @@ def _sum(counts: Sequence[int | None]) -> int | None:
     """None if some part was not counted."""
     known = [count for count in counts if count is not None]
     return sum(known) if len(known) == len(counts) else None
-
-
-def _energy(found: Sequence[Mapping[str, Reading]], channel: str) -> Reading:
-    return Reading(Joules(math.fsum(each[channel].joules for each in found)), found[0][channel].method)
