@@ -3,11 +3,11 @@
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar, get_args
+from uuid import uuid4
 
 from pydantic import ValidationError
 
@@ -71,15 +71,16 @@ class Store:
         content = _line(record) if isinstance(record, SeriesRecord) else encoded(record)
         with self._writing():
             path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=path.parent, suffix=PARTIAL, delete=False) as stream:
-                try:
+            partial = path.with_name(f"{uuid4().hex}{PARTIAL}")
+            try:
+                with partial.open("xb") as stream:  # not tempfile's, which no other user of the store could read
                     stream.write(content)
                     stream.flush()
                     os.fsync(stream.fileno())
-                    os.replace(stream.name, path)
-                except BaseException:
-                    os.unlink(stream.name)
-                    raise
+                partial.replace(path)
+            except BaseException:
+                partial.unlink(missing_ok=True)
+                raise
 
     def set_aside(self, key: str, kind: type[AnyRecord]) -> Path:
         """Moves the file of `key` to `corrupt/`, where it overwrites nothing; gives its new path.

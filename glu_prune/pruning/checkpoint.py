@@ -30,7 +30,7 @@ def refuse_existing(out: Path) -> None:
 
 @contextmanager
 def new_folder(out: Path) -> Iterator[Path]:
-    """A folder to fill, that becomes `out` when the block ends well, by renaming, and is removed otherwise.
+    """A folder for a model, to fill; becomes `out` when the block ends well, by renaming, and is removed otherwise.
 
     What a killed process left behind for the same `out` is removed, too.
 
@@ -46,6 +46,8 @@ def new_folder(out: Path) -> Iterator[Path]:
     try:
         partial.mkdir(parents=True)
         yield partial
+        for weights in partial.glob("*.safetensors"):  # safetensors 0.8 lets nobody but their owner read them
+            shutil.copymode(partial / "config.json", weights)
         refuse_existing(out)
         partial.rename(out)
     except OSError as error:

@@ -92,6 +92,12 @@ def test_pandas_reads_a_record_in_one_line(store):
     assert list(pd.read_parquet(store.path(KEY))) == ["item", "the.metric.acc", "the.weight.acc"]
 
 
+def test_whoever_may_read_a_new_file_may_read_a_record(store, tmp_path):
+    (tmp_path / "new").touch()
+    store.put(record())
+    assert store.path(KEY).stat().st_mode == (tmp_path / "new").stat().st_mode
+
+
 def test_nothing_is_left_behind_but_the_record(store):
     store.put(record())
     store.put(record())

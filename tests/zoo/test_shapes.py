@@ -50,6 +50,11 @@ def test_a_shape_is_written_as_a_stock_checkpoint(tmp_path, tied, dtype):
     assert out.shape == (1, 8)
 
 
+def test_whoever_may_read_the_configuration_may_read_the_weights(tmp_path):
+    write_shape(SMALL, tmp_path / "out")
+    assert len({path.stat().st_mode for path in (tmp_path / "out").iterdir()}) == 1
+
+
 def test_weights_follow_from_the_seed_and_nothing_else_does(tmp_path):
     before = torch.random.get_rng_state()
     for name, seed in [("a", 1), ("b", 1), ("c", 2)]:
