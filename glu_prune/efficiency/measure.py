@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from glu_prune.efficiency.footprint import Footprint, footprints
 from glu_prune.efficiency.fresh import FreshProcesses
 from glu_prune.efficiency.generation import Generator, Ready, ready
 from glu_prune.efficiency.idle import IdlePower, idle_power
 from glu_prune.efficiency.meter import LEAST_SECONDS, Meter, methods_of
+from glu_prune.efficiency.processors import Processors
 from glu_prune.efficiency.series import TWIN, ArmSeries, Series, Stretch, Turn
 from glu_prune.efficiency.workload import Batch, Prompts, Workload
 from glu_prune.errors import MeterError, ShortWindowError, WorkloadError
@@ -243,39 +242,15 @@ def _turn(generator: Generator, batches: list[Ready], counts: _Counts, workload:
     return Turn(prefill, generation, first, last)
 
 
-@dataclass(frozen=True)
-class _Processors:
-    """Seconds of all processors together, since the machine started."""
-
-    all: float
-    idle: float
-    own: float
-    """Used by this process, since it started."""
-
-
-def _processors() -> _Processors:
-    times = psutil.cpu_times()._asdict()
-    idle = times["idle"] + times.get("iowait", 0.0)
-    every = math.fsum(seconds for kind, seconds in times.items() if not kind.startswith("guest"))  # in `user`, too
-    return _Processors(every, idle, time.process_time())
-
-
-def _others(begin: _Processors, end: _Processors) -> float:
-    """The share of all processors that was neither idle nor used by this process; 0 if no tick passed."""
-    passed = end.all - begin.all
-    return max(0.0, 1 - (end.idle - begin.idle + end.own - begin.own) / passed) if passed > 0 else 0.0
-
-
 def _stretch(
     generator: Generator, batches: list[Ready], batch_size: int, new_tokens: int, meter: Meter
 ) -> tuple[Stretch, list[tuple[Seconds, Seconds]]]:
     """One window, and the times of its batches."""
+    processors = Processors()
     generator.wait()
-    with meter.window() as window:
-        begin = _processors()
+    with meter.window() as window, processors.watched():
         times = [generator(batch, new_tokens) for batch in batches]
         generator.wait()
-        end = _processors()
     stretch = Stretch(
         batches=len(batches),
         prompt_tokens=sum(batch.prompt_tokens for batch in batches),
@@ -284,6 +259,6 @@ def _stretch(
         readings=window.readings,
         emissions=window.emissions,
         note=window.note,
-        others=_others(begin, end),
+        others=processors.others,
     )
     return stretch, times

@@ -88,6 +88,8 @@ class Window:
     emissions: Emissions | None = None
     note: str = ""
     """Why readings are absent; empty if they are not."""
+    others: float | None = None
+    """Share of the machine's processors that other processes used meanwhile; None if nobody looked."""
 
     @contextmanager
     def working(self) -> Iterator["Window"]:

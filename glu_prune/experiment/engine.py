@@ -210,7 +210,7 @@ class Engine:
         while True:
             size = self._batch_sizes.get(what, cell.settings.batch_size)
             lm.limit(size)
-            bill = Bill(self._meter)
+            bill = Bill(self._meter, here=not cell.settings.backend)
             lm.metered = bill.stretch
             try:
                 asked = (tasks, cell.num_fewshot, cell.part, cell.folder)

@@ -51,6 +51,8 @@ class CostRecord(_Strict):
     """Channel to reading; a channel that is absent was not measured."""
     note: str = ""
     """Why channels are absent, and with what the cell was scored together; see `shared_costs`."""
+    others: float | None = None
+    """Share of the machine's processors that other processes used meanwhile; None if a backend answered."""
 
 
 class SizeRecord(_Strict):
@@ -72,7 +74,7 @@ class SizeRecord(_Strict):
 class Record(_Strict):
     """The result of one cell. Columns hold one entry per item, in the order of `items`."""
 
-    schema_version: Literal[4] = 4
+    schema_version: Literal[5] = 5
     key: str
     model: str
     arm: str
@@ -162,6 +164,7 @@ def shared_costs(window: Window, results: Mapping[str, "TaskResult"]) -> dict[st
                 channel: Reading(Joules(reading.joules * result.requests / total), reading.method)
                 for channel, reading in window.readings.items()
             },
+            others=window.others,
             note="; ".join(filter(None, (window.note, _together([other for other in results if other != task])))),
         )
         for task, result in results.items()

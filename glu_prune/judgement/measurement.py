@@ -21,6 +21,8 @@ from glu_prune.statistics.means import student_interval
 
 _ENERGY = tuple(measure.name for measure in MEASURES.values() if measure.kind == "energy")
 
+BUSY = "busy_machine"
+"""The check that finds other processes at work."""
 SHORT = 0.8
 """Share of the length that counters need from which a window is long enough."""
 QUIET = 0.1
@@ -89,7 +91,7 @@ def _busy(model: str, ratio: Decimal, measured: Sequence[Series]) -> Iterator[Fi
         shares = [stretch.others for turn in turns for stretch in (turn.prefill, turn.generation)]
         if busy := sum(share > QUIET for share in shares):
             yield Finding(
-                check="busy_machine",
+                check=BUSY,
                 model=model,
                 subject=series.workload.name,
                 says=f"other processes used more than {QUIET:.0%} of this machine's processors in {busy} of "

@@ -234,6 +234,7 @@ EVALUATIONS = (
     Column("tokens/s", _field("tokens_per_second"), _number(0)),
     Column("J per 1000 tokens", _field("joules_per_1000_tokens"), _number(2)),
     *(Column(f"{channel} J", _entry("joules", channel), _number(1)) for channel in CHANNELS),
+    Column("others", _field("others"), lambda share: "-" if share is None else f"{share:.0%}"),
     Column("energy is", _field("method")),
 )
 

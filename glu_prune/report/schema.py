@@ -216,6 +216,8 @@ class Evaluation(_Row, _Size):
     tokens_per_second: Number
     joules_per_1000_tokens: Number
     joules: Mapping[str, Number]
+    others: Number
+    """Share of the machine's processors that other processes used meanwhile."""
     method: str
 
 
@@ -230,6 +232,7 @@ class _Spent(BaseModel):
     scored_positions: int | None
     energy: Mapping[str, _Reading]
     note: str
+    others: Number
 
 
 class Cell(_Row):

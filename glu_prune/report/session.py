@@ -92,7 +92,8 @@ _TABLES = {
         "what the evaluations cost",
         _fixed(EVALUATIONS),
         "tokens/s and J per 1000 tokens: over the likelihood tasks, where every arm does the same work. "
-        '"modelled" energy is assumed power x time, not a reading: a saving in it is only a saving of time.',
+        '"modelled" energy is assumed power x time, not a reading: a saving in it is only a saving of time. others: '
+        "share of the processors that other processes used meanwhile, which may be all that differs between arms.",
     ),
 }
 

@@ -1,22 +1,42 @@
 """Our own records under the checks that published figures have to pass."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 
 from glu_prune.evidence.checks import examine
 from glu_prune.evidence.figures import Floor, Run, Score
+from glu_prune.evidence.finding import Finding
+from glu_prune.judgement.measurement import BUSY, QUIET
+from glu_prune.report.efficiency import evaluation_rows
 from glu_prune.report.rows import Row, finding_row
 
 
 def own_findings(cells: Iterable[Row], floors: Iterable[Row]) -> list[Row]:
     """What the checks find in the cells of a session, but for control arms, which are no claims, and parts of tasks."""
+    cells = tuple(cells)
     mine = [cell for cell in cells if not (cell["control"] or cell["part"])]
     found = examine(
         scores=[score for cell in mine for score in _scores(cell)],
         runs=[run for cell in mine if (run := _run(cell))],
         floors=[Floor(**floor) for floor in floors],
     )
-    return [finding_row(finding) for finding in found]
+    return [finding_row(finding) for finding in (*found, *_busy(evaluation_rows(cells)))]
+
+
+def _busy(evaluations: Sequence[Row]) -> Iterator[Finding]:
+    """Arms that answered while other processes worked."""
+    for model in dict.fromkeys(row["model"] for row in evaluations):
+        shares = {row["arm"]: row["others"] or 0.0 for row in evaluations if row["model"] == model}
+        if busy := sum(share > QUIET for share in shares.values()):
+            most = max(shares, key=shares.__getitem__)
+            yield Finding(
+                check=BUSY,
+                model=model,
+                subject="evaluations",
+                says=f"other processes used more than {QUIET:.0%} of this machine's processors while {busy} of "
+                f"{len(shares)} arms answered, and {shares[most]:.0%} while {most} did: they are in what these "
+                "evaluations cost, and so in what one arm seems to save. Claims about cost are judged from turns",
+            )
 
 
 def _scores(cell: Row) -> Iterator[Score]:

@@ -35,6 +35,21 @@ def test_what_one_stretch_lacks_the_sum_lacks_and_says_why(windows, why):
     assert bill.total.seconds > raw().seconds
 
 
+@pytest.mark.parametrize("meter", [NoMeter("none"), ReplayMeter([])])
+def test_other_processes_are_looked_at_where_this_one_does_the_work(meter):
+    """With a meter, and without; a process that works for this one is not among the others."""
+    counts = [(0.0, 0.0, 0.0), (4.0, 1.0, 2.0)]
+    shares = []
+    for here in (True, False):
+        bill, times = Bill(meter, here=here), iter(counts)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("glu_prune.efficiency.processors._counted", lambda times=times: next(times))
+            with bill.stretch():
+                pass
+        shares.append(bill.total.others)
+    assert shares == [0.25, None]
+
+
 def test_work_that_fails_is_on_no_bill():
     bill = Bill(NoMeter("none"))
     with pytest.raises(ZeroDivisionError), bill.stretch():

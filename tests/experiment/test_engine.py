@@ -10,6 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 from threading import Thread
 
+import psutil
 import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
@@ -30,6 +31,7 @@ from glu_prune.experiment.store import Store
 from glu_prune.zoo.source import load_tokenizer, locate
 from tests.efficiency.made import NO_METER
 from tests.efficiency.recordings import raw
+from tests.efficiency.test_processors import busy_process
 
 CELL = Cell(locate("tiny-base"), DENSE, "tiny_stories", None, (), Settings())
 FAILS = raw(flaws=("the energy counter of GPU 0 went backwards",))
@@ -96,6 +98,13 @@ def test_no_arm_pays_for_what_is_done_once_or_is_no_work_of_the_model(tmp_path, 
     assert {("_difference", False), ("_fresh", False), ("samples_of", False)} | answered <= set(seen)
     assert {name for name, within in seen if within} <= {"run", "_scores"}
     assert all(record.cost.seconds > 0 for record in records)
+
+
+def test_a_record_says_that_another_process_worked_beside(tmp_path):
+    """It has one processor, or its share of one, while the model answers."""
+    with busy_process():
+        found = engine(tmp_path, NoMeter("none")).record(CELL)
+    assert found.cost.others > 0.2 / psutil.cpu_count()
 
 
 def test_costs_are_not_measured_without_a_meter(tmp_path):

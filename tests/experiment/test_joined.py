@@ -15,9 +15,9 @@ def scores(values, weights, score, parts=()):
     return ScoreRecord(score=score, values=values, weights=weights, parts=parts)
 
 
-def part(number: int, items: tuple[str, ...], energy=("cpu",), **columns):
+def part(number: int, items: tuple[str, ...], energy=("cpu",), others=0.5, **columns):
     cost = CostRecord(
-        seconds=2.0, positions=3, scored_positions=1, note="no gpu",
+        seconds=2.0 * number, others=others, positions=3, scored_positions=1, note="no gpu",
         energy={name: Reading(joules=5.0, method="rapl") for name in energy},
     )  # fmt: skip
     return record(
@@ -48,8 +48,13 @@ def test_columns_follow_each_other_and_scores_are_those_of_all_items():
 
 def test_costs_add_up_where_all_were_measured():
     cost = join([FIRST, SECOND]).cost
-    assert (cost.seconds, cost.positions, cost.scored_positions, cost.note) == (4.0, 6, 2, "no gpu")
+    assert (cost.seconds, cost.positions, cost.scored_positions, cost.note) == (6.0, 6, 2, "no gpu")
     assert cost.energy == {"cpu": Reading(joules=10.0, method="rapl")}
+
+
+def test_what_others_used_counts_by_time_and_is_known_of_all_or_not_at_all():
+    assert join([part(1, ("a", "b")), part(2, ("c", "d"), others=0.125)]).cost.others == (0.5 * 2 + 0.125 * 4) / 6
+    assert join([part(1, ("a", "b")), part(2, ("c", "d"), others=None)]).cost.others is None
 
 
 def test_a_single_part_stays_as_it_is_and_a_joined_one_is_no_cell():

@@ -115,6 +115,7 @@ def test_transformers_loading_the_folder_gives_our_own_records(engine, task, arm
         assert theirs.metrics[name].weights == scores.weights
     assert (theirs.cost.positions, theirs.cost.scored_positions) == (None, None)
     assert theirs.cost.seconds > 0
+    assert (theirs.cost.others is None, ours.cost.others is None) == (True, False)
     assert (theirs.settings["backend"], ours.settings["backend"]) == ("hf", "")
     assert theirs.key != ours.key
 

@@ -36,7 +36,11 @@ def record(key: str = KEY, **changes: object) -> Record:
         "outputs": ("x", "y\n<&"),
         "metrics": {"acc": ScoreRecord(score=0.5, values=(1.0, 0.0), weights=(1.0, 1.0))},
         "cost": CostRecord(
-            seconds=1.0, positions=2, scored_positions=2, energy={"cpu": Reading(joules=3.0, method="rapl")}
+            seconds=1.0,
+            positions=2,
+            scored_positions=2,
+            energy={"cpu": Reading(joules=3.0, method="rapl")},
+            others=0.125,
         ),
         "size": SizeRecord(parameters=10, bytes=40, width=8, hidden=2),
     }
@@ -174,10 +178,10 @@ def test_a_record_of_a_newer_version_is_refused_and_stays(store):
     written(
         store.path(KEY),
         lambda table: table.replace_schema_metadata(
-            {**table.schema.metadata, HEAD: table.schema.metadata[HEAD].replace(b'"schema_version": 4', b'"schema_version": 9')}
+            {**table.schema.metadata, HEAD: table.schema.metadata[HEAD].replace(b'"schema_version": 5', b'"schema_version": 9')}
         ),
     )  # fmt: skip
-    with pytest.raises(StoreError, match=r"a Record of version 9, from a newer.* reads version 4; update") as caught:
+    with pytest.raises(StoreError, match=r"a Record of version 9, from a newer.* reads version 5; update") as caught:
         store.get(KEY, Record)
     assert not isinstance(caught.value, CorruptError)
     body = json.dumps({"schema_version": 99}).encode()

@@ -247,6 +247,15 @@ def test_windows_that_are_too_short_for_the_counter_leave_energy_open():
     assert named("short_windows", modelled) == []
 
 
+def test_windows_in_which_other_processes_worked_are_named():
+    dense, *turns = SAVING.arms[DENSE].turns
+    beside = replace(dense, generation=replace(dense.generation, others=0.43))
+    arms = {**SAVING.arms, DENSE: replace(SAVING.arms[DENSE], turns=(beside, *turns))}
+    (finding,) = named("busy_machine", replace(SAVING, arms=arms))
+    assert "more than 10% of this machine's processors in 1 of 48 windows, and up to 43%" in finding.says
+    assert named("busy_machine", SAVING) == []
+
+
 def test_a_benchmark_in_name_only_is_named():
     named_after = replace(ONE, benchmark="ifeval")
     drawn_ones = series(took(1.0, gpu=50), took(0.8, seed=1, gpu=50), workload=named_after)

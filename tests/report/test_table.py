@@ -35,14 +35,23 @@ SCORE = {
 }  # fmt: skip
 
 
-def cost(arm: str, task: str, *, seconds: float, positions: int | None, scored: int | None, cpu: float | None) -> dict:
+def cost(
+    arm: str,
+    task: str,
+    *,
+    seconds: float,
+    positions: int | None,
+    scored: int | None,
+    cpu: float | None,
+    others: float | None = 0.01,
+) -> dict:
     energy = {} if cpu is None else {"cpu": {"joules": cpu, "method": "rapl"}}
     return {
         "model": "m", "arm": arm, "ratio": "0.5", "task": task, "prompts": 2, "scores": {"acc": [0.5, 0.1, 2]},
         "control": False, "new_tokens": 0, "part": "",
         "size": {"parameters": 1000, "bytes": 4_000_000, "width": 8, "hidden": 2, "expansion_ratio": 4.0},
         "cost": {"seconds": seconds, "positions": positions, "scored_positions": scored, "energy": energy,
-                 "note": "" if energy else "no meter"},
+                 "note": "" if energy else "no meter", "others": others},
     }  # fmt: skip
 
 
@@ -221,6 +230,31 @@ def test_our_own_records_are_checked_but_not_controls():
     report.add({"scores": [SCORE], "cells": [*COSTS, by_lot], "floors": [uniform]})
     (finding,) = (row for row in report.rows("findings") if row["check"] == "at_chance")
     assert (finding["subject"], finding["ratios"]) == ("choices acc", ["0.5"])
+
+
+def test_arms_that_answered_while_others_worked_are_found():
+    """By the time of all their tasks; controls, too, for what they cost is in the table."""
+    quiet = [*COSTS[1:], cost("random-0.5", "choices", seconds=1.0, positions=100, scored=100, cpu=4.0, others=0.12)]
+    busy = cost("dense", "choices", seconds=3.0, positions=100, scored=100, cpu=10.0, others=0.81)
+    report = SessionReport()
+    report.add({"scores": [SCORE], "cells": [*quiet, busy]})
+    (finding,) = report.rows("findings")
+    assert (finding["check"], finding["subject"], finding["spoils"]) == ("busy_machine", "evaluations", [])
+    assert (
+        "more than 10% of this machine's processors while 2 of 3 arms answered, and 31% while dense did"
+        in finding["says"]
+    )
+    assert {row["arm"]: shown(EVALUATIONS, row)["others"] for row in report.rows("evaluations")} == {
+        "dense": "31%", "ppm-0.5": "1%", "random-0.5": "12%",
+    }  # fmt: skip
+
+
+def test_where_nobody_looked_at_other_processes_nothing_is_said_of_them():
+    report = SessionReport()
+    report.add({"cells": [cost("dense", "choices", seconds=1.0, positions=None, scored=None, cpu=None, others=None)]})
+    assert report.rows("findings") == []
+    (row,) = report.rows("evaluations")
+    assert shown(EVALUATIONS, row)["others"] == "-"
 
 
 FIGURE = {
