@@ -11,9 +11,11 @@ from glu_prune.report.efficiency import evaluation_rows
 from glu_prune.report.rows import Row, finding_row
 
 
-def own_findings(cells: Iterable[Row], floors: Iterable[Row]) -> list[Row]:
-    """What the checks find in the cells of a session, but for control arms, which are no claims, and parts of tasks."""
-    cells = tuple(cells)
+def own_findings(cells: Sequence[Row], floors: Iterable[Row]) -> list[Row]:
+    """What the checks find in the cells of a session, but for control arms, which are no claims, and parts of tasks.
+
+    Whether the machine was busy is looked at in all cells, as what all of them cost is shown.
+    """
     mine = [cell for cell in cells if not (cell["control"] or cell["part"])]
     found = examine(
         scores=[score for cell in mine for score in _scores(cell)],
