@@ -149,7 +149,7 @@ def _of_task(
     comparable: Mapping[str, Fact],
 ) -> Iterator[Outcome]:
     """By the first of the task's filters; a metric whose items do not make up its score is left out."""
-    from glu_prune.evaluation.evaluate import item_of, metric_of, samples_of
+    from glu_prune.evaluation.result import item_of, metric_of, samples_of
 
     first = samples_of(task, leaves, samples)
     scores = {}

@@ -1,30 +1,25 @@
 """The only importer of lm-eval's evaluator: (model, task) -> scores with the items behind them."""
 
 import copy
-import hashlib
-import json
 import logging
-import math
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, lru_cache
 from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
 from glu_prune.errors import EvaluationError
-from glu_prune.evaluation import degenerate, local, own
-from glu_prune.evaluation.lm import ANSWER_LIMIT, CountedLM
-from glu_prune.evaluation.metrics import LIKELIHOODS, aggregate
+from glu_prune.evaluation import local, own
+from glu_prune.evaluation.lm import CountedLM
 from glu_prune.evaluation.part import Part
+from glu_prune.evaluation.result import TaskResult, result_of, samples_of
 from glu_prune.evaluation.tasks.functions import no_nltk_download
 
 TASKS = Path(__file__).parent / "tasks"
 FEWSHOT_SEED = 1234
 _SCORER_SEED = 1
-_AGREEMENT = 1e-6
 FETCH_SENTENCES = "`glu-prune prefetch`, or `python -m nltk.downloader punkt_tab`, fetches it"
 _KINDS = ("tasks", "groups", "group_map")
 """What lm-eval's task dictionaries hold, each by name."""
@@ -33,85 +28,6 @@ _KINDS = ("tasks", "groups", "group_map")
 def is_embedded(task: str) -> bool:
     """Whether `task` comes with this package, with its data."""
     return (TASKS / f"{task}.yaml").is_file()
-
-
-@dataclass(frozen=True)
-class MetricScores:
-    """One metric on all items of a task."""
-
-    score: float
-    """As lm-eval aggregates it."""
-    values: tuple[float, ...]
-    """One per item. Perplexities hold nats (bits for bits_per_byte) per unit, so that means are meaningful."""
-    weights: tuple[float, ...]
-    """How much each item counts: 1, or its number of constraints, words or bytes."""
-    parts: tuple[tuple[float, ...], ...] = ()
-    """For metrics that score several things in one item (IFEval's instructions): each of them, per item."""
-
-
-@dataclass(frozen=True)
-class TaskResult:
-    """What one model scored on one task."""
-
-    items: tuple[str, ...]
-    """What identifies each item and its prompt, the same for every model."""
-    documents: tuple[Mapping[str, Any], ...]
-    outputs: tuple[str, ...]
-    """What the model answered: text, or the log-likelihoods of the choices."""
-    margins: tuple[float, ...]
-    """Per item of a multiple-choice task: log-likelihood of the best right answer minus the best wrong one, in nats."""
-    lengths: tuple[int, ...]
-    """Per item of a generation task: tokens of the output."""
-    flaws: tuple[tuple[str, ...], ...]
-    """Per item of a generation task: what is wrong with the output; see `degenerate.flaws`."""
-    metrics: Mapping[str, MetricScores]
-    positions: int | None
-    """Token positions that the model computed, padding included; None if it does not count them. Of tasks scored
-    together each has its share by requests."""
-    scored_positions: int | None
-    """Those of them that belong to log-likelihoods: the same work for every model of one tokenizer."""
-    requests: int
-    """How many the model was given: one per text to write or choice to score."""
-    truncated: int | None = 0
-    """Items of which a prompt lost its beginning, as it was too long for the model; None if that is not known."""
-    ways: Mapping[str, str | int] = field(default_factory=dict)
-    """How the model came to its answers, see `CountedLM`, and the seed by which worked examples are drawn."""
-
-
-def _pair(name: str, value: Any) -> tuple[float, float]:
-    """lm-eval's entry for one item as (value, weight)."""
-    if name in LIKELIHOODS:
-        loglikelihood, units = value if isinstance(value, tuple | list) else (value, 1.0)
-        return -float(loglikelihood) / units / LIKELIHOODS[name], float(units)
-    if isinstance(value, list):
-        return sum(map(float, value)) / len(value), float(len(value))
-    return float(value), 1.0
-
-
-def _by_item(name: str, value: Any) -> bool:
-    """Whether lm-eval's entry for one item is a score; of F1 or BLEU it is what the score of a whole corpus is from."""
-    return name in LIKELIHOODS or not isinstance(value, tuple | str)
-
-
-def item_of(task: str, sample: Mapping[str, Any]) -> str:
-    """A short identity of a sample: its place in its task, its document and its prompt, whatever else is scored."""
-    prints = f"{sample['doc_hash']}|{sample['prompt_hash']}|{task}|{sample['doc_id']}"
-    return hashlib.sha256(prints.encode()).hexdigest()[:16]
-
-
-def metric_of(task: str, name: str, reported: float, entries: list[Any]) -> MetricScores:
-    """The scores of one metric, checked: finite, and equal to lm-eval's own aggregate."""
-    values, weights = zip(*(_pair(name, entry) for entry in entries), strict=True)
-    broken = next((index for index, value in enumerate(values) if not math.isfinite(value)), None)
-    if broken is not None:
-        msg = f"{task}: {name} of item {broken} is {values[broken]}; the model's weights or activations are not finite"
-        raise EvaluationError(msg)
-    ours = aggregate(name, values, weights)
-    if not math.isclose(ours, reported, rel_tol=_AGREEMENT, abs_tol=_AGREEMENT):
-        msg = f"{task}: {name} is {reported} by lm-eval but {ours} from its items; its items cannot be paired"
-        raise EvaluationError(msg)
-    parts = tuple(tuple(map(float, entry)) for entry in entries) if isinstance(entries[0], list) else ()
-    return MetricScores(float(reported), values, weights, parts)
 
 
 @contextmanager
@@ -315,8 +231,9 @@ class Evaluator:
         scored = {task: samples_of(task, each["tasks"], results["samples"]) for task, each in loaded.items()}
         requests = [sum(len(sample["arguments"]) for _, sample in each) for each in scored.values()]
         computed = zip(shares(lm.positions, requests), shares(lm.scored_positions, requests), requests, strict=True)
+        ways = {"fewshot_seed": FEWSHOT_SEED, **lm.ways}
         return {
-            task: _result(lm, task, scored[task], results["results"][task], *counts)
+            task: result_of(lm, task, scored[task], results["results"][task], counts, ways)
             for task, counts in zip(tasks, computed, strict=True)
         }
 
@@ -331,106 +248,3 @@ def shares(total: int | None, requests: Sequence[int]) -> list[int | None]:
 
 def _united(mappings: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     return {name: value for mapping in mappings for name, value in mapping.items()}
-
-
-def samples_of(task: str, leaves: Iterable[str], samples: Mapping[str, list[Any]]) -> list[tuple[str, dict[str, Any]]]:
-    """The samples of `task`, each with its leaf, as the first of its filters leaves them.
-
-    Raises:
-        EvaluationError: there are none.
-    """
-    scored = [(leaf, sample) for leaf in sorted(leaves) for sample in samples.get(leaf, ())]
-    if not scored:
-        msg = f"{task}: no item was scored"
-        raise EvaluationError(msg)
-    return [(leaf, sample) for leaf, sample in scored if sample["filter"] == scored[0][1]["filter"]]
-
-
-def _result(
-    lm: CountedLM,
-    task: str,
-    scored: list[tuple[str, dict[str, Any]]],
-    aggregates: Mapping[str, Any],
-    positions: int | None,
-    scored_positions: int | None,
-    requests: int,
-) -> TaskResult:
-    """One task's samples with what lm-eval makes of them."""
-    samples = [sample for _, sample in scored]
-    reported = {name: aggregates.get(f"{name},{samples[0]['filter']}") for name in samples[0]["metrics"]}
-    scores = {
-        name: float(value)
-        for name, value in reported.items()
-        if isinstance(value, float | int) and _by_item(name, samples[0][name])
-    }
-    texts = tuple(text for sample in samples if (text := _text(sample)) is not None)
-    lengths = tuple(lm.count_tokens(texts)) if texts else ()
-    return TaskResult(
-        items=tuple(item_of(*each) for each in scored),
-        documents=tuple(sample["doc"] for sample in samples),
-        outputs=texts or tuple(_likelihoods(task, sample) for sample in samples),
-        margins=() if texts else _margins(samples),
-        lengths=lengths,
-        flaws=tuple(map(partial(_flaws, lm), samples, texts, lengths)) if texts else (),
-        metrics={name: metric_of(task, name, score, [s[name] for s in samples]) for name, score in scores.items()},
-        positions=positions,
-        scored_positions=scored_positions,
-        requests=requests,
-        truncated=_truncated(lm, samples),
-        ways={"fewshot_seed": FEWSHOT_SEED, **lm.ways},
-    )
-
-
-def _truncated(lm: CountedLM, samples: Iterable[Mapping[str, Any]]) -> int | None:
-    if (cut := lm.cut) is None:
-        return None
-    asked = ([tuple(each for each in given if isinstance(each, str)) for given in s["arguments"]] for s in samples)
-    return sum(any(texts in cut for texts in each) for each in asked)
-
-
-def _text(sample: Mapping[str, Any]) -> str | None:
-    """The text that a model generated, as it was before answers are extracted; None for likelihoods."""
-    response = sample["resps"][0][0]
-    return response if isinstance(response, str) else None
-
-
-def _flaws(lm: CountedLM, sample: Mapping[str, Any], text: str, length: int) -> tuple[str, ...]:
-    ((prompt, settings),) = sample["arguments"]
-    limit = settings.get("max_gen_toks", lm.max_gen_toks)
-    return degenerate.flaws(prompt, text, length, min(limit, int(lm.ways.get(ANSWER_LIMIT, limit))))
-
-
-def _loglikelihoods(sample: Mapping[str, Any]) -> list[float]:
-    return [response[0] if isinstance(response, list | tuple) else response for response in sample["filtered_resps"]]
-
-
-def _likelihoods(task: str, sample: Mapping[str, Any]) -> str:
-    """The log-likelihoods of the choices, as JSON.
-
-    Raises:
-        EvaluationError: one is NaN, so that no choice is the likeliest.
-    """
-    found = _loglikelihoods(sample)
-    if any(map(math.isnan, found)):
-        msg = f"{task}: a log-likelihood is NaN; the model's weights or activations are not finite"
-        raise EvaluationError(msg)
-    return json.dumps(found)
-
-
-def _margins(samples: list[dict[str, Any]]) -> tuple[float, ...]:
-    """The margin of every item; empty where some item has none."""
-    found = [margin for sample in samples if (margin := _margin(sample)) is not None]
-    return tuple(found) if len(found) == len(samples) else ()
-
-
-def _margin(sample: Mapping[str, Any]) -> float | None:
-    """The best right answer's log-likelihood minus the best wrong one's; None where an item has no such pair."""
-    found = _loglikelihoods(sample)
-    labels = sample["doc"].get("labels") or sample["doc"].get("mc2_targets", {}).get("labels")
-    if labels is None or len(labels) != len(found):
-        if not isinstance(sample["target"], int):
-            return None
-        labels = [int(index == sample["target"]) for index in range(len(found))]
-    right = [value for value, label in zip(found, labels, strict=True) if label]
-    wrong = [value for value, label in zip(found, labels, strict=True) if not label]
-    return max(right) - max(wrong) if right and wrong else None

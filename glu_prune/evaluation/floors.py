@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from glu_prune.evaluation.chat import ChatTemplate
-from glu_prune.evaluation.evaluate import Evaluator, MetricScores, TaskResult
+from glu_prune.evaluation.evaluate import Evaluator
 from glu_prune.evaluation.null_names import UNIFORM, UNIGRAM
 from glu_prune.evaluation.nulls import (
     Chooser,
@@ -32,6 +32,7 @@ from glu_prune.evaluation.nulls import (
     guess,
     looped,
 )
+from glu_prune.evaluation.result import MetricScores, TaskResult
 from glu_prune.statistics.means import spread
 
 _WRITERS: Mapping[str, Write] = {

@@ -1,12 +1,11 @@
 """Computes the cells that the store lacks, one model at a time."""
 
 import atexit
-import io
 import os
 import tempfile
 import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -19,8 +18,10 @@ from glu_prune.efficiency.meter import Meter, NoMeter, Window
 from glu_prune.errors import CorruptError, EvaluationError, NotMeasuredError, StoreError, WorkloadError
 from glu_prune.evaluation import local
 from glu_prune.evaluation.capability import companions
+from glu_prune.evaluation.containment import quiet
 from glu_prune.experiment.arms import ArmModel, Arms
 from glu_prune.experiment.cell import Cell, FloorCell, SeriesCell, library_versions
+from glu_prune.experiment.locks import held
 from glu_prune.experiment.machine import machine
 from glu_prune.experiment.record import (
     CostRecord,
@@ -37,6 +38,8 @@ from glu_prune.experiment.store import Kept, Store
 Asked = TypeVar("Asked", Cell, FloorCell, SeriesCell)
 Progress = Callable[[str], None]
 """Called with one line about what is being done."""
+_MEASURING = Path(tempfile.gettempdir()) / f"glu-prune-measuring-{getattr(os, 'getuid', int)()}.lock"
+"""Who holds it measures costs: one process of this user at a time on this machine."""
 
 
 def _no_steps(what: str, done: int, total: int) -> None:
@@ -186,7 +189,7 @@ class Engine:
         cells = _together(cell)
         answering = self._answering(cell)
         begin = time.perf_counter()
-        with _quiet(), _threads(cell.settings.threads):
+        with quiet(), _threads(cell.settings.threads):
             results, window = self._scored(cell, [each.task for each in cells], answering.lm)
         seconds = time.perf_counter() - begin
         costs = shared_costs(window, results)
@@ -232,7 +235,7 @@ class Engine:
         if cell.settings.backend:
             return self._served.arm(cell.source, cell.arm, cell.settings)
         arms = self._arms(cell)
-        with _quiet():
+        with quiet():
             return arms.ready(cell.arm)
 
     def _run_floors(self, cell: FloorCell) -> FloorRecord:
@@ -240,7 +243,7 @@ class Engine:
         from glu_prune.evaluation.floors import null_results
 
         chat = ChatTemplate(cell.chat) if cell.chat else None
-        with _quiet(), NoMeter("").window() as window:
+        with quiet(), NoMeter("").window() as window:
             results = null_results(self._evaluator, cell.task, cell.num_fewshot, cell.folder, chat)
         record = FloorRecord(
             key=cell.key,
@@ -263,11 +266,14 @@ class Engine:
             raise NotMeasuredError(self._meter.reason)
         begin = time.perf_counter()
         arms = self._arms(cell)
-        with _quiet():
+        with quiet():
             encode = arms.encode if has_tokenizer(cell.source) else None
             asked = prompts(cell.workload, arms.model.get_input_embeddings().num_embeddings, encode)
         try:
-            with _one_at_a_time(lambda: self._progress("waiting for another measurement on this machine")), _quiet():
+            with (
+                held(_MEASURING, lambda file: self._progress(f"{cell}: waiting for another, which holds {file}")),
+                quiet(),
+            ):
                 series = measure(
                     arms.side_by_side(cell.arms),
                     asked,
@@ -304,31 +310,6 @@ class Engine:
             self._in_memory = None
             self._in_memory = wanted
         return self._in_memory
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Swallows the progress bars and chatter of the libraries; their errors are exceptions and pass."""
-    sink = io.StringIO()
-    with redirect_stdout(sink), redirect_stderr(sink):
-        yield
-
-
-@contextmanager
-def _one_at_a_time(waiting: Callable[[], None]) -> Iterator[None]:
-    """Holds the right to measure on this machine, among all processes of this user."""
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(Path(tempfile.gettempdir()) / f"glu-prune-measuring-{getattr(os, 'getuid', int)()}.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        waiting()
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from glu_prune.efficiency.series import Series
 from glu_prune.units import Joules
 
 if TYPE_CHECKING:
-    from glu_prune.evaluation.evaluate import TaskResult
+    from glu_prune.evaluation.result import TaskResult
 
 
 class _Strict(BaseModel):

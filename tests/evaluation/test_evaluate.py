@@ -4,10 +4,11 @@ import pytest
 import torch
 
 from glu_prune.errors import EvaluationError
-from glu_prune.evaluation.evaluate import Evaluator, _pair, item_of, metric_of
+from glu_prune.evaluation.evaluate import Evaluator
 from glu_prune.evaluation.lm import CountingLM
 from glu_prune.evaluation.metrics import aggregate
 from glu_prune.evaluation.part import Part
+from glu_prune.evaluation.result import _pair, item_of, metric_of
 from glu_prune.zoo.source import load, locate
 
 

@@ -12,9 +12,9 @@ from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from glu_prune.evaluation import evaluate, local
+from glu_prune.evaluation import local, result
 from glu_prune.evaluation.capability import EMBEDDED, STUDY
-from glu_prune.evaluation.evaluate import TASKS, Evaluator, MetricScores
+from glu_prune.evaluation.evaluate import TASKS, Evaluator
 from glu_prune.evaluation.lm import ANSWER_LIMIT
 from glu_prune.evaluation.scorer import SharedPrefixLM
 from glu_prune.zoo.source import load, load_tokenizer, locate
@@ -45,7 +45,7 @@ def plain(
         gen_kwargs=settings,
         bootstrap_iters=0,
     )
-    return evaluate.samples_of(task, results["samples"], results["samples"]), results["results"][task]
+    return result.samples_of(task, results["samples"], results["samples"]), results["results"][task]
 
 
 def likeliest(likelihoods: list[float]) -> int:
@@ -60,17 +60,17 @@ def compare(
     found = evaluator.evaluate(SharedPrefixLM(model, tokenizer, 64), task, num_fewshot)
     assert {found.ways.get("scoring"), found.ways.get("generation")} <= {None, "shared prefixes", "batched"}
     assert found.ways.get(ANSWER_LIMIT) == (settings or {}).get("max_gen_toks")
-    assert found.items == tuple(evaluate.item_of(*each) for each in scored)
+    assert found.items == tuple(result.item_of(*each) for each in scored)
     for (_, sample), output in zip(scored, found.outputs, strict=True):
         if found.lengths:
             assert output == sample["resps"][0][0]
         else:
-            ours, theirs = json.loads(output), evaluate._loglikelihoods(sample)
+            ours, theirs = json.loads(output), result._loglikelihoods(sample)
             assert ours == pytest.approx(theirs, rel=1e-6, abs=EXACT)
             assert likeliest(ours) == likeliest(theirs)
     assert found.metrics
     for name, metric in found.metrics.items():
-        theirs: MetricScores = evaluate.metric_of(
+        theirs = result.metric_of(
             task, name, scores[f"{name},{scored[0][1]['filter']}"], [sample[name] for _, sample in scored]
         )
         assert metric.score == pytest.approx(theirs.score, rel=1e-5, abs=1e-6)

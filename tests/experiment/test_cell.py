@@ -162,6 +162,7 @@ def test_prompts_of_a_benchmark_change_the_key(tmp_path, monkeypatch):
         ("efficiency/tracking.py", True, False),
         ("efficiency/footprint.py", True, False),
         ("evaluation/evaluate.py", False, True),
+        ("evaluation/result.py", False, True),
         ("pruning/surgery.py", True, True),
         ("zoo/source.py", True, True),
         ("experiment/engine.py", True, True),

@@ -24,8 +24,10 @@ from glu_prune.evaluation.decoding import Decoder
 from glu_prune.evaluation.lm import CountingLM
 from glu_prune.evaluation.part import Part
 from glu_prune.evaluation.scorer import SharedPrefixLM
+from glu_prune.experiment import engine as module
 from glu_prune.experiment.cell import DENSE, Arm, Cell, SeriesCell, Settings
 from glu_prune.experiment.engine import Engine
+from glu_prune.experiment.locks import held
 from glu_prune.experiment.record import Record, SeriesRecord
 from glu_prune.experiment.store import Store
 from glu_prune.zoo.source import load_tokenizer, locate
@@ -132,6 +134,24 @@ def test_a_counter_that_fails_ends_a_measurement_of_costs(tmp_path):
     with pytest.raises(MeterError, match="energy counter of GPU 0 went backwards"):
         engine(tmp_path, ReplayMeter([raw(methods=NO_METER), FAILS])).series(series)
     assert not Store(tmp_path).path(series.key, SeriesRecord).exists()
+
+
+def test_costs_are_measured_by_one_process_at_a_time(tmp_path, monkeypatch):
+    """In different stores, too: what another one measures would be in these figures."""
+    series = SeriesCell(CELL.source, (DENSE,), drawn(8, 4, 1), Settings(), Effort(rounds=2, seconds=0.1, processes=0))
+    said: list[str] = []
+    busy = tmp_path / "measuring.lock"
+    monkeypatch.setattr(module, "_MEASURING", busy)
+    with held(busy, pytest.fail):
+        measuring = engine(tmp_path, ReplayMeter([raw(methods=NO_METER)] * 40), said)
+        worker = Thread(target=lambda: measuring.series(series))
+        worker.start()
+        while len(said) < 2 and worker.is_alive():
+            time.sleep(0.01)
+        assert said[1] == f"{series}: waiting for another, which holds {busy}"
+        assert not measuring.store.path(series.key, SeriesRecord).exists()
+    worker.join()
+    assert measuring.store.path(series.key, SeriesRecord).exists()
 
 
 def test_records_say_how_answers_were_found(tmp_path):
