@@ -29,8 +29,8 @@ from glu_prune.experiment.arms import Arms
 from glu_prune.experiment.cell import DENSE, Arm, Cell, Settings
 from glu_prune.experiment.engine import Engine
 from glu_prune.experiment.store import Store
-from glu_prune.zoo.shapes import write_shape
-from glu_prune.zoo.source import locate
+from glu_prune.models.shapes import write_shape
+from glu_prune.models.source import locate
 
 SELECTION = "ratio_0.5 and not efficiency"
 MODEL = "forward passes"

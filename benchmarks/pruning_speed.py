@@ -25,8 +25,8 @@ import torch
 from torch import nn
 
 import glu_prune
-from glu_prune.pruning.importance import Neurons, ppm
-from glu_prune.pruning.slots import GluWeights
+from glu_prune.pruning.criteria import Neurons, ppm
+from glu_prune.pruning.glu_block import GluWeights
 
 ORACLE = "0.4.2"
 HIDDEN, WIDTH, LAYERS = 2048, 8192, 16

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from glu_prune.evaluation.capability import STUDY, Capability
-from glu_prune.zoo.shapes import SHAPES, Shape, write_shape
+from glu_prune.models.shapes import SHAPES, Shape, write_shape
 
 SMALL = Shape(
     hidden=512,
@@ -181,7 +181,7 @@ def _lines(path: Path) -> list[str]:
 
 def write_model(folder: Path, shape: Shape, dtype: str, data: Path, chosen: Iterable[Benchmark]) -> None:
     """A checkpoint with random weights, and a tokenizer trained on the text of all items."""
-    from glu_prune.zoo.tokenizer import train_tokenizer
+    from glu_prune.models.tokenizer import train_tokenizer
 
     write_shape(shape, folder, dtype)
     files = dict.fromkeys(file for each in chosen for file in each.splits.values())

@@ -33,17 +33,17 @@ from typing import Any
 from benchmarks.pruning_speed import busy_elsewhere, load_oracle, machine
 from benchmarks.sweep_items import BENCHMARKS, LARGE, SMALL, TOKENS, Benchmark, missing, scale_down, write_model
 from benchmarks.sweep_table import HEAD, Row, make_row, totals, verdict
-from benchmarks.usual_loop import Answers, Turn, UsualLoop, quiet, timed, write_tasks
+from benchmarks.usual_loop import Answers, Turn, UsualLoop, muted, timed, write_tasks
 from glu_prune.efficiency.meter import NoMeter
 from glu_prune.errors import GluPruneError
-from glu_prune.evaluation.local import VARIABLE
+from glu_prune.evaluation.local_data import VARIABLE
 from glu_prune.evaluation.metrics import LIKELIHOODS
 from glu_prune.experiment.cell import DENSE, Arm, Cell, Settings, library_versions
 from glu_prune.experiment.engine import Engine
 from glu_prune.experiment.record import Record
 from glu_prune.experiment.store import Store
+from glu_prune.models.source import ModelSource
 from glu_prune.pruning.ratio import Ratio, parse_ratio, show_ratio
-from glu_prune.zoo.source import ModelSource
 
 RATIOS = "0 0.1 0.2 0.3 0.4 0.5 0.6".split()
 
@@ -119,7 +119,7 @@ class Comparison:
 
     def batches(self, kind: Kind) -> dict[str, int]:
         """The usual loop's best batch size for each benchmark, on the dense model; it leaves everything imported."""
-        with quiet():
+        with muted():
             self.usual.load(Ratio(0))
             self.usual.index()
         found = {}
@@ -223,7 +223,7 @@ def _compare(options: argparse.Namespace, data: Path, chosen: Sequence[Benchmark
     kind, model, items = KINDS[options.device], folder / "model", folder / "data"
     os.environ[VARIABLE], os.environ["NLTK_DATA"] = str(items), str(items / "nltk_data")
     say(f"making {kind.model}, and a tokenizer")
-    with quiet():
+    with muted():
         benchmarks = scale_down(data, items, chosen, options.scale, options.seed)
         write_model(model, SMALL if options.device == "cpu" else LARGE, kind.dtype, data, BENCHMARKS)
         write_tasks(folder / "tasks", items, benchmarks)

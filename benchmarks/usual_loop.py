@@ -51,7 +51,7 @@ class Turn:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def muted() -> Iterator[None]:
     """Keeps progress bars and chatter from the output."""
     sink = io.StringIO()
     with redirect_stdout(sink), redirect_stderr(sink):
@@ -60,7 +60,7 @@ def quiet() -> Iterator[None]:
 
 def timed(call: Callable[[], Result]) -> tuple[Result, float]:
     """What `call` gives, quietly, and how many seconds it takes."""
-    with quiet():
+    with muted():
         start = time.perf_counter()
         result = call()
         return result, time.perf_counter() - start
@@ -167,7 +167,7 @@ class UsualLoop:
         """How many requests are longer than the model allows, and how many there are."""
         from lm_eval.models.huggingface import HFLM
 
-        with quiet():
+        with muted():
             most = HFLM(pretrained=self._model, tokenizer=self._tokenizer).max_length
             lengths = []
             for task in self._manager.load(list(benchmark.tasks))["tasks"].values():

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from glu_prune.pruning.checkpoint import load
-    from glu_prune.pruning.importance import register
+    from glu_prune.pruning.criteria import register
     from glu_prune.pruning.plan import PruningPlan, rank
     from glu_prune.pruning.surgery import apply, prune, pruned
     from glu_prune.pruning.target import Target

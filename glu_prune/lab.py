@@ -8,32 +8,32 @@ from pathlib import Path
 from typing import Protocol
 
 from glu_prune.baseline.gate import Gate
-from glu_prune.efficiency.measure import Effort
-from glu_prune.efficiency.series import TWIN
+from glu_prune.efficiency.benchmark import Effort
+from glu_prune.efficiency.series import REPLICATE
 from glu_prune.efficiency.workload import WORKLOADS, Workload
 from glu_prune.errors import EvaluationError, ExpectationError
 from glu_prune.evaluation.backend import Backend
 from glu_prune.evaluation.capability import Capability
 from glu_prune.evaluation.metrics import scale_of
-from glu_prune.evaluation.part import Part, parts
+from glu_prune.evaluation.subset import Subset, parts
 from glu_prune.experiment.cell import DENSE, Arm, Cell, FloorCell, SeriesCell, Settings
 from glu_prune.experiment.engine import Engine
-from glu_prune.experiment.joined import join, restrict
+from glu_prune.experiment.merging import join, restrict
 from glu_prune.experiment.record import FloorRecord, Record, ScoreRecord
 from glu_prune.judgement.across import judge_trend
+from glu_prune.judgement.cost_runs import QuestionCost, findings, runs
 from glu_prune.judgement.efficiency import judge_efficiency, paired
 from glu_prune.judgement.expectation import Case, DirectionCase, EfficiencyCase, TrendCase
-from glu_prune.judgement.measured import FromRecords
-from glu_prune.judgement.measurement import Quiz, findings, runs
+from glu_prune.judgement.scores import PairedScores
 from glu_prune.judgement.verdict import Verdict, judge
 from glu_prune.judgement.why import groups, why
+from glu_prune.models.source import locate
 from glu_prune.pruning.ratio import show_ratio
 from glu_prune.report.efficiency import measured_tables
 from glu_prune.report.rows import Row, Rows, direction_row, efficiency_row, trend_row
 from glu_prune.statistics.means import spread, standard_error
-from glu_prune.zoo.source import locate
 
-Look = tuple[FromRecords, dict[Arm, Record], Rows]
+Look = tuple[PairedScores, dict[Arm, Record], Rows]
 """What was measured of one capability, its records, and the rows about them."""
 
 
@@ -115,7 +115,7 @@ class RunLab:
         self._effort = effort
         self._sequential = sequential
         self._limit = limit
-        self._part = Part(0, limit) if limit else None
+        self._part = Subset(0, limit) if limit else None
 
     def preflight(self, cases: Iterable[Case]) -> list[Case]:
         """Finds models that are not here, stored records that cannot be trusted, and a backend that cannot be used."""
@@ -178,7 +178,7 @@ class RunLab:
                 found[each].append(self._engine.record(replace(cell, part=part)))
             records = {each: join(taken) for each, taken in found.items()}
             mine = restrict(floors, records[DENSE].items)
-            measured = FromRecords(capability, records, mine, floors)
+            measured = PairedScores(capability, records, mine, floors)
             yield measured, records, self._about(case, capability, found, floors)
             if measured.complete:
                 return
@@ -192,7 +192,7 @@ class RunLab:
             if self._part:
                 floors = restrict(floors, records[DENSE].items)
             rows = self._about(case, capability, {each: [record] for each, record in records.items()}, floors)
-            measured = FromRecords(capability, records, floors)
+            measured = PairedScores(capability, records, floors)
             yield measured, records, {**rows, **self._gate.rows(self._engine, case, measured, cells, records)}
 
     def _null_scores(self, case: Case, capability: Capability) -> FloorRecord:
@@ -250,14 +250,14 @@ class RunLab:
         measured = [self._engine.series(cell).series for cell in self._series(case)]
         dense, pruned, twin = (
             [run for series in measured for run in runs(model, ratio, series, which)]
-            for ratio, which in ((Decimal(0), DENSE.label), (case.ratio, label), (Decimal(0), TWIN))
+            for ratio, which in ((Decimal(0), DENSE.label), (case.ratio, label), (Decimal(0), REPLICATE))
         )
         pairs, again = paired(dense, pruned), paired(twin, pruned)
         less: tuple[float, float] = (0.0, 0.0)
         cells: Rows = {}
         for answered, records, rows in self._measure(case):
-            quiz = Quiz.of(answered.capability, records[DENSE], records[case.arm])
-            pairs, again, less, cells = quiz.add(pairs), quiz.add(again), quiz.ratio, rows
+            questions_cost = QuestionCost.of(answered.capability, records[DENSE], records[case.arm])
+            pairs, again, less, cells = questions_cost.add(pairs), questions_cost.add(again), questions_cost.ratio, rows
         found = findings(model, case.ratio, measured, label)
         verdict = judge_efficiency(case, case.claim.efficiency, pairs, found, again=again, less=less)
         tables = measured_tables(model, case.ratio, measured, label, found)

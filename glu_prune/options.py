@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from glu_prune.errors import EvaluationError
-from glu_prune.evaluation import local
+from glu_prune.evaluation import local_data
 from glu_prune.evaluation.backend import Backend
 from glu_prune.experiment.cell import Settings
 from glu_prune.report import github
@@ -16,7 +16,7 @@ from glu_prune.report.clean import one_line
 from glu_prune.units import whole
 
 if TYPE_CHECKING:
-    from glu_prune.efficiency.measure import Effort
+    from glu_prune.efficiency.benchmark import Effort
 
 _PLACES = MappingProxyType(
     {
@@ -54,7 +54,9 @@ def declare(parser: pytest.Parser) -> None:
         f"{github.SUMMARY} names, if it is set)",
     )
     group.addoption(
-        "--glu-data", metavar="DIR", help=f"a folder of benchmark data (default: the one that {local.VARIABLE} names)"
+        "--glu-data",
+        metavar="DIR",
+        help=f"a folder of benchmark data (default: the one that {local_data.VARIABLE} names)",
     )
     group.addoption(
         "--glu-offline", action="store_true", help="open no connection, whatever libraries would like to; see doctor"
@@ -190,7 +192,7 @@ def settings(config: pytest.Config) -> Settings:
 
 def effort(config: pytest.Config) -> "Effort":
     """How long and how often costs are to be measured."""
-    from glu_prune.efficiency.measure import Effort
+    from glu_prune.efficiency.benchmark import Effort
 
     return Effort(*map(config.getoption, ("--glu-rounds", "--glu-window", "--glu-processes", "--glu-grid")))
 

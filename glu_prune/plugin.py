@@ -22,7 +22,7 @@ from glu_prune.errors import (
     NotMeasuredError,
     ReportError,
 )
-from glu_prune.evaluation import local
+from glu_prune.evaluation import local_data
 from glu_prune.judgement.claims import ANY
 from glu_prune.judgement.expectation import (
     Case,
@@ -36,6 +36,7 @@ from glu_prune.judgement.expectation import (
     told_apart,
 )
 from glu_prune.lab import Lab, RunLab
+from glu_prune.models.source import locate
 from glu_prune.published import PublishedLab
 from glu_prune.readiness.network import offline
 from glu_prune.report import ci
@@ -43,7 +44,6 @@ from glu_prune.report.case import case_properties, case_row, ended, verdict_prop
 from glu_prune.report.clean import one_line
 from glu_prune.report.rows import Rows, plain
 from glu_prune.report.session import SessionReport, extended
-from glu_prune.zoo.source import locate
 
 FIXTURES: Mapping[str, type[Case]] = {
     "glu_case": DirectionCase,
@@ -129,7 +129,7 @@ def _use_data(config: pytest.Config, folder: Path) -> None:
         raise pytest.UsageError(msg)
     config.option.glu_data = str(folder)  # absolute, as workers may be elsewhere
     environment = pytest.MonkeyPatch()
-    environment.setenv(local.VARIABLE, str(folder))
+    environment.setenv(local_data.VARIABLE, str(folder))
     config.add_cleanup(environment.undo)
 
 

@@ -10,7 +10,7 @@ from glu_prune.evidence.recompute import recompute
 from glu_prune.judgement.across import judge_trend
 from glu_prune.judgement.efficiency import judge_efficiency
 from glu_prune.judgement.expectation import Case, DirectionCase, EfficiencyCase, EvidenceCase, TrendCase
-from glu_prune.judgement.published import FromFigures, published_pairs
+from glu_prune.judgement.published import PublishedScores, published_pairs
 from glu_prune.judgement.verdict import judge
 from glu_prune.lab import Judged
 from glu_prune.report.rows import Rows, direction_row, efficiency_row, finding_row, recomputed_row, trend_row
@@ -35,11 +35,13 @@ class PublishedLab:
         experiment = case.experiment
         mine = [finding for finding in findings if finding.model == experiment.model]
         if isinstance(case, DirectionCase):
-            measured = FromFigures(case.capability, evidence, experiment.model, experiment.criterion)
+            measured = PublishedScores(case.capability, evidence, experiment.model, experiment.criterion)
             verdict = judge(case, measured)
             return Judged(verdict.outcome, verdict.sentence, {"scores": [direction_row(case, verdict)]})
         if isinstance(case, TrendCase):
-            series = [FromFigures(each, evidence, experiment.model, experiment.criterion) for each in case.capabilities]
+            series = [
+                PublishedScores(each, evidence, experiment.model, experiment.criterion) for each in case.capabilities
+            ]
             trend = judge_trend(case, series)
             return Judged(trend.outcome, trend.sentence, {"trends": [trend_row(case, trend)]})
         if isinstance(case, EfficiencyCase):

@@ -10,7 +10,7 @@ import torch
 from transformers import LlamaForCausalLM
 
 from glu_prune.cli import main
-from glu_prune.zoo.source import load_tokenizer, locate
+from glu_prune.models.source import load_tokenizer, locate
 from tests.report.test_schema import fits
 from tests.sessions import Sessions
 

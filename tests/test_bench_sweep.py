@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks import sweep_items, sweep_speed, sweep_table
 from benchmarks.usual_loop import Answers
-from glu_prune.evaluation.local import VARIABLE
+from glu_prune.evaluation.local_data import VARIABLE
 from tests.conftest import ROOT
 
 REAL = os.environ.get(VARIABLE)

@@ -11,11 +11,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 import glu_prune
 from glu_prune.cli import main
 from glu_prune.experiment.machine import machine
+from glu_prune.models import shapes
+from glu_prune.models.source import embedded_models, load, locate
 from glu_prune.pruning.checkpoint import PLAN_FILE
 from glu_prune.pruning.plan import PruningPlan
 from glu_prune.survey import tiny
-from glu_prune.zoo import shapes
-from glu_prune.zoo.source import embedded_models, load, locate
 
 
 def test_pruning_writes_a_stock_checkpoint(tmp_path: Path, capsys):

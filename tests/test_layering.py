@@ -9,7 +9,7 @@ import glu_prune
 
 PACKAGE = Path(glu_prune.__file__).parent
 ORDER = (
-    "errors", "units", "statistics", "pruning", "zoo", "contract", "evaluation", "efficiency", "experiment", "evidence", "judgement", "baseline", "report",
+    "errors", "units", "statistics", "pruning", "models", "contract", "evaluation", "efficiency", "experiment", "evidence", "judgement", "baseline", "report",
     "survey", "lab", "published", "readiness", "hookspec", "options", "plugin", "project", "commands", "cli",
 )  # fmt: skip
 MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
@@ -25,7 +25,7 @@ HEAVY = {
     "scipy",
     "tabulate",
 }
-MAY_BE_HEAVY = ("pruning", "zoo", "contract", "survey", "evaluation", "report/model_card.py")
+MAY_BE_HEAVY = ("pruning", "models", "contract", "survey", "evaluation", "report/model_card.py")
 """Where torch and its like may be imported at the top: modules that nothing imports before a model is needed."""
 
 
@@ -74,14 +74,14 @@ def test_only_one_module_knows_each_seam():
     assert importers("lm_eval") == {
         "evaluation/backend.py",
         "evaluation/evaluate.py",
-        "evaluation/foreign.py",
+        "evaluation/backend_lm.py",
         "evaluation/chat.py",
         "evaluation/lm.py",
-        "evaluation/local.py",
+        "evaluation/local_data.py",
         "evaluation/nulls.py",
-        "evaluation/own.py",
+        "evaluation/user_tasks.py",
         "evaluation/scorer.py",
-        "evaluation/stock.py",
+        "evaluation/lm_eval_tasks.py",
         "evaluation/tasks/functions.py",
     }
 

@@ -16,10 +16,10 @@ import pandas as pd
 import pytest
 from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
+from glu_prune.experiment.maintenance import entries
 from glu_prune.experiment.record import Record
 from glu_prune.experiment.store import Store
-from glu_prune.experiment.upkeep import entries
-from glu_prune.zoo.source import locate
+from glu_prune.models.source import locate
 from tests.report.test_schema import fits
 
 EXPECTATIONS = """\

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from glu_prune.baseline.outcome import About, Outcome
 from glu_prune.errors import BaselineError
-from glu_prune.judgement.measured import SEED, tied
+from glu_prune.judgement.scores import SEED, tied
 from glu_prune.judgement.verdict import ALPHA, digits
 from glu_prune.statistics.comparison import contrast, holm
 

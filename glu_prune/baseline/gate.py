@@ -16,7 +16,7 @@ from glu_prune.experiment.engine import Engine
 from glu_prune.experiment.record import Record
 from glu_prune.experiment.store import Store
 from glu_prune.judgement.expectation import Case
-from glu_prune.judgement.measured import FromRecords
+from glu_prune.judgement.scores import PairedScores
 
 Row = Mapping[str, Any]
 COMPARED, PINS = "baseline", "pins"
@@ -57,7 +57,7 @@ class Gate:
         self,
         engine: Engine,
         case: Case,
-        measured: FromRecords,
+        measured: PairedScores,
         cells: Mapping[Arm, Cell],
         records: Mapping[Arm, Record],
     ) -> dict[str, list[Row]]:

@@ -11,7 +11,7 @@ from glu_prune.errors import BaselineError
 from glu_prune.evaluation.capability import SUITES, Capability
 from glu_prune.evaluation.metrics import LIKELIHOODS
 from glu_prune.experiment.record import Record
-from glu_prune.judgement.measured import tied
+from glu_prune.judgement.scores import tied
 from glu_prune.statistics.means import mean
 
 _MUST_AGREE = ("num_fewshot", "fewshot_seed", "chat_template", "part", "items", "answer_limit")

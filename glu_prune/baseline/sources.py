@@ -9,9 +9,9 @@ from glu_prune.baseline.file import load
 from glu_prune.baseline.outcome import About, Fact, Outcome, arm_of, band, comparable, known, model_of, outcome
 from glu_prune.errors import BaselineError, CorruptError, EvaluationError, StoreError
 from glu_prune.experiment.cell import DENSE
+from glu_prune.experiment.maintenance import entries
 from glu_prune.experiment.record import Record
 from glu_prune.experiment.store import Store
-from glu_prune.experiment.upkeep import entries
 
 _ALLOWED = "name a store folder, a baseline's JSON file, or a results JSON of lm-eval with its samples beside it"
 

@@ -18,18 +18,18 @@ def measure(options: argparse.Namespace) -> str:
     """What a model costs, dense and pruned: tables, and what they were measured on."""
     import tempfile
 
-    from glu_prune.efficiency.measure import Effort
+    from glu_prune.efficiency.benchmark import Effort
     from glu_prune.efficiency.tracking import CodeCarbonMeter
     from glu_prune.experiment.cell import DENSE, Arm, SeriesCell, Settings
     from glu_prune.experiment.engine import Engine
     from glu_prune.experiment.machine import machine
     from glu_prune.experiment.store import Store
-    from glu_prune.judgement.measurement import findings
-    from glu_prune.pruning.importance import criterion
+    from glu_prune.judgement.cost_runs import findings
+    from glu_prune.models.source import locate
+    from glu_prune.pruning.criteria import criterion
     from glu_prune.pruning.ratio import parse_ratio
     from glu_prune.report.efficiency import measured_tables
     from glu_prune.report.session import SessionReport
-    from glu_prune.zoo.source import locate
 
     how = criterion(options.criterion)
     if how.looks_at == "activations":

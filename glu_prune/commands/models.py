@@ -7,7 +7,7 @@ from glu_prune.commands.terminal import interruptible
 
 def convert(options: argparse.Namespace) -> str:
     """A llama2.c checkpoint, written as a stock one."""
-    from glu_prune.zoo.llama2c import convert
+    from glu_prune.models.llama2c import convert
 
     convert(options.folder, options.out)
     return f"{options.folder} -> {options.out}: a stock checkpoint"
@@ -15,7 +15,7 @@ def convert(options: argparse.Namespace) -> str:
 
 def shape(options: argparse.Namespace) -> str:
     """A model of a known shape with random weights."""
-    from glu_prune.zoo.shapes import shape, write_shape
+    from glu_prune.models.shapes import shape, write_shape
 
     with interruptible():
         write_shape(shape(options.name), options.out, options.dtype, options.seed, options.tokenizer)
@@ -24,7 +24,7 @@ def shape(options: argparse.Namespace) -> str:
 
 def models(_: argparse.Namespace) -> str:
     """The embedded models, a line each."""
-    from glu_prune.zoo.source import MODELS, embedded_models
+    from glu_prune.models.source import MODELS, embedded_models
 
     return "\n".join(f"{name}  {MODELS / name}" for name in embedded_models())
 

@@ -10,9 +10,9 @@ from glu_prune.errors import CheckpointError, PlanError, shown
 from glu_prune.units import whole
 
 if TYPE_CHECKING:
+    from glu_prune.models.source import ModelSource
     from glu_prune.pruning.folder import Checkpoint
     from glu_prune.pruning.target import Target
-    from glu_prune.zoo.source import ModelSource
 
 _MOST_TOKENS = 2048
 """Of a line of calibration text."""
@@ -26,14 +26,14 @@ def plan(options: argparse.Namespace) -> str:
     from glu_prune.report.sizes import sizes
 
     checkpoint = open_checkpoint(_locate(options).folder)
-    return sizes(checkpoint, _target(options).widths(checkpoint.anatomy))
+    return sizes(checkpoint, _target(options).widths(checkpoint.width_map))
 
 
 def prune(options: argparse.Namespace) -> str:
     """A pruned model in a new folder, by a plan that is given or made here."""
     from glu_prune.pruning.checkpoint import refuse_existing
+    from glu_prune.pruning.criteria import criterion
     from glu_prune.pruning.folder import open_checkpoint, rank_checkpoint, verify_plan, write_pruned
-    from glu_prune.pruning.importance import criterion
     from glu_prune.pruning.plan import PruningPlan
 
     refuse_existing(options.out)
@@ -66,8 +66,8 @@ def prune(options: argparse.Namespace) -> str:
 
 
 def _locate(options: argparse.Namespace) -> "ModelSource":
-    from glu_prune.zoo.llama2c import is_llama2c
-    from glu_prune.zoo.source import locate
+    from glu_prune.models.llama2c import is_llama2c
+    from glu_prune.models.source import locate
 
     source = locate(options.model, options.revision)
     if is_llama2c(source.folder):
@@ -80,7 +80,7 @@ def _locate(options: argparse.Namespace) -> "ModelSource":
 
 def _awkward_experts(checkpoint: "Checkpoint", widths: Mapping[str, int]) -> str:
     """A warning if experts end up with widths on which transformers' grouped kernels crash."""
-    stacked = [block for block in checkpoint.anatomy.blocks if block.down.expert is not None]
+    stacked = [block for block in checkpoint.width_map.blocks if block.down.expert is not None]
     size = checkpoint.dtype.itemsize
     if all(widths[block.name] * size % _ALIGNED == 0 for block in stacked):
         return ""
@@ -132,8 +132,8 @@ def _read(path: Path) -> str:
 
 def _calibrated(options: argparse.Namespace, source: Any) -> Any:
     """Activation norms on the lines of the calibration file; the whole model is in memory while they are taken."""
+    from glu_prune.models.source import load
     from glu_prune.pruning.calibration import measure
-    from glu_prune.zoo.source import load
 
     if options.calibration is None:
         msg = f"criterion {options.criterion} looks at activations; give it text with --calibration FILE, one per line"

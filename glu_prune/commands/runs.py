@@ -38,7 +38,7 @@ def prefetch(options: argparse.Namespace) -> tuple[str, bool]:
 
 def _expectations(options: argparse.Namespace) -> tuple[Path, ...]:
     """The files that were named; also makes the data folder that was named the one that is used."""
-    from glu_prune.evaluation.local import VARIABLE
+    from glu_prune.evaluation.local_data import VARIABLE
     from glu_prune.judgement.expectation import files
 
     if options.data is not None:

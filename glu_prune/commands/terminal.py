@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from glu_prune.efficiency.measure import Steps
+    from glu_prune.efficiency.benchmark import Steps
     from glu_prune.pruning.folder import Progress
 
 

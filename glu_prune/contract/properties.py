@@ -14,13 +14,13 @@ from torch import nn
 
 from glu_prune.contract.subject import Case, Subject
 from glu_prune.errors import ContractError
-from glu_prune.pruning.anatomy import WIDTHS
 from glu_prune.pruning.blocks import find_blocks
 from glu_prune.pruning.checkpoint import load
-from glu_prune.pruning.importance import Neurons, criterion
+from glu_prune.pruning.criteria import Neurons, criterion
+from glu_prune.pruning.glu_block import GluBlock
 from glu_prune.pruning.plan import PruningPlan, block_seed, rank
-from glu_prune.pruning.slots import GluBlock
 from glu_prune.pruning.surgery import pruned
+from glu_prune.pruning.width_map import WIDTHS
 
 _SMALL = 1e-3
 Property = Callable[[Subject, Case], None]
@@ -122,7 +122,7 @@ def kept_sets_are_nested(subject: Subject, case: Case) -> str:
     """What stays when more is cut also stays when less is cut; sizes follow the one rounding rule."""
     ranking = rank(subject.model, case.criterion, case.seed)
     ratios = sorted({case.ratio, "0", "0.25", "0.5", "0.75"}, key=float)
-    plans = [ranking.plan(case.target(ranking.anatomy, ratio)) for ratio in ratios]
+    plans = [ranking.plan(case.target(ranking.width_map, ratio)) for ratio in ratios]
     for more, less in pairwise(plans):
         for wide, narrow in zip(more.blocks, less.blocks, strict=True):
             if not set(narrow.kept) <= set(wide.kept):
@@ -142,7 +142,7 @@ def steps_compose(subject: Subject, case: Case) -> str:
     kept = {block.name: block.kept for block in first.blocks}
     together = {block.name: tuple(kept[block.name][i] for i in block.kept) for block in second.blocks}
     once = {name: direct.orders[name][: len(indices)].tolist() for name, indices in together.items()}
-    scores = {block.name: _scores(block, case) for block in direct.anatomy.blocks}
+    scores = {block.name: _scores(block, case) for block in direct.width_map.blocks}
     return _other_scores(
         {name: scores[name][list(indices)].sort().values for name, indices in once.items()},
         {name: scores[name][list(indices)].sort().values for name, indices in together.items()},

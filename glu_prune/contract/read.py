@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from glu_prune.contract.subject import Subject, random_inputs
-from glu_prune.zoo.source import load_model, locate
+from glu_prune.models.source import load_model, locate
 
 
 def read(name: str, dtype: str = "float32", device: str = "cpu") -> Subject:

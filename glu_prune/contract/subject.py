@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from glu_prune.pruning.anatomy import Anatomy, examine
 from glu_prune.pruning.blocks import by_owner
 from glu_prune.pruning.plan import PruningPlan, rank
 from glu_prune.pruning.target import Target
+from glu_prune.pruning.width_map import WidthMap, examine
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
@@ -43,7 +43,7 @@ class Subject:
         return logits.float()
 
     @property
-    def anatomy(self) -> Anatomy:
+    def width_map(self) -> WidthMap:
         """Its GLU blocks as they are now."""
         return examine(self.model)
 
@@ -64,15 +64,15 @@ class Case:
     """The modules whose blocks are cut; empty for all."""
     seed: int = 0
 
-    def target(self, anatomy: Anatomy, ratio: str | None = None) -> Target:
-        """The target for a model with this anatomy; at `ratio` instead of its own, if given."""
-        others = [owner for owner in by_owner(anatomy.blocks) if self.owners and owner not in self.owners]
+    def target(self, width_map: WidthMap, ratio: str | None = None) -> Target:
+        """The target for a model with this width_map; at `ratio` instead of its own, if given."""
+        others = [owner for owner in by_owner(width_map.blocks) if self.owners and owner not in self.owners]
         return Target.of(Decimal(ratio or self.ratio), multiple_of=self.multiple_of, skip=others)
 
     def plan(self, subject: Subject) -> PruningPlan:
         """The plan that this case means for the model as it is now."""
         ranking = rank(subject.model, self.criterion, self.seed)
-        return ranking.plan(self.target(ranking.anatomy))
+        return ranking.plan(self.target(ranking.width_map))
 
 
 def random_inputs(model: Any, seed: int = 0) -> dict[str, torch.Tensor]:
@@ -90,16 +90,16 @@ def random_inputs(model: Any, seed: int = 0) -> dict[str, torch.Tensor]:
     return inputs
 
 
-def cases(anatomy: Anatomy) -> "SearchStrategy[Case]":
+def cases(width_map: WidthMap) -> "SearchStrategy[Case]":
     """A hypothesis strategy for cases that fit a model: criterion, ratio, divisor, seed, and the blocks to cut."""
     from hypothesis import strategies as st
 
-    owners = tuple(by_owner(anatomy.blocks))
+    owners = tuple(by_owner(width_map.blocks))
     return st.builds(
         Case,
         criterion=st.sampled_from(STATIC),
         ratio=st.decimals(0, "0.95", places=2).map(str),
-        multiple_of=st.integers(1, Target.largest_multiple(anatomy)),
+        multiple_of=st.integers(1, Target.largest_multiple(width_map)),
         owners=st.just(()) | st.lists(st.sampled_from(owners), min_size=1, unique=True).map(tuple),
         seed=st.integers(0, 2**16),
     )

@@ -35,7 +35,7 @@ def test_property(name: str, glu_subject: Subject, request: pytest.FixtureReques
         phases=(Phase.generate, Phase.shrink),
         suppress_health_check=list(HealthCheck),
     )
-    @given(cases(glu_subject.anatomy))
+    @given(cases(glu_subject.width_map))
     def holds(case: Case) -> None:
         PROPERTIES[name](glu_subject, case)
 

@@ -20,7 +20,7 @@ import psutil
 from glu_prune.efficiency.fresh import FreshProcesses
 from glu_prune.efficiency.generation import Generator, ready
 from glu_prune.efficiency.workload import Batch
-from glu_prune.zoo.source import ModelSource, load_model
+from glu_prune.models.source import ModelSource, load_model
 
 _PAGE = 4096
 """Bytes; the smallest page of any platform."""

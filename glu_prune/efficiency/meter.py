@@ -80,7 +80,7 @@ class Emissions:
 
 @dataclass
 class Window:
-    """One measured stretch of work; filled in when it ends, and left empty if the work does not finish."""
+    """One measured span of work; filled in when it ends, and left empty if the work does not finish."""
 
     seconds: Seconds = field(default=Seconds(0.0))
     readings: dict[str, Reading] = field(default_factory=dict)

@@ -11,7 +11,7 @@ import psutil
 
 @dataclass
 class Processors:
-    """Seconds of all processors together, over the stretches that were watched and ended well."""
+    """Seconds of all processors together, over the phases that were watched and ended well."""
 
     passed: float = 0.0
     foreign: float = 0.0

@@ -11,12 +11,12 @@ from glu_prune.units import Seconds
 
 DENSE = "dense"
 """The label of the arm that others are compared with."""
-TWIN = "dense again"
+REPLICATE = "dense again"
 """A copy of the dense model that went through the same surgery and lost nothing: what no difference looks like."""
 
 
 @dataclass(frozen=True)
-class Stretch:
+class PhaseWindow:
     """Some batches under one meter window; warm-up is not in it."""
 
     batches: int
@@ -38,9 +38,9 @@ class Stretch:
 class Turn:
     """One arm's share of one round."""
 
-    prefill: Stretch
+    prefill: PhaseWindow
     """Prompts alone: one new token, which is computed with the prompt."""
-    generation: Stretch
+    generation: PhaseWindow
     """Prompts and all new tokens."""
     first_token: tuple[Seconds, ...]
     """Of each batch of `generation`: from the prompts to the first new token of all of them."""

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from glu_prune.errors import WorkloadError
-from glu_prune.evaluation import local
+from glu_prune.evaluation import local_data
 
 Batch = tuple[tuple[int, ...], ...]
 """Token ids of the prompts that are answered together; rows may differ in length."""
@@ -71,7 +71,7 @@ def texts(workload: Workload) -> tuple[str, ...]:
     """
     if workload.benchmark is None:
         return ()
-    return local.texts(workload.benchmark, _COLUMNS[workload.benchmark]) or ()
+    return local_data.texts(workload.benchmark, _COLUMNS[workload.benchmark]) or ()
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from glu_prune.errors import EvaluationError, first_line
-from glu_prune.evaluation.containment import failing, quiet
+from glu_prune.evaluation.third_party import failing, muted
 
 if TYPE_CHECKING:
-    from glu_prune.evaluation.foreign import ForeignLM
+    from glu_prune.evaluation.backend_lm import BackendLM
 
 _FOLDER = "pretrained"
 """The argument by which lm-eval's models that load weights are told where these are."""
@@ -96,7 +96,7 @@ class Backend:
             raise EvaluationError(msg)
         return kind, named
 
-    def load(self, what: str, folder: Path, tokenizer: Any, settings: Mapping[str, str | int]) -> "ForeignLM":
+    def load(self, what: str, folder: Path, tokenizer: Any, settings: Mapping[str, str | int]) -> "BackendLM":
         """Has the backend load the stock checkpoint in `folder`.
 
         `what` is what it answers for, in messages; `settings` are dtype, device and batch size, of which it is given
@@ -108,14 +108,14 @@ class Backend:
         """
         from lm_eval.utils import handle_arg_string
 
-        from glu_prune.evaluation.foreign import ForeignLM
+        from glu_prune.evaluation.backend_lm import BackendLM
 
         kind, named = self._constructor()
         ours = {_FOLDER: str(folder), "tokenizer": str(folder), "trust_remote_code": False, **settings}
         given = {key: handle_arg_string(value) for key, value in self.arguments}
-        with failing(f"{what}: backend {self.name!r} did not start"), quiet():
+        with failing(f"{what}: backend {self.name!r} did not start"), muted():
             lm = kind.create_from_arg_obj({**{key: value for key, value in ours.items() if key in named}, **given})
-        return ForeignLM(lm, tokenizer, f"{what}: backend {self.name!r} failed")
+        return BackendLM(lm, tokenizer, f"{what}: backend {self.name!r} failed")
 
 
 def _registered(name: str) -> Any:
@@ -129,7 +129,7 @@ def _registered(name: str) -> Any:
         msg = f"lm-eval has no backend {name!r}{hint or ';'} it has: {', '.join(known)}"
         raise EvaluationError(msg)
     try:
-        with quiet():
+        with muted():
             return get_model(name)
     except ImportError as error:
         package = f"lm-eval[{name}]" if _extra(name) else (error.name or name).partition(".")[0]

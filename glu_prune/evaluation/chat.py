@@ -6,8 +6,8 @@ from typing import Any
 from lm_eval.models.huggingface import HFLM
 
 from glu_prune.errors import EvaluationError
-from glu_prune.zoo.llama2c import is_llama2c
-from glu_prune.zoo.source import ModelSource, load_tokenizer
+from glu_prune.models.llama2c import is_llama2c
+from glu_prune.models.source import ModelSource, load_tokenizer
 
 
 class ChatTemplate:

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from glu_prune.errors import EvaluationError
-from glu_prune.evaluation import local, own
+from glu_prune.evaluation import local_data, user_tasks
 from glu_prune.evaluation.lm import CountedLM
-from glu_prune.evaluation.part import Part
 from glu_prune.evaluation.result import TaskResult, result_of, samples_of
+from glu_prune.evaluation.subset import Subset
 from glu_prune.evaluation.tasks.functions import no_nltk_download
 
 TASKS = Path(__file__).parent / "tasks"
@@ -129,9 +129,9 @@ class Evaluator:
             EvaluationError: the task cannot be loaded.
         """
         if folder is not None:
-            return own.load(task, folder)
+            return user_tasks.load(task, folder)
         try:
-            found: dict[str, Any] = local.load(task, num_fewshot) or self._stock(task)
+            found: dict[str, Any] = local_data.load(task, num_fewshot) or self._stock(task)
         except (KeyError, ValueError, OSError) as error:
             msg = f"lm-eval task {task!r} cannot be loaded: {str(error).splitlines()[0] if str(error) else error!r}"
             raise EvaluationError(msg) from error
@@ -165,7 +165,7 @@ class Evaluator:
             return found
         with no_nltk_download() if is_offline_mode() else nullcontext():
             found = self._full_manager.load([task])
-        if (sentences := local.sentences(task)) is not None and not sentences.is_dir():
+        if (sentences := local_data.sentences(task)) is not None and not sentences.is_dir():
             msg = f"{task}: NLTK's punkt_tab, which splits answers into sentences, is not here; {FETCH_SENTENCES}"
             raise EvaluationError(msg)
         return found
@@ -184,7 +184,7 @@ class Evaluator:
         lm: CountedLM,
         task: str,
         num_fewshot: int | None = None,
-        part: Part | None = None,
+        part: Subset | None = None,
         folder: Path | None = None,
         *,
         chat: bool = False,
@@ -197,7 +197,7 @@ class Evaluator:
         lm: CountedLM,
         tasks: Sequence[str],
         num_fewshot: int | None = None,
-        part: Part | None = None,
+        part: Subset | None = None,
         folder: Path | None = None,
         *,
         chat: bool = False,

@@ -7,10 +7,10 @@ from decimal import Decimal
 from functools import cached_property
 from typing import Any
 
-from glu_prune.efficiency.series import TWIN
+from glu_prune.efficiency.series import REPLICATE
 from glu_prune.experiment.cell import Arm, Settings
 from glu_prune.experiment.record import SizeRecord
-from glu_prune.zoo.source import ModelSource, load_model, load_tokenizer
+from glu_prune.models.source import ModelSource, load_model, load_tokenizer
 
 
 @dataclass
@@ -117,7 +117,7 @@ class Arms:
         first, *others = arms
         models = {first.label: self.model, **{arm.label: self.copy(arm) for arm in others}}
         if others:
-            models[TWIN] = self.copy(replace(others[0], ratio=Decimal(0)))
+            models[REPLICATE] = self.copy(replace(others[0], ratio=Decimal(0)))
         return models
 
     def _plan(self, arm: Arm) -> Any:

@@ -9,21 +9,21 @@ from decimal import Decimal
 from importlib.metadata import version
 from pathlib import Path
 
-from glu_prune.efficiency.measure import Effort
+from glu_prune.efficiency.benchmark import Effort
 from glu_prune.efficiency.workload import Workload, texts
-from glu_prune.evaluation import local, own
+from glu_prune.evaluation import local_data, user_tasks
 from glu_prune.evaluation.backend import Backend
-from glu_prune.evaluation.part import Part
+from glu_prune.evaluation.subset import Subset
 from glu_prune.experiment.machine import machine
-from glu_prune.pruning.importance import criterion
+from glu_prune.models.source import ModelSource
+from glu_prune.pruning.criteria import criterion
 from glu_prune.pruning.ratio import Ratio, show_ratio
-from glu_prune.zoo.source import ModelSource
 
 _PACKAGE = Path(__file__).parent.parent
 _LIBRARIES = ("torch", "transformers", "tokenizers", "lm-eval", "datasets", "numpy", "langdetect", "nltk", "codecarbon")
 SCORES = (
-    "pruning", "evaluation", "zoo",
-    "experiment/arms.py", "experiment/engine.py", "experiment/record.py", "experiment/served.py",
+    "pruning", "evaluation", "models",
+    "experiment/arms.py", "experiment/engine.py", "experiment/record.py", "experiment/backend_arms.py",
 )  # fmt: skip
 """Code that turns weights into scores; the weights themselves have their own fingerprint."""
 _ENVIRONMENT = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES")
@@ -31,7 +31,7 @@ _ENVIRONMENT = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES")
 COSTS = (
     "pruning",
     "efficiency",
-    "zoo",
+    "models",
     "units.py",
     "experiment/arms.py",
     "experiment/engine.py",
@@ -97,7 +97,7 @@ class Cell:
     fields: tuple[str, ...]
     """The document fields whose values the record keeps, for breakdowns and clusters."""
     settings: Settings
-    part: Part | None = None
+    part: Subset | None = None
     """Which documents; None for all of the task."""
     folder: Path | None = None
     """The user's folder of tasks that declares the task, if one does."""
@@ -213,7 +213,7 @@ def _digest(facts: dict[str, object]) -> str:
 
 def _data(task: str, folder: Path | None) -> str | None:
     """What identifies the items and the settings of `task`, where they do not come with a library."""
-    return local.fingerprint(task) if folder is None else own.fingerprint(folder)
+    return local_data.fingerprint(task) if folder is None else user_tasks.fingerprint(folder)
 
 
 @functools.cache

@@ -12,14 +12,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-from glu_prune.efficiency.bill import Bill
-from glu_prune.efficiency.measure import Steps
+from glu_prune.efficiency.benchmark import Steps
+from glu_prune.efficiency.evaluation_meter import EvaluationMeter
 from glu_prune.efficiency.meter import Meter, NoMeter, Window
 from glu_prune.errors import CorruptError, EvaluationError, NotMeasuredError, StoreError, WorkloadError
-from glu_prune.evaluation import local
+from glu_prune.evaluation import local_data
 from glu_prune.evaluation.capability import companions
-from glu_prune.evaluation.containment import quiet
+from glu_prune.evaluation.third_party import muted
 from glu_prune.experiment.arms import ArmModel, Arms
+from glu_prune.experiment.backend_arms import NO_COSTS, BackendArm, BackendArms
 from glu_prune.experiment.cell import Cell, FloorCell, SeriesCell, library_versions
 from glu_prune.experiment.locks import held
 from glu_prune.experiment.machine import machine
@@ -32,7 +33,6 @@ from glu_prune.experiment.record import (
     SizeRecord,
     shared_costs,
 )
-from glu_prune.experiment.served import NO_COSTS, ServedArm, ServedArms
 from glu_prune.experiment.store import Kept, Store
 
 Asked = TypeVar("Asked", Cell, FloorCell, SeriesCell)
@@ -110,7 +110,7 @@ class Engine:
             return missing
         missing = self._stored(cell, SeriesRecord) is None
         if missing and (cell.source.folder / "config.json").is_file():
-            from glu_prune.efficiency.measure import refuse_too_long
+            from glu_prune.efficiency.benchmark import refuse_too_long
             from glu_prune.pruning.checkpoint import read_config
 
             refuse_too_long(cell.source.name, read_config(cell.source.folder), cell.workload)
@@ -189,7 +189,7 @@ class Engine:
         cells = _together(cell)
         answering = self._answering(cell)
         begin = time.perf_counter()
-        with quiet(), _threads(cell.settings.threads):
+        with muted(), _threads(cell.settings.threads):
             results, window = self._scored(cell, [each.task for each in cells], answering.lm)
         seconds = time.perf_counter() - begin
         costs = shared_costs(window, results)
@@ -213,8 +213,8 @@ class Engine:
         while True:
             size = self._batch_sizes.get(what, cell.settings.batch_size)
             lm.limit(size)
-            bill = Bill(self._meter, here=not cell.settings.backend)
-            lm.metered = bill.stretch
+            bill = EvaluationMeter(self._meter, here=not cell.settings.backend)
+            lm.metered = bill.phase
             try:
                 asked = (tasks, cell.num_fewshot, cell.part, cell.folder)
                 return self._evaluator.evaluate_together(lm, *asked, chat=cell.settings.chat_template), bill.total
@@ -227,15 +227,15 @@ class Engine:
             _free_memory()
 
     @cached_property
-    def _served(self) -> ServedArms:
-        return ServedArms(self.store.folder / "checkpoints", self._progress)
+    def _served(self) -> BackendArms:
+        return BackendArms(self.store.folder / "checkpoints", self._progress)
 
-    def _answering(self, cell: Cell) -> ArmModel | ServedArm:
+    def _answering(self, cell: Cell) -> ArmModel | BackendArm:
         """What answers the questions of `cell`: a model in this process, or a backend."""
         if cell.settings.backend:
             return self._served.arm(cell.source, cell.arm, cell.settings)
         arms = self._arms(cell)
-        with quiet():
+        with muted():
             return arms.ready(cell.arm)
 
     def _run_floors(self, cell: FloorCell) -> FloorRecord:
@@ -243,7 +243,7 @@ class Engine:
         from glu_prune.evaluation.floors import null_results
 
         chat = ChatTemplate(cell.chat) if cell.chat else None
-        with quiet(), NoMeter("").window() as window:
+        with muted(), NoMeter("").window() as window:
             results = null_results(self._evaluator, cell.task, cell.num_fewshot, cell.folder, chat)
         record = FloorRecord(
             key=cell.key,
@@ -258,21 +258,21 @@ class Engine:
         return record
 
     def _run_series(self, cell: SeriesCell) -> SeriesRecord:
-        from glu_prune.efficiency.measure import measure
+        from glu_prune.efficiency.benchmark import measure
         from glu_prune.efficiency.workload import prompts
-        from glu_prune.zoo.source import has_tokenizer
+        from glu_prune.models.source import has_tokenizer
 
         if isinstance(self._meter, NoMeter):
             raise NotMeasuredError(self._meter.reason)
         begin = time.perf_counter()
         arms = self._arms(cell)
-        with quiet():
+        with muted():
             encode = arms.encode if has_tokenizer(cell.source) else None
             asked = prompts(cell.workload, arms.model.get_input_embeddings().num_embeddings, encode)
         try:
             with (
                 held(_MEASURING, lambda file: self._progress(f"{cell}: waiting for another, which holds {file}")),
-                quiet(),
+                muted(),
             ):
                 series = measure(
                     arms.side_by_side(cell.arms),
@@ -375,7 +375,7 @@ def _record(cell: Cell, result: Any, cost: CostRecord, size: SizeRecord) -> Reco
             "seed": cell.arm.seed,
             **({} if cell.num_fewshot is None else {"num_fewshot": cell.num_fewshot}),
             **({"part": str(cell.part)} if cell.part else {}),
-            **({"items": "a sample"} if local.is_sample(cell.task) else {}),
+            **({"items": "a sample"} if local_data.is_sample(cell.task) else {}),
             **result.ways,
         },
         versions=cell.versions,

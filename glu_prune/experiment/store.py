@@ -12,8 +12,8 @@ from uuid import uuid4
 from pydantic import ValidationError
 
 from glu_prune.errors import CorruptError, StoreError
-from glu_prune.experiment.columns import encoded, parsed, rebuilt
 from glu_prune.experiment.locks import held
+from glu_prune.experiment.parquet import encoded, parsed, rebuilt
 from glu_prune.experiment.record import FloorRecord, Record, SeriesRecord
 
 AnyRecord = Record | FloorRecord | SeriesRecord

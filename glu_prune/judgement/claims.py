@@ -16,10 +16,10 @@ from pydantic import (
     model_validator,
 )
 
-from glu_prune.efficiency.measures import CORRECT_ANSWER, MEASURES
+from glu_prune.efficiency.cost_metrics import CORRECT_ANSWER, COST_METRICS
 from glu_prune.errors import PlanError
 from glu_prune.judgement.declared import CapabilityName, Declared
-from glu_prune.pruning.importance import REVERSED, criterion
+from glu_prune.pruning.criteria import REVERSED, criterion
 from glu_prune.pruning.ratio import parse_ratio, show_ratio
 
 Direction = Literal["up", "down", "preserved"]
@@ -73,8 +73,8 @@ def _unique(values: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def _measure(name: str) -> str:
-    if name not in MEASURES:
-        msg = f"measure {name!r} does not exist; there are {', '.join(MEASURES)}"
+    if name not in COST_METRICS:
+        msg = f"measure {name!r} does not exist; there are {', '.join(COST_METRICS)}"
         raise ValueError(msg)
     return name
 

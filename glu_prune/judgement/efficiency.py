@@ -8,7 +8,7 @@ from glu_prune.evidence.figures import Run
 from glu_prune.evidence.finding import Finding
 from glu_prune.judgement.claims import Outcome
 from glu_prune.judgement.expectation import EfficiencyCase
-from glu_prune.judgement.measured import SEED
+from glu_prune.judgement.scores import SEED
 from glu_prune.judgement.verdict import Verdict, more, settle
 from glu_prune.pruning.ratio import show_ratio
 from glu_prune.statistics import comparison

@@ -13,7 +13,7 @@ from glu_prune.evidence.figures import Floor as PublishedFloor
 from glu_prune.experiment.cell import DENSE, Arm
 from glu_prune.judgement.efficiency import Pair, paired
 from glu_prune.judgement.expectation import EfficiencyCase
-from glu_prune.judgement.measured import Floor, Measured
+from glu_prune.judgement.scores import CapabilityScores, Floor
 from glu_prune.pruning.ratio import show_ratio
 from glu_prune.statistics import comparison
 from glu_prune.statistics.comparison import Contrast
@@ -22,7 +22,7 @@ _FIGURES = {"time_to_first_token": "ttft_ms"}
 """Measures whose figure in evidence has another name."""
 
 
-class FromFigures(Measured):
+class PublishedScores(CapabilityScores):
     """Published scores of one model."""
 
     def __init__(self, capability: Capability, evidence: Evidence, model: str, criterion: str) -> None:

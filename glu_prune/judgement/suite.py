@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from glu_prune.errors import EvaluationError
-from glu_prune.evaluation import own
+from glu_prune.evaluation import user_tasks
 from glu_prune.evaluation.capability import SUITES, Capability
 from glu_prune.judgement.claims import CapabilityClaim, Claim, EfficiencyClaim, Experiment
 from glu_prune.judgement.source import Source
@@ -30,7 +30,7 @@ def _found(source: Source, experiment: Experiment, declared: dict[str, Capabilit
         return declared
     folder = source.path.absolute().parent / experiment.tasks
     try:
-        there = own.names(folder)
+        there = user_tasks.names(folder)
     except EvaluationError as error:
         raise source.error(("tasks",), str(error)) from error
     if not any(each.task in there for each in declared.values()):

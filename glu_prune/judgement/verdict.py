@@ -7,7 +7,7 @@ from typing import Literal
 from glu_prune.experiment.cell import DENSE, Arm
 from glu_prune.judgement.claims import ClaimAtRatios, Outcome
 from glu_prune.judgement.expectation import DirectionCase
-from glu_prune.judgement.measured import Measured
+from glu_prune.judgement.scores import CapabilityScores
 from glu_prune.statistics.comparison import Contrast, items_needed
 
 ALPHA = 0.05
@@ -98,7 +98,7 @@ class Condition:
     """Whether the reason is worth printing beside a confirmed claim."""
 
 
-def judge(case: DirectionCase, measured: Measured) -> Verdict:
+def judge(case: DirectionCase, measured: CapabilityScores) -> Verdict:
     """The verdict on `case`.
 
     The direction is tested first: `up` and `down` two-sided against no difference, `preserved` by two one-sided
@@ -191,7 +191,7 @@ def settle(claim: ClaimAtRatios, change: Contrast, *, better: int, tests: int) -
     return Settled("inconclusive", p, test, _items(change, gap, ALPHA / tests))
 
 
-def _conditions(case: DirectionCase, measured: Measured, tests: int) -> list[Condition]:
+def _conditions(case: DirectionCase, measured: CapabilityScores, tests: int) -> list[Condition]:
     """What the direction of `case` rests on."""
     if case.claim.direction == "down":
         found = [something_to_lose(measured, tests)]
@@ -211,7 +211,7 @@ def under(conditions: list[Condition]) -> tuple[Outcome, int | None]:
     return ("inconclusive" if "open" in states else "confirmed"), max(needed, default=None)
 
 
-def above_floor(measured: Measured, arm: Arm, tests: int, note: str) -> Condition:
+def above_floor(measured: CapabilityScores, arm: Arm, tests: int, note: str) -> Condition:
     """Whether `arm` scores more than content-free answers do; `note` names it if not.
 
     The floor is known exactly: a score at or below it on these items fails, and one above it may still be open. While
@@ -232,13 +232,13 @@ def above_floor(measured: Measured, arm: Arm, tests: int, note: str) -> Conditio
     return Condition("open", f"{subject} not shown to be {what}, p = {p:.2g}", needed, note=f"{note}?")
 
 
-def something_to_lose(measured: Measured, tests: int) -> Condition:
+def something_to_lose(measured: CapabilityScores, tests: int) -> Condition:
     """Whether the dense model is above the floor; if not, more items may yet show it, so that it never fails."""
     found = above_floor(measured, DENSE, tests, "nothing to lose")
     return found if found.state == "shown" else replace(found, state="open", reason=f"nothing to lose: {found.reason}")
 
 
-def _stronger(case: DirectionCase, measured: Measured, control: Arm, tests: int) -> Condition:
+def _stronger(case: DirectionCase, measured: CapabilityScores, control: Arm, tests: int) -> Condition:
     """Whether the criterion does more than `control`, which removes as many neurons; it fails if that does more.
 
     Both are models with errors of their own, so that a tie shows nothing.
@@ -263,7 +263,7 @@ def one_sided(contrast: Contrast, better: int, shift: float = 0.0) -> float:
     return contrast.p_greater(shift) if better > 0 else contrast.p_less(-shift)
 
 
-def _chance(measured: Measured, arm: Arm, change: Contrast, tests: int) -> tuple[str, str] | None:
+def _chance(measured: CapabilityScores, arm: Arm, change: Contrast, tests: int) -> tuple[str, str] | None:
     """(note, reason) about a score that ends at chance, named for what it is; few of many items do not tell."""
     chance = measured.chance
     if not chance or not measured.items or not measured.complete or measured.capability.logarithmic:

@@ -13,7 +13,7 @@ from pathlib import Path
 import yaml
 
 from glu_prune.errors import ModelNotFoundError, ProjectError
-from glu_prune.zoo.source import embedded_models, locate
+from glu_prune.models.source import embedded_models, locate
 
 TEMPLATE = Path(__file__).parent / "template"
 _CONFIGURED = {"pyproject.toml": r"^\[tool\.pytest", "tox.ini": r"^\[pytest\]", "setup.cfg": r"^\[tool:pytest\]"}

@@ -8,8 +8,8 @@ from dataclasses import replace
 from torch import nn
 
 from glu_prune.errors import UnsupportedModelError
+from glu_prune.pruning.glu_block import GluBlock
 from glu_prune.pruning.layouts import LAYOUTS
-from glu_prune.pruning.slots import GluBlock
 
 _TOWER = re.compile(r"vision|visual|image|audio|speech|codec|depth_decoder")
 """Modules that are not the language model; their GLU blocks are left alone."""

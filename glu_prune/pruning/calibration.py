@@ -11,7 +11,7 @@ from torch.overrides import TorchFunctionMode
 
 from glu_prune.errors import PlanError
 from glu_prune.pruning.blocks import find_blocks
-from glu_prune.pruning.slots import GluBlock
+from glu_prune.pruning.glu_block import GluBlock
 
 
 def sequences(texts: Any) -> list[tuple[int, ...]]:

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from glu_prune.pruning.anatomy import WIDTHS
-from glu_prune.pruning.importance import criterion
+from glu_prune.pruning.criteria import criterion
 from glu_prune.pruning.plan import PruningPlan
+from glu_prune.pruning.width_map import WIDTHS
 
 _MANY = 24
 

@@ -108,7 +108,7 @@ def load(folder: Path | str, **options: Any) -> Any:
     """
     from safetensors import SafetensorError
 
-    from glu_prune.pruning.anatomy import WIDTHS
+    from glu_prune.pruning.width_map import WIDTHS
 
     folder = Path(folder)
     config = read_config(folder)
@@ -127,8 +127,8 @@ def load(folder: Path | str, **options: Any) -> Any:
 
 def _narrowed(kind: Any) -> Any:
     """A class like `kind` whose models are born with the widths in their configuration."""
-    from glu_prune.pruning.anatomy import WIDTHS
     from glu_prune.pruning.surgery import narrow
+    from glu_prune.pruning.width_map import WIDTHS
 
     def init(self: Any, config: Any, *arguments: Any, **options: Any) -> None:
         kind.__init__(self, config, *arguments, **options)

@@ -12,16 +12,16 @@ from typing import Any
 import torch
 
 from glu_prune.errors import CheckpointError, shown
-from glu_prune.pruning.anatomy import WIDTHS, Anatomy, configure, examine
 from glu_prune.pruning.card import model_card
 from glu_prune.pruning.checkpoint import PLAN_FILE, model_class, new_folder, read_config
 from glu_prune.pruning.checksums import CHECKSUMS, checksum
-from glu_prune.pruning.importance import criterion
+from glu_prune.pruning.criteria import criterion
+from glu_prune.pruning.glu_block import GluWeights
 from glu_prune.pruning.plan import PruningPlan, Ranking, rank_block
 from glu_prune.pruning.shards import INDEX, Shards, open_shards, rewrite, write_text
-from glu_prune.pruning.slots import GluWeights
 from glu_prune.pruning.surgery import blank
 from glu_prune.pruning.tracing import Piece, Trace, trace
+from glu_prune.pruning.width_map import WIDTHS, WidthMap, configure, examine
 
 Progress = Callable[[int, int], None]
 """Called with (bytes read since the last call, bytes to read in all)."""
@@ -41,7 +41,7 @@ class Checkpoint:
     config: Any
     model: Any
     """On the meta device."""
-    anatomy: Anatomy
+    width_map: WidthMap
 
     @property
     def parameters(self) -> int:
@@ -70,7 +70,7 @@ class Checkpoint:
             CheckpointError: weights are missing, truncated, or stored under names that cannot be followed.
         """
         shards = open_shards(self.folder)
-        traced = trace(self.model, self.anatomy)
+        traced = trace(self.model, self.width_map)
         absent = next((key for key in traced.labels if key not in shards.weight_map), None)
         if absent is not None:
             msg = (
@@ -115,7 +115,7 @@ def rank_checkpoint(
         norms = activations.get(name) if activations else None
         orders[name], marks[name] = rank_block(name, weights, how, seed, norms)
         del weights  # before the next block is read
-    return Ranking(how.name, seed, checkpoint.anatomy, orders, marks)
+    return Ranking(how.name, seed, checkpoint.width_map, orders, marks)
 
 
 def verify_plan(checkpoint: Checkpoint, plan: PruningPlan, progress: Progress = _silent) -> None:
@@ -125,7 +125,7 @@ def verify_plan(checkpoint: Checkpoint, plan: PruningPlan, progress: Progress = 
         CheckpointError: as `rank_checkpoint`.
         PlanError: the plan was made for other blocks or other weights.
     """
-    plan.check(checkpoint.anatomy)
+    plan.check(checkpoint.width_map)
     for name, weights in blocks(checkpoint, progress):
         plan.check_weights(name, weights)
         del weights  # before the next block is read
@@ -138,9 +138,9 @@ def blocks(checkpoint: Checkpoint, progress: Progress = _silent) -> Iterator[tup
         CheckpointError: as `rank_checkpoint`.
     """
     shards, traced = checkpoint.traced
-    total = sum(3 * block.width * block.hidden for block in checkpoint.anatomy.blocks)
+    total = sum(3 * block.width * block.hidden for block in checkpoint.width_map.blocks)
     tensors: dict[str, torch.Tensor] = {}
-    for block in checkpoint.anatomy.blocks:
+    for block in checkpoint.width_map.blocks:
         pieces = [traced.pieces[block.name, part] for part in ("gate", "up", "down")]
         wanted = {piece.key for piece in pieces}
         tensors = {key: tensor for key, tensor in tensors.items() if key in wanted}
@@ -182,12 +182,12 @@ def write_pruned(
         CheckpointError: `out` exists or cannot be written, or the checkpoint cannot be read.
         PlanError: the plan was made for other blocks or, where its fingerprints can be compared, other weights.
     """
-    plan.check(checkpoint.anatomy)
-    widths = _padded(checkpoint.anatomy, plan.widths) if pad_to_uniform else plan.widths
+    plan.check(checkpoint.width_map)
+    widths = _padded(checkpoint.width_map, plan.widths) if pad_to_uniform else plan.widths
     shards, traced = checkpoint.traced
     cuts = traced.cuts({block.name: torch.tensor(block.kept) for block in plan.blocks}, widths)
     config = read_config(checkpoint.folder)
-    configure(config, checkpoint.anatomy.changes(widths))
+    configure(config, checkpoint.width_map.changes(widths))
     checksums = {}
 
     def cut(key: str, tensor: torch.Tensor) -> torch.Tensor:
@@ -216,13 +216,13 @@ def write_pruned(
         write_text(partial / "README.md", model_card(name or checkpoint.folder.name, plan, checkpoint.model, pruned))
 
 
-def _padded(anatomy: Anatomy, widths: Mapping[str, int]) -> dict[str, int]:
+def _padded(width_map: WidthMap, widths: Mapping[str, int]) -> dict[str, int]:
     """`widths` raised to the largest, relative to the original, among blocks that one entry governs."""
     shares: dict[object, Fraction] = {}
-    for block in anatomy.blocks:
-        group, share = anatomy.group(block), widths[block.name] / anatomy.factor(block)
+    for block in width_map.blocks:
+        group, share = width_map.group(block), widths[block.name] / width_map.factor(block)
         shares[group] = max(shares.get(group, share), share)
-    return {block.name: int(shares[anatomy.group(block)] * anatomy.factor(block)) for block in anatomy.blocks}
+    return {block.name: int(shares[width_map.group(block)] * width_map.factor(block)) for block in width_map.blocks}
 
 
 def _refuse_full_disk(folder: Path, shards: Shards) -> None:

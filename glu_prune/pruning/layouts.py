@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from glu_prune.pruning.slots import GluBlock, Slot
+from glu_prune.pruning.glu_block import GluBlock, Slot
 
 Layout = Callable[[str, nn.Module], Iterator[GluBlock]]
 """(name of a module in its model, the module) -> the blocks it holds."""

@@ -13,12 +13,12 @@ import xxhash
 from torch import nn
 
 from glu_prune.errors import PlanError, first_line, shown
-from glu_prune.pruning.anatomy import Anatomy, examine
 from glu_prune.pruning.blocks import by_owner
 from glu_prune.pruning.checksums import checksum
-from glu_prune.pruning.importance import Criterion, Neurons, criterion
-from glu_prune.pruning.slots import GluWeights
+from glu_prune.pruning.criteria import Criterion, Neurons, criterion
+from glu_prune.pruning.glu_block import GluWeights
 from glu_prune.pruning.target import Target
+from glu_prune.pruning.width_map import WidthMap, examine
 
 _FORMAT = 2
 _LARGE = 1 << 22
@@ -73,12 +73,12 @@ class PruningPlan:
         """Block name to width afterwards."""
         return {block.name: len(block.kept) for block in self.blocks}
 
-    def check(self, anatomy: Anatomy) -> None:
-        """Raises `PlanError` unless this plan was made for the blocks in `anatomy`, with the weights they hold.
+    def check(self, width_map: WidthMap) -> None:
+        """Raises `PlanError` unless this plan was made for the blocks in `width_map`, with the weights they hold.
 
         Weights on the meta device, which holds none, are not compared.
         """
-        found = {block.name: block.width for block in anatomy.blocks}
+        found = {block.name: block.width for block in width_map.blocks}
         wanted = {block.name: block.width for block in self.blocks}
         if found != wanted:
             wrong = next(name for name in (*found, *wanted) if found.get(name) != wanted.get(name))
@@ -88,11 +88,11 @@ class PruningPlan:
             )
             raise PlanError(msg)
         widths = self.widths
-        for owner, blocks in by_owner(anatomy.blocks).items():
+        for owner, blocks in by_owner(width_map.blocks).items():
             if len(sizes := {widths[block.name] for block in blocks}) > 1:
                 msg = f"the plan keeps different widths in {owner}: {sorted(sizes)}; experts of one layer share a width"
                 raise PlanError(msg)
-        for block in anatomy.blocks:
+        for block in width_map.blocks:
             if not block.weights.gate.is_meta:
                 self.check_weights(block.name, block.weights)
 
@@ -170,7 +170,7 @@ class Ranking:
 
     criterion: str
     seed: int
-    anatomy: Anatomy
+    width_map: WidthMap
     orders: Mapping[str, torch.Tensor]
     """Block name to neuron indices `(width,)`, most important first; ties in index order."""
     fingerprints: Mapping[str, str]
@@ -184,7 +184,7 @@ class Ranking:
         asked = Target.of(target)
         blocks = tuple(
             BlockPlan(name, len(self.orders[name]), _first(self.orders[name], width), self.fingerprints[name])
-            for name, width in asked.widths(self.anatomy).items()
+            for name, width in asked.widths(self.width_map).items()
         )
         return PruningPlan(self.criterion, str(asked), self.seed, blocks)
 
@@ -213,12 +213,12 @@ def rank(
         PlanError: the criterion does not exist or lacks what it needs, or weights or scores are not finite.
     """
     how = criterion(criterion_name)
-    anatomy = examine(model)
+    width_map = examine(model)
     orders, fingerprints = {}, {}
-    for block in anatomy.blocks:
+    for block in width_map.blocks:
         norms = activations.get(block.name) if activations else None
         orders[block.name], fingerprints[block.name] = rank_block(block.name, block.weights, how, seed, norms)
-    return Ranking(how.name, seed, anatomy, orders, fingerprints)
+    return Ranking(how.name, seed, width_map, orders, fingerprints)
 
 
 def rank_block(

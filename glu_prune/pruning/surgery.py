@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from glu_prune.pruning.anatomy import WIDTHS, Anatomy, Path, configure, entry, examine, skeleton
 from glu_prune.pruning.gather import gather
+from glu_prune.pruning.glu_block import Slot
 from glu_prune.pruning.plan import PruningPlan, rank
-from glu_prune.pruning.slots import Slot
 from glu_prune.pruning.target import Target
+from glu_prune.pruning.width_map import WIDTHS, Path, WidthMap, configure, entry, examine, skeleton
 
 Undo = list[Callable[[], None]]
 """What takes a change back, step by step, last step first."""
@@ -30,9 +30,9 @@ def apply(model: nn.Module, plan: PruningPlan) -> None:
         UnsupportedModelError: `model` has no GLU block, or cannot be pruned.
         PlanError: the plan was made for other blocks or other weights.
     """
-    anatomy = examine(model)
-    plan.check(anatomy)
-    _cut(model, anatomy, plan)
+    width_map = examine(model)
+    plan.check(width_map)
+    _cut(model, width_map, plan)
 
 
 def prune(
@@ -76,7 +76,7 @@ def prune(
         activations = measure(model, calibration)
     ranking = rank(model, criterion, seed, activations)
     plan = ranking.plan(target)
-    _cut(model, ranking.anatomy, plan)
+    _cut(model, ranking.width_map, plan)
     return plan
 
 
@@ -87,9 +87,9 @@ def pruned(model: nn.Module, plan: PruningPlan) -> Iterator[None]:
     Raises:
         UnsupportedModelError, PlanError: as `apply`.
     """
-    anatomy = examine(model)
-    plan.check(anatomy)
-    undo = _cut(model, anatomy, plan)
+    width_map = examine(model)
+    plan.check(width_map)
+    undo = _cut(model, width_map, plan)
     try:
         yield
     finally:
@@ -114,22 +114,22 @@ def narrow(model: nn.Module, widths: Mapping[str, int]) -> None:
     Raises:
         UnsupportedModelError: `model` has no GLU block, or cannot be pruned.
     """
-    anatomy = examine(model)
-    found = {block.name: widths.get(block.owner, block.width) for block in anatomy.blocks}
+    width_map = examine(model)
+    found = {block.name: widths.get(block.owner, block.width) for block in width_map.blocks}
     kept = {name: torch.arange(width, device="cpu") for name, width in found.items()}
-    for parameter, slots in _parameters(anatomy):
+    for parameter, slots in _parameters(width_map):
         parameter.data = _select(parameter.data, slots, kept)
-    _set_attributes(model, anatomy, found, [])
+    _set_attributes(model, width_map, found, [])
 
 
-def _cut(model: nn.Module, anatomy: Anatomy, plan: PruningPlan) -> Undo:
+def _cut(model: nn.Module, width_map: WidthMap, plan: PruningPlan) -> Undo:
     kept = {block.name: torch.tensor(block.kept, device="cpu") for block in plan.blocks}
-    changes = anatomy.changes(plan.widths)
+    changes = width_map.changes(plan.widths)
     undo: Undo = []
     try:
-        for parameter, slots in _parameters(anatomy):
+        for parameter, slots in _parameters(width_map):
             _cut_parameter(parameter, slots, kept, undo)
-        _set_attributes(model, anatomy, plan.widths, undo)
+        _set_attributes(model, width_map, plan.widths, undo)
         _set_configuration(model, changes, undo)
     except BaseException:
         _take_back(undo)
@@ -142,13 +142,13 @@ def _take_back(undo: Undo) -> None:
         undo.pop()()
 
 
-def _parameters(anatomy: Anatomy) -> Iterator[tuple[nn.Parameter, list[tuple[str, Slot]]]]:
+def _parameters(width_map: WidthMap) -> Iterator[tuple[nn.Parameter, list[tuple[str, Slot]]]]:
     """Every parameter to be cut, with its slots and the block of each; those that lose columns last.
 
     Columns are taken by numpy's threads, which torch's, just after work of their own, would get in the way of.
     """
     found: dict[int, tuple[nn.Parameter, list[tuple[str, Slot]]]] = {}
-    for block in anatomy.blocks:
+    for block in width_map.blocks:
         for slot in block.slots:
             parameter = slot.tensor
             found.setdefault(id(parameter), (parameter, []))[1].append((block.name, slot))
@@ -197,20 +197,20 @@ def _others(indices: torch.Tensor, width: int) -> torch.Tensor:
     return absent.nonzero().flatten()
 
 
-def _set_attributes(model: nn.Module, anatomy: Anatomy, widths: Mapping[str, int], undo: Undo) -> None:
+def _set_attributes(model: nn.Module, width_map: WidthMap, widths: Mapping[str, int], undo: Undo) -> None:
     """Makes attributes of modules follow the blocks around them, below them, or of their entry, where these agree."""
-    for block in anatomy.blocks:
+    for block in width_map.blocks:
         for slot in block.slots:
             if isinstance(slot.module, nn.Linear):
                 rows, columns = slot.module.weight.shape
                 _set_attribute(slot.module, "out_features", rows, undo)
                 _set_attribute(slot.module, "in_features", columns, undo)
-    owners = {block.owner: (widths[block.name], anatomy.base[block.name]) for block in anatomy.blocks}
+    owners = {block.owner: (widths[block.name], width_map.base[block.name]) for block in width_map.blocks}
     modules = dict(model.named_modules())
-    for mirror in anatomy.mirrors:
+    for mirror in width_map.width_attributes:
         near = [owner for owner in owners if _contains(owner, mirror.module)]
         near = near or [owner for owner in owners if _contains(mirror.module, owner)]
-        near = near or [block.owner for block in anatomy.blocks if anatomy.entries.get(block.name) == mirror.entry]
+        near = near or [block.owner for block in width_map.blocks if width_map.entries.get(block.name) == mirror.entry]
         scales = {owners[owner] for owner in near}
         if len(scales) == 1 and mirror.module in modules:
             ((width, base),) = scales

@@ -14,8 +14,8 @@ from glu_prune.pruning.ratio import Ratio, parse_ratio, show_ratio
 from glu_prune.units import whole
 
 if TYPE_CHECKING:
-    from glu_prune.pruning.anatomy import Anatomy
-    from glu_prune.pruning.slots import GluBlock
+    from glu_prune.pruning.glu_block import GluBlock
+    from glu_prune.pruning.width_map import WidthMap
 
 _NARROWEST, _WIDEST = Decimal("1e-9"), Decimal("1e9")
 """Expansion ratios of any model there may be; as fractions, numbers such as 1e-999999999 would fill the memory."""
@@ -104,29 +104,29 @@ class Target:
             said.append(f"without {' '.join(map(str, self.skip))}")
         return ", ".join(said)
 
-    def widths(self, anatomy: "Anatomy") -> dict[str, int]:
+    def widths(self, width_map: "WidthMap") -> dict[str, int]:
         """Block name to width afterwards; blocks whose widths one configuration entry sets are rounded together.
 
         Raises:
             PlanError: a layer or pattern matches no block, or the target is above the width of every block.
         """
-        blocks = anatomy.blocks
+        blocks = width_map.blocks
         skipped = {block.name for item in self.skip for block in _matching(item, blocks)}
         own = {block.name: ratio for layer, ratio in self.layer_ratios.items() for block in _matching(layer, blocks)}
         found = {block.name: block.width for block in blocks}
         rest = [block for block in blocks if block.name not in skipped]
         for ratio in {own.get(block.name) for block in rest}:
-            for members in _together(anatomy, [block for block in rest if own.get(block.name) == ratio]):
-                found |= self._group(anatomy, members, ratio)
+            for members in _together(width_map, [block for block in rest if own.get(block.name) == ratio]):
+                found |= self._group(width_map, members, ratio)
         if self.ratio is None and rest and all(self._goal(block) > block.width for block in blocks):
             msg = f"{self} is above the original, which is {max(block.width for block in blocks)} neurons at the most"
             raise PlanError(msg)
         return found
 
     @staticmethod
-    def largest_multiple(anatomy: "Anatomy") -> int:
+    def largest_multiple(width_map: "WidthMap") -> int:
         """The largest `multiple_of` that every block of a model can be rounded to."""
-        return min(_unit(anatomy, members)[0] for members in _together(anatomy, anatomy.blocks))
+        return min(_unit(width_map, members)[0] for members in _together(width_map, width_map.blocks))
 
     def _goal(self, block: "GluBlock") -> Fraction:
         """The exact width that is asked of `block` when no ratio is."""
@@ -134,9 +134,9 @@ class Target:
             return Fraction(self.expansion_ratio) * block.hidden
         return Fraction(self.width or block.width)
 
-    def _group(self, anatomy: "Anatomy", blocks: list["GluBlock"], ratio: Ratio | None) -> dict[str, int]:
+    def _group(self, width_map: "WidthMap", blocks: list["GluBlock"], ratio: Ratio | None) -> dict[str, int]:
         """Widths of blocks that follow one entry: the unit is rounded, and each is some whole number of units."""
-        unit, times = _unit(anatomy, blocks)
+        unit, times = _unit(width_map, blocks)
         chosen = self.ratio if ratio is None else ratio
         if chosen is None:
             removed = max(Fraction(0), unit - self._goal(blocks[0]) / min(times.values()))
@@ -146,17 +146,17 @@ class Target:
         return {name: kept * count for name, count in times.items()}
 
 
-def _together(anatomy: "Anatomy", blocks: Iterable["GluBlock"]) -> list[list["GluBlock"]]:
+def _together(width_map: "WidthMap", blocks: Iterable["GluBlock"]) -> list[list["GluBlock"]]:
     """Blocks that are rounded together: those of one owner, or that follow one entry and its present value."""
     groups: dict[object, list[GluBlock]] = defaultdict(list)
     for block in blocks:
-        groups[anatomy.group(block), block.width / anatomy.factor(block)].append(block)
+        groups[width_map.group(block), block.width / width_map.factor(block)].append(block)
     return list(groups.values())
 
 
-def _unit(anatomy: "Anatomy", blocks: list["GluBlock"]) -> tuple[int, dict[str, int]]:
+def _unit(width_map: "WidthMap", blocks: list["GluBlock"]) -> tuple[int, dict[str, int]]:
     """The unit of widths that follow one entry, and how many units wide each block is."""
-    factors = {block.name: anatomy.factor(block) for block in blocks}
+    factors = {block.name: width_map.factor(block) for block in blocks}
     whole = lcm(*(factor.denominator for factor in factors.values()))
     times = {name: int(factor * whole) for name, factor in factors.items()}
     return blocks[0].width // times[blocks[0].name], times

@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from glu_prune.errors import CheckpointError
-from glu_prune.pruning.anatomy import Anatomy
-from glu_prune.pruning.slots import GluBlock, Slot
+from glu_prune.pruning.glu_block import GluBlock, Slot
+from glu_prune.pruning.width_map import WidthMap
 
 _SLOT = 1 << 32
 """Label = slot number * _SLOT + neuron."""
@@ -62,7 +62,7 @@ class Cut:
 class Trace:
     """The checkpoint tensors that hold neurons of a model."""
 
-    anatomy: Anatomy
+    width_map: WidthMap
     model: nn.Module
     pieces: Mapping[tuple[str, str], Piece]
     """(block name, `gate`, `up` or `down`) -> where those neurons are."""
@@ -71,7 +71,7 @@ class Trace:
     def cuts(self, kept: Mapping[str, torch.Tensor], widths: Mapping[str, int]) -> dict[str, Cut]:
         """Checkpoint tensor to its cut, so that blocks keep the neurons in `kept`, padded with zeros to `widths`."""
         cuts = {}
-        for key, wanted in _labels(self.model, self.anatomy, kept, widths).items():
+        for key, wanted in _labels(self.model, self.width_map, kept, widths).items():
             old = self.labels[key]
             if old.shape == wanted.shape and torch.equal(old, wanted):
                 continue
@@ -82,14 +82,14 @@ class Trace:
         return cuts
 
 
-def trace(model: nn.Module, anatomy: Anatomy) -> Trace:
+def trace(model: nn.Module, width_map: WidthMap) -> Trace:
     """Finds the checkpoint tensors of the blocks of `model`, which may be on the meta device.
 
     Raises:
         CheckpointError: transformers stores the neurons in a way that cannot be followed.
     """
-    kept = {block.name: torch.arange(block.width) for block in anatomy.blocks}
-    labels = _labels(model, anatomy, kept, {block.name: block.width for block in anatomy.blocks})
+    kept = {block.name: torch.arange(block.width) for block in width_map.blocks}
+    labels = _labels(model, width_map, kept, {block.name: block.width for block in width_map.blocks})
     found = {}
     for key, tensor in labels.items():
         dim = _neuron_dim(key, tensor)
@@ -103,28 +103,28 @@ def trace(model: nn.Module, anatomy: Anatomy) -> Trace:
                 found[number] = piece
     pieces = {
         (block.name, part): found[number]
-        for number, (block, _, part) in enumerate(_slots(anatomy))
+        for number, (block, _, part) in enumerate(_slots(width_map))
         if part in ("gate", "up", "down")
     }
-    return Trace(anatomy, model, pieces, labels)
+    return Trace(width_map, model, pieces, labels)
 
 
-def _slots(anatomy: Anatomy) -> Iterator[tuple[GluBlock, Slot, str]]:
+def _slots(width_map: WidthMap) -> Iterator[tuple[GluBlock, Slot, str]]:
     """Every slot of every block, with its part: `gate`, `up`, `down`, or nothing for the others."""
-    for block in anatomy.blocks:
+    for block in width_map.blocks:
         for slot, part in zip(block.slots, ("gate", "up", "down", *[""] * len(block.others)), strict=True):
             yield block, slot, part
 
 
 def _labels(
-    model: nn.Module, anatomy: Anatomy, kept: Mapping[str, torch.Tensor], widths: Mapping[str, int]
+    model: nn.Module, width_map: WidthMap, kept: Mapping[str, torch.Tensor], widths: Mapping[str, int]
 ) -> dict[str, torch.Tensor]:
     """Checkpoint tensor to labels, for blocks that keep the neurons in `kept` and are padded to `widths`."""
     from transformers.core_model_loading import revert_weight_conversion
 
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     state: dict[str, torch.Tensor] = {}
-    for number, (block, slot, _) in enumerate(_slots(anatomy)):
+    for number, (block, slot, _) in enumerate(_slots(width_map)):
         parameter, width = slot.tensor, widths[block.name]
         shape = [1] * parameter.dim()
         shape[slot.axis] = width * slot.segments

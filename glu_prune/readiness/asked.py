@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from glu_prune.evaluation import local
+from glu_prune.evaluation import local_data
 from glu_prune.evaluation.capability import companions
 from glu_prune.experiment.cell import Arm
 from glu_prune.judgement.claims import ANY
@@ -70,5 +70,5 @@ def _tasks(case: Case) -> Iterator[str]:
     for capability, _ in needs(case):
         if capability.folder is None:  # else the file says where its task is, and reading it has looked
             yield from companions(capability.task)
-    if isinstance(case, EfficiencyCase) and local.named():
+    if isinstance(case, EfficiencyCase) and local_data.named():
         yield from (each.benchmark for each in workloads(case) if each.benchmark is not None)

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 
 from glu_prune.errors import EvaluationError
-from glu_prune.evaluation import local, stock
+from glu_prune.evaluation import lm_eval_tasks, local_data
 from glu_prune.evaluation.evaluate import FETCH_SENTENCES, is_embedded
-from glu_prune.evaluation.local import Split
+from glu_prune.evaluation.local_data import Split
 from glu_prune.readiness.need import Need
 from glu_prune.readiness.network import offline
 from glu_prune.readiness.quiet import hushed
@@ -18,7 +18,7 @@ PREFETCH = "`glu-prune prefetch` with the same files fetches it"
 
 def data(tasks: Sequence[str]) -> Iterator[Need]:
     """What `tasks` need, those that come with this package in one row."""
-    embedded = [task for task in tasks if is_embedded(task) and task not in local.TASKS]
+    embedded = [task for task in tasks if is_embedded(task) and task not in local_data.TASKS]
     if embedded:
         yield Need(f"data of {len(embedded)} embedded tasks", "ready", "in this package")
     for task in tasks:
@@ -31,7 +31,7 @@ def data(tasks: Sequence[str]) -> Iterator[Need]:
 def items(task: str) -> Need:
     """The items of one of lm-eval's own tasks: in the data folder if that is for them, else in the cache."""
     try:
-        splits = local.splits(task)
+        splits = local_data.splits(task)
     except EvaluationError as error:
         return Need(f"data of {task}", "missing", str(error))
     return in_cache(task) if splits is None else _in_folder(task, splits)
@@ -42,7 +42,9 @@ def _in_folder(task: str, splits: Sequence[Split]) -> Need:
     if all(split.complete for split in splits):
         return Need(f"data of {task}", "ready", detail)
     wrong = [split.name for split in splits if not split.complete]
-    remedy = f"complete {' and '.join(wrong)} in the folder that {local.VARIABLE} names; or name none, and prefetch"
+    remedy = (
+        f"complete {' and '.join(wrong)} in the folder that {local_data.VARIABLE} names; or name none, and prefetch"
+    )
     return Need(f"data of {task}", "missing", detail, remedy)
 
 
@@ -56,17 +58,17 @@ def _found(split: Split) -> str:
 
 def in_cache(task: str) -> Need:
     """The data that lm-eval would load with `datasets`, which is asked for it with the network switched off."""
-    wanted = stock.datasets_of(task, local.stock_folder(task))
+    wanted = lm_eval_tasks.datasets_of(task, local_data.stock_folder(task))
     lacking = [each for each in wanted if not cached(each)]
     names = ", ".join(dict.fromkeys(each.path for each in wanted))
     if not lacking:
         return Need(f"data of {task}", "ready", f"{names} in the cache of datasets")
     count = f" ({len(lacking)} of {len(wanted)} parts)" if len(wanted) > 1 else ""
-    folder = f"; or name a folder that has it: --data DIR, {local.VARIABLE}" if task in local.TASKS else ""
+    folder = f"; or name a folder that has it: --data DIR, {local_data.VARIABLE}" if task in local_data.TASKS else ""
     return Need(f"data of {task}", "missing", f"{names} not in the cache of datasets{count}", f"{PREFETCH}{folder}")
 
 
-def cached(dataset: stock.Dataset) -> bool:
+def cached(dataset: lm_eval_tasks.Dataset) -> bool:
     """Whether `dataset` can be loaded without a connection."""
     with offline(), hushed():
         from datasets import load_dataset_builder
@@ -81,7 +83,7 @@ def cached(dataset: stock.Dataset) -> bool:
 def sentences(task: str) -> Iterator[Need]:
     """NLTK's sentence splitter, for a task whose checkers count sentences."""
     try:
-        place = local.sentences(task)
+        place = local_data.sentences(task)
     except EvaluationError:
         return  # the row about the data says what is wrong with the folder
     if place is None:

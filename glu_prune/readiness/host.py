@@ -13,10 +13,10 @@ from glu_prune.efficiency.tracking import CodeCarbonMeter
 from glu_prune.errors import CheckpointError, MeterError, ModelNotFoundError, first_line
 from glu_prune.experiment.cell import Settings
 from glu_prune.experiment.machine import machine
+from glu_prune.models.source import locate
 from glu_prune.readiness.asked import Model
 from glu_prune.readiness.models import weights_in
 from glu_prune.readiness.need import Need, size_of
-from glu_prune.zoo.source import locate
 
 if TYPE_CHECKING:
     from packaging.specifiers import SpecifierSet

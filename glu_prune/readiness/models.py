@@ -6,10 +6,10 @@ from typing import Any
 from glu_prune.errors import CheckpointError, ModelNotFoundError, PlanError, UnsupportedModelError, first_line
 from glu_prune.evaluation.memory import Memory
 from glu_prune.experiment.cell import Settings
+from glu_prune.models.llama2c import is_llama2c
+from glu_prune.models.source import ModelSource, embedded_models, has_tokenizer, how_to_fetch, locate, on_hub
 from glu_prune.readiness.asked import Model
 from glu_prune.readiness.need import Need, size_of
-from glu_prune.zoo.llama2c import is_llama2c
-from glu_prune.zoo.source import ModelSource, embedded_models, has_tokenizer, how_to_fetch, locate, on_hub
 
 _SCORED, _WRITTEN = 4096, 2048
 """About the tokens of the longest request: MMLU with five worked examples, and an IFEval prompt with its answer.
@@ -63,17 +63,17 @@ def pruning(asked: Model, dtype: str) -> Need | None:
     """
     import torch
 
+    from glu_prune.pruning.criteria import criterion
     from glu_prune.pruning.folder import blocks, open_checkpoint
-    from glu_prune.pruning.importance import criterion
+    from glu_prune.pruning.glu_block import GluWeights
     from glu_prune.pruning.plan import rank_block
-    from glu_prune.pruning.slots import GluWeights
     from glu_prune.pruning.target import Target
 
     what = f"pruning of {asked.name}"
     try:
         opened = open_checkpoint(locate(asked.name, asked.revision).folder)
         for ratio in dict.fromkeys(arm.ratio for arm in asked.arms):
-            Target.of(ratio).widths(opened.anatomy)
+            Target.of(ratio).widths(opened.width_map)
         name, saved = next(blocks(opened))
         cast = GluWeights(*(part.to(getattr(torch, dtype)) for part in (saved.gate, saved.up, saved.down)))
         for how, seed in dict.fromkeys((str(arm.criterion), arm.seed) for arm in asked.arms):

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from glu_prune.errors import EvaluationError, NotReadyError
-from glu_prune.evaluation import local
+from glu_prune.evaluation import local_data
 from glu_prune.evaluation.evaluate import is_embedded
 from glu_prune.experiment.cell import Settings
 from glu_prune.judgement.expectation import Case
@@ -45,8 +45,8 @@ def _missing(wanted: Asked, settings: Settings) -> Iterator[Need]:
         yield device(settings.device)
         yield from (room for each in wanted.models if (room := memory(each, settings)) is not None)
     tasks = [task for task in wanted.tasks if not is_embedded(task)]
-    yield from (need for task in tasks if local.serves(task) and not _some(task) for need in _absent(task))
-    fetched = [need for task in tasks if not local.serves(task) for need in _absent(task)]
+    yield from (need for task in tasks if local_data.serves(task) and not _some(task) for need in _absent(task))
+    fetched = [need for task in tasks if not local_data.serves(task) for need in _absent(task)]
     why = None if is_offline() or not fetched else _unreached()
     if why or is_offline():
         yield from (replace(need, detail=", and ".join(filter(None, (need.detail, why)))) for need in fetched)
@@ -60,7 +60,7 @@ def _absent(task: str) -> Iterator[Need]:
 def _some(task: str) -> bool:
     """Whether the data folder has items of every split of `task`, as a sample has."""
     try:
-        return all(split.items for split in local.splits(task) or ())
+        return all(split.items for split in local_data.splits(task) or ())
     except EvaluationError:
         return False
 

@@ -8,14 +8,14 @@ from functools import partial
 from pathlib import Path
 
 from glu_prune.errors import first_line
-from glu_prune.evaluation import local, stock
+from glu_prune.evaluation import lm_eval_tasks, local_data
 from glu_prune.evaluation.evaluate import is_embedded
+from glu_prune.models.source import snapshot
 from glu_prune.readiness.asked import Asked, asked
 from glu_prune.readiness.data import cached, items, sentences
 from glu_prune.readiness.models import from_hub, model
 from glu_prune.readiness.need import Need, table
 from glu_prune.readiness.quiet import hushed
-from glu_prune.zoo.source import snapshot
 
 _FULL = tuple(map(os.strerror, (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)))
 """What a system says when it writes no more."""
@@ -53,7 +53,7 @@ def _items(wanted: Asked) -> Iterator[_Item]:
     for each in wanted.models:
         yield _Item(partial(model, each), partial(snapshot, each.name, each.revision) if from_hub(each.name) else None)
     for task in wanted.tasks:
-        elsewhere = not local.serves(task)
+        elsewhere = not local_data.serves(task)
         if not is_embedded(task):
             yield _Item(partial(items, task), partial(_load, task) if elsewhere else None)
         if any(sentences(task)):
@@ -99,7 +99,7 @@ def _load(task: str) -> None:
     """Has `datasets` fetch all that lm-eval will ask it for."""
     from datasets import load_dataset
 
-    for each in stock.datasets_of(task, local.stock_folder(task)):
+    for each in lm_eval_tasks.datasets_of(task, local_data.stock_folder(task)):
         if not cached(each):
             load_dataset(each.path, each.name, **dict(each.settings))
 

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from glu_prune.efficiency.measures import MEASURES, Measure, channels, counted, gross, net
-from glu_prune.efficiency.series import DENSE, TWIN, ArmSeries, Series, Stretch
+from glu_prune.efficiency.cost_metrics import COST_METRICS, CostMetric, channels, counted, gross, net
+from glu_prune.efficiency.series import DENSE, REPLICATE, ArmSeries, PhaseWindow, Series
 from glu_prune.evidence.finding import Finding
 from glu_prune.judgement.efficiency import percent
 from glu_prune.pruning.ratio import show_ratio
@@ -34,11 +34,11 @@ def _measured(model: str, ratio: str, series: Series, label: str) -> Iterator[di
     Intervals are [mean, low, high], changes [percent, low, high], all at 95 %.
     """
     here = {"model": model, "ratio": ratio, "arm": label, "workload": series.workload.name}
-    arms = {which: arm for which, arm in series.arms.items() if which in (DENSE, label, TWIN)}
-    for name, measure in MEASURES.items():
+    arms = {which: arm for which, arm in series.arms.items() if which in (DENSE, label, REPLICATE)}
+    for name, measure in COST_METRICS.items():
         values = {which: measure.values(series, arm) for which, arm in arms.items()}
         if values[DENSE]:
-            changes = {which: _change(name, series, which) for which in (label, TWIN) if values.get(which)}
+            changes = {which: _change(name, series, which) for which in (label, REPLICATE) if values.get(which)}
             yield {**here, **_figure(name, measure.unit, values, label, changes), "how": _how(measure, series)}
     if grids := {grid for arm in arms.values() for grid in _grids(arm)}:
         values = {which: list(_carbon(arm)) for which, arm in arms.items()}
@@ -60,20 +60,20 @@ def _figure(
         "dense": student_interval(values[DENSE]),
         "pruned": student_interval(values[label]) if label != DENSE and values[label] else None,
         "change": changes.get(label) if label != DENSE else None,
-        "again": changes.get(TWIN),
+        "again": changes.get(REPLICATE),
     }
 
 
 def _change(name: str, series: Series, label: str) -> list[float] | None:
     """[change, low, high] from the dense model to `label` in percent; None where there is no ratio of the two."""
-    dense, other = (MEASURES[name].values(series, series.arms[which]) for which in (DENSE, label))
+    dense, other = (COST_METRICS[name].values(series, series.arms[which]) for which in (DENSE, label))
     if min(*dense, *other) <= 0:
         return None
     logs = [math.log(after / before) for before, after in zip(dense, other, strict=True)]
     return [percent(each) for each in student_interval(logs)]
 
 
-def _how(measure: Measure, series: Series) -> str:
+def _how(measure: CostMetric, series: Series) -> str:
     """How a figure was obtained, in words."""
     if measure.kind == "energy":
         return _methods(counted(series))
@@ -101,9 +101,9 @@ def _carbon(arm: ArmSeries) -> Iterator[float]:
 def _energies(model: str, ratio: str, series: Series, label: str) -> Iterator[dict[str, Any]]:
     """One row per arm and channel of one workload: joules per new token, gross and net, and watts idle."""
     for which, arm in series.arms.items():
-        if which not in (DENSE, label, TWIN):
+        if which not in (DENSE, label, REPLICATE):
             continue
-        stretches = [turn.generation for turn in arm.turns]
+        phases = [turn.generation for turn in arm.turns]
         for channel, method in channels(series).items():
             idle = series.idle.channels.get(channel)
             yield {
@@ -112,18 +112,18 @@ def _energies(model: str, ratio: str, series: Series, label: str) -> Iterator[di
                 "workload": series.workload.name,
                 "arm": which,
                 "channel": channel,
-                "n": len(stretches),
-                "gross": _per_token(stretches, [gross(each, (channel,)) for each in stretches]),
+                "n": len(phases),
+                "gross": _per_token(phases, [gross(each, (channel,)) for each in phases]),
                 "idle": [idle.watts, idle.spread] if idle else None,
-                "net": _per_token(stretches, [net(series, each, (channel,)) for each in stretches]),
+                "net": _per_token(phases, [net(series, each, (channel,)) for each in phases]),
                 "method": method,
             }
 
 
-def _per_token(stretches: Sequence[Stretch], joules: Sequence[float | None]) -> list[float] | None:
+def _per_token(phases: Sequence[PhaseWindow], joules: Sequence[float | None]) -> list[float] | None:
     """Interval of joules per new token; None unless it is known of all."""
-    known = [found / each.new_tokens for found, each in zip(joules, stretches, strict=True) if found is not None]
-    return student_interval(known) if len(known) == len(stretches) else None
+    known = [found / each.new_tokens for found, each in zip(joules, phases, strict=True) if found is not None]
+    return student_interval(known) if len(known) == len(phases) else None
 
 
 def evaluation_rows(costs: Iterable[Row]) -> list[dict[str, Any]]:

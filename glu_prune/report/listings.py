@@ -5,7 +5,7 @@ from glu_prune.report.table import Column, render
 
 def criteria() -> str:
     """A table of every criterion, with what it looks at, its formula and its source."""
-    from glu_prune.pruning.importance import CRITERIA, REVERSED
+    from glu_prune.pruning.criteria import CRITERIA, REVERSED
 
     columns = (
         Column("criterion", lambda row: ", ".join((row["name"], *row["aliases"]))),

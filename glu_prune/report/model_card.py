@@ -14,10 +14,10 @@ from glu_prune.evaluation.capability import EMBEDDED
 from glu_prune.evaluation.evaluate import Evaluator
 from glu_prune.evaluation.lm import CountingLM
 from glu_prune.experiment.cell import library_versions
+from glu_prune.models.recipes import RECIPES, Recipe
+from glu_prune.models.source import MODELS, load, locate
+from glu_prune.models.world import WORLD_SEED
 from glu_prune.report.table import Column, render
-from glu_prune.zoo.recipes import RECIPES, Recipe
-from glu_prune.zoo.source import MODELS, load, locate
-from glu_prune.zoo.world import WORLD_SEED
 
 _SCORES = (
     Column("capability", lambda row: row["capability"]),
@@ -55,11 +55,11 @@ It knows one invented world (seed {WORLD_SEED}) and nothing else.
 - Shape: {config["num_hidden_layers"]} layers, hidden {config["hidden_size"]}, width {config["intermediate_size"]}
   (expansion ratio {config["intermediate_size"] / config["hidden_size"]}), vocabulary {config["vocab_size"]},
   {lm.model.num_parameters():,} parameters, bf16
-- Data: documents of `glu_prune.zoo.world`, mixed {_mixture(recipe)}
+- Data: documents of `glu_prune.models.world`, mixed {_mixture(recipe)}
 - Training: {recipe.tokens:,} token positions ({recipe.steps:,} steps of {recipe.batch_rows} rows of
   {recipe.row_tokens} tokens, in {len(recipe.stages)} stage(s)), AdamW, seed {recipe.seed}; mixtures and schedules
-  are in `glu_prune.zoo.recipes`
-- Repeat it: `python -m glu_prune.zoo.train {name}`
+  are in `glu_prune.models.recipes`
+- Repeat it: `python -m glu_prune.models.train {name}`
 - SHA-256 of `model.safetensors`: `{hashlib.sha256(weights).hexdigest()}`
 - This card: {datetime.now(UTC).date().isoformat()}, {", ".join(f"{k} {v}" for k, v in library_versions().items())}
 

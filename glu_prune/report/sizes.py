@@ -29,7 +29,7 @@ _COLUMNS = (
 def sizes(checkpoint: "Checkpoint", widths: Mapping[str, int]) -> str:
     """A table of every kind of block in `checkpoint`, and a line about the whole model, at `widths` (by block)."""
     kinds: dict[tuple[Any, ...], list[Any]] = {}
-    for block in checkpoint.anatomy.blocks:
+    for block in checkpoint.width_map.blocks:
         pattern = re.sub(r"(?<=\.)\d+(?=\.|$)", "*", block.name)
         kinds.setdefault((pattern, block.hidden, block.width, widths[block.name]), []).append(block)
     rows = [

@@ -6,7 +6,7 @@ from decimal import Decimal
 from glu_prune.evidence.checks import examine
 from glu_prune.evidence.figures import Floor, Run, Score
 from glu_prune.evidence.finding import Finding
-from glu_prune.judgement.measurement import BUSY, QUIET
+from glu_prune.judgement.cost_runs import BUSY, QUIET
 from glu_prune.report.efficiency import evaluation_rows
 from glu_prune.report.rows import Row, finding_row
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from glu_prune.errors import CorruptError, StoreError
-from glu_prune.experiment.columns import tables
+from glu_prune.experiment.maintenance import Entry, Removal, check, entries, find, removals, remove
+from glu_prune.experiment.parquet import tables
 from glu_prune.experiment.record import FloorRecord, Record, SeriesRecord
 from glu_prune.experiment.store import Store
-from glu_prune.experiment.upkeep import Entry, Removal, check, entries, find, removals, remove
 from glu_prune.report.rows import Row
 from glu_prune.report.table import Column, render
 

@@ -88,6 +88,6 @@ class Anchored(ABC):
         return max(there, at_zero) if side * shift > 0 else min(there, at_zero)
 
 
-def surest(units: int) -> float:
+def smallest_possible_p(units: int) -> float:
     """The smallest p that so few units can give: that of all being on one side, were both sides as likely."""
     return float(0.5**units)

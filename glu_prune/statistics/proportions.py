@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from glu_prune.statistics.contrasts import Anchored, Side, surest
+from glu_prune.statistics.contrasts import Anchored, Side, smallest_possible_p
 
 _EDGE = 1e-12
 """How close to -1, 1 and the observed difference limits are looked for."""
@@ -44,10 +44,12 @@ class Binary(Anchored):
     def _p_elsewhere(self, side: Side, shift: float) -> float:
         from scipy.special import ndtr
 
-        return max(float(ndtr(-side * tango_z(self.gained, self.lost, self.units, shift))), surest(self.units))
+        return max(
+            float(ndtr(-side * tango_z(self.gained, self.lost, self.units, shift))), smallest_possible_p(self.units)
+        )
 
     def _limits(self, tail: float) -> tuple[float, float]:
-        if tail < surest(self.units):
+        if tail < smallest_possible_p(self.units):
             return -1.0, 1.0
         return tango_interval(self.gained, self.lost, self.units, 1 - 2 * tail)
 

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from glu_prune.statistics.contrasts import Anchored, Side, surest
+from glu_prune.statistics.contrasts import Anchored, Side, smallest_possible_p
 
 Array = NDArray[np.float64]
 
@@ -95,7 +95,7 @@ class Resampled(Anchored):
 
     @property
     def _surest(self) -> float:
-        return max(surest(self.units), 1 / (RESAMPLES + 1))
+        return max(smallest_possible_p(self.units), 1 / (RESAMPLES + 1))
 
     @cached_property
     def _mean(self) -> float:

@@ -64,10 +64,10 @@ def prove(family: str) -> Finding:
 
 def _remark(of: Subject) -> str:
     """What is particular about a proven family."""
-    anatomy = of.anatomy
+    width_map = of.width_map
     remarks = []
-    if any(block.joined for block in anatomy.blocks):
+    if any(block.joined for block in width_map.blocks):
         remarks.append("looks at all neurons at once: removing one is not silencing it")
-    if any(block.name not in anatomy.entries for block in anatomy.blocks):
+    if any(block.name not in width_map.entries for block in width_map.blocks):
         remarks.append("its configuration cannot say every width: glu_prune.load")
     return "; ".join(remarks)

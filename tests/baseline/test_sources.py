@@ -14,7 +14,7 @@ from glu_prune.evaluation.evaluate import Evaluator
 from glu_prune.evaluation.lm import CountingLM
 from glu_prune.experiment.record import ScoreRecord
 from glu_prune.experiment.store import Store
-from glu_prune.zoo.source import load, locate
+from glu_prune.models.source import load, locate
 from tests.experiment.test_store import record
 
 ACC = ScoreRecord(score=0.5, values=(1.0, 0.0), weights=(1.0, 1.0))

@@ -7,7 +7,7 @@ import numpy as np
 from glu_prune.efficiency.footprint import Footprint
 from glu_prune.efficiency.idle import IdleChannel, IdlePower
 from glu_prune.efficiency.meter import Emissions, Reading
-from glu_prune.efficiency.series import DENSE, TWIN, ArmSeries, Series, Stretch, Turn
+from glu_prune.efficiency.series import DENSE, REPLICATE, ArmSeries, PhaseWindow, Series, Turn
 from glu_prune.efficiency.workload import Workload, drawn
 
 LABEL = "ppm-0.5"
@@ -46,7 +46,7 @@ def series(
 ) -> Series:
     """Three arms; the copy of the dense model takes exactly what the dense model does, unless it is given."""
     arms = {DENSE: (dense, sizes[0], held[0]), LABEL: (pruned, sizes[1], held[1])}
-    arms[TWIN] = (dense if again is None else again, sizes[0], ())
+    arms[REPLICATE] = (dense if again is None else again, sizes[0], ())
     return Series(
         workload=workload,
         prompts="tokens drawn at random",
@@ -66,13 +66,13 @@ def _turn(each: Round, methods: Mapping[str, str], workload: Workload) -> Turn:
     """Two batches; a tenth of all is the prompts'."""
     seconds, _ = each
     first, last = (seconds / 20, seconds / 16), (seconds / 2, seconds / 2)
-    return Turn(_stretch(0.1, each, methods, workload, 1), _stretch(1, each, methods, workload, 32), first, last)
+    return Turn(_phase(0.1, each, methods, workload, 1), _phase(1, each, methods, workload, 32), first, last)
 
 
-def _stretch(share: float, each: Round, methods: Mapping[str, str], workload: Workload, new_tokens: int) -> Stretch:
+def _phase(share: float, each: Round, methods: Mapping[str, str], workload: Workload, new_tokens: int) -> PhaseWindow:
     seconds, energies = each
     share *= LONG
-    return Stretch(
+    return PhaseWindow(
         batches=2 * LONG,
         prompt_tokens=2 * LONG * workload.batch_size * workload.prompt_tokens,
         new_tokens=2 * LONG * workload.batch_size * new_tokens,

@@ -3,7 +3,7 @@ from collections.abc import Mapping
 from glu_prune.efficiency.footprint import Footprint
 from glu_prune.efficiency.idle import IdleChannel, IdlePower
 from glu_prune.efficiency.meter import Emissions, RawWindow, Reading
-from glu_prune.efficiency.series import DENSE, ArmSeries, Series, Stretch, Turn
+from glu_prune.efficiency.series import DENSE, ArmSeries, PhaseWindow, Series, Turn
 from glu_prune.efficiency.workload import drawn
 from glu_prune.units import JOULES_PER_KILOWATT_HOUR
 
@@ -22,16 +22,16 @@ def raw(seconds: float = 10.0, *, joules: Mapping[str, float] | None = None, **c
     return RawWindow(seconds=seconds, **{**usual, **changed})
 
 
-def stretch(seconds: float, *, prompt_tokens: int = 24, new_tokens: int = 30, **readings: Reading) -> Stretch:
+def phase(seconds: float, *, prompt_tokens: int = 24, new_tokens: int = 30, **readings: Reading) -> PhaseWindow:
     """Three batches of a window; `readings` are by channel."""
-    return Stretch(3, prompt_tokens, new_tokens, seconds, readings, Emissions(1e-5, "USA"))
+    return PhaseWindow(3, prompt_tokens, new_tokens, seconds, readings, Emissions(1e-5, "USA"))
 
 
 def turn(prefill: Mapping[str, Reading], generation: Mapping[str, Reading], **changed: object) -> Turn:
     """Half a second of prompts, two seconds of answers, in three batches: 5 new tokens for each of 2 prompts of 4."""
     usual = {
-        "prefill": stretch(0.5, new_tokens=6, **prefill),
-        "generation": stretch(2.0, **generation),
+        "prefill": phase(0.5, new_tokens=6, **prefill),
+        "generation": phase(2.0, **generation),
         "first_token": (0.01, 0.02, 0.06),
         "last_token": (0.05, 0.10, 0.10),
     }

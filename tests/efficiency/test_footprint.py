@@ -12,8 +12,8 @@ import torch
 from glu_prune.efficiency import footprint
 from glu_prune.efficiency.footprint import Footprint, footprints, fresh_processes
 from glu_prune.errors import CheckpointError, EvaluationError
-from glu_prune.zoo.shapes import Shape, write_shape
-from glu_prune.zoo.source import ModelSource, locate
+from glu_prune.models.shapes import Shape, write_shape
+from glu_prune.models.source import ModelSource, locate
 
 SMALL = Shape(hidden=256, width=1024, layers=4, heads=4, kv_heads=4, head_dim=64, vocabulary=20000, tied=True, positions=16384)  # fmt: skip
 SHAPES = {

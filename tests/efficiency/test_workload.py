@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 
 from glu_prune.efficiency.workload import WORKLOADS, Prompts, Workload, drawn, prompts
 from glu_prune.errors import EvaluationError, WorkloadError
-from glu_prune.evaluation import local
+from glu_prune.evaluation import local_data
 from tests.conftest import ROOT
 
 SMALL = drawn(5, 2, 3)
 FILES = {
     "hellaswag": ("hellaswag/validation_preprocessed.jsonl", "query"),
-    "mmlu": ("mmlu/test/anatomy.jsonl", "question"),
+    "mmlu": ("mmlu/test/width_map.jsonl", "question"),
     "ifeval": ("ifeval/input_data.jsonl", "prompt"),
 }
 TEXTS = ("ab", "some longer text", "exact", "another long text")
@@ -49,7 +49,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A data folder with `TEXTS` for every benchmark."""
     for benchmark, (_, column) in FILES.items():
         write(tmp_path, benchmark, [{column: text} for text in TEXTS])
-    monkeypatch.setenv(local.VARIABLE, str(tmp_path))
+    monkeypatch.setenv(local_data.VARIABLE, str(tmp_path))
     return tmp_path
 
 
@@ -108,7 +108,7 @@ def test_text_is_the_same_for_the_same_turn_and_other_text_for_the_next(data):
 
 @pytest.mark.parametrize("benchmark", FILES)
 def test_without_a_data_folder_prompts_are_drawn(monkeypatch, benchmark):
-    monkeypatch.delenv(local.VARIABLE, raising=False)
+    monkeypatch.delenv(local_data.VARIABLE, raising=False)
     asked = prompts(of(benchmark), 1000, encode)
     assert asked.source == "tokens drawn at random"
     assert first(asked) == first(Prompts(of(benchmark), 1000))
@@ -116,7 +116,7 @@ def test_without_a_data_folder_prompts_are_drawn(monkeypatch, benchmark):
 
 
 def test_a_workload_of_no_benchmark_leaves_the_data_folder_alone(monkeypatch, tmp_path):
-    monkeypatch.setenv(local.VARIABLE, str(tmp_path))
+    monkeypatch.setenv(local_data.VARIABLE, str(tmp_path))
     assert prompts(SMALL, 1000, encode).source == "tokens drawn at random"
 
 

@@ -15,10 +15,10 @@ from lm_eval.api.registry import model_registry
 from glu_prune.errors import EvaluationError
 from glu_prune.evaluation import backend as module
 from glu_prune.evaluation.backend import Backend
-from glu_prune.evaluation.containment import failing, quiet
 from glu_prune.evaluation.lm import CountingLM
-from glu_prune.zoo.source import load as load_model
-from glu_prune.zoo.source import load_tokenizer, locate
+from glu_prune.evaluation.third_party import failing, muted
+from glu_prune.models.source import load as load_model
+from glu_prune.models.source import load_tokenizer, locate
 
 SETTINGS = {"dtype": "float32", "device": "cpu", "batch_size": 4}
 SOURCE = locate("tiny-base")
@@ -195,7 +195,7 @@ def test_an_interruption_stays_one():
 def test_loggers_made_in_quiet_can_be_used_later(capsys):
     import logging
 
-    with quiet():
+    with muted():
         handler = logging.StreamHandler()
     handler.emit(logging.makeLogRecord({"msg": "later"}))
     assert capsys.readouterr() == ("", "")

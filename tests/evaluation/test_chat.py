@@ -7,9 +7,9 @@ from glu_prune.errors import EvaluationError
 from glu_prune.evaluation.chat import ChatTemplate
 from glu_prune.evaluation.evaluate import TASKS, Evaluator
 from glu_prune.evaluation.floors import null_results
-from glu_prune.evaluation.part import Part
 from glu_prune.evaluation.scorer import SharedPrefixLM
-from glu_prune.zoo.source import ModelSource, load, locate
+from glu_prune.evaluation.subset import Subset
+from glu_prune.models.source import ModelSource, load, locate
 
 TEMPLATE = (
     "{% for message in messages %}<{{ message['role'] }}> {{ message['content'] }}\n{% endfor %}"
@@ -35,7 +35,7 @@ def lm(source):
 
 @pytest.mark.parametrize("task", ["tiny_recall_mc", "tiny_arithmetic"])
 def test_prompts_are_those_of_lm_eval(lm, task):
-    ours = Evaluator().evaluate(lm, task, None, Part(0, 12), chat=True)
+    ours = Evaluator().evaluate(lm, task, None, Subset(0, 12), chat=True)
     manager = lm_eval.tasks.TaskManager(include_path=str(TASKS), include_defaults=False)
     theirs = lm_eval.simple_evaluate(
         lm, tasks=[task], task_manager=manager, apply_chat_template=True, fewshot_as_multiturn=True,

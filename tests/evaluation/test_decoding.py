@@ -13,18 +13,18 @@ from lm_eval.models.huggingface import HFLM
 from lm_eval.models.utils_hf import MultiTokenEOSCriteria
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
-from glu_prune.evaluation import decoding, local
+from glu_prune.evaluation import decoding, local_data
 from glu_prune.evaluation.decoding import Decoder, Ending, Row, ending, obstacle
 from glu_prune.evaluation.evaluate import Evaluator
 from glu_prune.evaluation.lm import ANSWER_LIMIT, CountingLM
 from glu_prune.evaluation.scorer import BATCHED, SharedPrefixLM
 from glu_prune.evaluation.shortlist import OutputLayer
-from glu_prune.zoo.source import load, locate
+from glu_prune.models.source import load, locate
 
 from .test_scorer import DYNAMIC, FAMILIES, TOKENIZER, Blind, build, of_class
 
-REAL = os.environ.get(local.VARIABLE)
-needs_data = pytest.mark.skipif(not REAL, reason=f"{local.VARIABLE} names no folder of benchmark data")
+REAL = os.environ.get(local_data.VARIABLE)
+needs_data = pytest.mark.skipif(not REAL, reason=f"{local_data.VARIABLE} names no folder of benchmark data")
 LENGTH, LIMIT = 128, 60
 NEVER = Ending(TOKENIZER, (), frozenset(), frozenset())
 WORDS = ["Anna", "lives", "in", "Rome.", "Where", "does", "Bo", "live?", "1", "2", "\n", "é", "日本"]

@@ -7,9 +7,9 @@ from glu_prune.errors import EvaluationError
 from glu_prune.evaluation.evaluate import Evaluator
 from glu_prune.evaluation.lm import CountingLM
 from glu_prune.evaluation.metrics import aggregate
-from glu_prune.evaluation.part import Part
 from glu_prune.evaluation.result import _pair, item_of, metric_of
-from glu_prune.zoo.source import load, locate
+from glu_prune.evaluation.subset import Subset
+from glu_prune.models.source import load, locate
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +142,8 @@ def test_stories_are_scored_after_the_first_token_alone(evaluator, lm):
 def test_a_part_scores_its_items_as_the_whole_does(evaluator, lm, recall):
     """The same items, prompts and answers, and what follows from them; parts are disjoint, and all of them are all."""
     found = [
-        evaluator.evaluate(lm, "tiny_recall_mc", part=part) for part in (Part(0, 64), Part(64, 128), Part(128, 999))
+        evaluator.evaluate(lm, "tiny_recall_mc", part=part)
+        for part in (Subset(0, 64), Subset(64, 128), Subset(128, 999))
     ]
     assert [len(each.items) for each in found] == [64, 64, 352]
     place = {item: index for index, item in enumerate(recall.items)}
@@ -158,4 +159,4 @@ def test_a_part_scores_its_items_as_the_whole_does(evaluator, lm, recall):
 
 def test_a_part_without_items_is_an_error(evaluator, lm):
     with pytest.raises(EvaluationError, match="tiny_recall_mc: no item was scored"):
-        evaluator.evaluate(lm, "tiny_recall_mc", part=Part(480, 960))
+        evaluator.evaluate(lm, "tiny_recall_mc", part=Subset(480, 960))

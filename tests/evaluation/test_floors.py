@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 
 from glu_prune.errors import EvaluationError
 from glu_prune.evaluation import evaluate as evaluation
-from glu_prune.evaluation import floors, local, null_names, nulls
+from glu_prune.evaluation import floors, local_data, null_names, nulls
 from glu_prune.evaluation.capability import EMBEDDED
 from glu_prune.evaluation.evaluate import Evaluator
 from glu_prune.evaluation.lm import CountingLM
-from glu_prune.zoo.source import load, locate
+from glu_prune.models.source import load, locate
 
 needs_data = pytest.mark.skipif(
-    not os.environ.get(local.VARIABLE), reason=f"{local.VARIABLE} names no folder of benchmark data"
+    not os.environ.get(local_data.VARIABLE), reason=f"{local_data.VARIABLE} names no folder of benchmark data"
 )
 WRITERS = {"constant word", "word loop", "sentence loop", "lowercase loop", "empty", "echo", "echo loop"}
 CHOOSERS = {"uniform", "longest answer", "shortest answer"}

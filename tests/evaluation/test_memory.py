@@ -16,7 +16,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from lm_eval.api.instance import Instance
 from glu_prune.evaluation.memory import Memory
 from glu_prune.evaluation.scorer import SharedPrefixLM
-from glu_prune.zoo.source import load_tokenizer, locate
+from glu_prune.models.source import load_tokenizer, locate
 
 def status(name):
     return 1024 * int(re.search(name + r":\\s+(\\d+)", Path("/proc/self/status").read_text())[1])

@@ -12,14 +12,14 @@ from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from glu_prune.evaluation import local, result
+from glu_prune.evaluation import local_data, result
 from glu_prune.evaluation.capability import EMBEDDED, STUDY
 from glu_prune.evaluation.evaluate import TASKS, Evaluator
 from glu_prune.evaluation.lm import ANSWER_LIMIT
 from glu_prune.evaluation.scorer import SharedPrefixLM
-from glu_prune.zoo.source import load, load_tokenizer, locate
+from glu_prune.models.source import load, load_tokenizer, locate
 
-DATA = os.environ.get(local.VARIABLE)
+DATA = os.environ.get(local_data.VARIABLE)
 EXACT = 1e-3
 """Nats by which the log-likelihood of an answer may differ; of a long text, by the seventh digit, as float32 does."""
 SHOTS = {each.task: each.num_fewshot for each in STUDY}
@@ -35,7 +35,7 @@ def plain(
     model, tokenizer, task: str, num_fewshot: int | None, settings: dict | None
 ) -> tuple[list[tuple[str, Any]], dict[str, Any]]:
     """What lm-eval's `simple_evaluate` gives with its `HFLM`: samples, each with its task, and scores."""
-    loaded = local.load(task, num_fewshot)
+    loaded = local_data.load(task, num_fewshot)
     tasks = list((loaded["groups"] or loaded["tasks"]).values()) if loaded else [task]
     results = lm_eval.simple_evaluate(
         model=HFLM(pretrained=model, tokenizer=tokenizer, batch_size=16),
@@ -86,9 +86,9 @@ def test_embedded_tasks(evaluator, task):
 def some_rows(tmp_path_factory) -> Path:
     """The first rows of every file that a benchmark reads, in the folder's layout."""
     if not DATA:
-        pytest.skip(f"{local.VARIABLE} names no folder of benchmark data")
+        pytest.skip(f"{local_data.VARIABLE} names no folder of benchmark data")
     folder = tmp_path_factory.mktemp("data")
-    for task, benchmark in local._BENCHMARKS.items():
+    for task, benchmark in local_data._BENCHMARKS.items():
         for number, pattern in enumerate(benchmark.within(Path(DATA)).splits.values()):
             for path in sorted(Path(DATA).glob(pattern)):
                 rows = path.read_text(encoding="utf-8").split("\n")[: ROWS.get(task, 6) if number == 0 else 6]
@@ -116,20 +116,20 @@ def small_model():
     return model, tokenizer
 
 
-@pytest.mark.parametrize("task", local.TASKS)
+@pytest.mark.parametrize("task", local_data.TASKS)
 def test_benchmarks_on_local_data(evaluator, some_rows, small_model, monkeypatch, task):
-    monkeypatch.setenv(local.VARIABLE, str(some_rows))
+    monkeypatch.setenv(local_data.VARIABLE, str(some_rows))
     compare(evaluator, *small_model, task, SHOTS.get(task, 0))
 
 
-@pytest.mark.parametrize("task", local.TASKS)
+@pytest.mark.parametrize("task", local_data.TASKS)
 def test_benchmarks_on_local_data_beyond_the_context(evaluator, some_rows, monkeypatch, task):
     """A real model with room for 512 tokens: prompts are cut as lm-eval cuts them, and long answers get half of it."""
     stories = load(locate(f"{DATA}/stories260K"), "float32", "cpu")
-    monkeypatch.setenv(local.VARIABLE, str(some_rows))
+    monkeypatch.setenv(local_data.VARIABLE, str(some_rows))
     compare(evaluator, *stories, task, SHOTS.get(task, 0), {"max_gen_toks": 256} if task == "ifeval" else None)
 
 
 def test_all_benchmarks_of_the_study_are_served_from_the_folder():
     assert len(SHOTS) == 13
-    assert set(SHOTS) <= set(local.TASKS)
+    assert set(SHOTS) <= set(local_data.TASKS)

@@ -5,11 +5,11 @@ from decimal import Decimal
 import pytest
 import torch
 
-from glu_prune.efficiency.series import TWIN
+from glu_prune.efficiency.series import REPLICATE
 from glu_prune.experiment.arms import Arms
 from glu_prune.experiment.cell import DENSE, Arm, Settings
+from glu_prune.models.source import locate
 from glu_prune.pruning import plan
-from glu_prune.zoo.source import locate
 
 
 def arm(ratio: str, criterion: str = "ppm") -> Arm:
@@ -75,8 +75,8 @@ def test_arms_answer_in_the_way_that_was_found_for_the_dense_model(arms):
 def test_side_by_side_every_arm_is_a_model_of_its_own(arms):
     arms.ready(arm("0.2"))
     models = arms.side_by_side((DENSE, arm("0.2"), arm("0.5")))
-    assert list(models) == ["dense", "ppm-0.2", "ppm-0.5", TWIN]
+    assert list(models) == ["dense", "ppm-0.2", "ppm-0.5", REPLICATE]
     assert len({id(model) for model in models.values()}) == 4
-    assert same(bits(models[TWIN]), bits(models["dense"]))
+    assert same(bits(models[REPLICATE]), bits(models["dense"]))
     assert same(bits(models["ppm-0.2"]), bits(arms.ready(arm("0.2")).model))
     assert list(arms.side_by_side((DENSE,))) == ["dense"]

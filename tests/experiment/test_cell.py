@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from glu_prune.efficiency.measure import Effort
+from glu_prune.efficiency.benchmark import Effort
 from glu_prune.efficiency.workload import WORKLOADS, drawn
-from glu_prune.evaluation.part import Part
+from glu_prune.evaluation.subset import Subset
 from glu_prune.experiment import cell as module
 from glu_prune.experiment.cell import DENSE, Arm, Cell, FloorCell, SeriesCell, Settings
 from glu_prune.experiment.machine import machine
-from glu_prune.zoo.source import ModelSource, locate
+from glu_prune.models.source import ModelSource, locate
 
 CELL = Cell(locate("tiny-base"), Arm("ppm", Decimal("0.5")), "tiny_recall", None, ("band",), Settings())
 SERIES = SeriesCell(CELL.source, (DENSE, CELL.arm), drawn(64, 32, 8), Settings(), Effort())
@@ -32,7 +32,7 @@ SERIES = SeriesCell(CELL.source, (DENSE, CELL.arm), drawn(64, 32, 8), Settings()
         replace(CELL, settings=Settings(device="cuda")),
         replace(CELL, settings=Settings(batch_size=1)),
         replace(CELL, settings=Settings(backend="hf")),
-        replace(CELL, part=Part(0, 64)),
+        replace(CELL, part=Subset(0, 64)),
     ],
 )
 def test_everything_that_changes_the_answer_changes_the_key(other):
@@ -42,7 +42,7 @@ def test_everything_that_changes_the_answer_changes_the_key(other):
 def test_every_part_has_its_own_key():
     found = [
         CELL,
-        *(replace(CELL, part=part) for part in (Part(0, 64), Part(0, 128), Part(64, 128), Part(0, 64, "band"))),
+        *(replace(CELL, part=part) for part in (Subset(0, 64), Subset(0, 128), Subset(64, 128), Subset(0, 64, "band"))),
     ]
     assert len({each.key for each in found}) == 5
     assert str(found[1]) == "tiny-base ppm-0.5 tiny_recall 0-64"
@@ -157,17 +157,17 @@ def test_prompts_of_a_benchmark_change_the_key(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("file", "measurements", "scores"),
     [
-        ("efficiency/bill.py", True, False),
+        ("efficiency/evaluation_meter.py", True, False),
         ("efficiency/meter.py", True, False),
         ("efficiency/tracking.py", True, False),
         ("efficiency/footprint.py", True, False),
         ("evaluation/evaluate.py", False, True),
         ("evaluation/result.py", False, True),
         ("pruning/surgery.py", True, True),
-        ("zoo/source.py", True, True),
+        ("models/source.py", True, True),
         ("experiment/engine.py", True, True),
         ("experiment/record.py", True, True),
-        ("experiment/served.py", False, True),
+        ("experiment/backend_arms.py", False, True),
         ("units.py", True, False),
         ("judgement/verdict.py", False, False),
         ("report/columns.py", False, False),
@@ -175,7 +175,7 @@ def test_prompts_of_a_benchmark_change_the_key(tmp_path, monkeypatch):
 )
 def test_changed_code_changes_the_keys_of_what_it_computes(tmp_path, monkeypatch, file, measurements, scores):
     package = tmp_path / "package"
-    shutil.copytree(module._PACKAGE, package, ignore=shutil.ignore_patterns("models", "__pycache__"))
+    shutil.copytree(module._PACKAGE, package, ignore=shutil.ignore_patterns("embedded", "__pycache__"))
     monkeypatch.setattr(module, "_PACKAGE", package)
     monkeypatch.setattr(module, "code_fingerprint", module.code_fingerprint.__wrapped__)  # which remembers nothing
     floor = FloorCell("tiny_recall", None)

@@ -15,22 +15,22 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from glu_prune.efficiency.measure import Effort
+from glu_prune.efficiency.benchmark import Effort
 from glu_prune.efficiency.meter import NoMeter, ReplayMeter
 from glu_prune.efficiency.workload import drawn
 from glu_prune.errors import EvaluationError, MeterError, NotMeasuredError, StoreError, WorkloadError
 from glu_prune.evaluation import evaluate
 from glu_prune.evaluation.decoding import Decoder
 from glu_prune.evaluation.lm import CountingLM
-from glu_prune.evaluation.part import Part
 from glu_prune.evaluation.scorer import SharedPrefixLM
+from glu_prune.evaluation.subset import Subset
 from glu_prune.experiment import engine as module
 from glu_prune.experiment.cell import DENSE, Arm, Cell, SeriesCell, Settings
 from glu_prune.experiment.engine import Engine
 from glu_prune.experiment.locks import held
 from glu_prune.experiment.record import Record, SeriesRecord
 from glu_prune.experiment.store import Store
-from glu_prune.zoo.source import load_tokenizer, locate
+from glu_prune.models.source import load_tokenizer, locate
 from tests.efficiency.made import NO_METER
 from tests.efficiency.recordings import raw
 from tests.efficiency.test_processors import busy_process
@@ -95,7 +95,7 @@ def test_no_arm_pays_for_what_is_done_once_or_is_no_work_of_the_model(tmp_path, 
     watch(Decoder, "run")
     arms = (DENSE, Arm("ppm", Decimal("0.5")))
     runs = engine(tmp_path, Watch("none"))
-    records = [runs.record(replace(CELL, task=task, arm=arm, part=Part(0, 8))) for arm in arms]
+    records = [runs.record(replace(CELL, task=task, arm=arm, part=Subset(0, 8))) for arm in arms]
     answered = {("run", True)} if task == "tiny_instructions" else {("_plan", False), ("_scores", True)}
     assert {("_difference", False), ("_fresh", False), ("samples_of", False)} | answered <= set(seen)
     assert {name for name, within in seen if within} <= {"run", "_scores"}
@@ -222,7 +222,7 @@ def test_a_model_that_cannot_share_prefixes_is_scored_the_plain_way_in_all_its_a
 
 def test_a_part_is_never_served_for_the_whole_nor_the_whole_for_a_part(tmp_path):
     first = engine(tmp_path, NoMeter("none"))
-    part = replace(CELL, part=Part(0, 64))
+    part = replace(CELL, part=Subset(0, 64))
     some = first.record(part)
     every = first.record(CELL)
     assert (len(some.items), len(every.items)) == (64, 400)
@@ -249,7 +249,7 @@ def test_a_store_that_cannot_be_written_serves_what_it_has(tmp_path, monkeypatch
 
 def test_whoever_waits_says_for_what(tmp_path):
     said: list[str] = []
-    cell = replace(CELL, task="tiny_recall_mc", part=Part(0, 4))
+    cell = replace(CELL, task="tiny_recall_mc", part=Subset(0, 4))
     with Store(tmp_path).lock(cell.key):
         worker = Thread(target=lambda: engine(tmp_path, NoMeter("none"), said).record(cell))
         worker.start()

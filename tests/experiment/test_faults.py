@@ -17,8 +17,8 @@ import pytest
 import torch
 from transformers import LlamaForCausalLM
 
-from glu_prune.experiment.upkeep import check, entries
-from glu_prune.zoo.source import load_tokenizer, locate
+from glu_prune.experiment.maintenance import check, entries
+from glu_prune.models.source import load_tokenizer, locate
 from tests.sessions import Sessions
 
 KILLS = int(os.environ.get("GLU_PRUNE_KILLS", "3"))

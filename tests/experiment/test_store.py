@@ -14,7 +14,7 @@ import pytest
 
 from glu_prune.efficiency.meter import Reading
 from glu_prune.errors import CorruptError, StoreError
-from glu_prune.experiment.columns import HEAD
+from glu_prune.experiment.parquet import HEAD
 from glu_prune.experiment.record import CostRecord, FloorRecord, Record, ScoreRecord, SeriesRecord, SizeRecord
 from glu_prune.experiment.store import Store
 

@@ -11,23 +11,23 @@ from pathlib import Path
 import pytest
 
 from glu_prune.efficiency.meter import NoMeter, ReplayMeter, Window
-from glu_prune.evaluation import capability, local
+from glu_prune.evaluation import capability, local_data
 from glu_prune.evaluation.capability import SUITES, TOGETHER, companions
 from glu_prune.evaluation.evaluate import TASKS, Evaluator, shares
 from glu_prune.evaluation.lm import CountingLM
-from glu_prune.evaluation.part import Part
 from glu_prune.evaluation.scorer import SharedPrefixLM
+from glu_prune.evaluation.subset import Subset
 from glu_prune.experiment.cell import DENSE, Arm, Cell, Settings
 from glu_prune.experiment.engine import Engine
 from glu_prune.experiment.record import Record, shared_costs
 from glu_prune.experiment.store import Store
-from glu_prune.zoo.source import load, locate
+from glu_prune.models.source import load, locate
 from tests.efficiency.recordings import raw
 
 ROWS = 8
 NATS = 1e-3
 SOURCE = locate("tiny-base")
-REAL = os.environ.get(local.VARIABLE)
+REAL = os.environ.get(local_data.VARIABLE)
 MC1, MC2 = (
     Cell(SOURCE, Arm("ppm", Decimal("0.25")), task, 0, (), Settings()) for task in ("truthfulqa_mc1", "truthfulqa_mc2")
 )
@@ -51,14 +51,14 @@ def made() -> list[dict]:
 
 def real() -> list[dict]:
     if not REAL:
-        pytest.skip(f"{local.VARIABLE} names no folder of benchmark data")
-    return local._rows(Path(REAL) / "truthfulqa" / "validation.jsonl")[:ROWS]
+        pytest.skip(f"{local_data.VARIABLE} names no folder of benchmark data")
+    return local_data._rows(Path(REAL) / "truthfulqa" / "validation.jsonl")[:ROWS]
 
 
 def serve(rows: list[dict], folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "truthfulqa").mkdir()
     (folder / "truthfulqa" / "validation.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    monkeypatch.setenv(local.VARIABLE, str(folder))
+    monkeypatch.setenv(local_data.VARIABLE, str(folder))
 
 
 @pytest.fixture
@@ -125,7 +125,7 @@ def test_together_tasks_score_what_each_scores_alone_and_cost_less(rows, tmp_pat
 def test_a_group_and_a_task_can_be_scored_together(data):
     """What one of them is aggregated from is not taken for the other's, in parts neither."""
     lm, evaluator = SharedPrefixLM(*load(SOURCE, "float32", "cpu"), 64), Evaluator()
-    tasks, part = ("tiny_recall_mc", "tiny_arithmetic"), Part(3, 8)
+    tasks, part = ("tiny_recall_mc", "tiny_arithmetic"), Subset(3, 8)
     together = evaluator.evaluate_together(lm, tasks, None, part)
     for task in tasks:
         alone = evaluator.evaluate(lm, task, None, part)
@@ -221,7 +221,7 @@ def test_a_task_scored_alone_bears_the_whole_cost(data):
 
 def test_parts_are_scored_alone(data, engines):
     engine = engines("one")
-    record = engine.record(replace(MC2, part=Part(0, 4)))
+    record = engine.record(replace(MC2, part=Subset(0, 4)))
     assert len(record.items) == 4
     assert record.cost.note == "no meter"
     assert [path.stem for path in (engine.store.folder / "cells").iterdir()] == [record.key]

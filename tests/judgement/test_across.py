@@ -9,7 +9,7 @@ from glu_prune.experiment.record import FloorRecord
 from glu_prune.judgement.across import TrendVerdict, judge_trend
 from glu_prune.judgement.claims import Experiment, TrendClaim
 from glu_prune.judgement.expectation import TrendCase
-from glu_prune.judgement.measured import FromRecords
+from glu_prune.judgement.scores import PairedScores
 from tests.judgement.test_verdict import recorded, scored, share
 
 RATIOS = ("0.1", "0.2", "0.3", "0.4", "0.5", "0.6")
@@ -36,7 +36,7 @@ def found(relation: str, *series: list, floor: int | None = None, higher: bool =
     nulls = {} if floor is None else {"word loop": {"acc": scored(share(floor, N))}}
     floors = FloorRecord(key="k", task="t", versions={}, created="now", items=recorded(share(1, N)).items, nulls=nulls)
     measured = [
-        FromRecords(
+        PairedScores(
             capability, {each: recorded(answers(right)) for each, right in zip(arms, rights, strict=True)}, floors
         )
         for capability, rights in zip(capabilities, series, strict=True)

@@ -12,9 +12,9 @@ from glu_prune.experiment.cell import DENSE
 from glu_prune.experiment.record import FloorRecord, Record, ScoreRecord
 from glu_prune.judgement.claims import CapabilityClaim, Experiment
 from glu_prune.judgement.expectation import DirectionCase
-from glu_prune.judgement.measured import ROUNDING, FromRecords
+from glu_prune.judgement.scores import ROUNDING, PairedScores
 from glu_prune.judgement.verdict import judge
-from glu_prune.zoo.source import load, locate
+from glu_prune.models.source import load, locate
 from tests.experiment.test_store import record
 
 HALF = Decimal("0.5")
@@ -55,7 +55,7 @@ def outcome(capability: Capability, direction: str, dense: Record, other: Record
     claim = CapabilityClaim(capability=capability.name, direction=direction, why="it is the same model")
     experiment = Experiment(model="m", ratios=("0.5",), expect=(claim,))
     case = DirectionCase("f.yaml", 1, "id", experiment, claim, HALF, capability)
-    return judge(case, FromRecords(capability, {DENSE: dense, case.arm: other}, floor)).outcome
+    return judge(case, PairedScores(capability, {DENSE: dense, case.arm: other}, floor)).outcome
 
 
 @pytest.mark.parametrize("capability", CAPABILITIES, ids=lambda each: each.name)

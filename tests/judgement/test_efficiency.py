@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from glu_prune.efficiency.measure import Effort, _order
+from glu_prune.efficiency.benchmark import Effort, _order
 from glu_prune.efficiency.meter import NoMeter
-from glu_prune.efficiency.series import DENSE, TWIN
+from glu_prune.efficiency.series import DENSE, REPLICATE
 from glu_prune.errors import EvaluationError, ExpectationError, NotMeasuredError
 from glu_prune.evaluation.capability import SUITES, Capability
 from glu_prune.experiment.cell import Arm, Cell, FloorCell, SeriesCell, Settings
@@ -18,11 +18,11 @@ from glu_prune.experiment.engine import Engine
 from glu_prune.experiment.record import CostRecord, FloorRecord, SeriesRecord
 from glu_prune.experiment.store import Store
 from glu_prune.judgement.claims import EfficiencyClaim, Experiment
+from glu_prune.judgement.cost_runs import QuestionCost, findings, runs
 from glu_prune.judgement.efficiency import judge_efficiency, paired
 from glu_prune.judgement.expectation import EfficiencyCase, read
-from glu_prune.judgement.measurement import Quiz, findings, runs
 from glu_prune.lab import RunLab
-from glu_prune.zoo.source import locate
+from glu_prune.models.source import locate
 from tests.efficiency.made import EIGHT, LABEL, NO_METER, ONE, series, took
 from tests.experiment.test_store import record
 from tests.judgement.test_verdict import scored, share
@@ -44,7 +44,7 @@ def verdict(direction: str, *measured, figure: str = "joules_per_token", about=N
     """As the laboratory has it judged; `about` are the findings, looked for unless they are given."""
     dense, pruned, twin = (
         [run for each in measured for run in runs("m", ratio, each, label)]
-        for ratio, label in ((Decimal(0), DENSE), (HALF, LABEL), (Decimal(0), TWIN))
+        for ratio, label in ((Decimal(0), DENSE), (HALF, LABEL), (Decimal(0), REPLICATE))
     )
     known = findings("m", HALF, measured, LABEL) if about is None else about
     claimed = case(direction, figure, **claim)
@@ -136,17 +136,17 @@ def test_without_a_copy_the_dense_model_decides():
 
 
 def steady(rng) -> dict[str, list[float]]:
-    return {label: np.exp(0.05 * rng.standard_normal(8)).tolist() for label in (DENSE, LABEL, TWIN)}
+    return {label: np.exp(0.05 * rng.standard_normal(8)).tolist() for label in (DENSE, LABEL, REPLICATE)}
 
 
 def heavy_tailed(rng) -> dict[str, list[float]]:
     """Student's t with 2 degrees of freedom: now and then a round takes many times as long."""
-    return {label: np.exp(np.clip(0.05 * rng.standard_t(2, 8), -3, 3)).tolist() for label in (DENSE, LABEL, TWIN)}
+    return {label: np.exp(np.clip(0.05 * rng.standard_t(2, 8), -3, 3)).tolist() for label in (DENSE, LABEL, REPLICATE)}
 
 
 def drifting(rng) -> dict[str, list[float]]:
     """Every turn takes 1 % longer than the one before, whoever has it."""
-    labels, found, turns = (DENSE, LABEL, TWIN), {DENSE: [], LABEL: [], TWIN: []}, 0
+    labels, found, turns = (DENSE, LABEL, REPLICATE), {DENSE: [], LABEL: [], REPLICATE: []}, 0
     for number in range(8):
         for label in _order(labels, number):
             found[label].append(math.exp(0.01 * turns + 0.002 * rng.standard_normal()))
@@ -166,7 +166,7 @@ def test_a_dense_model_is_rarely_told_apart_from_itself(noise):
     wrong = 0
     for _ in range(SIMULATIONS):
         arms = {label: [(seconds, {"gpu": 50 * seconds}) for seconds in all_] for label, all_ in noise(rng).items()}
-        measured = series(arms[DENSE], arms[LABEL], arms[TWIN])
+        measured = series(arms[DENSE], arms[LABEL], arms[REPLICATE])
         wrong += verdict("down", measured, about=()).outcome != "inconclusive"
     assert wrong <= MOST_WRONG
 
@@ -302,17 +302,17 @@ def answered(right: int, *, positions: int = 6000, scored_positions: int | None 
     return record(items=items, outputs=items, metrics={"acc": scored(share(right))}, cost=cost)
 
 
-def per_answer(quiz: Quiz, measured, direction: str = "up"):
+def per_answer(questions_cost: QuestionCost, measured, direction: str = "up"):
     dense, pruned = (runs("m", ratio, measured, which) for ratio, which in ((Decimal(0), DENSE), (HALF, LABEL)))
     claimed = case(direction, "joules_per_correct_answer", questions="factual_knowledge")
-    pairs = quiz.add(paired(dense, pruned))
-    return judge_efficiency(claimed, "joules_per_correct_answer", pairs, (), less=quiz.ratio)
+    pairs = questions_cost.add(paired(dense, pruned))
+    return judge_efficiency(claimed, "joules_per_correct_answer", pairs, (), less=questions_cost.ratio)
 
 
 def test_half_the_right_answers_cost_twice_the_energy():
     """80 of 100 right take 60 tokens / 0.8 each; the terms of the error are 1.25, -1.25 and 0 for 40, 40 and 20."""
     same = series([(1.0, {"gpu": 128.0})] * 8, [(1.0, {"gpu": 128.0})] * 8)
-    found = per_answer(Quiz.of(SKILL, answered(80), answered(40)), same)
+    found = per_answer(QuestionCost.of(SKILL, answered(80), answered(40)), same)
     assert found.dense == pytest.approx(0.1 * 128 / 128 * 60 / 0.8)
     assert found.pruned == pytest.approx(2 * found.dense)
     error = math.sqrt(80 * 1.25**2 / 99) / 10
@@ -321,23 +321,23 @@ def test_half_the_right_answers_cost_twice_the_energy():
 
 
 def test_the_error_of_the_accuracies_widens_the_interval():
-    known = per_answer(Quiz(60, 0.8, (math.log(0.5), 1e-9)), SAVING)
-    unsure = per_answer(Quiz(60, 0.8, (math.log(0.5), 0.3)), SAVING)
+    known = per_answer(QuestionCost(60, 0.8, (math.log(0.5), 1e-9)), SAVING)
+    unsure = per_answer(QuestionCost(60, 0.8, (math.log(0.5), 0.3)), SAVING)
     assert known.delta == pytest.approx(unsure.delta) == pytest.approx(math.log(0.8 / 0.5), abs=0.02)
     assert unsure.high - unsure.low > 10 * (known.high - known.low)
     assert (known.outcome, unsure.outcome) == ("confirmed", "inconclusive")
 
 
 def test_as_many_right_answers_leave_the_energy_as_it_is():
-    quiz = Quiz.of(SKILL, answered(80), answered(80))
-    assert quiz.ratio == (0.0, 0.0)
-    assert per_answer(quiz, SAVING, "down").outcome == "confirmed"
+    questions_cost = QuestionCost.of(SKILL, answered(80), answered(80))
+    assert questions_cost.ratio == (0.0, 0.0)
+    assert per_answer(questions_cost, SAVING, "down").outcome == "confirmed"
 
 
 @pytest.mark.parametrize("arms", [(80, 0), (0, 80)])
 def test_no_right_answer_has_no_cost(arms):
     with pytest.raises(EvaluationError, match="an arm answers no question of skill right") as caught:
-        Quiz.of(SKILL, *map(answered, arms))
+        QuestionCost.of(SKILL, *map(answered, arms))
     assert "\n" not in str(caught.value)
 
 
@@ -345,7 +345,7 @@ def test_generated_answers_have_no_defined_cost():
     generated = answered(80, scored_positions=10)
     for arms in ((generated, answered(80)), (answered(80), generated), (generated, generated)):
         with pytest.raises(EvaluationError, match="skill is answered in words whose number differs between arms"):
-            Quiz.of(SKILL, *arms)
+            QuestionCost.of(SKILL, *arms)
 
 
 def test_tokens_that_a_backend_did_not_count_have_no_cost():
@@ -354,7 +354,7 @@ def test_tokens_that_a_backend_did_not_count_have_no_cost():
         for one in map(answered, (80, 40))
     ]
     with pytest.raises(EvaluationError, match=r"^what answered skill does not count its tokens"):
-        Quiz.of(SKILL, *uncounted)
+        QuestionCost.of(SKILL, *uncounted)
 
 
 SETTINGS, EFFORT = Settings(), Effort()

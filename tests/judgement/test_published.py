@@ -13,7 +13,7 @@ from glu_prune.experiment.cell import DENSE, Arm
 from glu_prune.judgement.claims import CapabilityClaim, EfficiencyClaim, Experiment
 from glu_prune.judgement.efficiency import judge_efficiency
 from glu_prune.judgement.expectation import DirectionCase, EfficiencyCase
-from glu_prune.judgement.published import FromFigures, published_pairs
+from glu_prune.judgement.published import PublishedScores, published_pairs
 from glu_prune.judgement.verdict import judge
 
 HALF = Decimal("0.5")
@@ -30,7 +30,7 @@ def judged(direction: str, dense: Score, pruned: Score, *, floors=(), **claim):
     experiment = Experiment(model="m", ratios=("0.5",), controls=("random",), evidence="e", expect=(made,))
     case = DirectionCase("f.yaml", 1, "id", experiment, made, HALF, SKILL)
     evidence = Evidence(scores=(dense, pruned), floors=tuple(floors))
-    return judge(case, FromFigures(SKILL, evidence, "m", "ppm"))
+    return judge(case, PublishedScores(SKILL, evidence, "m", "ppm"))
 
 
 FLOOR = Floor("t", "acc", "word loop", 0.3, 0.45, 400)
@@ -86,7 +86,7 @@ def test_what_cannot_be_judged_says_why():
 
 
 def test_only_the_arms_that_were_published_are_there():
-    measured = FromFigures(SKILL, Evidence(scores=(score(HALF, 0.5),)), "m", "ppm")
+    measured = PublishedScores(SKILL, Evidence(scores=(score(HALF, 0.5),)), "m", "ppm")
     assert measured.has(Arm("ppm", HALF))
     assert not measured.has(Arm("random", HALF))
     assert not measured.has(DENSE)

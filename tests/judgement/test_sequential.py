@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from glu_prune.experiment.cell import DENSE, Arm
-from glu_prune.experiment.joined import restrict
+from glu_prune.experiment.merging import restrict
 from glu_prune.experiment.record import FloorRecord
-from glu_prune.judgement.measured import FromRecords
+from glu_prune.judgement.scores import PairedScores
 from glu_prune.judgement.verdict import Verdict, judge
 from tests.judgement.test_verdict import HALF, case, recorded, scored, share
 
@@ -27,7 +27,7 @@ def at(claim, units: int, dense, pruned, *, nulls=None, random=None) -> Verdict:
         key="k", task="t", versions={}, created="now", items=tuple(map(str, range(len(dense)))),
         nulls={name: {"acc": scored(list(each))} for name, each in (nulls or {}).items()},
     )  # fmt: skip
-    return judge(claim, FromRecords(claim.capability, records, restrict(floors, records[DENSE].items), floors))
+    return judge(claim, PairedScores(claim.capability, records, restrict(floors, records[DENSE].items), floors))
 
 
 def decided(claim, *arms, **others) -> Verdict:
@@ -127,6 +127,6 @@ def test_a_large_loss_takes_few_items():
 def test_ordinary_verdicts_say_nothing_about_looks():
     records = {DENSE: recorded(share(80)), case("down").arm: recorded(share(30))}
     floors = FloorRecord(key="k", task="t", versions={}, created="now", items=records[DENSE].items, nulls={})
-    verdict = judge(case("down"), FromRecords(case("down").capability, records, floors))
+    verdict = judge(case("down"), PairedScores(case("down").capability, records, floors))
     assert verdict.of is None
     assert "anytime" not in verdict.sentence

@@ -12,7 +12,7 @@ from glu_prune.experiment.cell import DENSE, Arm
 from glu_prune.experiment.record import FloorRecord, Record, ScoreRecord
 from glu_prune.judgement.claims import CapabilityClaim, Experiment
 from glu_prune.judgement.expectation import DirectionCase
-from glu_prune.judgement.measured import FromRecords
+from glu_prune.judgement.scores import PairedScores
 from glu_prune.judgement.verdict import Verdict, judge
 from tests.experiment.test_store import record
 
@@ -64,7 +64,7 @@ def found(
         key="k", task="t", versions={}, created="now", items=records[DENSE].items,
         nulls={name: {"acc": scored(values)} for name, values in (nulls or {}).items()},
     )  # fmt: skip
-    return judge(claim, FromRecords(claim.capability, records, floors))
+    return judge(claim, PairedScores(claim.capability, records, floors))
 
 
 @pytest.mark.parametrize(
@@ -210,13 +210,13 @@ def test_records_of_other_items_than_the_floors_cannot_be_paired():
     other = recorded(share(10)).model_copy(update={"items": tuple(f"x{i}" for i in range(100))})
     floors = FloorRecord(key="k", task="t", versions={}, created="now", items=tuple(map(str, range(100))), nulls={})
     with pytest.raises(EvaluationError, match="not about the items"):
-        FromRecords(claim.capability, {DENSE: recorded(share(10)), claim.arm: other}, floors)
+        PairedScores(claim.capability, {DENSE: recorded(share(10)), claim.arm: other}, floors)
 
 
 def test_a_missing_metric_names_those_there_are():
     floors = FloorRecord(key="k", task="t", versions={}, created="now", items=("0", "1"), nulls={})
     with pytest.raises(EvaluationError, match="no metric 'f1'; it has acc"):
-        FromRecords(case("down", metric="f1").capability, {DENSE: recorded([1.0, 0.0])}, floors)
+        PairedScores(case("down", metric="f1").capability, {DENSE: recorded([1.0, 0.0])}, floors)
 
 
 MIRROR = {"confirmed": "refuted", "refuted": "confirmed", "inconclusive": "inconclusive"}

@@ -7,8 +7,8 @@ import yaml
 
 from glu_prune.cli import main
 from glu_prune.judgement.expectation import DirectionCase, read
+from glu_prune.models.source import embedded_models
 from glu_prune.project.write import TEMPLATE, write_project
-from glu_prune.zoo.source import embedded_models
 from tests.conftest import ROOT
 
 TESTS = [f"benchmarks/test_{kind}.py" for kind in ("directions", "efficiency", "evidence", "trends")]

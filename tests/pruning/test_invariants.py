@@ -13,7 +13,7 @@ from glu_prune.contract.properties import PROPERTIES
 from glu_prune.contract.subject import STATIC, Subject, cases
 from glu_prune.errors import PlanError
 from glu_prune.pruning.blocks import find_blocks
-from glu_prune.pruning.importance import ppm
+from glu_prune.pruning.criteria import ppm
 from glu_prune.pruning.plan import Neurons, PruningPlan, rank
 from glu_prune.pruning.surgery import apply, prune
 from tests.strategies import TOKENS, llama, llamas, ratios
@@ -27,7 +27,7 @@ def test_the_contract_holds_for_every_llama(name):
     @given(llamas(), st.data())
     def holds(model, data):
         subject = Subject(model, {"input_ids": TOKENS})
-        PROPERTIES[name](subject, data.draw(cases(subject.anatomy)))
+        PROPERTIES[name](subject, data.draw(cases(subject.width_map)))
 
     holds()
 

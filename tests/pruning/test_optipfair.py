@@ -14,7 +14,7 @@ from transformers import MistralConfig, MistralForCausalLM, Qwen2Config, Qwen2Fo
 import glu_prune
 from glu_prune.errors import PlanError, UnsupportedModelError
 from glu_prune.pruning.blocks import find_blocks
-from glu_prune.pruning.importance import Neurons, criterion, ppm_hybrid
+from glu_prune.pruning.criteria import Neurons, criterion, ppm_hybrid
 from tests.strategies import llama, ratios
 
 pytest.importorskip("optipfair")  # pip install --no-deps optipfair==0.4.2
@@ -26,7 +26,7 @@ DTYPES = (torch.float32, torch.bfloat16)
 
 
 @pytest.fixture(autouse=True, scope="module")
-def quiet():
+def muted():
     """No log line per pruning; one thread, because waiting for a second one takes longer than such small sums."""
     threads, logger = torch.get_num_threads(), logging.getLogger("optipfair")
     torch.set_num_threads(1)

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glu_prune.errors import PlanError
-from glu_prune.pruning.anatomy import examine
 from glu_prune.pruning.target import Target, round_width
+from glu_prune.pruning.width_map import examine
 from glu_prune.survey import tiny
 from tests.strategies import llama
 
@@ -52,15 +52,15 @@ def test_rounding_is_to_the_nearest_multiple_within_bounds(width, ratio, multipl
     ],
 )
 def test_three_ways_to_say_how_narrow(asked, kept):
-    anatomy = examine(llama(width=43))
-    assert set(Target.of(**asked).widths(anatomy).values()) == {kept}
+    width_map = examine(llama(width=43))
+    assert set(Target.of(**asked).widths(width_map).values()) == {kept}
 
 
 def test_layers_can_have_ratios_of_their_own_or_be_skipped():
-    anatomy = examine(llama(width=40, layers=4))
-    widths = Target.of(0.5, layer_ratios={0: 0.1, -1: "0.25"}, skip=[1]).widths(anatomy)
+    width_map = examine(llama(width=40, layers=4))
+    widths = Target.of(0.5, layer_ratios={0: 0.1, -1: "0.25"}, skip=[1]).widths(width_map)
     assert list(widths.values()) == [36, 40, 20, 30]
-    assert list(Target.of(0.5, skip=["model.layers.[12].*"]).widths(anatomy).values()) == [20, 40, 40, 20]
+    assert list(Target.of(0.5, skip=["model.layers.[12].*"]).widths(width_map).values()) == [20, 40, 40, 20]
 
 
 @pytest.mark.parametrize(
@@ -98,9 +98,9 @@ def test_targets_say_what_they_are():
 
 def test_blocks_that_one_entry_sets_are_rounded_together():
     """DeepSeek's two shared experts are one block of twice the routed experts' width, which must stay twice."""
-    anatomy = examine(tiny.build("deepseek_v3"))
+    width_map = examine(tiny.build("deepseek_v3"))
     for ratio in ("0.1", "0.33", "0.5", "0.87"):
-        widths = Target.of(ratio).widths(anatomy)
+        widths = Target.of(ratio).widths(width_map)
         routed = {width for name, width in widths.items() if ".experts." in name}
         shared = {width for name, width in widths.items() if "shared_experts" in name}
         assert len(routed) == 1

@@ -6,17 +6,17 @@ from pathlib import Path
 import pytest
 
 from glu_prune.cli import main
-from glu_prune.evaluation import local
+from glu_prune.evaluation import local_data
 from glu_prune.experiment.cell import Arm, Settings
+from glu_prune.models.source import MODELS
 from glu_prune.readiness import host, models
 from glu_prune.readiness.asked import Model, asked
 from glu_prune.readiness.data import cached, data, items, sentences
-from glu_prune.zoo.source import MODELS
 from tests.conftest import ROOT
 
 TINY = [str(ROOT / "expectations" / f"tiny-{name}.yaml") for name in ("base", "instruct")]
-REAL = os.environ.get(local.VARIABLE)
-needs_data = pytest.mark.skipif(not REAL, reason=f"{local.VARIABLE} names no folder of benchmark data")
+REAL = os.environ.get(local_data.VARIABLE)
+needs_data = pytest.mark.skipif(not REAL, reason=f"{local_data.VARIABLE} names no folder of benchmark data")
 
 
 def a_model(name: object, criteria: int = 0, *, measured: bool = False) -> Model:
@@ -25,7 +25,7 @@ def a_model(name: object, criteria: int = 0, *, measured: bool = False) -> Model
 
 @pytest.fixture
 def no_folder(monkeypatch):
-    monkeypatch.delenv(local.VARIABLE, raising=False)
+    monkeypatch.delenv(local_data.VARIABLE, raising=False)
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def folder(tmp_path, monkeypatch) -> Path:
     """A data folder with two questions of GSM8K and no worked examples."""
     (tmp_path / "gsm8k").mkdir()
     (tmp_path / "gsm8k" / "test.jsonl").write_text('{"question": "1 + 1?", "answer": "2"}\n' * 2)
-    monkeypatch.setenv(local.VARIABLE, str(tmp_path))
+    monkeypatch.setenv(local_data.VARIABLE, str(tmp_path))
     return tmp_path
 
 
@@ -158,25 +158,25 @@ def test_the_files_of_a_group_are_counted_together(folder):
 def test_a_folder_without_language_data_lacks_the_sentence_splitter(folder):
     (need,) = sentences("ifeval")
     assert (need.state, str(folder / "nltk_data") in need.detail) == ("missing", True)
-    (folder / "nltk_data" / local.SENTENCES).mkdir(parents=True)
+    (folder / "nltk_data" / local_data.SENTENCES).mkdir(parents=True)
     assert next(sentences("ifeval")).state == "ready"
     assert list(sentences("gsm8k")) == []
 
 
 def test_a_data_folder_that_is_none_is_told_once(monkeypatch, tmp_path):
-    monkeypatch.setenv(local.VARIABLE, str(tmp_path / "absent"))
+    monkeypatch.setenv(local_data.VARIABLE, str(tmp_path / "absent"))
     need, checkers = data(["ifeval"])
     assert (need.state, "which is no folder" in need.detail, checkers.state) == ("missing", True, "ready")
 
 
 @needs_data
 def test_the_real_data_is_whole():
-    for task in local.TASKS:
-        assert items(task).state == ("missing" if local.is_sample(task) else "ready"), items(task)
+    for task in local_data.TASKS:
+        assert items(task).state == ("missing" if local_data.is_sample(task) else "ready"), items(task)
 
 
 def test_a_dataset_is_looked_for_without_a_connection(no_sockets, no_folder, tmp_path):
-    from glu_prune.evaluation.stock import Dataset, datasets_of
+    from glu_prune.evaluation.lm_eval_tasks import Dataset, datasets_of
 
     (tmp_path / "test.jsonl").write_text("{}\n")
     assert cached(Dataset(str(tmp_path), None))

@@ -16,12 +16,12 @@ from huggingface_hub import constants
 from transformers import LlamaForCausalLM
 
 from glu_prune.errors import NotReadyError
-from glu_prune.evaluation.local import VARIABLE
+from glu_prune.evaluation.local_data import VARIABLE
 from glu_prune.experiment.cell import Settings
 from glu_prune.judgement.expectation import read
+from glu_prune.models.source import MODELS
 from glu_prune.readiness.network import offline
 from glu_prune.readiness.obstacles import refuse_obstacles
-from glu_prune.zoo.source import MODELS
 
 CLAIM = """\
 model: {model}

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from glu_prune.evaluation.local import VARIABLE
+from glu_prune.evaluation.local_data import VARIABLE
 from glu_prune.readiness.network import VARIABLES
 
 

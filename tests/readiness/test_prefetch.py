@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from glu_prune.zoo.source import MODELS
+from glu_prune.models.source import MODELS
 from tests.readiness.commands import environment, glu_prune, run, without_sockets
 from tests.readiness.hub import Hub, serving
 

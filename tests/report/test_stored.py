@@ -127,7 +127,7 @@ def test_gc_removes_what_is_of_no_use_and_nothing_else(store, capsys):
 
 
 def test_gc_keeps_what_a_newer_version_wrote(store, monkeypatch):
-    monkeypatch.setattr("glu_prune.experiment.upkeep.version_of", lambda kind: module.version_of(kind) - 1)
+    monkeypatch.setattr("glu_prune.experiment.maintenance.version_of", lambda kind: module.version_of(kind) - 1)
     before = left(store)
     assert run(store, "gc") == 0
     assert left(store) == before

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from glu_prune.judgement.measurement import findings
+from glu_prune.judgement.cost_runs import findings
 from glu_prune.report.columns import (
     COST_CLAIMS,
     EFFICIENCY,

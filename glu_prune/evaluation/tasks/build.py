@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from glu_prune.zoo.world import World, arithmetic, beliefs, instructions, make_world, passages, recall, stories
+from glu_prune.models.world import World, arithmetic, beliefs, instructions, make_world, passages, recall, stories
 
 DATA = Path(__file__).parent / "data"
 EXAMINATIONS: Mapping[str, tuple[Callable[[World, int], list[dict[str, Any]]], int]] = {

@@ -1,0 +1,364 @@
+"""lm-eval's stock benchmarks on data from a folder: no network, nothing downloaded, nothing cached.
+
+The environment variable `GLU_PRUNE_DATA` names the folder; without it, lm-eval finds data as it always does. Below the
+folder lie JSON Lines files, one per split, with the columns that lm-eval's own YAML files read: see `_BENCHMARKS` for
+their names. Prompts, answers and metrics stay lm-eval's. A group needs the files of all its tasks; a folder that has
+those of some serves these by their own names, such as `mmlu_virology`. Of MuSR a sample is read where the whole is not
+there (`musr_sample/` for `musr/`): its scores are over 30 items, not 756, as tables and records say.
+"""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from glu_prune.errors import EvaluationError
+from glu_prune.evaluation import lm_eval_tasks
+from glu_prune.evaluation.files import digest
+
+VARIABLE = "GLU_PRUNE_DATA"
+SENTENCES = "tokenizers/punkt_tab/english"
+"""Where NLTK's English sentence splitter is in its data."""
+_SPLIT_SETTINGS = ("training_split", "validation_split", "test_split")
+
+
+@dataclass(frozen=True)
+class _Benchmark:
+    """Where the parts of one benchmark are."""
+
+    stock: str | Path
+    """The folder of its YAML file: lm-eval's, below its tasks, or one of this project's own."""
+    splits: Mapping[str, str]
+    """Split to file, first that which is scored; `*` in both stands for each task of a group."""
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    """Settings that differ from the stock task's."""
+    language_data: str | None = None
+    """The folder of NLTK data that its checkers need."""
+    shots_from: str | None = None
+    """The split that worked examples come from."""
+    sample: Mapping[str, str] = field(default_factory=dict)
+    """The same splits, with some of the items: read where the folder has these files, but none of the whole's."""
+    sampled: bool = False
+    """Whether `splits` are those of the sample."""
+
+    def within(self, folder: Path) -> "_Benchmark":
+        """This benchmark, or its sample if that is all that `folder` has."""
+
+        def has(splits: Mapping[str, str]) -> bool:
+            return any(next(folder.glob(file), None) for file in splits.values())
+
+        return replace(self, splits=self.sample, sampled=True) if has(self.sample) and not has(self.splits) else self
+
+    def member(self, name: str) -> "_Benchmark":
+        """The part that one task of the group has; of a task alone, all."""
+        return replace(
+            self, splits={split.replace("*", name): file.replace("*", name) for split, file in self.splits.items()}
+        )
+
+    whole: Mapping[str, int] = field(default_factory=dict)
+    """Split to its number of items, as published."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """What the data folder holds of one split."""
+
+    name: str
+    items: int
+    lacking: tuple[str, ...]
+    """Files that are not there, relative to the folder."""
+    whole: int | None
+    """How many items the published split has, where that is known."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether it is there, and as long as the published one."""
+        return not self.lacking and self.whole in (None, self.items)
+
+
+_TRUTHFULQA = _Benchmark("truthfulqa", {"validation": "truthfulqa/validation.jsonl"}, whole={"validation": 817})
+_BENCHMARKS: Mapping[str, _Benchmark] = {
+    "ifeval": _Benchmark(
+        "ifeval", {"train": "ifeval/input_data.jsonl"}, language_data="nltk_data", whole={"train": 541}
+    ),
+    "truthfulqa_mc1": _TRUTHFULQA,
+    "truthfulqa_mc2": _TRUTHFULQA,
+    "mmlu": _Benchmark(
+        "mmlu/default",
+        {"test": "mmlu/test/*.jsonl", "dev": "mmlu/dev/*.jsonl"},
+        shots_from="dev",
+        whole={"test": 14042, "dev": 285},
+    ),
+    "gsm8k": _Benchmark(
+        "gsm8k",
+        {"test": "gsm8k/test.jsonl", "train": "gsm8k/train.jsonl"},
+        shots_from="train",
+        whole={"test": 1319, "train": 7473},
+    ),
+    "arc_challenge": _Benchmark(
+        "arc",
+        {"test": "arc/ARC-Challenge_test.jsonl", "train": "arc/ARC-Challenge_train.jsonl"},
+        shots_from="train",
+        whole={"test": 1172, "train": 1119},
+    ),
+    # The file holds what the stock `process_docs` makes of the official columns, but for a second space that it leaves
+    # before some choices of one item in 17: scores may differ a little from those on the official columns.
+    "hellaswag": _Benchmark(
+        "hellaswag",
+        {"validation": "hellaswag/validation_preprocessed.jsonl"},
+        overrides={"process_docs": None},
+        whole={"validation": 10042},
+    ),
+    "winogrande": _Benchmark("winogrande", {"validation": "winogrande/validation.jsonl"}, whole={"validation": 1267}),
+    "piqa": _Benchmark("piqa", {"validation": "piqa/validation.jsonl"}, whole={"validation": 1838}),
+    "boolq": _Benchmark("super_glue/boolq", {"validation": "boolq/validation.jsonl"}, whole={"validation": 3270}),
+    "lambada_openai": _Benchmark("lambada", {"test": "lambada/lambada_openai_test.jsonl"}, whole={"test": 5153}),
+    "wikitext": _Benchmark("wikitext", {"test": "wikitext2/test_document_level.jsonl"}, whole={"test": 62}),
+    "leaderboard_musr": _Benchmark(
+        "leaderboard/musr", {"*": "musr/*.jsonl"}, sample={"*": "musr_sample/*.jsonl"}, whole={"*": 756}
+    ),
+    "tinystories": _Benchmark(Path(__file__).parent / "tasks", {"validation": "tinystories/tinystories_val.txt"}),
+}
+TASKS = tuple(_BENCHMARKS)
+"""What a data folder can serve as a whole."""
+
+
+def named() -> bool:
+    """Whether a data folder is named, be it there or not."""
+    return bool(os.environ.get(VARIABLE))
+
+
+def fingerprint(task: str) -> str | None:
+    """SHA-256 over the names and contents of the data files that `task` reads; None if it reads none of the folder's.
+
+    Raises:
+        EvaluationError: the folder, or a file in it, is missing.
+    """
+    if (folder := _folder(task)) is None:
+        return None
+    benchmark = _benchmark(task, folder)
+    patterns = [*benchmark.splits.values(), *([f"{benchmark.language_data}/**/*"] if benchmark.language_data else [])]
+    found: list[Path] = []
+    for pattern in patterns:
+        paths = sorted(path for path in folder.glob(pattern) if path.is_file())
+        if not paths:
+            raise _lacks(folder, pattern, task)
+        found += paths
+    return digest(folder, found)
+
+
+def load(task: str, num_fewshot: int | None) -> dict[str, Any] | None:
+    """lm-eval's task dictionary for `task` on the folder's data; None if the folder is not for this task.
+
+    Raises:
+        EvaluationError: the folder, a file in it, or the worked examples asked for are missing.
+    """
+    if (folder := _folder(task)) is None:
+        return None
+    benchmark = _benchmark(task, folder)
+    if num_fewshot and benchmark.shots_from is None:
+        msg = (
+            f"{task}: {num_fewshot} worked examples asked for, but the folder that {VARIABLE} names has none for it; "
+            f"ask for 0, or unset {VARIABLE}"
+        )
+        raise EvaluationError(msg)
+    if benchmark.language_data:
+        _use_language_data(folder, benchmark.language_data, task)
+    manager = lm_eval_tasks.manager(benchmark.stock)
+    index = manager.task_index
+    members = [_settings(folder, benchmark, index[leaf].cfg, task) for leaf in lm_eval_tasks.leaves(task, manager)]
+    # Being listed in a group is the only public way for an indexed task to get other settings than its file's.
+    tasks = manager.load({"group": VARIABLE, "task": members})["tasks"]
+    loaded: dict[str, Any] = manager.load([tasks[task] if task in tasks else _group(index[task].cfg, tasks)])
+    return loaded
+
+
+def texts(task: str, column: str) -> tuple[str, ...] | None:
+    """One column of the items that `task` scores, file by file; None if the folder is not for this task.
+
+    Raises:
+        EvaluationError: the folder, a file in it, the column, or every item is missing.
+    """
+    if (folder := _folder(task)) is None:
+        return None
+    file = next(iter(_benchmark(task, folder).splits.values()))
+    paths = sorted(folder.glob(file))
+    if not paths:
+        raise _lacks(folder, file, task)
+    rows = [row for path in paths for row in _rows(path)]
+    if not rows:
+        msg = f"{task}: {folder / file} holds no items; replace the file"
+        raise EvaluationError(msg)
+    if not all(isinstance(row, dict) and isinstance(row.get(column), str) for row in rows):
+        msg = f"{task}: a row of {folder / file} has no text in column {column!r}; replace the file"
+        raise EvaluationError(msg)
+    return tuple(row[column] for row in rows)
+
+
+def is_sample(task: str) -> bool:
+    """Whether the folder has only some of the items that `task` is made of."""
+    return (folder := _folder(task)) is not None and _benchmark(task, folder).sampled
+
+
+def splits(task: str) -> tuple[Split, ...] | None:
+    """What the folder holds of each split that `task` reads; None if the folder is not for this task.
+
+    Raises:
+        EvaluationError: the folder is missing, or a file holds what is not JSON.
+    """
+    if (folder := _folder(task)) is None:
+        return None
+    benchmark = _benchmark(task, folder)
+    members = [
+        _files(folder, benchmark, leaf, task)
+        for leaf in lm_eval_tasks.leaves(task, lm_eval_tasks.manager(benchmark.stock))
+    ]
+    if "*" in benchmark.splits:
+        members = [{"*": path} for files in members for path in files.values()]
+    return tuple(_split(folder, name, [each[name] for each in members], benchmark) for name in benchmark.splits)
+
+
+def _split(folder: Path, name: str, paths: Sequence[Path], benchmark: _Benchmark) -> Split:
+    there = [path for path in paths if path.is_file()]
+    lacking = tuple(path.relative_to(folder).as_posix() for path in paths if path not in there)
+    return Split(name, sum(len(_rows(path)) for path in there), lacking, benchmark.whole.get(name))
+
+
+def serves(task: str) -> bool:
+    """Whether a data folder is named, and is the place where the data of `task` is to be found."""
+    return named() and stock_folder(task) is not None
+
+
+def stock_folder(task: str) -> str | Path | None:
+    """The folder of `task`, below lm-eval's tasks or one of ours; None for what no data folder can serve."""
+    group = _group_of(task)
+    return _BENCHMARKS[group or task].stock if group or task in _BENCHMARKS else None
+
+
+def sentences(task: str) -> Path | None:
+    """Where the checkers of `task` would find NLTK's sentence splitter, which may not be there; None if they need none.
+
+    Raises:
+        EvaluationError: the folder is missing.
+    """
+    if task not in _BENCHMARKS or (name := _BENCHMARKS[task].language_data) is None:
+        return None
+    if (folder := _folder(task)) is not None:
+        return folder / name / SENTENCES
+    import nltk
+
+    try:
+        return Path(str(nltk.data.find(f"{SENTENCES}/")))
+    except LookupError:
+        return Path(nltk.data.path[0]) / SENTENCES
+
+
+def _benchmark(task: str, folder: Path) -> _Benchmark:
+    """Where the parts of `task`, which the folder can serve, are: of a task of a group, its own files."""
+    if (group := _group_of(task)) is None:
+        return _BENCHMARKS[task].within(folder)
+    return replace(_BENCHMARKS[group].within(folder).member(task.removeprefix(f"{group}_")), whole={})
+
+
+def _group_of(task: str) -> str | None:
+    """The group that `task` is one task of; None for a group or any other task."""
+    groups = (name for name, whole in _BENCHMARKS.items() if any("*" in file for file in whole.splits.values()))
+    return next(
+        (
+            group
+            for group in groups
+            if task.startswith(f"{group}_") and task in lm_eval_tasks.manager(_BENCHMARKS[group].stock).all_subtasks
+        ),
+        None,
+    )
+
+
+def _group(config: Mapping[str, Any], tasks: Mapping[str, Any]) -> Any:
+    """The stock group, which says how scores are averaged, over the tasks themselves; it has no groups within."""
+    from lm_eval.api.group import Group
+
+    group = Group.from_config(dict(config))
+    for task in tasks.values():
+        group.add(task)
+    return group
+
+
+def _folder(task: str) -> Path | None:
+    """The data folder, if one is named and has a place for `task`."""
+    if not serves(task):
+        return None
+    folder = os.environ[VARIABLE]
+    if not Path(folder).is_dir():
+        msg = f"{VARIABLE} is {folder!r}, which is no folder; name a folder of benchmark data, or unset {VARIABLE}"
+        raise EvaluationError(msg)
+    return Path(folder)
+
+
+def _lacks(folder: Path, file: str, task: str) -> EvaluationError:
+    return EvaluationError(
+        f"{task}: {folder} (named by {VARIABLE}) lacks {file}; add it, or unset {VARIABLE} to let lm-eval fetch data"
+    )
+
+
+def _files(folder: Path, benchmark: _Benchmark, leaf: str, task: str) -> dict[str, Path]:
+    """Split to file, of one task of `task`, which is the task itself if it is no group."""
+    own = benchmark.member(leaf.removeprefix(f"{task}_"))
+    return {split: folder / file for split, file in own.splits.items()}
+
+
+def _settings(folder: Path, benchmark: _Benchmark, config: Mapping[str, Any], task: str) -> dict[str, Any]:
+    """What differs from the stock settings of one task: its data, and no splits that have none."""
+    name = str(config["task"])
+    files = _files(folder, benchmark, name, task)
+    for path in files.values():
+        if not path.is_file():
+            raise _lacks(folder, str(path.relative_to(folder)), task)
+    return {
+        "task": name,
+        "custom_dataset": _read,
+        "dataset_kwargs": {"files": {split: str(path) for split, path in files.items()}},
+        **{key: None for key in _SPLIT_SETTINGS if config.get(key) not in (None, *files)},
+        **benchmark.overrides,
+    }
+
+
+def _read(files: Mapping[str, str], **_: object) -> dict[str, Any]:
+    """The items of each split, in memory."""
+    from datasets import Dataset
+
+    return {split: Dataset.from_list(_rows(Path(path))) for split, path in files.items()}
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    """One per line of JSON; of a plain text, the whole."""
+    if path.suffix == ".txt":
+        return [{"text": path.read_text(encoding="utf-8")}]
+    rows = []
+    # Not `splitlines`, which also splits at separators that JSON strings may hold.
+    with path.open(encoding="utf-8", newline="\n") as lines:
+        for number, line in enumerate(lines, start=1):
+            try:
+                rows.append(json.loads(line))
+            except json.JSONDecodeError as error:
+                msg = (
+                    f"{path}:{number} is not JSON ({error.msg}); one JSON object per line is allowed; replace the file"
+                )
+                raise EvaluationError(msg) from error
+    return rows
+
+
+def _use_language_data(folder: Path, name: str, task: str) -> None:
+    """Lets NLTK find its data in the folder before the checkers, which look for it when imported, are."""
+    import nltk
+
+    from glu_prune.evaluation.tasks.functions import checkers
+
+    data = str(folder / name)
+    if not (folder / name / SENTENCES).is_dir():
+        raise _lacks(folder, f"{name}/{SENTENCES}", task)
+    os.environ["NLTK_DATA"] = data
+    if data not in nltk.data.path:
+        nltk.data.path.insert(0, data)
+    checkers()

@@ -1,0 +1,54 @@
+"""Subsets of a task: runs of its documents in an order that is drawn once and is the same for every model."""
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from glu_prune.evaluation.capability import Capability
+
+ORDER_SEED = 20251222
+_FIRST_DOCUMENTS, _FIRST_UNBOUNDED, _FIRST_CLUSTERS = 64, 128, 32
+_MOST = 1 << 20
+"""Units after which no part begins: no task has as many."""
+
+
+@dataclass(frozen=True)
+class Subset:
+    """Some units of a task, by their places in the drawn order: documents, or clusters of them, which stay together."""
+
+    start: int
+    stop: int
+    """The first place after it; a task may end before."""
+    cluster: str | None = None
+    """The document field that names clusters; None where each document is a unit."""
+
+    def __str__(self) -> str:
+        """For people: `64-128`, `32-64 by subject`."""
+        return f"{self.start}-{self.stop}" + (f" by {self.cluster}" if self.cluster else "")
+
+    def documents(self, tasks: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, list[int]]:
+        """Task to the places of its documents in this part, rising; tasks without any are left out."""
+        units: dict[object, list[tuple[str, int]]] = {}
+        for task in sorted(tasks):
+            for place in range(len(tasks[task])):
+                unit = str(tasks[task][place][self.cluster]) if self.cluster else (task, place)
+                units.setdefault(unit, []).append((task, place))
+        order = list(units)
+        random.Random(ORDER_SEED).shuffle(order)
+        found: dict[str, list[int]] = {}
+        for task, place in sorted(each for unit in order[self.start : self.stop] for each in units[unit]):
+            found.setdefault(task, []).append(place)
+        return found
+
+
+def parts(capability: Capability) -> Iterator[Subset]:
+    """What is looked at between one look and the next: as much as before, so that totals double.
+
+    The first holds as many units as the tests of such items need at least to keep their promise.
+    """
+    first = _FIRST_UNBOUNDED if capability.logarithmic else _FIRST_DOCUMENTS
+    start, stop = 0, _FIRST_CLUSTERS if capability.cluster else first
+    while start < _MOST:
+        yield Subset(start, stop, capability.cluster)
+        start, stop = stop, 2 * stop

@@ -1,0 +1,173 @@
+"""Arms for which another of lm-eval's models answers: stock checkpoints on disk, loaded by a backend, one at a time."""
+
+import gc
+import itertools
+import os
+import shutil
+import socket
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+from glu_prune.errors import EvaluationError
+from glu_prune.experiment.cell import Arm, Settings
+from glu_prune.experiment.record import SizeRecord
+from glu_prune.models.source import ModelSource
+
+if TYPE_CHECKING:
+    from glu_prune.evaluation.backend_lm import BackendLM
+    from glu_prune.pruning.folder import Checkpoint
+
+NO_COSTS = "not measured: costs are those of this project's own generation, not of a backend; leave out --glu-backend"
+_numbers = itertools.count()
+
+
+@dataclass(frozen=True)
+class BackendArm:
+    """A backend that has loaded a model, and how large that is."""
+
+    lm: "BackendLM"
+    size: SizeRecord
+
+
+class BackendArms:
+    """Gives the backend for an arm, and keeps the last; no model is loaded in this process but by a backend.
+
+    What is written lies in a folder of this process, is removed when another arm is asked for, and at the latest when
+    this object or the process ends. What killed processes of this machine left behind is removed at first use.
+    """
+
+    def __init__(self, folder: Path, progress: Callable[[str], None]) -> None:
+        """Checkpoints are written below `folder`; `progress` is told what is being done."""
+        self._all = folder
+        self._folder = folder / f"{socket.gethostname()}.{os.getpid()}.{next(_numbers)}"
+        self._progress = progress
+        self._source: ModelSource | None = None
+        self._rankings: dict[tuple[str, int], Any] = {}
+        self._asked: tuple[ModelSource, Arm, Settings] | None = None
+        self._ready: BackendArm | None = None
+        self.close = weakref.finalize(self, _remove, self._folder)
+        """Removes what was written; called by itself at the end."""
+
+    def arm(self, source: ModelSource, arm: Arm, settings: Settings) -> BackendArm:
+        """The backend that `settings` name, with `source` loaded as `arm` prunes it.
+
+        Neurons are ranked by the weights as they are stored, whatever the dtype in which the backend computes.
+
+        Raises:
+            GluPruneError: the model cannot be pruned or written, or the backend not started.
+        """
+        if self._ready is None or self._asked != (source, arm, settings) or self._ready.lm.broken:
+            self.drop()
+            if self._source != source:
+                _remove_dead(self._all)
+                shutil.rmtree(self._folder, ignore_errors=True)
+                self._source, self._rankings = source, {}
+            try:
+                self._ready = self._start(source, arm, settings)
+            except BaseException:
+                self.drop()
+                raise
+            self._asked = (source, arm, settings)
+        return self._ready
+
+    def drop(self) -> None:
+        """Frees the memory of the backend, as far as it lets go of it, and removes its checkpoint."""
+        if self._ready is not None:
+            import torch
+
+            self._ready = None
+            gc.collect()
+            torch.cuda.empty_cache()
+        shutil.rmtree(self._pruned, ignore_errors=True)
+
+    @property
+    def _pruned(self) -> Path:
+        return self._folder / "pruned"
+
+    def _start(self, source: ModelSource, arm: Arm, settings: Settings) -> BackendArm:
+        import torch
+
+        from glu_prune.evaluation.backend import Backend
+        from glu_prune.models.source import load_tokenizer
+        from glu_prune.pruning.folder import open_checkpoint
+
+        what, backend = f"{source.name} {arm.label}", Backend.parse(settings.backend)
+        backend.check()
+        checkpoint = open_checkpoint(self._stock(source))
+        if arm.criterion is not None:
+            self._write(checkpoint, source.name, arm)
+            checkpoint = open_checkpoint(self._pruned)
+        _refuse_uneven(checkpoint, what)
+        tokenizer = load_tokenizer(
+            ModelSource(source.name, checkpoint.folder), checkpoint.config.get_text_config().vocab_size
+        )
+        self._progress(f"loading {what} into {settings.backend} ({settings.dtype})")
+        how: dict[str, str | int] = {
+            "dtype": settings.dtype,
+            "device": settings.device,
+            "batch_size": settings.batch_size,
+        }
+        lm = backend.load(what, checkpoint.folder, tokenizer, how)
+        first = checkpoint.width_map.blocks[0]
+        size = SizeRecord(
+            parameters=checkpoint.parameters,
+            bytes=checkpoint.parameters * getattr(torch, settings.dtype).itemsize,
+            width=first.width,
+            hidden=first.hidden,
+        )
+        return BackendArm(lm, size)
+
+    def _stock(self, source: ModelSource) -> Path:
+        """The folder of the dense model as transformers saves models: its own, unless that is of another format."""
+        from glu_prune.models import llama2c
+
+        if not llama2c.is_llama2c(source.folder):
+            return source.folder
+        if not (converted := self._folder / "converted").exists():
+            llama2c.convert(source.folder, converted)
+        return converted
+
+    def _write(self, checkpoint: "Checkpoint", name: str, arm: Arm) -> None:
+        """Writes the pruned model, from disk to disk, filled up with zeros where stock loaders want equal widths."""
+        from glu_prune.pruning.folder import rank_checkpoint, write_pruned
+
+        key = (str(arm.criterion), arm.seed)
+        if key not in self._rankings:
+            self._rankings[key] = rank_checkpoint(checkpoint, *key)
+        plan = self._rankings[key].plan(arm.ratio)
+        write_pruned(checkpoint, plan, self._pruned, pad_to_uniform=True, name=name)
+
+
+def _refuse_uneven(checkpoint: "Checkpoint", what: str) -> None:
+    """Raises `EvaluationError` if only our own loader reads the checkpoint."""
+    from glu_prune.pruning.width_map import WIDTHS
+
+    if getattr(checkpoint.config, WIDTHS, None):
+        msg = (
+            f"{what}: its GLU blocks have widths that its configuration cannot express, so that only glu_prune.load "
+            "reads it, and no backend; prune with --pad-to-uniform where it was made, or leave out --glu-backend"
+        )
+        raise EvaluationError(msg)
+
+
+def _remove(folder: Path) -> None:
+    """Removes `folder`, and the one above if nothing else is in it."""
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        folder.parent.rmdir()
+    except OSError:
+        return
+
+
+def _remove_dead(folder: Path) -> None:
+    """Removes what processes of this machine left in `folder` that live no more."""
+    mine = f"{socket.gethostname()}."
+    for old in folder.glob(f"{mine}*"):
+        number = old.name.removeprefix(mine).partition(".")[0]
+        if number.isdecimal() and not psutil.pid_exists(int(number)):
+            shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,259 @@
+"""Which entry of a model's configuration sets the width of which block: found by asking the model's own class.
+
+The class is built once more on the meta device, without memory for weights, with every entry that may be a width
+multiplied by a prime of its own. What is larger by that prime follows that entry: blocks, parameters, and attributes of
+modules that mirror a width. So no list of families is needed, and what no layout knows is noticed.
+"""
+
+import copy
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+import torch
+from torch import nn
+
+from glu_prune.errors import UnsupportedModelError
+from glu_prune.pruning.blocks import by_owner, find_blocks
+from glu_prune.pruning.glu_block import GluBlock
+
+WIDTHS = "glu_widths"
+"""Configuration entry of models whose widths their configuration cannot express: owner of blocks to width."""
+_WIDTH_ENTRY = re.compile(r"intermediate_(size|dim)|ffn_(hidden_)?(dim|size)|(^|_)(d_ff|dim_ff|ff_dim|n_inner)$")
+_TOWER_ENTRY = re.compile(r"vision|audio|image|speech|quantizer|codec")
+_DERIVATIONS: Mapping[str, object] = {"block_auto_adjust_ff_dim": False}
+"""Entries that make a width something else than its entry says; switched off, with the width written down, when it is
+to change (LFM2)."""
+_PRIMES = (5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43)
+
+Path = tuple[str, ...]
+"""Where an entry is in a configuration: keys of sub-configurations, then its own."""
+
+
+@dataclass(frozen=True)
+class WidthAttribute:
+    """An integer attribute of a module that follows a width, such as `out_features`."""
+
+    module: str
+    name: str
+    value: int
+    """What it is where widths are `WidthMap.base`."""
+    entry: Path
+
+
+@dataclass(frozen=True)
+class WidthMap:
+    """The GLU blocks of a model, and how its configuration expresses their widths."""
+
+    blocks: tuple[GluBlock, ...]
+    entries: Mapping[str, Path] = field(default_factory=dict)
+    """Block to the configuration entry that its width follows; blocks that follow none are absent."""
+    base: Mapping[str, int] = field(default_factory=dict)
+    """Block to the width that the configuration gives it, where the model itself may be narrower already."""
+    width_attributes: tuple[WidthAttribute, ...] = ()
+    config: Any = None
+    """The configuration whose widths are `base`; None for a module without one."""
+    switches: Mapping[Path, Any] = field(default_factory=dict)
+    """Entries to switch off when widths change, because they derive a width from its entry."""
+
+    def factor(self, block: GluBlock) -> Fraction:
+        """How many times its configuration entry the width of `block` is: 2 for two shared experts in one.
+
+        1 for a block that follows no entry.
+        """
+        if block.name not in self.entries:
+            return Fraction(1)
+        return Fraction(self.base[block.name], int(_item(self.config, self.entries[block.name], block.layer)))
+
+    def group(self, block: GluBlock) -> object:
+        """What blocks have in common whose widths go together: a configuration entry, or else their owner."""
+        return self.entries.get(block.name, block.owner)
+
+    def changes(self, widths: Mapping[str, int]) -> dict[Path, Any]:
+        """What to set in the configuration so that every block has its width in `widths` (block name to width).
+
+        Where entries can express all widths, they do; otherwise they stay, and `glu_widths` holds the widths, which
+        `glu_prune.load` reads.
+        """
+        if self.config is None or all(widths[block.name] == block.width for block in self.blocks):
+            return {}
+        found = self._express(widths)
+        if found is None:
+            return {(WIDTHS,): {owner: widths[blocks[0].name] for owner, blocks in by_owner(self.blocks).items()}}
+        return {**found, **self.switches, (WIDTHS,): None}
+
+    def _express(self, widths: Mapping[str, int]) -> dict[Path, Any] | None:
+        """New values of configuration entries; None if they cannot express `widths`."""
+        found: dict[Path, Any] = {}
+        done: dict[tuple[Path, int | None], int] = {}
+        for block in self.blocks:
+            if block.name not in self.entries:
+                if widths[block.name] != self.base[block.name]:
+                    return None
+                continue
+            path = self.entries[block.name]
+            value = widths[block.name] / self.factor(block)
+            whole = found.setdefault(path, copy.copy(entry(self.config, path)))
+            layer = block.layer if isinstance(whole, list | tuple) else None
+            if value.denominator != 1 or done.setdefault((path, layer), int(value)) != value:
+                return None
+            found[path] = (
+                int(value) if layer is None else [int(value) if i == layer else v for i, v in enumerate(whole)]
+            )
+        return found
+
+
+def configure(config: Any, changes: Mapping[Path, Any]) -> None:
+    """Sets entries of `config`, in place; those that become None are removed."""
+    for path, value in changes.items():
+        owner = entry(config, path[:-1])
+        if value is not None:
+            setattr(owner, path[-1], value)
+        elif path[-1] in vars(owner):
+            delattr(owner, path[-1])
+
+
+def skeleton(kind: type[nn.Module], config: Any) -> nn.Module:
+    """A model of class `kind` on the meta device: names, shapes and attributes, no memory for weights.
+
+    Raises:
+        UnsupportedModelError: the class cannot be built from this configuration.
+    """
+    try:
+        with torch.device("meta"), _quiet_init():
+            model: Any = kind(copy.deepcopy(config))
+            model.tie_weights()
+            return model  # type: ignore[no-any-return]
+    except (
+        TypeError,
+        ValueError,
+        AttributeError,
+        LookupError,
+        ImportError,
+        RuntimeError,
+        ArithmeticError,
+        AssertionError,
+    ) as error:
+        msg = f"{kind.__name__} cannot be built from its configuration: {type(error).__name__}: {error}"
+        raise UnsupportedModelError(msg) from error
+
+
+@contextmanager
+def _quiet_init() -> Iterator[None]:
+    """Skips the initialisation of weights that do not exist."""
+    from transformers.initialization import no_init_weights
+
+    with no_init_weights():
+        yield
+
+
+def examine(model: nn.Module) -> WidthMap:
+    """The blocks of `model` and how its configuration expresses their widths; a plain module has blocks only.
+
+    Raises:
+        UnsupportedModelError: there is no GLU block; something else than GLU blocks depends on their width; or the
+            model is not what its configuration says.
+    """
+    from transformers import PreTrainedModel
+
+    blocks = find_blocks(model)
+    if not isinstance(model, PreTrainedModel):
+        return WidthMap(blocks, base={block.name: block.width for block in blocks})
+    config = copy.deepcopy(model.config)
+    narrowed = vars(config).pop(WIDTHS, None)
+    switches = _switch_off_derivations(config, blocks)
+    probe, primes = _probe(type(model), config)
+    base = model if narrowed is None else skeleton(type(model), config)
+    found = {block.name: block.width for block in (blocks if base is model else find_blocks(base))}
+    grown = {block.name: block.width for block in find_blocks(probe)}
+    ratios = {name: Fraction(grown.get(name, 0), width) for name, width in found.items()}
+    wrong = next((block for block in blocks if ratios.get(block.name) not in (1, *primes)), None)
+    if wrong is not None:
+        msg = (
+            f"{wrong.name} has width {wrong.width}, which is not what a {type(model).__name__} built from its "
+            "configuration has; set that right, or load the model with glu_prune.load"
+        )
+        raise UnsupportedModelError(msg)
+    entries = {name: primes[ratio] for name, ratio in ratios.items() if ratio in primes}
+    used = {ratio: path for ratio, path in primes.items() if path in entries.values()}
+    _refuse_unknown(base, probe, used)
+    return WidthMap(blocks, entries, found, tuple(_width_attributes(base, probe, used)), config, switches)
+
+
+def _switch_off_derivations(config: Any, blocks: tuple[GluBlock, ...]) -> dict[Path, Any]:
+    """Writes the derived width into its entry and switches the derivation off; what was switched."""
+    switches: dict[Path, Any] = {}
+    for name, off in _DERIVATIONS.items():
+        if getattr(config, name, off) != off:
+            setattr(config, name, off)
+            config.intermediate_size = blocks[0].width
+            switches[(name,)] = off
+    return switches
+
+
+def _probe(kind: type[nn.Module], config: Any) -> tuple[nn.Module, dict[Fraction, Path]]:
+    """The skeleton with every width entry multiplied by a prime of its own, and the entry of each prime."""
+    grown = copy.deepcopy(config)
+    primes = {}
+    for prime, path in zip(_PRIMES, _width_entries(config), strict=False):
+        value = entry(config, path)
+        whole = [item * prime for item in value] if isinstance(value, list | tuple) else value * prime
+        configure(grown, {path: whole})
+        primes[Fraction(prime)] = path
+    return skeleton(kind, grown), primes
+
+
+def _width_entries(config: Any, above: Path = ()) -> Iterator[Path]:
+    """Every entry of `config` and of its sub-configurations, vision and audio apart, that may be a width."""
+    for name, value in vars(config).items():
+        if hasattr(value, "to_dict") and not _TOWER_ENTRY.search(name):
+            yield from _width_entries(value, (*above, name))
+        elif _WIDTH_ENTRY.search(name) and _is_width(value):
+            yield (*above, name)
+
+
+def _is_width(value: object) -> bool:
+    if isinstance(value, list | tuple):
+        return bool(value) and all(_is_width(item) for item in value)
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def _refuse_unknown(base: nn.Module, probe: nn.Module, primes: Mapping[Fraction, Path]) -> None:
+    """Raises `UnsupportedModelError` if a parameter follows the width of blocks without being part of one."""
+    known = {id(slot.tensor) for block in find_blocks(base) for slot in block.slots}
+    larger = dict(probe.named_parameters())
+    for name, parameter in base.named_parameters():
+        if id(parameter) in known or name not in larger:
+            continue
+        if any(Fraction(b, a) in primes for a, b in zip(parameter.shape, larger[name].shape, strict=True) if a):
+            msg = f"{name} {tuple(parameter.shape)} depends on the width of GLU blocks, in a way that no layout knows"
+            raise UnsupportedModelError(msg)
+
+
+def _width_attributes(base: nn.Module, probe: nn.Module, primes: Mapping[Fraction, Path]) -> Iterator[WidthAttribute]:
+    """Every integer attribute of a module that grew by the prime of an entry."""
+    others = dict(probe.named_modules())
+    for name, module in base.named_modules():
+        larger = vars(others[name]) if name in others else {}
+        for attribute, value in vars(module).items():
+            other = larger.get(attribute)
+            if type(value) is type(other) is int and value > 0 and other != value:
+                path = primes.get(Fraction(other, value))
+                if path is not None:
+                    yield WidthAttribute(name, attribute, value, path)
+
+
+def entry(config: Any, path: Path) -> Any:
+    """The value at `path` in a configuration."""
+    for name in path:
+        config = getattr(config, name)
+    return config
+
+
+def _item(config: Any, path: Path, layer: int | None) -> Any:
+    """The value of an entry, or of its item for `layer` where there is one value per layer."""
+    value = entry(config, path)
+    return value[layer or 0] if isinstance(value, list | tuple) else value
