@@ -19,7 +19,7 @@ _HOMES = {
     "prune": "surgery",
     "pruned": "surgery",
     "rank": "plan",
-    "register": "importance",
+    "register": "criteria",
 }
 
 
