@@ -176,7 +176,7 @@ def test_what_was_written_is_gone_with_the_engine(oracle, tmp_path):
 
 def test_what_was_written_is_gone_with_the_process(tmp_path):
     code = (
-        "import sys, pathlib; from tests.experiment.test_served import *; "
+        "import sys, pathlib; from tests.experiment.test_backend_arms import *; "
         "register_model('oracle')(Oracle); "
         f"arms = BackendArms(pathlib.Path({str(tmp_path / 'checkpoints')!r}), print); "
         "arms.arm(SOURCE, HALF, Settings(backend='oracle')); "
