@@ -14,16 +14,16 @@ baseline: $(READY)
 	$(BIN)/pytest benchmarks -k "ratio_0.5 and test_direction" --glu-save-baseline embedded
 
 bench-pruning: $(READY)
-	$(BIN)/python -m benchmarks.pruning_speed
+	$(BIN)/python -m perf.pruning_speed
 
 # Seven ratios of a small random model on a part of the study's items, against OptiPFair and lm-eval in the usual loop.
 SWEEP ?=
 bench-sweep: $(READY)
-	$(BIN)/python -m benchmarks.sweep_speed $(SWEEP)
+	$(BIN)/python -m perf.sweep_speed $(SWEEP)
 
 # Where the time of an embedded run goes, and of a sweep over a larger model.
 profile: $(READY)
-	$(BIN)/python -m benchmarks.profiling
+	$(BIN)/python -m perf.profiling
 
 # What models of the study's shapes cost, random weights, all ratios in turns: hours on a GPU, days without one.
 SHAPES ?= llama-3.2-1b llama-3.2-3b

@@ -163,7 +163,6 @@ def _add_lists(commands: "_Commands") -> None:
     """The commands that list what there is."""
     commands.add_parser("criteria", help="list the ways to rank neurons").set_defaults(run=models.criteria)
     families = commands.add_parser("families", help="list the model families of transformers that can be pruned")
-    families.add_argument("--prove", nargs="*", metavar="FAMILY", help="prove these (none named: all) here and now")
     families.set_defaults(run=models.families)
     commands.add_parser("models", help="list the embedded models and where they are").set_defaults(run=models.models)
 

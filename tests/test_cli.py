@@ -15,7 +15,7 @@ from glu_prune.models import shapes
 from glu_prune.models.source import embedded_models, load, locate
 from glu_prune.pruning.checkpoint import PLAN_FILE
 from glu_prune.pruning.plan import PruningPlan
-from glu_prune.survey import tiny
+from tools.survey import tiny
 
 
 def test_pruning_writes_a_stock_checkpoint(tmp_path: Path, capsys):

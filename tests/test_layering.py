@@ -10,7 +10,7 @@ import glu_prune
 PACKAGE = Path(glu_prune.__file__).parent
 ORDER = (
     "errors", "units", "statistics", "pruning", "models", "contract", "evaluation", "efficiency", "experiment", "evidence", "judgement", "baseline", "report",
-    "survey", "lab", "published", "readiness", "hookspec", "options", "plugin", "project", "commands", "cli",
+    "lab", "published", "readiness", "hookspec", "options", "plugin", "project", "commands", "cli",
 )  # fmt: skip
 MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
 HEAVY = {
@@ -25,7 +25,7 @@ HEAVY = {
     "scipy",
     "tabulate",
 }
-MAY_BE_HEAVY = ("pruning", "models", "contract", "survey", "evaluation", "report/model_card.py")
+MAY_BE_HEAVY = ("pruning", "models", "contract", "evaluation")
 """Where torch and its like may be imported at the top: modules that nothing imports before a model is needed."""
 
 
@@ -60,6 +60,13 @@ def test_heavy_libraries_stay_where_they_are_used(path):
     if str(path.relative_to(PACKAGE)).startswith(MAY_BE_HEAVY):
         return
     assert {name.split(".")[0] for name in imported(path, top_level=True)} & HEAVY == set()
+
+
+def test_the_package_needs_nothing_that_stays_in_the_checkout():
+    outside = {path.name for path in PACKAGE.parent.iterdir() if path.is_dir()} - {PACKAGE.name}
+    assert {"benchmarks", "perf", "tests", "tools"} <= outside
+    named = {name.split(".")[0] for path in MODULES for name in imported(path)}
+    assert named & outside == set()
 
 
 def test_only_one_module_knows_each_seam():

@@ -36,8 +36,9 @@ def criteria(_: argparse.Namespace) -> str:
     return criteria()
 
 
-def families(options: argparse.Namespace) -> str:
-    """The model families that can be pruned: as recorded, or proven here and now."""
-    from glu_prune.survey.table import prove_families, recorded, show
+def families(_: argparse.Namespace) -> str:
+    """The model families that can be pruned, as recorded with this package."""
+    from glu_prune.commands.families import families_table
+    from glu_prune.models.families import recorded
 
-    return show(recorded() if options.prove is None else prove_families(options.prove), "simple")
+    return families_table(recorded(), "simple")

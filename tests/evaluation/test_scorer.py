@@ -13,7 +13,7 @@ from glu_prune.evaluation.lm import CountingLM
 from glu_prune.evaluation.prefixes import WORTH_CACHING, Plans, plan
 from glu_prune.evaluation.scorer import SHARED, SharedPrefixLM
 from glu_prune.models.source import load_tokenizer, locate
-from glu_prune.survey import tiny
+from tools.survey import tiny
 
 VOCABULARY, MAX_LENGTH, WINDOW, ROW = 96, 64, 12, 48
 LLAMA3 = {"rope_type": "llama3", "rope_theta": 1e4, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 32}  # fmt: skip

@@ -6,16 +6,18 @@ import pytest
 
 from glu_prune.evaluation.capability import EMBEDDED, SUITES
 from glu_prune.evaluation.evaluate import TASKS
-from glu_prune.evaluation.tasks import build, functions
+from glu_prune.evaluation.tasks import functions
+from tools.miniature import items
+from tools.miniature.items import DATA
 
-ITEMS = {path.stem: [json.loads(line) for line in path.read_text().splitlines()] for path in build.DATA.glob("*.jsonl")}
+ITEMS = {path.stem: [json.loads(line) for line in path.read_text().splitlines()] for path in DATA.glob("*.jsonl")}
 
 
 def test_the_committed_items_are_what_the_world_makes(tmp_path: Path):
-    build.build(tmp_path)
-    for path in build.DATA.glob("*.jsonl"):
-        assert (tmp_path / path.name).read_text() == path.read_text(), f"run python -m {build.__name__}: {path.name}"
-    assert {path.name for path in tmp_path.iterdir()} == {path.name for path in build.DATA.iterdir()}
+    items.build(tmp_path)
+    for path in DATA.glob("*.jsonl"):
+        assert (tmp_path / path.name).read_text() == path.read_text(), f"run python -m {items.__name__}: {path.name}"
+    assert {path.name for path in tmp_path.iterdir()} == {path.name for path in DATA.iterdir()}
 
 
 @pytest.mark.parametrize("stem", ITEMS)

@@ -7,8 +7,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 
-from glu_prune.models.recipes import RECIPES
 from glu_prune.models.source import MODELS, embedded_models
+from tools.miniature.recipes import RECIPES
 
 both = pytest.mark.parametrize("name", sorted(RECIPES))
 

@@ -10,8 +10,8 @@ from glu_prune.errors import PlanError
 from glu_prune.pruning.blocks import find_blocks
 from glu_prune.pruning.calibration import measure, sequences
 from glu_prune.pruning.plan import rank
-from glu_prune.survey import tiny
 from tests.strategies import llama
+from tools.survey import tiny
 
 texts = st.lists(st.lists(st.integers(0, 31), min_size=1, max_size=9), min_size=1, max_size=6)
 

@@ -1,4 +1,4 @@
-"""What must hold for every pruning of every model, on drawn Llamas; families are in `tests/survey`."""
+"""What must hold for every pruning of every model, on drawn Llamas; families are in `tests/tools`."""
 
 import copy
 import math

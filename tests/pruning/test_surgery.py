@@ -10,8 +10,8 @@ from glu_prune.pruning import surgery
 from glu_prune.pruning.blocks import find_blocks
 from glu_prune.pruning.plan import BlockPlan, PruningPlan, rank
 from glu_prune.pruning.surgery import apply, prune, pruned
-from glu_prune.survey import tiny
 from tests.strategies import llama
+from tools.survey import tiny
 
 
 def unchanged(model, before):

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from glu_prune.errors import PlanError
 from glu_prune.pruning.target import Target, round_width
 from glu_prune.pruning.width_map import examine
-from glu_prune.survey import tiny
 from tests.strategies import llama
+from tools.survey import tiny
 
 STUDY = {0.1: 7373, 0.2: 6554, 0.3: 5735, 0.4: 4916, 0.5: 4096, 0.6: 3277}
 """Widths of Llama-3.2-1B in the study."""

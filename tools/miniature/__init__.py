@@ -1,0 +1,1 @@
+"""How the embedded models and the items of their tasks are made, from a synthetic world on."""
