@@ -9,7 +9,7 @@ import glu_prune
 
 PACKAGE = Path(glu_prune.__file__).parent
 ORDER = (
-    "errors", "units", "statistics", "pruning", "models", "contract", "evaluation", "efficiency", "experiment", "evidence", "judgement", "baseline", "report",
+    "errors", "units", "files", "statistics", "pruning", "models", "contract", "evaluation", "efficiency", "experiment", "evidence", "judgement", "baseline", "report",
     "lab", "published", "readiness", "hookspec", "options", "plugin", "project", "commands", "cli",
 )  # fmt: skip
 MODULES = sorted(path for path in PACKAGE.rglob("*.py"))

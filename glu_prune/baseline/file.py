@@ -3,7 +3,6 @@
 import hashlib
 import json
 import math
-import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from glu_prune.baseline.compare import closest
 from glu_prune.baseline.outcome import About, Outcome, Strict
 from glu_prune.errors import BaselineError
 from glu_prune.evaluation.metrics import aggregate
+from glu_prune.files import write_whole
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _AGREEMENT = 1e-6
@@ -88,9 +88,9 @@ def save(path: Path, environment: Environment, outcomes: Iterable[Outcome]) -> i
     )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _replace(_beside(path), items)
+        write_whole(_beside(path), items, sync=True)
         shown = json.dumps(text.model_dump(exclude_none=True), indent=1, sort_keys=True, ensure_ascii=False)
-        _replace(path, f"{shown}\n".encode())
+        write_whole(path, f"{shown}\n", sync=True)
     except OSError as error:
         msg = f"{path} cannot be written: {error}; choose another folder with --glu-baselines DIR"
         raise BaselineError(msg) from error
@@ -202,16 +202,3 @@ def _unpacked(path: Path, text: _Text) -> dict[int, tuple[Any, ...]]:
 def _columns(rows: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:
     items, values, weights, clusters = zip(*rows, strict=True)
     return items, values, weights, None if clusters[0] is None else clusters
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Writes `path` as a whole, or leaves it as it was."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -12,7 +12,8 @@ from glu_prune.errors import CorruptError, StoreError
 from glu_prune.experiment import locks, parquet
 from glu_prune.experiment.cell import COSTS, SCORES, code_fingerprint, library_versions
 from glu_prune.experiment.record import FloorRecord, Record, SeriesRecord
-from glu_prune.experiment.store import CELLS, CORRUPT, LOCKS, PARTIAL, AnyRecord, Store, version_of
+from glu_prune.experiment.store import CELLS, CORRUPT, LOCKS, AnyRecord, Store, version_of
+from glu_prune.files import PARTIAL
 
 _KINDS: dict[str, type[AnyRecord]] = {each.__name__: each for each in (Record, FloorRecord, SeriesRecord)}
 

@@ -2,12 +2,10 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar, get_args
-from uuid import uuid4
 
 from pydantic import ValidationError
 
@@ -15,14 +13,13 @@ from glu_prune.errors import CorruptError, StoreError
 from glu_prune.experiment.locks import held
 from glu_prune.experiment.parquet import encoded, parsed, rebuilt
 from glu_prune.experiment.record import FloorRecord, Record, SeriesRecord
+from glu_prune.files import write_whole
 
 AnyRecord = Record | FloorRecord | SeriesRecord
 Kept = TypeVar("Kept", Record, FloorRecord, SeriesRecord)
 
 CELLS, CORRUPT, LOCKS = "cells", "corrupt", "locks"
 """The folders of a store."""
-PARTIAL = ".partial"
-"""Ends the names of files that are being written."""
 
 
 class Store:
@@ -71,16 +68,7 @@ class Store:
         content = _line(record) if isinstance(record, SeriesRecord) else encoded(record)
         with self._writing():
             path.parent.mkdir(parents=True, exist_ok=True)
-            partial = path.with_name(f"{uuid4().hex}{PARTIAL}")
-            try:
-                with partial.open("xb") as stream:  # not tempfile's, which no other user of the store could read
-                    stream.write(content)
-                    stream.flush()
-                    os.fsync(stream.fileno())
-                partial.replace(path)
-            except BaseException:
-                partial.unlink(missing_ok=True)
-                raise
+            write_whole(path, content, sync=True)
 
     def set_aside(self, key: str, kind: type[AnyRecord]) -> Path:
         """Moves the file of `key` to `corrupt/`, where it overwrites nothing; gives its new path.

@@ -1,7 +1,7 @@
 """What a store holds, in words: the commands of `glu-prune store`."""
 
+import io
 import json
-import os
 from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
 from operator import itemgetter
@@ -13,6 +13,7 @@ from glu_prune.experiment.maintenance import Entry, Removal, check, entries, fin
 from glu_prune.experiment.parquet import tables
 from glu_prune.experiment.record import FloorRecord, Record, SeriesRecord
 from glu_prune.experiment.store import Store
+from glu_prune.files import write_whole
 from glu_prune.report.rows import Row
 from glu_prune.report.table import Column, render
 
@@ -115,15 +116,14 @@ def _write(found: "list[pa.Table]", out: Path) -> int:
     from pyarrow import csv, parquet
 
     whole = pa.concat_tables(found, promote_options="default")
-    partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
+    stream = io.BytesIO()
+    if out.suffix == ".csv":
+        csv.write_csv(_flat(whole), stream)
+    else:
+        parquet.write_table(whole, stream, compression="zstd")
     try:
-        if out.suffix == ".csv":
-            csv.write_csv(_flat(whole), partial)
-        else:
-            parquet.write_table(whole, partial, compression="zstd")
-        partial.replace(out)
+        write_whole(out, stream.getvalue())
     except OSError as error:
-        partial.unlink(missing_ok=True)
         msg = f"{out} cannot be written: {error}"
         raise StoreError(msg) from error
     return len(whole)
