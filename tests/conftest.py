@@ -1,7 +1,6 @@
 """Shared fixtures: small real models, and hypothesis profiles."""
 
 import os
-from pathlib import Path
 
 import _hypothesis_globals
 import pytest
@@ -16,8 +15,6 @@ settings.load_profile("glu")
 
 for _name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):  # inner sessions must not tell the CI that runs these tests
     os.environ.pop(_name, None)
-
-ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from glu_prune import cli
 from glu_prune.judgement import yaml_file
 from glu_prune.project.write import TEMPLATE
 from glu_prune.report import session
-from tests.conftest import ROOT
+from tests.helpers import ROOT
 
 GUIDE = (ROOT / "docs" / "ci.md").read_text()
 

@@ -5,7 +5,7 @@ import re
 from glu_prune.evaluation.null_names import NULLS
 from glu_prune.evidence.checks import CHECKS
 from glu_prune.judgement.claims import Outcome, Relation
-from tests.conftest import ROOT
+from tests.helpers import ROOT
 
 GUIDE = (ROOT / "docs" / "judgement.md").read_text()
 README = (ROOT / "README.md").read_text()

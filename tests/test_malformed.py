@@ -20,9 +20,9 @@ from glu_prune.evidence.figures import read_evidence
 from glu_prune.judgement.expectation import read
 from glu_prune.pruning.plan import PruningPlan
 from glu_prune.published import PublishedLab
-from tests.conftest import ROOT
-from tests.malformed import VALUES, spoilt_bytes, spoilt_json, spoilt_yaml
-from tests.strategies import llama
+from tests.helpers import ROOT
+from tests.helpers.malformed import VALUES, spoilt_bytes, spoilt_json, spoilt_yaml
+from tests.helpers.models import llama
 
 REPETITIONS = int(os.environ.get("GLU_MALFORMED", "40"))
 """Spoilt files of each kind; more where they are asked for."""

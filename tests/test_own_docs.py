@@ -12,7 +12,7 @@ import yaml
 
 from glu_prune.cli import main
 from glu_prune.judgement.declared import Declared
-from tests.conftest import ROOT
+from tests.helpers import ROOT
 
 GUIDE = (ROOT / "docs" / "own.md").read_text()
 FILES = {

@@ -20,7 +20,7 @@ from glu_prune.experiment.maintenance import entries
 from glu_prune.experiment.record import Record
 from glu_prune.experiment.store import Store
 from glu_prune.models.source import locate
-from tests.report.test_schema import fits
+from tests.helpers.reports import fits
 
 EXPECTATIONS = """\
 model: MODEL

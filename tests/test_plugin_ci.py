@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests import hostile
-from tests.report.test_schema import fits
+from tests.helpers import hostile
+from tests.helpers.reports import fits
 
 ARGUMENTS = ("--glu-evidence=published", "--glu-expectations=claims", "--junitxml=out.xml", "-p", "no:cacheprovider")
 

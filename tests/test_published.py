@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.helpers import ROOT
 
 SMALL, LARGE = "meta-llama/Llama-3.2-1B", "meta-llama/Llama-3.2-3B"
 INSTRUCT = f"{SMALL}-Instruct"

@@ -15,11 +15,11 @@ from glu_prune.experiment.record import Record
 from glu_prune.experiment.store import Store
 from glu_prune.judgement.expectation import read
 from glu_prune.pruning.shards import INDEX, open_shards
-from tests.conftest import ROOT
-from tests.experiment.test_store import KEY, record
-from tests.malformed import spoilt_bytes
-from tests.strategies import llama
-from tests.test_malformed import SHORT, complaint
+from tests.helpers.records import KEY, record
+from tests.helpers import ROOT
+from tests.helpers.malformed import spoilt_bytes
+from tests.helpers.models import llama
+from tests.helpers.malformed import SHORT, complaint
 
 SOURCES = sorted((*Path(glu_prune.__file__).parent.rglob("*.py"), *(ROOT / "benchmarks").glob("*.py")))
 RUNS_DATA = {

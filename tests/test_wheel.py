@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
-from tests.test_embedded_run import BLOCKED
+from tests.helpers import ROOT
+from tests.helpers.commands import BLOCKED
 
 pytest.importorskip("hatchling", reason="wheels are built without a network, so hatchling must be here")
 

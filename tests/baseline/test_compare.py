@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from glu_prune.baseline.compare import compare, of_many, paired, refuse_incomparable
 from glu_prune.baseline.outcome import Band
 from glu_prune.errors import BaselineError
-from tests.baseline.made import made, names
+from tests.helpers.outcomes import made, names
 
 RIGHT, WRONG = [1.0] * 60, [0.0] * 60
 HALF = [1.0] * 30 + [0.0] * 30

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from glu_prune.baseline.file import Environment, load, path_of, save
 from glu_prune.baseline.outcome import Band
 from glu_prune.errors import BaselineError
-from tests.baseline.made import made, names
+from tests.helpers.outcomes import made, names
 
 HERE = Environment(machine="a computer", versions={"torch": "2"})
 TWO = [

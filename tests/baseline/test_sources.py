@@ -15,7 +15,7 @@ from glu_prune.evaluation.lm import CountingLM
 from glu_prune.experiment.record import ScoreRecord
 from glu_prune.experiment.store import Store
 from glu_prune.models.source import load, locate
-from tests.experiment.test_store import record
+from tests.helpers.records import record
 
 ACC = ScoreRecord(score=0.5, values=(1.0, 0.0), weights=(1.0, 1.0))
 WORSE = ScoreRecord(score=0.0, values=(0.0, 0.0), weights=(1.0, 1.0))

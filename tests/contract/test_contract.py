@@ -12,8 +12,8 @@ from glu_prune.contract.properties import PROPERTIES
 from glu_prune.contract.subject import Case, Subject
 from glu_prune.errors import ContractError
 from glu_prune.pruning import plan, surgery
-from tests.conftest import ROOT
-from tests.strategies import TOKENS, llama
+from tests.helpers import ROOT
+from tests.helpers.models import TOKENS, llama
 
 DATA = Path(os.environ.get("GLU_PRUNE_DATA", ROOT.parent / "shared" / "data")) / "stories260K"
 

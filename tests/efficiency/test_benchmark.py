@@ -24,9 +24,9 @@ from glu_prune.efficiency.workload import Prompts, Workload, drawn
 from glu_prune.errors import MeterError, ShortWindowError, WorkloadError
 from glu_prune.experiment.record import SeriesRecord
 from glu_prune.experiment.store import Store
-from tests.efficiency import recordings
-from tests.efficiency.recordings import raw, series, turn
-from tests.strategies import llama
+from tests.helpers import recordings
+from tests.helpers.models import llama
+from tests.helpers.recordings import raw, series, turn
 
 VOCABULARY, POSITIONS = 32, 16
 """Of `llama`."""

@@ -8,8 +8,8 @@ from glu_prune.efficiency.idle import IdleChannel
 from glu_prune.efficiency.meter import Reading
 from glu_prune.efficiency.series import DENSE, ArmSeries
 from glu_prune.efficiency.workload import drawn
-from tests.conftest import ROOT
-from tests.efficiency.recordings import phase, series, turn
+from tests.helpers import ROOT
+from tests.helpers.recordings import phase, series, turn
 
 PREFILL = {"gpu": Reading(12.0, "nvml"), "cpu": Reading(3.0, "modelled"), "ram": Reading(2.0, "modelled")}
 GENERATION = {"gpu": Reading(60.0, "nvml"), "cpu": Reading(30.0, "modelled"), "ram": Reading(15.0, "modelled")}

@@ -4,7 +4,7 @@ import pytest
 
 from glu_prune.efficiency.evaluation_meter import EvaluationMeter
 from glu_prune.efficiency.meter import NoMeter, ReplayMeter
-from tests.efficiency.recordings import raw
+from tests.helpers.recordings import raw
 
 FAILS = raw(flaws=("the energy counter of GPU 0 went backwards",))
 

@@ -13,7 +13,7 @@ import pytest
 from glu_prune.efficiency import fresh
 from glu_prune.efficiency.fresh import FreshProcesses
 from glu_prune.errors import CheckpointError, EvaluationError
-from tests.conftest import ROOT
+from tests.helpers import ROOT
 
 
 def identity() -> tuple[int, int]:

@@ -4,7 +4,7 @@ from transformers import GenerationConfig
 
 from glu_prune.efficiency.generation import Generator, ready
 from glu_prune.errors import WorkloadError
-from tests.strategies import llama
+from tests.helpers.models import llama
 
 BATCH = ((5, 9, 3, 7, 2), (11,), (4, 4, 8))
 

@@ -3,7 +3,7 @@ import pytest
 from glu_prune.efficiency.idle import IdleChannel, IdlePower, idle_power
 from glu_prune.efficiency.meter import NoMeter, Reading, ReplayMeter
 from glu_prune.errors import MeterError
-from tests.efficiency.recordings import raw
+from tests.helpers.recordings import raw
 
 IDLE = IdlePower({"cpu": IdleChannel(watts=5.0, spread=0.5, method="rapl")}, windows=5, seconds=10.0)
 

@@ -21,7 +21,7 @@ from glu_prune.efficiency.meter import (
 from glu_prune.efficiency.tracking import CodeCarbonMeter, _settings
 from glu_prune.errors import MeterError, ShortWindowError
 from glu_prune.units import JOULES_PER_KILOWATT_HOUR, KilowattHours, joules
-from tests.efficiency.recordings import raw
+from tests.helpers.recordings import raw
 
 ENOUGH = 0.06
 """Seconds: the shortest window that is measured, and a little."""

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from glu_prune.efficiency.workload import WORKLOADS, Prompts, Workload, drawn, prompts
 from glu_prune.errors import EvaluationError, WorkloadError
 from glu_prune.evaluation import local_data
-from tests.conftest import ROOT
+from tests.helpers import ROOT
 
 SMALL = drawn(5, 2, 3)
 FILES = {

@@ -6,7 +6,7 @@ import pytest
 
 from glu_prune.efficiency.workload import WORKLOADS
 from glu_prune.evaluation.capability import EMBEDDED, STORIES, STUDY, STUDY_INSTRUCT, SUITES
-from tests.conftest import ROOT
+from tests.helpers import ROOT
 
 FIVE_SHOT = {"mmlu", "gsm8k"}
 """Of the study's benchmarks; all others are 0-shot, by the list in its repository's `utils.py`."""

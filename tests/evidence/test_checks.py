@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from glu_prune.evidence.checks import CHECKS, examine
 from glu_prune.evidence.figures import Floor, Run, read_evidence
 from glu_prune.evidence.finding import Finding
-from tests.evidence.test_figures import PUBLISHED, score
+from tests.helpers.evidence import PUBLISHED, score
 
 EVIDENCE = read_evidence(PUBLISHED)
 BASE, LARGE = "meta-llama/Llama-3.2-1B", "meta-llama/Llama-3.2-3B"

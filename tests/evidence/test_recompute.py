@@ -8,7 +8,7 @@ from glu_prune.evidence.checks import examine
 from glu_prune.evidence.figures import Run, read_evidence
 from glu_prune.evidence.finding import Finding
 from glu_prune.evidence.recompute import Recomputed, recompute
-from tests.conftest import ROOT
+from tests.helpers import ROOT
 
 SMALL, LARGE = "meta-llama/Llama-3.2-1B", "meta-llama/Llama-3.2-3B"
 KWH = {"codecarbon_gpu_kwh": 2e-4, "codecarbon_cpu_kwh": 1e-4, "codecarbon_total_kwh": 4e-4}

@@ -27,7 +27,7 @@ from glu_prune.experiment.store import Store
 from glu_prune.models.source import ModelSource, locate
 from glu_prune.pruning.folder import open_checkpoint, rank_checkpoint, write_pruned
 from glu_prune.pruning.target import Target
-from tests.models.test_llama2c import write_checkpoint
+from tests.helpers.llama2c import write_checkpoint
 
 SOURCE = locate("tiny-base")
 HALF = Arm("ppm", Decimal("0.5"))

@@ -19,7 +19,7 @@ from transformers import LlamaForCausalLM
 
 from glu_prune.experiment.maintenance import check, entries
 from glu_prune.models.source import load_tokenizer, locate
-from tests.sessions import Sessions
+from tests.helpers.sessions import Sessions
 
 KILLS = int(os.environ.get("GLU_PRUNE_KILLS", "3"))
 RACES = int(os.environ.get("GLU_PRUNE_RACES", "2"))

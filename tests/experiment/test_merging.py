@@ -8,7 +8,7 @@ from glu_prune.efficiency.meter import Reading
 from glu_prune.errors import EvaluationError
 from glu_prune.experiment.merging import join, restrict
 from glu_prune.experiment.record import CostRecord, FloorRecord, ScoreRecord
-from tests.experiment.test_store import record
+from tests.helpers.records import record
 
 
 def scores(values, weights, score, parts=()):

@@ -22,7 +22,7 @@ from glu_prune.experiment.engine import Engine
 from glu_prune.experiment.record import Record, shared_costs
 from glu_prune.experiment.store import Store
 from glu_prune.models.source import load, locate
-from tests.efficiency.recordings import raw
+from tests.helpers.recordings import raw
 
 ROWS = 8
 NATS = 1e-3

@@ -10,7 +10,7 @@ from glu_prune.judgement.across import TrendVerdict, judge_trend
 from glu_prune.judgement.claims import Experiment, TrendClaim
 from glu_prune.judgement.expectation import TrendCase
 from glu_prune.judgement.scores import PairedScores
-from tests.judgement.test_verdict import recorded, scored, share
+from tests.helpers.verdicts import recorded, scored, share
 
 RATIOS = ("0.1", "0.2", "0.3", "0.4", "0.5", "0.6")
 N = 400

@@ -15,7 +15,7 @@ from glu_prune.judgement.expectation import DirectionCase
 from glu_prune.judgement.scores import ROUNDING, PairedScores
 from glu_prune.judgement.verdict import judge
 from glu_prune.models.source import load, locate
-from tests.experiment.test_store import record
+from tests.helpers.records import record
 
 HALF = Decimal("0.5")
 TASKS = ("tiny_recall", "tiny_recall_mc", "tiny_truthfulness", "tiny_stories")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.judgement.test_verdict import case, found
+from tests.helpers.verdicts import case, found
 
 RUNS = 1500
 N = 120

@@ -14,7 +14,7 @@ from glu_prune.judgement.claims import CapabilityClaim, Experiment
 from glu_prune.judgement.expectation import DirectionCase
 from glu_prune.judgement.scores import PairedScores
 from glu_prune.judgement.verdict import Verdict, judge
-from tests.experiment.test_store import record
+from tests.helpers.records import record
 
 HALF = Decimal("0.5")
 RATIOS = ("0.1", "0.2", "0.3", "0.4", "0.5", "0.6")

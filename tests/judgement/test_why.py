@@ -5,7 +5,7 @@ import pytest
 from glu_prune.evaluation.capability import Capability
 from glu_prune.experiment.record import ScoreRecord
 from glu_prune.judgement.why import groups, why
-from tests.experiment.test_store import record
+from tests.helpers.records import record
 
 SKILL = Capability("skill", "t", "acc", "a skill", groups=("kind",))
 ITEMS = ("a", "b", "c", "d")

@@ -13,7 +13,7 @@ import pytest
 from glu_prune.evaluation.local_data import VARIABLE
 from perf import sweep_items, sweep_speed, sweep_table
 from perf.usual_loop import Answers
-from tests.conftest import ROOT
+from tests.helpers import ROOT
 
 REAL = os.environ.get(VARIABLE)
 needs_both = pytest.mark.skipif(

@@ -9,7 +9,7 @@ from glu_prune.cli import main
 from glu_prune.judgement.expectation import DirectionCase, read
 from glu_prune.models.source import embedded_models
 from glu_prune.project.write import TEMPLATE, write_project
-from tests.conftest import ROOT
+from tests.helpers import ROOT
 
 TESTS = [f"benchmarks/test_{kind}.py" for kind in ("directions", "efficiency", "evidence", "trends")]
 WORKFLOW = ".github/workflows/glu-prune.yml"

@@ -10,7 +10,7 @@ from glu_prune.errors import PlanError
 from glu_prune.pruning.blocks import find_blocks
 from glu_prune.pruning.calibration import measure, sequences
 from glu_prune.pruning.plan import rank
-from tests.strategies import llama
+from tests.helpers.models import llama
 from tools.survey import tiny
 
 texts = st.lists(st.lists(st.integers(0, 31), min_size=1, max_size=9), min_size=1, max_size=6)

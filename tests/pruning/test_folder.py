@@ -23,7 +23,7 @@ from glu_prune.pruning.plan import PruningPlan, rank
 from glu_prune.pruning.shards import INDEX, open_shards
 from glu_prune.pruning.surgery import apply, prune
 from glu_prune.pruning.target import Target
-from tests.strategies import TOKENS, llama
+from tests.helpers.models import TOKENS, llama
 
 
 def save(model, folder: Path, shard: str = "5GB") -> Path:

@@ -16,7 +16,7 @@ from glu_prune.pruning.blocks import find_blocks
 from glu_prune.pruning.criteria import ppm
 from glu_prune.pruning.plan import Neurons, PruningPlan, rank
 from glu_prune.pruning.surgery import apply, prune
-from tests.strategies import TOKENS, llama, llamas, ratios
+from tests.helpers.models import TOKENS, llama, llamas, ratios
 
 criteria = st.sampled_from(STATIC)
 

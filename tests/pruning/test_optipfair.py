@@ -15,7 +15,7 @@ import glu_prune
 from glu_prune.errors import PlanError, UnsupportedModelError
 from glu_prune.pruning.blocks import find_blocks
 from glu_prune.pruning.criteria import Neurons, criterion, ppm_hybrid
-from tests.strategies import llama, ratios
+from tests.helpers.models import llama, ratios
 
 pytest.importorskip("optipfair")  # pip install --no-deps optipfair==0.4.2
 

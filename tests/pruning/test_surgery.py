@@ -10,7 +10,7 @@ from glu_prune.pruning import surgery
 from glu_prune.pruning.blocks import find_blocks
 from glu_prune.pruning.plan import BlockPlan, PruningPlan, rank
 from glu_prune.pruning.surgery import apply, prune, pruned
-from tests.strategies import llama
+from tests.helpers.models import llama
 from tools.survey import tiny
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from glu_prune.errors import PlanError
 from glu_prune.pruning.target import Target, round_width
 from glu_prune.pruning.width_map import examine
-from tests.strategies import llama
+from tests.helpers.models import llama
 from tools.survey import tiny
 
 STUDY = {0.1: 7373, 0.2: 6554, 0.3: 5735, 0.4: 4916, 0.5: 4096, 0.6: 3277}

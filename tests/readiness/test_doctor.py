@@ -12,7 +12,7 @@ from glu_prune.models.source import MODELS
 from glu_prune.readiness import host, models
 from glu_prune.readiness.asked import Model, asked
 from glu_prune.readiness.data import cached, data, items, sentences
-from tests.conftest import ROOT
+from tests.helpers import ROOT
 
 TINY = [str(ROOT / "expectations" / f"tiny-{name}.yaml") for name in ("base", "instruct")]
 REAL = os.environ.get(local_data.VARIABLE)

@@ -9,8 +9,8 @@ from huggingface_hub import HfApi, is_offline_mode
 from huggingface_hub.errors import OfflineModeIsEnabled
 
 from glu_prune.readiness.network import VARIABLES, offline
-from tests.conftest import ROOT
-from tests.readiness.commands import glu_prune, run, without_sockets
+from tests.helpers import ROOT
+from tests.helpers.commands import glu_prune, run, without_sockets
 
 STUDY = """\
 model: tiny-base

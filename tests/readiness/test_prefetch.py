@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from glu_prune.models.source import MODELS
-from tests.readiness.commands import environment, glu_prune, run, without_sockets
-from tests.readiness.hub import Hub, serving
+from tests.helpers.commands import environment, glu_prune, run, without_sockets
+from tests.helpers.hub import Hub, serving
 
 FILE = """\
 model: someone/tiny

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from glu_prune.report.schema import Report, schema
 from glu_prune.report.session import VERSION, SessionReport
-from tests.conftest import ROOT
+from tests.helpers import ROOT
 
 
 def fits(text: str) -> Report:

@@ -11,7 +11,7 @@ from glu_prune.cli import main
 from glu_prune.experiment import store as module
 from glu_prune.experiment.cell import SCORES, code_fingerprint, library_versions
 from glu_prune.experiment.store import Store
-from tests.experiment.test_store import FLOORS, FULL
+from tests.helpers.records import FLOORS, FULL
 
 KEYS = {name: f"{number}{number}" * 32 for number, name in enumerate(("full", "floors", "other code", "other torch"))}
 MADE = {"code": code_fingerprint(SCORES), "versions": library_versions()}

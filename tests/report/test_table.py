@@ -24,7 +24,7 @@ from glu_prune.report.columns import (
 from glu_prune.report.efficiency import evaluation_rows, measured_tables
 from glu_prune.report.session import SessionReport
 from glu_prune.report.table import frame, render
-from tests.efficiency.made import LABEL, LONG, NO_METER, series, took
+from tests.helpers.cost_series import LABEL, LONG, NO_METER, series, took
 
 SCORE = {
     "model": "m", "ratio": "0.5", "capability": "skill", "metric": "acc", "better": "higher", "floor": 0.25,

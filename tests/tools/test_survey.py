@@ -7,7 +7,7 @@ from glu_prune.cli import main
 from glu_prune.commands.families import families_table
 from glu_prune.models.families import recorded
 from glu_prune.pruning.blocks import find_blocks
-from tests.conftest import ROOT
+from tests.helpers import ROOT
 from tools.survey import tiny
 from tools.survey.__main__ import main as survey
 from tools.survey.prove import prove

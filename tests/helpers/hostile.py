@@ -5,7 +5,7 @@ from pathlib import Path
 
 import yaml
 
-from tests.conftest import ROOT
+from tests.helpers import ROOT
 
 MODEL = "::set-output name=a::b\x1b[2J\u202e<script>x</script>|`c`[d](http://e)\n::error::f,##[error]g"
 """Workflow commands, an ANSI escape, a direction override, HTML, Markdown and a line end."""
