@@ -11,8 +11,8 @@ from transformers import LlamaForCausalLM
 
 from glu_prune.cli import main
 from glu_prune.models.source import load_tokenizer, locate
-from tests.helpers.sessions import Sessions
 from tests.helpers.reports import fits
+from tests.helpers.sessions import Sessions
 
 CLAIMS = """\
 model: {model}

@@ -9,18 +9,7 @@ import pandas as pd
 import pytest
 
 from tests.helpers import ROOT
-
-BLOCKED = """\
-import socket
-
-def refuse(*arguments, **keywords):
-    raise AssertionError(f"the embedded run reached for the network: {arguments[1:] or arguments}")
-
-socket.socket.connect = refuse
-socket.socket.connect_ex = refuse
-socket.getaddrinfo = refuse
-socket.create_connection = refuse
-"""
+from tests.helpers.commands import BLOCKED
 
 
 def run(folder: Path, store: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

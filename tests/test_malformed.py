@@ -21,39 +21,13 @@ from glu_prune.judgement.expectation import read
 from glu_prune.pruning.plan import PruningPlan
 from glu_prune.published import PublishedLab
 from tests.helpers import ROOT
-from tests.helpers.malformed import VALUES, spoilt_bytes, spoilt_json, spoilt_yaml
+from tests.helpers.malformed import SHORT, VALUES, complaint, spoilt_bytes, spoilt_json, spoilt_yaml
 from tests.helpers.models import llama
 
 REPETITIONS = int(os.environ.get("GLU_MALFORMED", "40"))
 """Spoilt files of each kind; more where they are asked for."""
 EVIDENCE = ROOT / "expectations" / "evidence"
 FULL = (ROOT / "expectations" / "llama-3.2-1b.yaml").read_text()
-SHORT = """\
-model: tiny-base
-revision: main
-suite: embedded
-criterion: ppm
-seed: 1
-ratios: [0.1, 0.5]
-controls: [random]
-capabilities:
-  science: {task: arc_easy, metric: acc, chance: 0.25, num_fewshot: 2, groups: [a], cluster: b}
-evidence: evidence
-flaws:
-  - {check: energy_unit, about: [x], why: kg taken for kWh}
-expect:
-  - {capability: science, direction: down, specific: true, why: facts}
-  - {capability: arithmetic, direction: preserved, margin: 0.05, ratios: [0.1], verdict: {0.1: refuted}, why: few}
-  - {trend: [factual_recall, truthfulness], relation: inverse, why: facts}
-  - {trend: reading, relation: knee, margin: 0.02, at: 0.1, why: copying}
-  - {efficiency: joules_per_correct_answer, questions: reading, workload: "*", direction: down, why: less}
-"""
-
-
-def complaint(error: Exception, name: str) -> None:
-    """What every message is: short, one line once it is shown, and about the file."""
-    assert name in str(error)
-    assert len(str(error)) < 5000
 
 
 @pytest.fixture(scope="module", autouse=True)

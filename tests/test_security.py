@@ -15,11 +15,10 @@ from glu_prune.experiment.record import Record
 from glu_prune.experiment.store import Store
 from glu_prune.judgement.expectation import read
 from glu_prune.pruning.shards import INDEX, open_shards
-from tests.helpers.records import KEY, record
 from tests.helpers import ROOT
-from tests.helpers.malformed import spoilt_bytes
+from tests.helpers.malformed import SHORT, complaint, spoilt_bytes
 from tests.helpers.models import llama
-from tests.helpers.malformed import SHORT, complaint
+from tests.helpers.records import KEY, record
 
 SOURCES = sorted((*Path(glu_prune.__file__).parent.rglob("*.py"), *(ROOT / "benchmarks").glob("*.py")))
 RUNS_DATA = {

@@ -1,26 +1,13 @@
 """Who used the machine's processors while something ran."""
 
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from types import SimpleNamespace
 
 import psutil
 import pytest
 
 from glu_prune.efficiency.processors import Processors
-
-
-@contextmanager
-def busy_process() -> Iterator[None]:
-    """Another process that uses one processor, or its share of one."""
-    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as other:
-        try:
-            yield
-        finally:
-            other.kill()
+from tests.helpers.processes import busy_process
 
 
 def test_another_process_at_work_is_seen():

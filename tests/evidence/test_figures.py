@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from glu_prune.errors import ExpectationError
-from glu_prune.evidence.figures import Evidence, Floor, Score, read_evidence, standard_error
+from glu_prune.evidence.figures import Evidence, Floor, read_evidence, standard_error
+from tests.helpers.evidence import PUBLISHED, score
 
-PUBLISHED = Path(__file__).parents[2] / "expectations" / "evidence"
 GOOD = {
     "scores.csv": """\
 model,pruning_ratio,task,metric,value,stderr,source
@@ -31,11 +31,6 @@ def written(folder: Path, **changed: str) -> Path:
     for name, text in GOOD.items():
         (folder / name).write_text(changed.get(name.removesuffix(".csv"), text))
     return folder
-
-
-def score(value: float, metric: str = "acc", **fields) -> Score:
-    given = {"model": "m", "ratio": Decimal(0), "task": "t", "stderr": None, "items": 100, "source": "s"}
-    return Score(**given | {"value": value, "metric": metric} | fields)
 
 
 @pytest.fixture

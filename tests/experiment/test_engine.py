@@ -31,8 +31,8 @@ from glu_prune.experiment.locks import held
 from glu_prune.experiment.record import Record, SeriesRecord
 from glu_prune.experiment.store import Store
 from glu_prune.models.source import load_tokenizer, locate
-from tests.helpers.processes import busy_process
 from tests.helpers.cost_series import NO_METER
+from tests.helpers.processes import busy_process
 from tests.helpers.recordings import raw
 
 CELL = Cell(locate("tiny-base"), DENSE, "tiny_stories", None, (), Settings())

@@ -12,61 +12,16 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from glu_prune.efficiency.meter import Reading
 from glu_prune.errors import CorruptError, StoreError
 from glu_prune.experiment.parquet import HEAD
-from glu_prune.experiment.record import CostRecord, FloorRecord, Record, ScoreRecord, SeriesRecord, SizeRecord
+from glu_prune.experiment.record import FloorRecord, Record, ScoreRecord, SeriesRecord
 from glu_prune.experiment.store import Store
-
-KEY = "ab" * 32
-
-
-def record(key: str = KEY, **changes: object) -> Record:
-    fields = {
-        "key": key,
-        "model": "tiny-base",
-        "arm": "dense",
-        "task": "tiny_recall",
-        "settings": {"dtype": "float32"},
-        "versions": {"torch": "2"},
-        "machine": "Linux",
-        "created": "2026-01-01T00:00:00+00:00",
-        "items": ("a", "b"),
-        "fields": {},
-        "outputs": ("x", "y\n<&"),
-        "metrics": {"acc": ScoreRecord(score=0.5, values=(1.0, 0.0), weights=(1.0, 1.0))},
-        "cost": CostRecord(
-            seconds=1.0,
-            positions=2,
-            scored_positions=2,
-            energy={"cpu": Reading(joules=3.0, method="rapl")},
-            others=0.125,
-        ),
-        "size": SizeRecord(parameters=10, bytes=40, width=8, hidden=2),
-    }
-    return Record(**{**fields, **changes})
+from tests.helpers.records import FLOORS, FULL, KEY, record
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "store")
-
-
-NULL = ScoreRecord(score=0.25, values=(0.5, 0.0), weights=(3.0, 3.0))
-FULL = record(
-    fields={"band": (("rare",), ("common", "old"))},
-    margins=(-0.125, 1e-300),
-    lengths=(3, 0),
-    flaws=(("loop", "cut"), ()),
-    truncated=None,
-    metrics={
-        "acc": ScoreRecord(score=0.5, values=(1.0, 0.1), weights=(1.0, 1.0)),
-        "inst": ScoreRecord(score=2 / 3, values=(1.0, 0.5), weights=(1.0, 2.0), parts=((1.0,), (0.0, 1.0))),
-    },
-)
-FLOORS = FloorRecord(
-    key=KEY, task="t", versions={}, created="now", items=("a", "b"), nulls={"the": {"acc": NULL}, "none": {}}
-)
 
 
 @pytest.mark.parametrize("each", [record(), FULL, FLOORS, record(outputs=("", "\x00\u2028\U0001f600"))])

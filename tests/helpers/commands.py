@@ -43,3 +43,16 @@ def run(arguments: list[str], where: Path, env: dict[str, str]) -> "subprocess.C
 
 def glu_prune(*arguments: object, where: Path, env: dict[str, str]) -> "subprocess.CompletedProcess[str]":
     return run(["-m", "glu_prune.cli", *map(str, arguments)], where, env)
+
+
+BLOCKED = """\
+import socket
+
+def refuse(*arguments, **keywords):
+    raise AssertionError(f"the embedded run reached for the network: {arguments[1:] or arguments}")
+
+socket.socket.connect = refuse
+socket.socket.connect_ex = refuse
+socket.getaddrinfo = refuse
+socket.create_connection = refuse
+"""

@@ -77,3 +77,31 @@ def spoilt_yaml(valid: str) -> st.SearchStrategy[bytes]:
     """The YAML file `valid`, spoilt as data or as bytes."""
     data = spoilt_data(yaml.safe_load(valid))
     return data.map(lambda data: yaml.safe_dump(data, allow_unicode=True).encode()) | spoilt_bytes(valid.encode())
+
+
+SHORT = """\
+model: tiny-base
+revision: main
+suite: embedded
+criterion: ppm
+seed: 1
+ratios: [0.1, 0.5]
+controls: [random]
+capabilities:
+  science: {task: arc_easy, metric: acc, chance: 0.25, num_fewshot: 2, groups: [a], cluster: b}
+evidence: evidence
+flaws:
+  - {check: energy_unit, about: [x], why: kg taken for kWh}
+expect:
+  - {capability: science, direction: down, specific: true, why: facts}
+  - {capability: arithmetic, direction: preserved, margin: 0.05, ratios: [0.1], verdict: {0.1: refuted}, why: few}
+  - {trend: [factual_recall, truthfulness], relation: inverse, why: facts}
+  - {trend: reading, relation: knee, margin: 0.02, at: 0.1, why: copying}
+  - {efficiency: joules_per_correct_answer, questions: reading, workload: "*", direction: down, why: less}
+"""
+
+
+def complaint(error: Exception, name: str) -> None:
+    """What every message is: short, one line once it is shown, and about the file."""
+    assert name in str(error)
+    assert len(str(error)) < 5000

@@ -23,8 +23,8 @@ from glu_prune.judgement.efficiency import judge_efficiency, paired
 from glu_prune.judgement.expectation import EfficiencyCase, read
 from glu_prune.lab import RunLab
 from glu_prune.models.source import locate
-from tests.helpers.records import record
 from tests.helpers.cost_series import EIGHT, LABEL, NO_METER, ONE, series, took
+from tests.helpers.records import record
 from tests.helpers.verdicts import scored, share
 
 HALF = Decimal("0.5")

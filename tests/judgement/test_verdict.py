@@ -1,70 +1,14 @@
 """Verdicts on records with known items: every outcome, for the reason that its sentence gives."""
 
-from decimal import Decimal
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from glu_prune.errors import EvaluationError
-from glu_prune.evaluation.capability import Capability
-from glu_prune.experiment.cell import DENSE, Arm
-from glu_prune.experiment.record import FloorRecord, Record, ScoreRecord
-from glu_prune.judgement.claims import CapabilityClaim, Experiment
-from glu_prune.judgement.expectation import DirectionCase
+from glu_prune.experiment.cell import DENSE
+from glu_prune.experiment.record import FloorRecord
 from glu_prune.judgement.scores import PairedScores
-from glu_prune.judgement.verdict import Verdict, judge
-from tests.helpers.records import record
-
-HALF = Decimal("0.5")
-RATIOS = ("0.1", "0.2", "0.3", "0.4", "0.5", "0.6")
-
-
-def case(
-    direction: str, *, ratios: int = 1, higher: bool = True, metric: str = "acc", **claim: object
-) -> DirectionCase:
-    """The claim that a skill moves in a direction, at 0.5, made at so many ratios in all."""
-    made = CapabilityClaim(capability="skill", direction=direction, why="because", **claim)
-    experiment = Experiment(model="m", ratios=RATIOS[-1 - ratios : -1], controls=("random",), expect=(made,))
-    capability = Capability("skill", "tiny_recall", metric, "a skill", higher_is_better=higher)
-    return DirectionCase("f.yaml", 1, "m-ratio_0.5-skill", experiment, made, HALF, capability)
-
-
-def scored(values: list[float]) -> ScoreRecord:
-    return ScoreRecord(score=sum(values) / len(values), values=tuple(values), weights=(1.0,) * len(values))
-
-
-def recorded(values: list[float], metric: str = "acc") -> Record:
-    items = tuple(map(str, range(len(values))))
-    return record(items=items, outputs=items, metrics={metric: scored(values)})
-
-
-def share(right: int, of: int = 100) -> list[float]:
-    """The first `right` items are right."""
-    return [1.0] * right + [0.0] * (of - right)
-
-
-def last(right: int, of: int = 100) -> list[float]:
-    """The last `right` items are right."""
-    return share(right, of)[::-1]
-
-
-def found(
-    claim: DirectionCase,
-    dense: list[float],
-    pruned: list[float],
-    *,
-    nulls: dict[str, list[float]] | None = None,
-    random: list[float] | None = None,
-) -> Verdict:
-    records = {DENSE: recorded(dense), claim.arm: recorded(pruned)}
-    if random is not None:
-        records[Arm("random", HALF)] = recorded(random)
-    floors = FloorRecord(
-        key="k", task="t", versions={}, created="now", items=records[DENSE].items,
-        nulls={name: {"acc": scored(values)} for name, values in (nulls or {}).items()},
-    )  # fmt: skip
-    return judge(claim, PairedScores(claim.capability, records, floors))
+from tests.helpers.verdicts import case, found, last, recorded, share
 
 
 @pytest.mark.parametrize(

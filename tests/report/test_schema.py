@@ -8,13 +8,7 @@ from pydantic import ValidationError
 from glu_prune.report.schema import Report, schema
 from glu_prune.report.session import VERSION, SessionReport
 from tests.helpers import ROOT
-
-
-def fits(text: str) -> Report:
-    """The report in `text`, of which no field is unknown to the schema."""
-    report = Report.model_validate_json(text)
-    assert report.model_dump(mode="json", exclude_unset=True) == json.loads(text)
-    return report
+from tests.helpers.reports import fits
 
 
 def test_the_published_schema_is_that_of_the_types():

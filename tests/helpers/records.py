@@ -1,0 +1,53 @@
+"""Records of what a model scored and of floors, made up."""
+
+from glu_prune.efficiency.meter import Reading
+from glu_prune.experiment.record import CostRecord, FloorRecord, Record, ScoreRecord, SizeRecord
+
+KEY = "ab" * 32
+
+
+def record(key: str = KEY, **changes: object) -> Record:
+    fields = {
+        "key": key,
+        "model": "tiny-base",
+        "arm": "dense",
+        "task": "tiny_recall",
+        "settings": {"dtype": "float32"},
+        "versions": {"torch": "2"},
+        "machine": "Linux",
+        "created": "2026-01-01T00:00:00+00:00",
+        "items": ("a", "b"),
+        "fields": {},
+        "outputs": ("x", "y\n<&"),
+        "metrics": {"acc": ScoreRecord(score=0.5, values=(1.0, 0.0), weights=(1.0, 1.0))},
+        "cost": CostRecord(
+            seconds=1.0,
+            positions=2,
+            scored_positions=2,
+            energy={"cpu": Reading(joules=3.0, method="rapl")},
+            others=0.125,
+        ),
+        "size": SizeRecord(parameters=10, bytes=40, width=8, hidden=2),
+    }
+    return Record(**{**fields, **changes})
+
+
+NULL = ScoreRecord(score=0.25, values=(0.5, 0.0), weights=(3.0, 3.0))
+
+
+FULL = record(
+    fields={"band": (("rare",), ("common", "old"))},
+    margins=(-0.125, 1e-300),
+    lengths=(3, 0),
+    flaws=(("loop", "cut"), ()),
+    truncated=None,
+    metrics={
+        "acc": ScoreRecord(score=0.5, values=(1.0, 0.1), weights=(1.0, 1.0)),
+        "inst": ScoreRecord(score=2 / 3, values=(1.0, 0.5), weights=(1.0, 2.0), parts=((1.0,), (0.0, 1.0))),
+    },
+)
+
+
+FLOORS = FloorRecord(
+    key=KEY, task="t", versions={}, created="now", items=("a", "b"), nulls={"the": {"acc": NULL}, "none": {}}
+)

@@ -1,0 +1,12 @@
+"""Whether a report is what the published schema says."""
+
+import json
+
+from glu_prune.report.schema import Report
+
+
+def fits(text: str) -> Report:
+    """The report in `text`, of which no field is unknown to the schema."""
+    report = Report.model_validate_json(text)
+    assert report.model_dump(mode="json", exclude_unset=True) == json.loads(text)
+    return report
