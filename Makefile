@@ -1,9 +1,9 @@
-# make bench | baseline | bench-pruning | bench-sweep | bench-shapes | profile | test | check | clean: each sets up .venv when it is missing or out of date.
+# make bench | baseline | bench-pruning | bench-sweep | bench-shapes | profile | test | test-all | check | clean: each sets up .venv when it is missing or out of date.
 PYTHON ?= python3.11
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: bench baseline bench-pruning bench-sweep bench-shapes profile test check format clean
+.PHONY: bench baseline bench-pruning bench-sweep bench-shapes profile test test-all check format clean
 
 # Half of the neurons of the embedded models: what the claims say, and whether any arm does worse than what is pinned.
 bench: $(READY)
@@ -39,9 +39,17 @@ bench-shapes: $(READY)
 	    --store .glu-prune --out results/$$shape-$(DTYPE) || exit 1; \
 	done
 
-# Two at a time, each file as a whole, with one thread each: most tests have work for one.
+# As many tests at a time as there are workers, with one thread each: most tests have work for one.
+WORKERS ?= 2
+TESTS = OMP_NUM_THREADS=1 $(BIN)/pytest tests -n $(WORKERS) --dist worksteal
+
+# Minutes, after every change: all but the tests that are marked as slow, with a quarter of the examples.
 test: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/pytest tests -n 2 --dist loadfile
+	$(TESTS) -m "not slow" --durations=10
+
+# Everything; how long each test took is kept.
+test-all: $(READY)
+	$(TESTS) --durations=25 --junitxml results/tests.xml
 
 check: $(READY)
 	$(BIN)/ruff format --check .

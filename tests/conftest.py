@@ -9,12 +9,17 @@ from hypothesis import HealthCheck, settings
 pytest_plugins = ["pytester"]
 
 settings.register_profile(
-    "glu", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow], max_examples=40
+    "all", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow], max_examples=40
 )
-settings.load_profile("glu")
+settings.register_profile("fast", settings.get_profile("all"), max_examples=10)
 
 for _name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):  # inner sessions must not tell the CI that runs these tests
     os.environ.pop(_name, None)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Where slow tests are left out, there are fewer examples, too."""
+    settings.load_profile("fast" if config.option.markexpr == "not slow" else "all")
 
 
 @pytest.fixture

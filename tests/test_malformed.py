@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from glu_prune.cli import main
@@ -21,6 +21,7 @@ from glu_prune.judgement.expectation import read
 from glu_prune.pruning.plan import PruningPlan
 from glu_prune.published import PublishedLab
 from tests.helpers import ROOT
+from tests.helpers.examples import examples
 from tests.helpers.malformed import SHORT, VALUES, complaint, spoilt_bytes, spoilt_json, spoilt_yaml
 from tests.helpers.models import llama
 
@@ -39,7 +40,7 @@ def place(tmp_path_factory) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("valid", [SHORT, FULL], ids=["short", "full"])
-@settings(max_examples=REPETITIONS)
+@examples(REPETITIONS)
 @given(data=st.data())
 def test_expectation_files(place, valid, data):
     path = place / "claims.yaml"
@@ -132,7 +133,7 @@ def evidence(place) -> Path:
 
 
 @pytest.mark.parametrize("name", ["scores.csv", "items.csv", "floors.csv", "efficiency_runs.csv"])
-@settings(max_examples=REPETITIONS)
+@examples(REPETITIONS)
 @given(data=st.data())
 def test_evidence(evidence, name, data):
     path = evidence / name
@@ -151,7 +152,7 @@ def test_evidence(evidence, name, data):
 FIGURES = ("0", "-0", "1", "-1", "1e308", "-1e308", "1e-308", "5e-324", "0.5", "2", "100", "")
 
 
-@settings(max_examples=REPETITIONS // 8)
+@examples(REPETITIONS // 8)
 @given(data=st.data())
 def test_cases_on_strange_figures_are_judged_or_refused(place, data):
     folder = place / "judged"
@@ -182,7 +183,7 @@ PLAN = json.loads(PruningPlan("ppm", "ratio 0.5", 0, ()).to_json()) | {
 }
 
 
-@settings(max_examples=REPETITIONS)
+@examples(REPETITIONS)
 @given(spoilt_json(PLAN).map(lambda data: data.decode("utf-8", "replace")))
 @example("[" * 100_000)
 @example(json.dumps(PLAN).replace("12", "9" * 5000))
@@ -228,7 +229,7 @@ def test_a_plan_that_is_none_is_one_line_that_names_it(checkpoint, tmp_path, cap
     assert {path.name for path in tmp_path.iterdir()} == {"plan.json"}
 
 
-@settings(max_examples=REPETITIONS)
+@examples(REPETITIONS)
 @given(data=st.data())
 def test_configurations(checkpoint, data, capsys):
     path = checkpoint / "config.json"
@@ -266,7 +267,7 @@ ARGUMENTS = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(max_examples=REPETITIONS)
+@examples(REPETITIONS)
 @given(st.sampled_from(["plan", "doctor", "convert", "prune"]), st.lists(ARGUMENTS, max_size=6))
 @example("prune", ["--ratio", "0.5", "--criterion", ":"])
 @example("prune", ["--ratio", "0.5", "--criterion", "a.b:c"])

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import glu_prune
@@ -16,6 +16,7 @@ from glu_prune.experiment.store import Store
 from glu_prune.judgement.expectation import read
 from glu_prune.pruning.shards import INDEX, open_shards
 from tests.helpers import ROOT
+from tests.helpers.examples import examples
 from tests.helpers.malformed import SHORT, complaint, spoilt_bytes
 from tests.helpers.models import llama
 from tests.helpers.records import KEY, record
@@ -96,7 +97,7 @@ def test_only_a_criterion_of_ones_own_is_imported(tmp_path, monkeypatch, text, r
     assert Path("ran").exists() == runs
 
 
-@settings(max_examples=100)
+@examples(100)
 @given(data=st.data())
 def test_a_spoilt_record_is_never_taken_for_another(tmp_path_factory, data):
     folder = tmp_path_factory.mktemp("store")

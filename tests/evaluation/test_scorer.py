@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 import transformers
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from glu_prune.evaluation import memory, prefixes, scorer
@@ -13,6 +13,7 @@ from glu_prune.evaluation.lm import CountingLM
 from glu_prune.evaluation.prefixes import WORTH_CACHING, Plans, plan
 from glu_prune.evaluation.scorer import SHARED, SharedPrefixLM
 from glu_prune.models.source import load_tokenizer, locate
+from tests.helpers.examples import examples
 from tools.survey import tiny
 
 VOCABULARY, MAX_LENGTH, WINDOW, ROW = 96, 64, 12, 48
@@ -221,7 +222,7 @@ def test_plans_are_bounded_and_complete(pairs, row_tokens, path_tokens, length):
             assert (step.visible().sum(1) == step.positions - step.base + 1).all()
 
 
-@settings(max_examples=10)
+@examples(10)
 @given(order=st.permutations(range(len(requests()))))
 def test_the_order_of_requests_does_not_matter_to_the_last_bit(order):
     pairs = requests()

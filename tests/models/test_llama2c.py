@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -16,6 +16,7 @@ from glu_prune.errors import CheckpointError
 from glu_prune.models.llama2c import convert, fingerprint, is_llama2c, read_model, read_tokenizer
 from glu_prune.models.source import load, locate
 from tests.helpers import ROOT
+from tests.helpers.examples import examples
 from tests.helpers.llama2c import (
     DIM,
     FIXED,
@@ -323,7 +324,7 @@ def test_a_file_that_cannot_be_opened_is_named(checkpoint):
         assert not is_llama2c(checkpoint)
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(
     pieces=st.lists(st.text("aab c", min_size=1, max_size=6), max_size=14, unique=True),
     texts=st.lists(st.one_of(st.text("aab c", max_size=24), st.text("ab é漢\0<s>\n", max_size=12)), max_size=8),

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from glu_prune.contract.properties import PROPERTIES
@@ -16,6 +16,7 @@ from glu_prune.pruning.blocks import find_blocks
 from glu_prune.pruning.criteria import ppm
 from glu_prune.pruning.plan import Neurons, PruningPlan, rank
 from glu_prune.pruning.surgery import apply, prune
+from tests.helpers.examples import examples
 from tests.helpers.models import TOKENS, llama, llamas, ratios
 
 criteria = st.sampled_from(STATIC)
@@ -23,7 +24,7 @@ criteria = st.sampled_from(STATIC)
 
 @pytest.mark.parametrize("name", PROPERTIES)
 def test_the_contract_holds_for_every_llama(name):
-    @settings(max_examples=8 if name == "reloading_gives_the_same" else 25)
+    @examples(8 if name == "reloading_gives_the_same" else 25)
     @given(llamas(), st.data())
     def holds(model, data):
         subject = Subject(model, {"input_ids": TOKENS})

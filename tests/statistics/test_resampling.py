@@ -5,16 +5,17 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import scipy.stats
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import ndtr, stdtrit
 
 from glu_prune.statistics.comparison import contrast
 from glu_prune.statistics.resampling import RESAMPLES, _rarer_than, bootstrap_means, sign_flips
+from tests.helpers.examples import examples
 
 values = st.integers(0, 10).map(lambda tenths: tenths / 10)
 items = st.lists(st.tuples(values, values, st.integers(1, 5), st.sampled_from("abcdefg")), min_size=2, max_size=30)
-few = settings(max_examples=25)
+few = examples(25)
 
 
 def compare(rows, *, seed=0, ratio=False, clustered=True):
