@@ -4,7 +4,8 @@ import math
 
 import numpy as np
 import pytest
-from scipy.stats import multinomial
+from scipy.special import log_ndtr
+from scipy.stats import binom, multinomial
 
 from glu_prune.statistics.anytime import MINIMUM, Asymptotic, Betting, boundary, log_mixture
 from glu_prune.statistics.comparison import contrast, items_needed
@@ -14,6 +15,8 @@ EVERY = range(16, N + 1, 16)
 """Looks after every 16 units, which is far more often than a session looks."""
 DOUBLING = (128, 256, 512)
 """Looks of a session at perplexities, of which few and skewed ones say too little about their own variance."""
+
+BETS = 0.99 * 2.0 ** (-np.arange(16) / 2)
 
 
 def at_most(rate: float, runs: int = RUNS) -> float:
@@ -56,7 +59,19 @@ def weighted(rng, effect: float):
     return (rng.binomial(weights, 0.3 + effect) - rng.binomial(weights, 0.3)) / weights, {"weights": weights * 1.0}
 
 
+def rare_weighted(rng):
+    """Shares of one to three constraints; one item in twenty loses all, others never change."""
+    weights = rng.integers(1, 4, N) * 1.0
+    return -(rng.random(N) < 0.05).astype(float), {"weights": weights}
+
+
+def rare_clusters(rng):
+    """Pairs of items, of which one pair in twenty loses both."""
+    return -np.repeat(rng.random(N) < 0.05, 2).astype(float), {"clusters": np.repeat(np.arange(N), 2)}
+
+
 KINDS = (binary, bounded, nats, clusters, weighted)
+RARE = (rare_weighted, rare_clusters)
 
 
 def looks(changes, rest, *, anytime=True, every=None):
@@ -68,30 +83,97 @@ def looks(changes, rest, *, anytime=True, every=None):
         yield of(changes[:stop], **part, ratio=ratio, anytime=anytime)
 
 
+class Runs:
+    """Many draws of one kind, and the p-values at every look at each: (runs, looks), all runs at once."""
+
+    def __init__(self, kind, seed: int, *effect: float, runs: int = RUNS) -> None:
+        rng = np.random.default_rng(seed)
+        self.drawn = [kind(rng, *effect) for _ in range(runs)]
+        rest = self.drawn[0][1]
+        self.looks = DOUBLING if "ratio" in rest else EVERY
+        self._bets, self._reach = "ratio" not in rest and "clusters" not in rest, math.inf if "ratio" in rest else 1.0
+        units = [self._by_unit(changes, **rest) for changes, rest in self.drawn]
+        self._changes, self._weights = (np.stack(each) for each in zip(*units, strict=True))
+
+    def _by_unit(self, changes, weights=None, clusters=None, **_):
+        weights = np.ones(len(changes)) if weights is None else weights
+        clusters = np.arange(len(changes)) if clusters is None else clusters
+        return np.bincount(clusters, changes * weights), np.bincount(clusters, weights)
+
+    def p(self, side: int, shift: float = 0.0):
+        """One-sided: of 1 against "at most `shift`", of -1 against "at least `shift`"."""
+        evidence = self._betting(side, shift) if self._bets else self._asymptotic(side, shift)
+        return np.exp(np.minimum(0.0, -evidence))
+
+    def p_two_sided(self):
+        return np.minimum(1.0, 2 * np.minimum(self.p(1), self.p(-1)))
+
+    def _betting(self, side: int, shift: float):
+        """The stake of a unit is its share of the heaviest so far, so there is one account for each that may be it."""
+        last = np.array(self.looks) - 1
+        heaviest = np.maximum.accumulate(self._weights, axis=1)[:, last]
+        gains = self._weights * ((side * self._changes / self._weights + 1) / (side * shift + 1) - 1)
+        evidence = np.full(heaviest.shape, np.nan)
+        for weight in np.unique(self._weights):
+            with np.errstate(invalid="ignore", divide="ignore"):  # from where on a heavier one is staked too much
+                capital = np.log1p(np.multiply.outer(BETS, gains / weight)).cumsum(-1)[..., last]
+                mean = np.logaddexp.reduce(capital) - math.log(len(BETS))
+            evidence = np.where(heaviest == weight, mean, evidence)
+        return evidence
+
+    def _asymptotic(self, side: int, shift: float):
+        return np.stack([self._mixture(units, side, shift) for units in self.looks], axis=1)
+
+    def _mixture(self, units: int, side: int, shift: float):
+        changes, weights = self._changes[:, :units], self._weights[:, :units]
+        if units < MINIMUM:
+            return np.zeros(len(changes))
+        total = weights.sum(1)
+        difference = changes.sum(1) / total
+        squares = ((changes - difference[:, None] * weights) ** 2).sum(1)
+        error = np.sqrt(squares * units / (units - 1)) / total
+        unseen = math.sqrt(2) * self._reach / units if math.isfinite(self._reach) else 0.0
+        surplus = side * (difference - shift)
+        z = surplus / np.sqrt(error**2 + unseen**2 + surplus**2 / units)
+        steps = 1 + units * 8 / 128
+        root = z * math.sqrt(1 - 1 / steps)
+        return math.log(2) - math.log(steps) / 2 + root**2 / 2 + log_ndtr(root)
+
+
+@pytest.mark.parametrize("kind", [*KINDS, *RARE])
+def test_runs_are_judged_at_once_as_they_are_one_by_one(kind):
+    """So what is simulated with `Runs` is true of the contrasts that a session sees."""
+    runs = Runs(kind, 8, *(() if kind in RARE else (0.05,)), runs=3)
+    for side, ask in ((1, "p_greater"), (-1, "p_less")):
+        for shift in (0.0, -0.05, 0.1):
+            one_by_one = [[getattr(c, ask)(shift) for c in looks(*draw)] for draw in runs.drawn]
+            assert runs.p(side, shift) == pytest.approx(np.array(one_by_one), rel=1e-6)
+    two_sided = [[c.p_two_sided() for c in looks(*draw)] for draw in runs.drawn]
+    assert runs.p_two_sided() == pytest.approx(np.array(two_sided), rel=1e-6)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_peeking_raises_no_more_alarms_than_promised(kind):
-    rng = np.random.default_rng(1)
-    wrong = sum(any(c.p_two_sided() <= 0.05 for c in looks(*kind(rng, 0.0))) for _ in range(RUNS))
-    assert wrong / RUNS <= at_most(0.05)
+    wrong = (Runs(kind, 1, 0.0).p_two_sided() <= 0.05).any(axis=1)
+    assert wrong.mean() <= at_most(0.05)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("effect", [-0.1, 0.1])
 def test_the_interval_holds_at_every_look_at_once(kind, effect):
-    rng = np.random.default_rng(2)
-    out = [0, 0]
-    for _ in range(RUNS):
-        found = [(c.p_greater(effect), c.p_less(effect)) for c in looks(*kind(rng, effect))]
-        out[0] += min(p for p, _ in found) <= 0.025
-        out[1] += min(p for _, p in found) <= 0.025
-    assert max(out) / RUNS <= at_most(0.025)
+    runs = Runs(kind, 2, effect)
+    for side in (1, -1):
+        assert (runs.p(side, effect) <= 0.025).any(axis=1).mean() <= at_most(0.025)
 
 
 def test_a_test_for_one_look_would_raise_too_many():
     """The same items and looks, judged by McNemar's test at each: what the tests above would find."""
-    rng = np.random.default_rng(1)
-    wrong = sum(any(c.p_two_sided() <= 0.05 for c in looks(*binary(rng, 0.0), anytime=False)) for _ in range(RUNS))
-    assert wrong / RUNS > 2 * at_most(0.05)
+    runs = Runs(binary, 1, 0.0)
+    changes, last = np.stack([changes for changes, _ in runs.drawn]), np.array(EVERY) - 1
+    gained, lost = ((side * changes > 0).cumsum(1)[:, last] for side in (1, -1))
+    p = np.minimum(1.0, 2 * binom.cdf(np.minimum(gained, lost), gained + lost, 0.5))
+    assert list(p[0]) == pytest.approx([c.p_two_sided() for c in looks(*runs.drawn[0], anytime=False)])
+    assert (p <= 0.05).any(axis=1).mean() > 2 * at_most(0.05)
 
 
 @pytest.mark.parametrize(("units", "gained", "lost"), [(12, 0.2, 0.2), (12, 0.3, 0.1), (20, 0.05, 0.15)])
@@ -148,13 +230,12 @@ def test_the_order_of_the_items_changes_nothing():
 def test_changed_items_alone_test_no_difference_as_in_mcnemar():
     few, many = (of(np.repeat([1.0, -1.0, 0.0], [12, 2, same])) for same in (10, 500))
     assert few.p_two_sided() == pytest.approx(many.p_two_sided())
-    bets = 0.99 * 2.0 ** (-np.arange(16) / 2)
-    assert few.p_greater() == pytest.approx(1 / float(np.mean((1 + bets) ** 12 * (1 - bets) ** 2)))
+    assert few.p_greater() == pytest.approx(1 / float(np.mean((1 + BETS) ** 12 * (1 - BETS) ** 2)))
 
 
 def test_items_that_never_change_show_slowly_that_nothing_does():
     """As the rule of three: a share s of changed items goes unseen with chance (1 - s) ** n, and bets lose by it."""
-    kept = 1 / float(np.mean((1 + 0.99 * 2.0 ** (-np.arange(16) / 2) * (1 / 0.9 - 1)) ** 64))
+    kept = 1 / float(np.mean((1 + BETS * (1 / 0.9 - 1)) ** 64))
     assert of(np.zeros(64)).p_greater(-0.1) == pytest.approx(of(np.zeros(64)).p_less(0.1)) == pytest.approx(kept)
     assert 0.9**64 < kept < 0.05
     assert of(np.zeros(64)).p_two_sided() == 1
@@ -165,23 +246,10 @@ def test_items_that_never_change_show_slowly_that_nothing_does():
     assert high > 3 / 200
 
 
-def rare_weighted(rng):
-    """Shares of one to three constraints; one item in twenty loses all, others never change."""
-    weights = rng.integers(1, 4, N) * 1.0
-    return -(rng.random(N) < 0.05).astype(float), {"weights": weights}
-
-
-def rare_clusters(rng):
-    """Pairs of items, of which one pair in twenty loses both."""
-    return -np.repeat(rng.random(N) < 0.05, 2).astype(float), {"clusters": np.repeat(np.arange(N), 2)}
-
-
-@pytest.mark.parametrize("kind", [rare_weighted, rare_clusters])
+@pytest.mark.parametrize("kind", RARE)
 def test_rare_changes_are_not_taken_for_none(kind):
     """A loss as large as the margin, of which few items show anything: it is rarely called smaller, at any look."""
-    rng = np.random.default_rng(7)
-    wrong = sum(any(c.p_greater(-0.05) <= 0.05 for c in looks(*kind(rng))) for _ in range(RUNS))
-    assert wrong / RUNS <= at_most(0.05)
+    assert (Runs(kind, 7).p(1, -0.05) <= 0.05).any(axis=1).mean() <= at_most(0.05)
 
 
 def test_bets_on_weighted_items_gain_nothing_on_average():
