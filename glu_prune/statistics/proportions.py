@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 from glu_prune.statistics.contrasts import Anchored, Side, smallest_possible_p
@@ -54,6 +55,7 @@ class Binary(Anchored):
         return tango_interval(self.gained, self.lost, self.units, 1 - 2 * tail)
 
 
+@cache
 def _binomial(gained: int, lost: int, alternative: Literal["two-sided", "greater", "less"]) -> float:
     from scipy.stats import binomtest
 

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+from tests.helpers.examples import scaled
 from tests.helpers.verdicts import case, found
 
-RUNS = 1500
+RUNS = scaled(1500)
 N = 120
 
 
