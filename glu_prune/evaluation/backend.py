@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from glu_prune.errors import EvaluationError, first_line
-from glu_prune.evaluation.third_party import failing, muted
+from glu_prune.evaluation.third_party import errors_as_one_line, muted
 
 if TYPE_CHECKING:
     from glu_prune.evaluation.backend_lm import BackendLM
@@ -113,7 +113,7 @@ class Backend:
         kind, named = self._constructor()
         ours = {_FOLDER: str(folder), "tokenizer": str(folder), "trust_remote_code": False, **settings}
         given = {key: handle_arg_string(value) for key, value in self.arguments}
-        with failing(f"{what}: backend {self.name!r} did not start"), muted():
+        with errors_as_one_line(f"{what}: backend {self.name!r} did not start"), muted():
             lm = kind.create_from_arg_obj({**{key: value for key, value in ours.items() if key in named}, **given})
         return BackendLM(lm, tokenizer, f"{what}: backend {self.name!r} failed")
 

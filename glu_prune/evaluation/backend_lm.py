@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from lm_eval.api.model import LM
 
 from glu_prune.evaluation.lm import Metered
-from glu_prune.evaluation.third_party import failing, muted
+from glu_prune.evaluation.third_party import errors_as_one_line, muted
 
 _DEFAULT_TOKENS = 256
 """What lm-eval lets models generate where neither the task nor the model says."""
@@ -22,8 +22,8 @@ class BackendLM(LM):  # type: ignore[misc]
 
     positions = None
     scored_positions = None
-    ways: ClassVar[Mapping[str, str | int]] = {}
-    cut = None
+    scoring_facts: ClassVar[Mapping[str, str | int]] = {}
+    truncated = None
     metered: Metered = nullcontext
 
     def __init__(self, lm: Any, tokenizer: Any, complaint: str) -> None:
@@ -58,7 +58,7 @@ class BackendLM(LM):  # type: ignore[misc]
         """
         ask: Callable[..., Any] = getattr(self._lm, method)
         self.broken = True
-        with failing(self._complaint), muted():
+        with errors_as_one_line(self._complaint), muted():
             answers = ask(*arguments, **settings)
         self.broken = False
         return answers

@@ -284,14 +284,14 @@ STORIES = (
 )
 """The study's benchmarks, and what models that were trained on TinyStories can do."""
 
-TOGETHER = (("truthfulqa_mc1", "truthfulqa_mc2"),)
+SCORED_TOGETHER = (("truthfulqa_mc1", "truthfulqa_mc2"),)
 """Tasks that ask the same questions, and share most of the answers they offer: in one call a model computes what they
 have in common once. A task is in one of these at most."""
 
 
-def companions(task: str) -> tuple[str, ...]:
+def scored_together(task: str) -> tuple[str, ...]:
     """The tasks that are scored in one call with `task`, itself among them, in an order that is the same for each."""
-    return next((tasks for tasks in TOGETHER if task in tasks), (task,))
+    return next((tasks for tasks in SCORED_TOGETHER if task in tasks), (task,))
 
 
 SUITES: Mapping[str, Mapping[str, Capability]] = {

@@ -1,9 +1,9 @@
-"""Greedy decoding of many prompts: rows leave a batch when they are done, and loops are followed many tokens at a time.
+"""Greedy decoding of many prompts: finished rows leave the batch, and loops are followed many tokens at a time.
 
-What a language model says when it takes the likeliest token again and again often ends in a loop. Going on with the
-loop is a guess at the tokens to come that costs nothing; one forward pass over the guess says how much of it is what
-the model would have said (speculative decoding: Leviathan et al. 2023, arXiv:2211.17192; guessing from the text itself:
-Saxena 2023, prompt lookup decoding). What is accepted is what token by token decoding gives.
+Greedy text often ends in a loop. Repeating the loop is a draft that costs nothing; one forward pass over the draft
+verifies all of its tokens at once (speculative decoding: Leviathan et al. 2023, arXiv:2211.17192; drafts taken from the
+text itself: Saxena 2023, prompt lookup decoding). Only tokens that the model itself would have chosen are accepted, so
+the text is the same as from decoding token by token.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,117 +19,118 @@ from transformers.cache_utils import Cache, DynamicLayer
 
 from glu_prune.evaluation.shortlist import OutputLayer, first_of_largest
 
-CHECKED_EVERY = 2
-"""Tokens of a row between two looks for a loop."""
-LOOP = 4
+LOOP_CHECK_INTERVAL = 2
+"""Tokens of a row between two searches for a loop."""
+LOOP_TOKENS = 4
 """Tokens that must have come again before a row counts as looping; twice as many after a loop that soon ended."""
-LONGEST_LOOK = 512
-"""Tokens in which a loop is looked for, so that its period is at most half of that."""
-WORTH = 32
-"""Tokens that a loop must have gone on for to have been worth following."""
-DRAFTS = (64, 256)
-"""Tokens of the first guess in a loop, and of the largest: a guess that holds is followed by one twice as long."""
-SPARE = 64
-"""Positions for which there is room behind the keys and values of a batch when they are copied."""
-ROOM = 0.25
-"""The part of a batch that must be over before its rows are dropped, and free before rows that wait are admitted."""
+LOOP_WINDOW = 512
+"""Last tokens that are searched for a loop; its period is at most half of that."""
+WORTHWHILE_TOKENS = 32
+"""A loop that ends before this many tokens was not worth the extra passes."""
+DRAFT_SIZES = (64, 256)
+"""Tokens of the first draft of a loop, and of the largest; an accepted draft is followed by one twice as long."""
+SPARE_POSITIONS = 64
+"""Free positions behind the keys and values of a batch whenever these are copied."""
+REBATCH_SHARE = 0.25
+"""Share of a batch that must be finished before rows are dropped, and free before waiting rows are admitted."""
 
-_HARMLESS = frozenset(
+_IRRELEVANT_SETTINGS = frozenset(
     "max_length min_p top_h top_k top_p temperature typical_p epsilon_cutoff eta_cutoff do_sample use_cache"
     " cache_implementation bos_token_id eos_token_id pad_token_id transformers_version _from_model_config".split()
 )
-"""Settings of generation that lm-eval overrides, that matter to sampling only, or that do not change what is said."""
-_NEUTRAL: Mapping[str, Any] = {"num_beams": 1, "repetition_penalty": 1.0, "num_return_sequences": 1}
+"""Settings that lm-eval overrides, that matter to sampling only, or that do not change the text."""
+_GREEDY_DEFAULTS: Mapping[str, Any] = {"num_beams": 1, "repetition_penalty": 1.0, "num_return_sequences": 1}
 
 
-def obstacle(config: Any) -> str | None:
-    """Why the likeliest tokens are not what a model with this generation configuration says; None if they are."""
+def greedy_obstacle(config: Any) -> str | None:
+    """Why this generation configuration asks for something else than greedy decoding; None if it does not."""
     changed = [
         name
         for name, value in config.to_diff_dict().items()
-        if value and name not in _HARMLESS and _NEUTRAL.get(name) != value
+        if value and name not in _IRRELEVANT_SETTINGS and _GREEDY_DEFAULTS.get(name) != value
     ]
     return f"the generation configuration sets {', '.join(sorted(changed))}" if changed else None
 
 
 @dataclass(frozen=True)
-class Ending:
-    """What ends the text of a row."""
+class StopCriteria:
+    """What ends a generated text: strings that may span tokens, and end-of-sequence tokens."""
 
     tokenizer: Any
     stops: tuple[tuple[str, int], ...]
-    """Strings, and among how many of the last tokens each is looked for."""
-    closing: frozenset[int]
-    """Tokens without one of which a text holds none of the strings."""
+    """Strings, each with the number of last tokens in which it is searched."""
+    last_tokens: frozenset[int]
+    """Tokens that may hold the last character of a string; without one of them, no string can have been completed."""
     eos: frozenset[int]
-    """Tokens that end the text by themselves."""
+    """Token ids that end the text by themselves."""
 
-    def reached(self, said: Sequence[int]) -> bool:
-        """Whether the last of the tokens `said` ends the text, if none before it did."""
-        return said[-1] in self.eos or any(
-            not self.closing.isdisjoint(said[-look:]) and string in self.tokenizer.decode(said[-look:])
+    def reached(self, generated: Sequence[int]) -> bool:
+        """Whether the last of the tokens `generated` ends the text, if none before it did."""
+        # Decoding at every token would take longer than a small model's forward pass, hence the cheap test first.
+        return generated[-1] in self.eos or any(
+            not self.last_tokens.isdisjoint(generated[-look:]) and string in self.tokenizer.decode(generated[-look:])
             for string, look in self.stops
         )
 
 
 @lru_cache(maxsize=16)
-def ending(tokenizer: Any, stops: tuple[str, ...], eos: frozenset[int]) -> Ending:
-    """The ending that lm-eval's `MultiTokenEOSCriteria` and the tokens `eos` give to one row.
-
-    A text is decoded only if one of its tokens may hold the last character of a string. What a token holds is taken
-    from the token said twice, as decoders drop what a text begins with: the space of SentencePiece. A token that is not
-    whole UTF-8 may hold any character, and where decoding rewrites spaces, or a string is empty, any token may.
-    """
+def stop_criteria(tokenizer: Any, stops: tuple[str, ...], eos: frozenset[int]) -> StopCriteria:
+    """The criteria by which lm-eval's `MultiTokenEOSCriteria` and the tokens `eos` end a text."""
+    # lm-eval searches the decoded last tokens, as many as the string has of its own and two more.
     looks = tuple((string, len(tokenizer.encode(string, add_special_tokens=False)) + 2) for string in stops)
     ids = sorted(tokenizer.get_vocab().values())
     ends = {string[-1:] for string in stops} | {"\N{REPLACEMENT CHARACTER}"}
+    # Where decoding rewrites spaces, or a string is empty, any token may complete a string.
     if "" in ends or tokenizer.clean_up_tokenization_spaces:
-        return Ending(tokenizer, looks, frozenset(ids), eos)
+        return StopCriteria(tokenizer, looks, frozenset(ids), eos)
+    # Each token twice, because SentencePiece decoders drop the space with which a text begins. A token that is not
+    # whole UTF-8 decodes to a replacement character and may hold any character, hence that one among `ends`.
     texts = tokenizer.batch_decode([[token, token] for token in ids])
-    closing = frozenset(token for token, text in zip(ids, texts, strict=True) if any(end in text for end in ends))
-    return Ending(tokenizer, looks, closing, eos)
+    last_tokens = frozenset(token for token, text in zip(ids, texts, strict=True) if any(end in text for end in ends))
+    return StopCriteria(tokenizer, looks, last_tokens, eos)
 
 
 @dataclass
-class Row:
-    """A prompt and what the model says after it."""
+class Generation:
+    """A prompt and the tokens generated after it: one row of a batch."""
 
     prompt: Sequence[int]
     limit: int
-    """The most tokens to say."""
-    ending: Ending
-    said: list[int] = field(default_factory=list)
-    bar: int = field(default_factory=lambda: LOOP)
-    """Tokens that must have come again before the row counts as looping."""
-    over: bool = False
+    """The most tokens to generate."""
+    ending: StopCriteria
+    generated: list[int] = field(default_factory=list)
+    loop_threshold: int = field(default_factory=lambda: LOOP_TOKENS)
+    """Tokens that must have been repeated before the row counts as looping."""
+    finished: bool = False
 
-    def say(self, token: int) -> None:
-        """Adds the next token, of a row that is not over."""
-        self.said.append(token)
-        self.over = len(self.said) == self.limit or self.ending.reached(self.said)
+    def append_token(self, token: int) -> None:
+        """Adds the next token to a row that is not finished."""
+        self.generated.append(token)
+        self.finished = len(self.generated) == self.limit or self.ending.reached(self.generated)
 
     def period(self) -> int:
         """The period of the loop that the row is in; 0 if it is in none.
 
-        In a loop, the last `bar` tokens came before, and the last two periods are the same.
+        In a loop, the last `loop_threshold` tokens occurred before, and the last two periods are the same.
         """
-        tail = "".join(map(chr, self.said[-LONGEST_LOOK:]))
-        before = tail.rfind(tail[-self.bar :], 0, -1)
-        period = len(tail) - self.bar - before
+        # As text of one character per token, the search for a repetition is a single call of C code.
+        tail = "".join(map(chr, self.generated[-LOOP_WINDOW:]))
+        before = tail.rfind(tail[-self.loop_threshold :], 0, -1)
+        period = len(tail) - self.loop_threshold - before
         return period if before >= 0 and tail[-period:] == tail[-2 * period : -period] else 0
 
     def loops(self) -> bool:
-        """Whether the row is found to be in a loop, which is looked for now and then."""
-        return len(self.said) % CHECKED_EVERY == 0 and self.period() > 0
+        """Whether the row is found to be in a loop; searched only at every `LOOP_CHECK_INTERVAL`th token."""
+        return len(self.generated) % LOOP_CHECK_INTERVAL == 0 and self.period() > 0
 
     def draft(self, period: int, size: int) -> list[int]:
-        """How the loop goes on: at most `size` tokens, and one less than may still be said."""
-        size = min(size, self.limit - len(self.said) - 1)
-        return (self.said[-period:] * (size // period + 1))[:size]
+        """How the loop goes on, in at most `size` tokens; the model adds one of its own, so room is left for it."""
+        size = min(size, self.limit - len(self.generated) - 1)
+        return (self.generated[-period:] * (size // period + 1))[:size]
 
 
 class _Layer(DynamicLayer):  # type: ignore[misc]
-    """Keys and values of a layer, with room for more behind them, so that one more token does not copy them all."""
+    """Keys and values of a layer with free positions behind them, so that appending a token does not copy them all."""
 
     keys: torch.Tensor
     values: torch.Tensor
@@ -138,7 +139,7 @@ class _Layer(DynamicLayer):  # type: ignore[misc]
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *_args: Any, **_settings: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Adds keys and values; those of all positions."""
+        """Appends keys and values; returns those of all positions."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
         start, added = self.get_seq_length(), (key_states, value_states)
@@ -148,13 +149,14 @@ class _Layer(DynamicLayer):  # type: ignore[misc]
                 store[:, :, start:end] = new
         else:
             pairs = zip((self.keys, self.values), added, strict=True)
-            self._stores = [pad(torch.cat(pair, 2) if start else pair[1], (0, 0, 0, SPARE)) for pair in pairs]
+            self._stores = [pad(torch.cat(pair, 2) if start else pair[1], (0, 0, 0, SPARE_POSITIONS)) for pair in pairs]
         self.keys, self.values = (store[:, :, :end] for store in self._stores)
         return self.keys, self.values
 
 
 def _cache(kept: Iterable[Sequence[torch.Tensor]]) -> Any:
-    """A cache of keys and values per layer, all of which can be cropped: sliding windows are up to the mask."""
+    """A cache of keys and values per layer."""
+    # Not transformers' sliding layers: these drop keys, and a rejected draft could not be cropped. Masks apply windows.
     layers = []
     for keys, values in kept:
         layers.append(_Layer())
@@ -164,15 +166,15 @@ def _cache(kept: Iterable[Sequence[torch.Tensor]]) -> Any:
 
 @dataclass
 class _Batch:
-    """Rows and the keys and values of all their tokens but the last, which is not computed yet."""
+    """Rows, and the keys and values of all their tokens but the last, which the model has not seen yet."""
 
-    rows: list[Row]
+    rows: list[Generation]
     cache: Any
     padding: torch.Tensor
-    """One per row: how many positions at its left are none of its own."""
+    """`(rows,)`: positions at the left of each row that are not its own."""
 
     def part(self, kept: Sequence[int]) -> "_Batch":
-        """Some of the rows, without the padding that all of them have."""
+        """Some of the rows, without the padding that they all share."""
         index = torch.tensor(kept, device=self.padding.device)
         padding = self.padding[index]
         unused = int(padding.min())
@@ -180,8 +182,8 @@ class _Batch:
         return _Batch([self.rows[number] for number in kept], _cache(layers), padding - unused)
 
 
-def _joined(batches: Sequence[_Batch]) -> _Batch | None:
-    """The rows of several batches, padded at the left to the longest; None without any."""
+def _concatenated(batches: Sequence[_Batch]) -> _Batch | None:
+    """The rows of several batches as one, padded at the left to the longest; None without any."""
     if len(batches) < 2:
         return batches[0] if batches else None
     lengths = [batch.cache.get_seq_length() for batch in batches]
@@ -198,10 +200,10 @@ def _joined(batches: Sequence[_Batch]) -> _Batch | None:
 
 
 class Decoder:
-    """Says what a causal language model says after prompts, in batches of at most `batch_size` rows.
+    """Generates greedily after prompts, in batches of at most `batch_size` rows.
 
     Beside the weights, memory is needed for keys and values of at most `batch_size` rows, each as long as the longest
-    prompt, the limit and `2 * SPARE`; for a copy of them while rows come and go; and for the logits of one draft.
+    prompt, the limit and `2 * SPARE_POSITIONS`; for a copy of them while rows come and go; and for one draft's logits.
     """
 
     def __init__(self, model: Any, batch_size: int) -> None:
@@ -209,91 +211,94 @@ class Decoder:
         self._model = model
         self._batch_size = batch_size
         self.positions = 0
-        """Token positions computed, with padding and with drafts that were not accepted."""
+        """Token positions computed, padding and rejected drafts included."""
 
     @cached_property
     def _output(self) -> OutputLayer | None:
         return OutputLayer.of(self._model)
 
     @torch.no_grad()
-    def run(self, rows: Iterable[Row]) -> None:
-        """Says all there is to say in `rows`, after the longest prompts first."""
+    def run(self, rows: Iterable[Generation]) -> None:
+        """Generates the text of all `rows`, in place."""
+        # Longest prompts first: those of one batch are of similar length then, and the largest batch runs first.
         waiting = sorted(rows, key=lambda row: len(row.prompt))
         batch: _Batch | None = None
         while waiting or batch:
-            parts = self._step(batch, [row.said[-1:] for row in batch.rows]) if batch else []
+            parts = self._step(batch, [row.generated[-1:] for row in batch.rows]) if batch else []
             free = self._batch_size - sum(len(part.rows) for part in parts)
-            if waiting and free >= ROOM * self._batch_size:
+            if waiting and free >= REBATCH_SHARE * self._batch_size:
                 parts += self._start([waiting.pop() for _ in range(min(free, len(waiting)))])
-            batch = None  # so that it is not in memory a third time while parts are joined
-            batch = _joined(parts)
+            batch = None  # frees its cache, which would be in memory a third time while parts are concatenated
+            batch = _concatenated(parts)
 
-    def _start(self, rows: list[Row]) -> list[_Batch]:
-        """What `_step` leaves of new rows."""
+    def _start(self, rows: list[Generation]) -> list[_Batch]:
+        """Prefills new rows; what `_step` returns of them."""
         longest = max(len(row.prompt) for row in rows)
         padding = [longest - len(row.prompt) for row in rows]
         tokens = [[0] * more + list(row.prompt) for row, more in zip(rows, padding, strict=True)]
         return self._step(_Batch(rows, _cache([]), torch.tensor(padding, device=self._model.device)), tokens)
 
     def _step(self, batch: _Batch, tokens: list[list[int]]) -> list[_Batch]:
-        """Puts in `tokens` and says the next one of each row; the rows that go on, and a few that are over.
-
-        Those are dropped together, as that copies the others, but soon, as their padding is kept with them.
-        """
-        for row, (token,) in zip(batch.rows, self._likeliest(batch, tokens, 1), strict=True):
-            if not row.over:
-                row.say(token)
-        going = [number for number, row in enumerate(batch.rows) if not row.over]
+        """Feeds `tokens`, appends the next one to each row, and returns the rows that go on, by batch."""
+        for row, (token,) in zip(batch.rows, self._next_tokens(batch, tokens, 1), strict=True):
+            if not row.finished:
+                row.append_token(token)
+        # Dropping finished rows copies the caches of all others. So it waits until several are finished, or until the
+        # caches have no free position left and are copied anyway. Meanwhile finished rows cost as much as the others.
+        going = [number for number, row in enumerate(batch.rows) if not row.finished]
         looping = [number for number in going if batch.rows[number].loops()]
         over = len(batch.rows) - len(going)
-        few = over < ROOM * len(batch.rows) and batch.cache.get_seq_length() % SPARE > 0
+        few = over < REBATCH_SHARE * len(batch.rows) and batch.cache.get_seq_length() % SPARE_POSITIONS > 0
         if going and not looping and (few or not over):
             return [batch]
         parts = [batch.part([number]) for number in looping]
         for part in parts:
-            self._follow(part)
-        parts = [part for part in parts if not part.rows[0].over]
+            self._follow_loop(part)
+        parts = [part for part in parts if not part.rows[0].finished]
         steady = [number for number in going if number not in looping]
         return [batch.part(steady), *parts] if steady else parts
 
-    def _follow(self, batch: _Batch) -> None:
-        """Goes on with the loop of the one row of a batch, until the row is over or the model leaves the loop.
-
-        Either that saves passes, or the row is not taken for looping again so soon.
-        """
+    def _follow_loop(self, batch: _Batch) -> None:
+        """Follows the loop of the single row of a batch until the row is finished or the model leaves the loop."""
         (row,) = batch.rows
-        period, before, (size, largest) = row.period(), len(row.said), DRAFTS
+        period, before, (size, largest) = row.period(), len(row.generated), DRAFT_SIZES
         while True:
             draft = row.draft(period, size)
-            said = self._likeliest_in_loop(batch, [*row.said[-1:], *draft], period)
-            agreed = sum(takewhile(bool, map(eq, draft, said)))
-            for token in said[: agreed + 1]:
-                row.say(token)
-                if row.over:
+            # The pass gives the model's choice after the last token and after each token of the draft. As long as draft
+            # and choice agree, what stands before the next choice is what greedy decoding would have put there, so
+            # that choice is exact as well: one more token than agreed can be taken.
+            chosen = self._next_tokens_in_loop(batch, [*row.generated[-1:], *draft], period)
+            agreed = sum(takewhile(bool, map(eq, draft, chosen)))
+            for token in chosen[: agreed + 1]:
+                row.append_token(token)
+                if row.finished:
                     return
             if agreed < len(draft):
                 batch.cache.crop(agreed - len(draft))
-                row.bar = LOOP if len(row.said) - before >= WORTH else 2 * row.bar
+                # A text that keeps leaving its loops early would cost a pass over one row each time it looks like one.
+                row.loop_threshold = (
+                    LOOP_TOKENS if len(row.generated) - before >= WORTHWHILE_TOKENS else 2 * row.loop_threshold
+                )
                 return
             size = min(2 * size, largest)
 
-    def _likeliest(self, batch: _Batch, tokens: list[list[int]], count: int) -> list[list[int]]:
-        """Puts in the next tokens of each row; the likeliest token after each of the last `count` of them."""
-        logits = self._model(**self._entered(batch, tokens), logits_to_keep=count).logits
+    def _next_tokens(self, batch: _Batch, tokens: list[list[int]], count: int) -> list[list[int]]:
+        """Feeds the next tokens of each row; returns the likeliest token after each of the last `count` of them."""
+        logits = self._model(**self._model_inputs(batch, tokens), logits_to_keep=count).logits
         likeliest: list[list[int]] = first_of_largest(logits).tolist()
         return likeliest
 
-    def _likeliest_in_loop(self, batch: _Batch, tokens: list[int], period: int) -> list[int]:
-        """Puts in the next tokens of the one row of a batch, which are a loop; the likeliest token after each."""
+    def _next_tokens_in_loop(self, batch: _Batch, tokens: list[int], period: int) -> list[int]:
+        """Feeds the next tokens, a loop, of the single row of a batch; returns the likeliest token after each."""
         if self._output is None:
-            (said,) = self._likeliest(batch, [tokens], len(tokens))
-            return said
-        hidden = self._model.base_model(**self._entered(batch, [tokens])).last_hidden_state[0]
+            (chosen,) = self._next_tokens(batch, [tokens], len(tokens))
+            return chosen
+        hidden = self._model.base_model(**self._model_inputs(batch, [tokens])).last_hidden_state[0]
         likeliest: list[int] = self._output.likeliest(hidden, period).tolist()
         return likeliest
 
-    def _entered(self, batch: _Batch, tokens: list[list[int]]) -> dict[str, Any]:
-        """What the model is given so that it computes the next tokens of each row."""
+    def _model_inputs(self, batch: _Batch, tokens: list[list[int]]) -> dict[str, Any]:
+        """Arguments of the model's forward pass over the next tokens of each row."""
         entered = torch.tensor(tokens, device=self._model.device)
         self.positions += entered.numel()
         columns = torch.arange(batch.cache.get_seq_length() + entered.shape[1], device=entered.device)

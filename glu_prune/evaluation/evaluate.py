@@ -12,7 +12,7 @@ from typing import Any
 
 from glu_prune.errors import EvaluationError
 from glu_prune.evaluation import local_data, user_tasks
-from glu_prune.evaluation.lm import CountedLM
+from glu_prune.evaluation.lm import EvaluatedLM
 from glu_prune.evaluation.result import TaskResult, result_of, samples_of
 from glu_prune.evaluation.subset import Subset
 from glu_prune.evaluation.tasks.functions import no_nltk_download
@@ -181,7 +181,7 @@ class Evaluator:
 
     def evaluate(
         self,
-        lm: CountedLM,
+        lm: EvaluatedLM,
         task: str,
         num_fewshot: int | None = None,
         part: Subset | None = None,
@@ -194,7 +194,7 @@ class Evaluator:
 
     def evaluate_together(
         self,
-        lm: CountedLM,
+        lm: EvaluatedLM,
         tasks: Sequence[str],
         num_fewshot: int | None = None,
         part: Subset | None = None,
@@ -231,9 +231,9 @@ class Evaluator:
         scored = {task: samples_of(task, each["tasks"], results["samples"]) for task, each in loaded.items()}
         requests = [sum(len(sample["arguments"]) for _, sample in each) for each in scored.values()]
         computed = zip(shares(lm.positions, requests), shares(lm.scored_positions, requests), requests, strict=True)
-        ways = {"fewshot_seed": FEWSHOT_SEED, **lm.ways}
+        scoring_facts = {"fewshot_seed": FEWSHOT_SEED, **lm.scoring_facts}
         return {
-            task: result_of(lm, task, scored[task], results["results"][task], counts, ways)
+            task: result_of(lm, task, scored[task], results["results"][task], counts, scoring_facts)
             for task, counts in zip(tasks, computed, strict=True)
         }
 

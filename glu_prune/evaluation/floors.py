@@ -21,28 +21,28 @@ from glu_prune.evaluation.evaluate import Evaluator
 from glu_prune.evaluation.null_names import UNIFORM, UNIGRAM
 from glu_prune.evaluation.nulls import (
     Chooser,
-    Null,
-    Prefer,
+    NullModel,
+    Preference,
+    ReplyRule,
     Unigram,
-    Write,
     Writer,
-    always,
-    by_length,
     choices_by_item,
-    guess,
-    looped,
+    constant_preference,
+    length_preference,
+    repeat_text,
+    rotate_choices,
 )
 from glu_prune.evaluation.result import MetricScores, TaskResult
 from glu_prune.statistics.means import spread
 
-_WRITERS: Mapping[str, Write] = {
+_WRITERS: Mapping[str, ReplyRule] = {
     "constant word": lambda _prompt, _words: "the",
-    "word loop": lambda _prompt, words: looped("the ", words),
-    "sentence loop": lambda _prompt, words: looped("The man went to the store. ", words),
-    "lowercase loop": lambda _prompt, words: looped("the cat sat on the mat ", words),
+    "word loop": lambda _prompt, words: repeat_text("the ", words),
+    "sentence loop": lambda _prompt, words: repeat_text("The man went to the store. ", words),
+    "lowercase loop": lambda _prompt, words: repeat_text("the cat sat on the mat ", words),
     "empty": lambda _prompt, _words: "",
     "echo": lambda prompt, _words: prompt,
-    "echo loop": looped,
+    "echo loop": repeat_text,
 }
 _MAJORITY = "majority answer"
 
@@ -75,7 +75,7 @@ def null_results(
         EvaluationError: the task cannot be loaded, or there is no such template.
     """
 
-    def run(lm: Null) -> TaskResult:
+    def run(lm: NullModel) -> TaskResult:
         lm.chat = chat
         return evaluator.evaluate(lm, task, num_fewshot, folder=folder, chat=chat is not None)
 
@@ -88,7 +88,7 @@ def null_results(
     return {UNIGRAM: run(Unigram())}
 
 
-def _majority_answer(tasks: Mapping[str, Any]) -> Iterator[tuple[str, Write]]:
+def _majority_answer(tasks: Mapping[str, Any]) -> Iterator[tuple[str, ReplyRule]]:
     """The answer that is right most often, where answers are texts and some are right more than once."""
     targets = Counter(
         target
@@ -105,20 +105,20 @@ def _say(answer: str, _prompt: str, _words: int) -> str:
     return answer
 
 
-def _choosers(run: Callable[[Null], TaskResult], tasks: Mapping[str, Any]) -> dict[str, TaskResult]:
-    first = run(Chooser(guess(0)))  # which builds the requests
+def _choosers(run: Callable[[NullModel], TaskResult], tasks: Mapping[str, Any]) -> dict[str, TaskResult]:
+    first = run(Chooser(rotate_choices(0)))  # which builds the requests
     items = [choices for name in sorted(tasks) for choices in choices_by_item(tasks[name].instances)]
     counts = [len(choices) for choices in items]
 
-    def expected(prefer: Callable[[int], Prefer], known: Sequence[TaskResult] = ()) -> TaskResult:
+    def expected(prefer: Callable[[int], Preference], known: Sequence[TaskResult] = ()) -> TaskResult:
         turns = range(len(known), max(counts))
         return _expected([*known, *(run(Chooser(prefer(turn))) for turn in turns)], counts)
 
-    results = {UNIFORM: expected(guess, [first])}
+    results = {UNIFORM: expected(rotate_choices, [first])}
     if any(len({len(context) + len(answer) for context, answer in choices}) > 1 for choices in items):
-        results["longest answer"] = expected(partial(by_length, -1))
-        results["shortest answer"] = expected(partial(by_length, 1))
-    constants = [run(Chooser(always(answer))) for answer in _common_answers(items)]
+        results["longest answer"] = expected(partial(length_preference, -1))
+        results["shortest answer"] = expected(partial(length_preference, 1))
+    constants = [run(Chooser(constant_preference(answer))) for answer in _common_answers(items)]
     if constants:
         best = {name: max((each.metrics[name] for each in constants), key=_score) for name in constants[0].metrics}
         results["majority choice"] = replace(constants[0], metrics=best, outputs=("",) * len(items))

@@ -17,11 +17,11 @@ ANSWER_LIMIT = "answer_limit"
 Metered = Callable[[], AbstractContextManager[object]]
 """Makes what is entered while a model answers, and only then: not while its requests are read or tried out."""
 
-Texts = tuple[str, ...]
+RequestTexts = tuple[str, ...]
 """What tells requests apart: a context and a continuation, or a prompt."""
 
 
-class CountedLM(Protocol):
+class EvaluatedLM(Protocol):
     """What evaluation asks of a model beside being one of lm-eval's `LM`."""
 
     @property
@@ -37,11 +37,11 @@ class CountedLM(Protocol):
         """Tokens that an answer may have where a task does not say."""
 
     @property
-    def ways(self) -> Mapping[str, str | int]:
+    def scoring_facts(self) -> Mapping[str, str | int]:
         """How it came to its answers since the last reset, as records say it."""
 
     @property
-    def cut(self) -> Container[Texts] | None:
+    def truncated(self) -> Container[RequestTexts] | None:
         """Requests since the last reset that lost their beginning, as they were too long; None if that is not known."""
 
     def reset_counters(self) -> None:
@@ -79,8 +79,8 @@ class CountingLM(HFLM):  # type: ignore[misc]
     def reset_counters(self) -> None:
         """Starts counting at zero."""
         self.positions = self.scored_positions = 0
-        self.ways: dict[str, str | int] = {"batch_size": self.batch_size}
-        self.cut: set[Texts] = set()
+        self.scoring_facts: dict[str, str | int] = {"batch_size": self.batch_size}
+        self.truncated: set[RequestTexts] = set()
 
     def limit(self, batch_size: int) -> None:
         """Answers in batches of at most so many sequences from now on."""
@@ -97,7 +97,9 @@ class CountingLM(HFLM):  # type: ignore[misc]
         tokens, mask = super().tok_batch_encode(strings, padding_side, None, **settings)
         if left_truncate_len:
             lengths = mask.sum(1).tolist()
-            self.cut.update((text,) for text, has in zip(strings, lengths, strict=True) if has > left_truncate_len)
+            self.truncated.update(
+                (text,) for text, has in zip(strings, lengths, strict=True) if has > left_truncate_len
+            )
             tokens, mask = tokens[:, -left_truncate_len:], mask[:, -left_truncate_len:]
         return tokens, mask
 
@@ -105,7 +107,9 @@ class CountingLM(HFLM):  # type: ignore[misc]
         self, requests: Sequence[tuple[Any, Sequence[int], Sequence[int]]], *args: Any, **settings: Any
     ) -> list[tuple[float, bool]]:
         longest = self.max_length + 1
-        self.cut.update(texts for texts, *parts in requests if texts is not None and sum(map(len, parts)) > longest)
+        self.truncated.update(
+            texts for texts, *parts in requests if texts is not None and sum(map(len, parts)) > longest
+        )
         answers: list[tuple[float, bool]] = super()._loglikelihood_tokens(requests, *args, **settings)
         return answers
 
@@ -120,7 +124,7 @@ class CountingLM(HFLM):  # type: ignore[misc]
         for request in requests:
             context, settings = request.args
             if normalize_gen_kwargs(settings, self.max_gen_toks)["max_gen_toks"] >= self.max_length:
-                self.ways[ANSWER_LIMIT] = self.max_length // 2
+                self.scoring_facts[ANSWER_LIMIT] = self.max_length // 2
                 request = _Request((context, {**settings, "max_gen_toks": self.max_length // 2}))
             found.append(request)
         return found

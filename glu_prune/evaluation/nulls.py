@@ -1,4 +1,4 @@
-"""Null models: what scores tasks without knowing anything. Ordinary lm-eval models, so ordinary tasks can score them.
+"""Null models, which answer without knowing anything: ordinary lm-eval models, so ordinary tasks can score them.
 
 Writers answer with text that no question had a part in, or, as echoes, with the question itself; choosers prefer
 answers for reasons that have nothing to do with what they say; `Unigram` knows how often words occur.
@@ -17,9 +17,9 @@ from lm_eval.models.utils import normalize_gen_kwargs
 from glu_prune.errors import EvaluationError
 from glu_prune.evaluation.chat import ChatTemplate
 
-Write = Callable[[str, int], str]
+ReplyRule = Callable[[str, int], str]
 """(prompt, number of words) -> reply of at most so many words."""
-Prefer = Callable[[int, Sequence[tuple[str, str]]], Sequence[int]]
+Preference = Callable[[int, Sequence[tuple[str, str]]], Sequence[int]]
 """(number of the item, its choices as (context, continuation)) -> the choices' indices, the most preferred first."""
 
 _WORD = re.compile(r"\s*\S+|\s+$")
@@ -28,13 +28,13 @@ _UNLIKELIER = -1e6
 """Nats from one preference to the next: e to this is 0, also when divided by a length."""
 
 
-class Null(LM):  # type: ignore[misc]
+class NullModel(LM):  # type: ignore[misc]
     """A model that computes no positions; what a kind of null cannot answer, it refuses."""
 
     positions = 0
     scored_positions = 0
-    ways: ClassVar[Mapping[str, str | int]] = {}
-    cut = ()
+    scoring_facts: ClassVar[Mapping[str, str | int]] = {}
+    truncated = ()
     max_gen_toks = 256
     chat: ChatTemplate | None = None
     """The template of the model whose prompts it is given."""
@@ -77,10 +77,10 @@ class Null(LM):  # type: ignore[misc]
         )
 
 
-class Writer(Null):
+class Writer(NullModel):
     """Writes by rule; stopped, as a model would be, by the task's stop strings and number of tokens (here: words)."""
 
-    def __init__(self, write: Write) -> None:
+    def __init__(self, write: ReplyRule) -> None:
         super().__init__()
         self._write = write
 
@@ -97,15 +97,15 @@ class Writer(Null):
         return reply
 
 
-def looped(text: str, words: int) -> str:
+def repeat_text(text: str, words: int) -> str:
     """`text` again and again, in whole, as often as fits into a number of words."""
     return text * max(1, words // max(1, len(text.split())))
 
 
-class Chooser(Null):
+class Chooser(NullModel):
     """Prefers choices by rule: the best has log-likelihood 0, every further one a lower one than the last."""
 
-    def __init__(self, prefer: Prefer) -> None:
+    def __init__(self, prefer: Preference) -> None:
         super().__init__()
         self._prefer = prefer
 
@@ -124,7 +124,7 @@ def choices_by_item(requests: Iterable[Any]) -> Iterator[list[tuple[str, str]]]:
         yield [request.args for request in group]
 
 
-def guess(turn: int) -> Prefer:
+def rotate_choices(turn: int) -> Preference:
     """Prefers the choice whose turn it is, over as many turns as an item has choices: each of them once.
 
     Metrics that look at some of the choices only (as MC1 of a list made for MC2) must find guesses among those, too; so
@@ -142,12 +142,12 @@ def guess(turn: int) -> Prefer:
     return prefer
 
 
-def by_length(sign: int, turn: int) -> Prefer:
+def length_preference(sign: int, turn: int) -> Preference:
     """Prefers the shortest text (`sign` 1) or the longest (-1), context included: WinoGrande's choices lie in it.
 
-    Among equally long ones, whatever `guess` would prefer in this turn: a position is nothing that a model could see.
+    Among equally long ones, what `rotate_choices` prefers in this turn: no model can see a choice's position.
     """
-    guessed = guess(turn)
+    guessed = rotate_choices(turn)
 
     def prefer(number: int, choices: Sequence[tuple[str, str]]) -> list[int]:
         return sorted(guessed(number, choices), key=lambda index: sign * sum(map(len, choices[index])))
@@ -155,7 +155,7 @@ def by_length(sign: int, turn: int) -> Prefer:
     return prefer
 
 
-def always(answer: str) -> Prefer:
+def constant_preference(answer: str) -> Preference:
     """Prefers the choice that reads `answer`."""
 
     def prefer(_: int, choices: Sequence[tuple[str, str]]) -> list[int]:
@@ -164,7 +164,7 @@ def always(answer: str) -> Prefer:
     return prefer
 
 
-class Unigram(Null):
+class Unigram(NullModel):
     """Knows how often each word occurs in the very texts it is asked about: the best that frequency alone can do.
 
     No model that ignores context can be better on these texts, as none may be fitted to them.

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
-Pair = tuple[Sequence[int], Sequence[int]]
+EncodedRequest = tuple[Sequence[int], Sequence[int]]
 """The tokens of a context and of its continuation."""
 
 WORTH_CACHING = 16
@@ -56,15 +56,15 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Plan:
+class ScoringPlan:
     """Forward passes in the order in which they build on each other, and where the results belong."""
 
     steps: tuple[Step, ...]
-    slots: Ints
+    destinations: Ints
     """Where each log-probability belongs, step by step, in a list of those of all requests."""
     starts: Ints
     """Where the log-probabilities of each request start in that list."""
-    cut: tuple[int, ...] = ()
+    truncated: tuple[int, ...] = ()
     """Which requests are too long, and lose what they begin with."""
 
     @cached_property
@@ -73,14 +73,14 @@ class Plan:
         return sum(len(step.tokens) for step in self.steps)
 
 
-class Plans:
+class PlanCache:
     """The plans used last, by what they are for, so that models with one tokenizer need not each make their own."""
 
     def __init__(self) -> None:
         """Empty."""
-        self._plans: OrderedDict[Hashable, Plan] = OrderedDict()
+        self._plans: OrderedDict[Hashable, ScoringPlan] = OrderedDict()
 
-    def get(self, key: Hashable, make: Callable[[], Plan]) -> Plan:
+    def get(self, key: Hashable, make: Callable[[], ScoringPlan]) -> ScoringPlan:
         """The plan for `key`, made if it is not there."""
         plan = self._plans.pop(key, None) or make()
         self._plans[key] = plan
@@ -89,7 +89,7 @@ class Plans:
         return plan
 
 
-def plan(requests: Sequence[Pair], max_length: int, row_tokens: int, path_tokens: int) -> Plan:
+def plan(requests: Sequence[EncodedRequest], max_length: int, row_tokens: int, path_tokens: int) -> ScoringPlan:
     """The plan for the log-likelihoods of continuations; the order of `requests` does not change its steps.
 
     A model is given `(context + continuation)[-(max_length + 1):][:-1]`, as by lm-eval. A step computes at most
@@ -110,12 +110,12 @@ def plan(requests: Sequence[Pair], max_length: int, row_tokens: int, path_tokens
     for index, whole in enumerate(wholes):
         asked[whole[:-_BYTES]].append(index)
 
-    drafts: list[_Draft] = []
-    above: list[_Draft] = []
-    for piece in _merged(_pieces(trie, row_tokens, path_tokens), trie, row_tokens):
+    drafts: list[_StepBuilder] = []
+    above: list[_StepBuilder] = []
+    for piece in _merged(_subtries(trie, row_tokens, path_tokens), trie, row_tokens):
         while above and above[-1].end > piece.base:
             above.pop()
-        draft = _Draft(piece.base, piece.cached)
+        draft = _StepBuilder(piece.base, piece.cached)
         drafts.append(draft)
         if draft.cached:
             draft.add(trie.paths[piece.first][: piece.end], piece.base)
@@ -129,16 +129,16 @@ def plan(requests: Sequence[Pair], max_length: int, row_tokens: int, path_tokens
                 for each in (*above, draft):
                     each.ask(len(path) - len(targets), targets, starts[index])
     drafts = [draft for draft in drafts if draft.size]
-    slots = [slot for draft in drafts for slot in draft.slots]
-    cut = tuple(index for index, pair in enumerate(requests) if sum(map(len, pair)) > max_length + 1)
-    return Plan(tuple(draft.step() for draft in drafts), _joined(slots), starts, cut)
+    destinations = [slot for draft in drafts for slot in draft.destinations]
+    truncated = tuple(index for index, pair in enumerate(requests) if sum(map(len, pair)) > max_length + 1)
+    return ScoringPlan(tuple(draft.step() for draft in drafts), _concatenated(destinations), starts, truncated)
 
 
 def _tokens(path: bytes) -> Ints:
     return np.frombuffer(path, dtype=">u4").astype(np.int64)
 
 
-def _joined(parts: Sequence[Ints]) -> Ints:
+def _concatenated(parts: Sequence[Ints]) -> Ints:
     return np.concatenate(parts) if parts else np.zeros(0, dtype=np.int64)
 
 
@@ -165,7 +165,7 @@ def _common(one: Ints, other: Ints) -> int:
     return first if size and differ[first] else size
 
 
-class _Piece(NamedTuple):
+class _Subtrie(NamedTuple):
     """Tokens for one step: those from depth `base` on of the paths from `first` to before `last`."""
 
     first: int
@@ -179,9 +179,9 @@ class _Piece(NamedTuple):
         return self.end > 0
 
 
-def _pieces(trie: _Trie, row_tokens: int, path_tokens: int) -> Iterator[_Piece]:
+def _subtries(trie: _Trie, row_tokens: int, path_tokens: int) -> Iterator[_Subtrie]:
     """Cuts the trie, depth first, into what fits into one step, and what several of those have in common."""
-    todo = [_Piece(0, len(trie.keys), 0)] if trie.keys else []
+    todo = [_Subtrie(0, len(trie.keys), 0)] if trie.keys else []
     while todo:
         piece = todo.pop()
         first, last, base, _ = piece
@@ -189,28 +189,28 @@ def _pieces(trie: _Trie, row_tokens: int, path_tokens: int) -> Iterator[_Piece]:
             yield piece
             continue
         if last - first == 1:
-            *cached, (start, _) = _parts(base, int(trie.lengths[first]), path_tokens)
-            yield from (_Piece(first, last, *part) for part in cached)
-            yield _Piece(first, last, start)
+            *cached, (start, _) = _even_parts(base, int(trie.lengths[first]), path_tokens)
+            yield from (_Subtrie(first, last, *part) for part in cached)
+            yield _Subtrie(first, last, start)
             continue
         shared = trie.shared[first + 1 : last]
         common = int(shared.min())
         cuts = [first, *(np.flatnonzero(shared == common) + first + 1).tolist(), last]
         if common - base >= WORTH_CACHING:
-            yield from (_Piece(first, last, *part) for part in _parts(base, common, path_tokens))
+            yield from (_Subtrie(first, last, *part) for part in _even_parts(base, common, path_tokens))
             base = common
-        todo += [_Piece(start, end, base) for start, end in reversed(list(pairwise(cuts)))]
+        todo += [_Subtrie(start, end, base) for start, end in reversed(list(pairwise(cuts)))]
 
 
-def _parts(base: int, end: int, most: int) -> Iterator[tuple[int, int]]:
+def _even_parts(base: int, end: int, most: int) -> Iterator[tuple[int, int]]:
     """As few parts as there can be of the depths from `base` to before `end`, nearly alike, each of at most `most`."""
     count = -(-(end - base) // most)
     return pairwise(base + (end - base) * number // count for number in range(count + 1))
 
 
-def _merged(pieces: Iterable[_Piece], trie: _Trie, row_tokens: int) -> Iterator[_Piece]:
+def _merged(pieces: Iterable[_Subtrie], trie: _Trie, row_tokens: int) -> Iterator[_Subtrie]:
     """Joins neighbours that fit into one step."""
-    held: _Piece | None = None
+    held: _Subtrie | None = None
     for piece in pieces:
         if held is None:
             held = piece
@@ -228,7 +228,7 @@ def _merged(pieces: Iterable[_Piece], trie: _Trie, row_tokens: int) -> Iterator[
 
 
 @dataclass
-class _Draft:
+class _StepBuilder:
     """A step in the making."""
 
     base: int
@@ -237,11 +237,11 @@ class _Draft:
     positions: list[Ints] = field(default_factory=list)
     runs: list[tuple[int, int]] = field(default_factory=list)
     size: int = 0
-    where: Ints = field(default_factory=lambda: _joined(()))
+    where: Ints = field(default_factory=lambda: _concatenated(()))
     """The index of each token of the path that was added last, from depth `base` on."""
     scored: list[Ints] = field(default_factory=list)
     targets: list[Ints] = field(default_factory=list)
-    slots: list[Ints] = field(default_factory=list)
+    destinations: list[Ints] = field(default_factory=list)
 
     @property
     def end(self) -> int:
@@ -265,17 +265,17 @@ class _Draft:
         if low < high:
             self.scored.append(self.where[low - self.base : high - self.base])
             self.targets.append(targets[low - begin : high - begin])
-            self.slots.append(np.arange(slot + low - begin, slot + high - begin))
+            self.destinations.append(np.arange(slot + low - begin, slot + high - begin))
 
     def step(self) -> Step:
-        scored, picks = np.unique(_joined(self.scored), return_inverse=True)
+        scored, picks = np.unique(_concatenated(self.scored), return_inverse=True)
         return Step(
             base=self.base,
-            tokens=_joined(self.tokens),
-            positions=_joined(self.positions),
+            tokens=_concatenated(self.tokens),
+            positions=_concatenated(self.positions),
             runs=tuple(self.runs),
             cached=self.cached,
             scored=scored,
             picks=picks,
-            targets=_joined(self.targets),
+            targets=_concatenated(self.targets),
         )

@@ -10,7 +10,7 @@ from typing import Any
 
 from glu_prune.errors import EvaluationError
 from glu_prune.evaluation import degenerate
-from glu_prune.evaluation.lm import ANSWER_LIMIT, CountedLM
+from glu_prune.evaluation.lm import ANSWER_LIMIT, EvaluatedLM
 from glu_prune.evaluation.metrics import LIKELIHOODS, aggregate
 
 _AGREEMENT = 1e-6
@@ -55,8 +55,8 @@ class TaskResult:
     """How many the model was given: one per text to write or choice to score."""
     truncated: int | None = 0
     """Items of which a prompt lost its beginning, as it was too long for the model; None if that is not known."""
-    ways: Mapping[str, str | int] = field(default_factory=dict)
-    """How the model came to its answers, see `CountedLM`, and the seed by which worked examples are drawn."""
+    scoring_facts: Mapping[str, str | int] = field(default_factory=dict)
+    """How the model came to its answers, see `EvaluatedLM`, and the seed by which worked examples are drawn."""
 
 
 def _pair(name: str, value: Any) -> tuple[float, float]:
@@ -109,12 +109,12 @@ def samples_of(task: str, leaves: Iterable[str], samples: Mapping[str, list[Any]
 
 
 def result_of(
-    lm: CountedLM,
+    lm: EvaluatedLM,
     task: str,
     scored: Sequence[tuple[str, Mapping[str, Any]]],
     aggregates: Mapping[str, Any],
     counts: tuple[int | None, int | None, int],
-    ways: Mapping[str, str | int],
+    scoring_facts: Mapping[str, str | int],
 ) -> TaskResult:
     """What `lm` scored on `task`: the samples that `samples_of` gives, with what lm-eval makes of them.
 
@@ -145,15 +145,15 @@ def result_of(
         scored_positions=scored_positions,
         requests=requests,
         truncated=_truncated(lm, samples),
-        ways=ways,
+        scoring_facts=scoring_facts,
     )
 
 
-def _truncated(lm: CountedLM, samples: Iterable[Mapping[str, Any]]) -> int | None:
-    if (cut := lm.cut) is None:
+def _truncated(lm: EvaluatedLM, samples: Iterable[Mapping[str, Any]]) -> int | None:
+    if (truncated := lm.truncated) is None:
         return None
     asked = ([tuple(each for each in given if isinstance(each, str)) for given in s["arguments"]] for s in samples)
-    return sum(any(texts in cut for texts in each) for each in asked)
+    return sum(any(texts in truncated for texts in each) for each in asked)
 
 
 def _text(sample: Mapping[str, Any]) -> str | None:
@@ -162,10 +162,10 @@ def _text(sample: Mapping[str, Any]) -> str | None:
     return response if isinstance(response, str) else None
 
 
-def _flaws(lm: CountedLM, sample: Mapping[str, Any], text: str, length: int) -> tuple[str, ...]:
+def _flaws(lm: EvaluatedLM, sample: Mapping[str, Any], text: str, length: int) -> tuple[str, ...]:
     ((prompt, settings),) = sample["arguments"]
     limit = settings.get("max_gen_toks", lm.max_gen_toks)
-    return degenerate.flaws(prompt, text, length, min(limit, int(lm.ways.get(ANSWER_LIMIT, limit))))
+    return degenerate.flaws(prompt, text, length, min(limit, int(lm.scoring_facts.get(ANSWER_LIMIT, limit))))
 
 
 def _loglikelihoods(sample: Mapping[str, Any]) -> list[float]:

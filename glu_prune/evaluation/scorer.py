@@ -19,10 +19,10 @@ from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 from numpy.typing import NDArray
 from transformers import DynamicCache
 
-from glu_prune.evaluation.decoding import Decoder, Row, ending, obstacle
+from glu_prune.evaluation.decoding import Decoder, Generation, greedy_obstacle, stop_criteria
 from glu_prune.evaluation.lm import CountingLM, Metered
 from glu_prune.evaluation.memory import path_tokens, step_tokens
-from glu_prune.evaluation.prefixes import Pair, Plan, Plans, Step, plan
+from glu_prune.evaluation.prefixes import EncodedRequest, PlanCache, ScoringPlan, Step, plan
 
 Answer = tuple[float, bool]
 """The log-likelihood of a continuation in nats, and whether it is what the model would say."""
@@ -63,13 +63,13 @@ class SharedPrefixLM(CountingLM):
 
     metered: Metered = nullcontext
 
-    def __init__(self, model: Any, tokenizer: Any, batch_size: int, plans: Plans | None = None) -> None:
+    def __init__(self, model: Any, tokenizer: Any, batch_size: int, plans: PlanCache | None = None) -> None:
         """Wraps `model` as it is, on the device where it is; give LMs with the same tokenizer the same `plans`.
 
         `batch_size` says how many sequences are generated at once, and how many tokens are scored at once.
         """
         super().__init__(model, tokenizer, batch_size)
-        self._plans = Plans() if plans is None else plans
+        self._plans = PlanCache() if plans is None else plans
 
     def sibling(self, model: Any) -> "SharedPrefixLM":
         """An LM for `model`, which differs from this one's in weights and widths alone: same plans, same ways."""
@@ -88,14 +88,14 @@ class SharedPrefixLM(CountingLM):
 
     def loglikelihood(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[Answer]:
         """The answers to lm-eval's requests, each for a context and a continuation."""
-        self.ways["scoring"] = self.scoring
+        self.scoring_facts["scoring"] = self.scoring
         if self.scoring != SHARED:
             with self.metered():
                 plain: list[Answer] = super().loglikelihood(requests, disable_tqdm=disable_tqdm)
             return plain
         texts = tuple(request.args for request in requests)
         made = self._plan_once(texts, lambda: self._pairs(texts))
-        self.cut.update(texts[index] for index in made.cut)
+        self.truncated.update(texts[index] for index in made.truncated)
         with self.metered():
             answers = self._answers(made)
         for text, answer in zip(texts, answers, strict=True):
@@ -104,7 +104,7 @@ class SharedPrefixLM(CountingLM):
 
     def loglikelihood_rolling(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[float]:
         """The log-likelihood in nats of each text of lm-eval's requests; the windows of all texts share a plan."""
-        self.ways["scoring"] = self.scoring
+        self.scoring_facts["scoring"] = self.scoring
         if self.scoring != SHARED:
             with self.metered():
                 plain: list[float] = super().loglikelihood_rolling(requests, disable_tqdm=disable_tqdm)
@@ -125,7 +125,9 @@ class SharedPrefixLM(CountingLM):
 
         Requests whose settings ask for more than the likeliest tokens are generated the plain way in any case.
         """
-        reason = obstacle(self.model.generation_config) or (self.think_end_token and "answers begin with thoughts")
+        reason = greedy_obstacle(self.model.generation_config) or (
+            self.think_end_token and "answers begin with thoughts"
+        )
         if self.scoring != SHARED:
             return self.scoring
         return f"plain: {reason}" if reason else BATCHED
@@ -136,7 +138,9 @@ class SharedPrefixLM(CountingLM):
         rows = [self._row(*request.args) for request in requests] if self.generating == BATCHED else [None]
         batched = [row for row in rows if row is not None]
         asked = self.generating != BATCHED or len(batched) == len(rows)
-        self.ways["generation"] = self.generating if asked else "plain: more than the likeliest tokens is asked for"
+        self.scoring_facts["generation"] = (
+            self.generating if asked else "plain: more than the likeliest tokens is asked for"
+        )
         if len(batched) < len(rows):
             with self.metered():
                 plain: list[str] = super().generate_until(requests, disable_tqdm=disable_tqdm)
@@ -152,7 +156,7 @@ class SharedPrefixLM(CountingLM):
             self.cache_hook.add_partial("generate_until", request.args, text)
         return texts
 
-    def _row(self, context: str, settings: Mapping[str, Any]) -> Row | None:
+    def _row(self, context: str, settings: Mapping[str, Any]) -> Generation | None:
         """Tokens and settings as in `HFLM.generate_until`; None for what is not decoded greedily, or cannot be."""
         given = normalize_gen_kwargs(settings, self.max_gen_toks)
         sampled, limit = given.pop("do_sample"), given.pop("max_gen_toks")
@@ -165,11 +169,15 @@ class SharedPrefixLM(CountingLM):
         )
         eos = self.model.generation_config.eos_token_id
         ends = frozenset(eos if isinstance(eos, Sequence) else () if eos is None else (eos,))
-        return Row(tokens[0].tolist(), limit, ending(self.tokenizer, tuple(stops), ends)) if tokens.numel() else None
+        return (
+            Generation(tokens[0].tolist(), limit, stop_criteria(self.tokenizer, tuple(stops), ends))
+            if tokens.numel()
+            else None
+        )
 
-    def _text(self, row: Row) -> str:
+    def _text(self, row: Generation) -> str:
         stops = [string for string, _ in row.ending.stops]
-        text: str = postprocess_generated_text(self.tok_decode(row.said), stops, None)
+        text: str = postprocess_generated_text(self.tok_decode(row.generated), stops, None)
         return text
 
     def _loglikelihood_tokens(
@@ -189,7 +197,7 @@ class SharedPrefixLM(CountingLM):
         answers: list[Answer] = super()._loglikelihood_tokens(requests, **settings)
         return answers
 
-    def _pairs(self, texts: Sequence[tuple[str, str]]) -> Iterator[Pair]:
+    def _pairs(self, texts: Sequence[tuple[str, str]]) -> Iterator[EncodedRequest]:
         """Tokens as `TemplateLM.loglikelihood` makes them, of contexts and continuations.
 
         Spaces between the two belong to the continuation; its tokens are those that it adds to the context's.
@@ -216,14 +224,14 @@ class SharedPrefixLM(CountingLM):
                 found.update(zip(group, self.tokenizer(group, **settings)["input_ids"], strict=True))
         return found
 
-    def _windows(self, text: str) -> list[Pair]:
+    def _windows(self, text: str) -> list[EncodedRequest]:
         """Tokens as `HFLM.loglikelihood_rolling` makes them."""
         tokens = self.tok_encode(text)
         return list(
             map(make_disjoint_window, get_rolling_token_windows(tokens, self.prefix_token_id, self.max_length, 1))
         )
 
-    def _plan_once(self, texts: Hashable, pairs: Callable[[], Iterable[Pair]]) -> Plan:
+    def _plan_once(self, texts: Hashable, pairs: Callable[[], Iterable[EncodedRequest]]) -> ScoringPlan:
         """The plan for `pairs`, which the tokenizer makes of `texts`."""
         read_by = (self.tokenizer, self.add_bos_token, self.prefix_token_id)
         key = (*read_by, self.max_length, self._row_tokens, texts)
@@ -233,19 +241,19 @@ class SharedPrefixLM(CountingLM):
     def _row_tokens(self) -> int:
         return step_tokens(int(self.batch_size), self.device.type)
 
-    def _plan(self, pairs: Sequence[Pair]) -> Plan:
+    def _plan(self, pairs: Sequence[EncodedRequest]) -> ScoringPlan:
         longest = path_tokens(int(self.batch_size), self.device.type)
         return plan(pairs, self.max_length, self._row_tokens, longest)
 
     @torch.no_grad()
-    def _answers(self, made: Plan) -> list[Answer]:
+    def _answers(self, made: ScoringPlan) -> list[Answer]:
         """The answers to the requests of a plan, in their order."""
         if not made.steps:
             return []
         cache: Any = None
         # Made beforehand: small tensors that are kept, between large ones that are not, would make the heap grow.
-        values = torch.empty(len(made.slots), device=self.device)
-        greedy = torch.empty(len(made.slots), device=self.device, dtype=torch.bool)
+        values = torch.empty(len(made.destinations), device=self.device)
+        greedy = torch.empty(len(made.destinations), device=self.device, dtype=torch.bool)
         end = 0
         for step in made.steps:
             if step.base == 0:
@@ -258,9 +266,9 @@ class SharedPrefixLM(CountingLM):
         return self._sums(made, values.cpu().numpy(), greedy.cpu().numpy())
 
     @staticmethod
-    def _sums(made: Plan, values: NDArray[np.float32], greedy: NDArray[np.bool_]) -> list[Answer]:
+    def _sums(made: ScoringPlan, values: NDArray[np.float32], greedy: NDArray[np.bool_]) -> list[Answer]:
         """The answers to the requests of a plan, given those to its tokens, step by step."""
-        order = np.argsort(made.slots)
+        order = np.argsort(made.destinations)
         sums = np.add.reduceat(values[order].astype(np.float64), made.starts)
         return list(zip(sums.tolist(), np.logical_and.reduceat(greedy[order], made.starts).tolist(), strict=True))
 
@@ -352,7 +360,7 @@ def _rope_types(parameters: Mapping[str, Any]) -> Iterator[str]:
             yield from _rope_types(each)
 
 
-def _trial(vocabulary: int, max_length: int) -> list[Pair]:
+def _trial(vocabulary: int, max_length: int) -> list[EncodedRequest]:
     """Random requests: alike in part, in whole, and not at all; short, and longer than a step."""
     draw = random.Random(0)
     unit = max(1, min(_TRIAL_ROW, max_length) // 4)
@@ -362,5 +370,7 @@ def _trial(vocabulary: int, max_length: int) -> list[Pair]:
 
     stem, answer = tokens(3 * unit), tokens(unit)
     contexts = [stem, stem, [*stem, *answer], [*stem, *tokens(unit)], [*stem, *tokens(unit)], tokens(1), tokens(unit)]
-    pairs: list[Pair] = [(context, tokens(count)) for context, count in zip(contexts, cycle((1, unit)), strict=False)]
+    pairs: list[EncodedRequest] = [
+        (context, tokens(count)) for context, count in zip(contexts, cycle((1, unit)), strict=False)
+    ]
     return [*pairs, (stem, answer), (stem[:unit], stem[unit:])]

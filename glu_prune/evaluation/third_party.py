@@ -11,7 +11,7 @@ from glu_prune.errors import EvaluationError, first_line
 
 
 @contextmanager
-def failing(says: str) -> Iterator[None]:
+def errors_as_one_line(says: str) -> Iterator[None]:
     """Turns whatever a backend raises, or that it would end the process, into one line."""
     try:
         yield
@@ -23,12 +23,12 @@ def failing(says: str) -> Iterator[None]:
 @contextmanager
 def muted() -> Iterator[None]:
     """Swallows chatter. What stands in for the terminal is a file: backends ask it for its descriptor."""
-    sink = _nowhere()
+    sink = _null_stream()
     with redirect_stdout(sink), redirect_stderr(sink):
         yield
 
 
 @cache
-def _nowhere() -> TextIO:
+def _null_stream() -> TextIO:
     """Never closed, as loggers that are made meanwhile keep it."""
     return Path(os.devnull).open("w", encoding="utf-8")

@@ -17,7 +17,7 @@ from glu_prune.efficiency.evaluation_meter import EvaluationMeter
 from glu_prune.efficiency.meter import Meter, NoMeter, Window
 from glu_prune.errors import CorruptError, EvaluationError, NotMeasuredError, StoreError, WorkloadError
 from glu_prune.evaluation import local_data
-from glu_prune.evaluation.capability import companions
+from glu_prune.evaluation.capability import scored_together
 from glu_prune.evaluation.third_party import muted
 from glu_prune.experiment.arms import ArmModel, Arms
 from glu_prune.experiment.backend_arms import NO_COSTS, BackendArm, BackendArms
@@ -130,7 +130,7 @@ class Engine:
 
     @contextmanager
     def _alone(self, cell: Cell | FloorCell | SeriesCell) -> Iterator[None]:
-        """Holds the right to compute `cell` and its companions: one lock for all, so that no two wait for each other.
+        """Holds the right to compute `cell` and those scored with it: one lock for all, so none waits for another.
 
         Raises:
             StoreError: the store cannot be written, and has no record of `cell`.
@@ -185,7 +185,7 @@ class Engine:
         return processes
 
     def _run(self, cell: Cell) -> Record:
-        """The record of `cell`; those of its companions, which it is always scored with, are kept where none is."""
+        """The record of `cell`; those of the tasks it is always scored with are kept where none is."""
         cells = _together(cell)
         answering = self._answering(cell)
         begin = time.perf_counter()
@@ -361,7 +361,7 @@ def _scores(result: Any) -> dict[str, ScoreRecord]:
 
 def _together(cell: Cell) -> list[Cell]:
     """The cells scored in one call with `cell`, itself among them; a part, or a user's task, is scored alone."""
-    return [cell] if cell.part or cell.folder else [replace(cell, task=task) for task in companions(cell.task)]
+    return [cell] if cell.part or cell.folder else [replace(cell, task=task) for task in scored_together(cell.task)]
 
 
 def _record(cell: Cell, result: Any, cost: CostRecord, size: SizeRecord) -> Record:
@@ -376,7 +376,7 @@ def _record(cell: Cell, result: Any, cost: CostRecord, size: SizeRecord) -> Reco
             **({} if cell.num_fewshot is None else {"num_fewshot": cell.num_fewshot}),
             **({"part": str(cell.part)} if cell.part else {}),
             **({"items": "a sample"} if local_data.is_sample(cell.task) else {}),
-            **result.ways,
+            **result.scoring_facts,
         },
         versions=cell.versions,
         machine=machine(),

@@ -9,7 +9,7 @@ from glu_prune.efficiency.meter import added
 from glu_prune.errors import EvaluationError
 from glu_prune.evaluation.metrics import aggregate
 from glu_prune.experiment.record import CostRecord, FloorRecord, Record, ScoreRecord
-from glu_prune.statistics.means import known_mean
+from glu_prune.statistics.means import mean_or_none
 
 Each = TypeVar("Each")
 
@@ -95,7 +95,7 @@ def _cost(costs: Sequence[CostRecord]) -> CostRecord:
         scored_positions=_sum([cost.scored_positions for cost in costs]),
         energy=added([cost.energy for cost in costs]),
         note="; ".join(dict.fromkeys(cost.note for cost in costs if cost.note)),
-        others=known_mean([cost.others for cost in costs], [cost.seconds for cost in costs]),
+        others=mean_or_none([cost.others for cost in costs], [cost.seconds for cost in costs]),
     )
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from glu_prune.evaluation import local_data
-from glu_prune.evaluation.capability import companions
+from glu_prune.evaluation.capability import scored_together
 from glu_prune.experiment.cell import Arm
 from glu_prune.judgement.claims import ANY
 from glu_prune.judgement.expectation import Case, EfficiencyCase, read
@@ -69,6 +69,6 @@ def _tasks(case: Case) -> Iterator[str]:
     """The tasks that `case` needs, what is scored in one call with them, and benchmarks that give prompts."""
     for capability, _ in needs(case):
         if capability.folder is None:  # else the file says where its task is, and reading it has looked
-            yield from companions(capability.task)
+            yield from scored_together(capability.task)
     if isinstance(case, EfficiencyCase) and local_data.named():
         yield from (each.benchmark for each in workloads(case) if each.benchmark is not None)

@@ -11,7 +11,7 @@ from glu_prune.evidence.finding import Finding
 from glu_prune.judgement.efficiency import percent
 from glu_prune.pruning.ratio import show_ratio
 from glu_prune.report.rows import Row, Rows, finding_row
-from glu_prune.statistics.means import known_mean, student_interval
+from glu_prune.statistics.means import mean_or_none, student_interval
 
 _MEGA, _KILO = 1e6, 1e3
 
@@ -168,6 +168,6 @@ def _totals(cells: Sequence[Row], alike: Sequence[Row]) -> dict[str, Any]:
             channel: sum(row["cost"]["energy"][channel]["joules"] for row in cells if channel in row["cost"]["energy"])
             for channel in channels
         },
-        "others": known_mean([row["cost"]["others"] for row in cells], [row["cost"]["seconds"] for row in cells]),
+        "others": mean_or_none([row["cost"]["others"] for row in cells], [row["cost"]["seconds"] for row in cells]),
         "method": ", ".join(f"{c}: {'/'.join(sorted(m))}" for c, m in methods.items()) or "; ".join(notes) or "-",
     }

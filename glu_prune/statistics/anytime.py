@@ -20,7 +20,7 @@ from glu_prune.statistics.contrasts import Side
 
 Array = NDArray[np.float64]
 
-MINIMUM = 32
+MIN_UNITS = 32
 """Fewer units tell too little of their own variance for a test that rests on it: they decide nothing."""
 _BETS = 0.99 * 2.0 ** (-np.arange(16) / 2)
 """Shares of the capital, from nearly all to half a percent: each suits effects that differ by a factor of two."""
@@ -34,10 +34,10 @@ _EDGE = 1e-12
 """How close to its extremes a difference is looked for."""
 
 
-class Sequential(ABC):
+class AnytimeContrast(ABC):
     """A contrast whose p-values hold at whatever number of units one stops, and its interval at all of them at once."""
 
-    reach: float
+    max_difference: float
     """The largest difference there can be."""
 
     @property
@@ -75,13 +75,13 @@ class Sequential(ABC):
 
 
 @dataclass(frozen=True, eq=False)
-class Betting(Sequential):
-    """The weighted mean of differences from -`reach` to `reach`: exact at any number of units.
+class BettingEProcess(AnytimeContrast):
+    """The weighted mean of differences from -`max_difference` to `max_difference`: exact at any number of units.
 
     Against "the mean is at most m" one stakes a share b of the capital on every unit x, or less as it weighs less than
-    the heaviest there may be; the stake becomes (x + reach) / (m + reach) times what it was: as much on average at m,
-    less below. The capital is the mean over the shares `_BETS`. At m = 0, with differences of -1, 0 and 1 that weigh
-    alike, that is (1 + b)^gained (1 - b)^lost: a test of the changed items alone, as McNemar's is.
+    the heaviest there may be. With D for `max_difference`, the stake becomes (x + D) / (m + D) times what it was: as
+    much on average at m, less below. The capital is the mean over the shares `_BETS`. At m = 0, with differences of -1,
+    0 and 1 that weigh alike, that is (1 + b)^gained (1 - b)^lost: a test of the changed items alone, as McNemar's is.
 
     Source: Waudby-Smith & Ramdas (2024), J. R. Stat. Soc. B 86, 1-27; a mixture in place of their running bets, so
     that p grows with m and arms can be exchanged.
@@ -91,7 +91,7 @@ class Betting(Sequential):
     """(units,): first minus second."""
     weights: Array
     """(units,): as shares of the heaviest that there may be."""
-    reach: float = 1.0
+    max_difference: float = 1.0
     test: str = "betting e-process"
 
     @property
@@ -117,10 +117,10 @@ class Betting(Sequential):
 
     def _log_evidence(self, side: Side, shift: float) -> float:
         values, weights, counts = self._counted
-        place = side * shift + self.reach
+        place = side * shift + self.max_difference
         if place <= 0:  # no mean is beyond it, unless all units are at the very edge
-            return math.inf if place < 0 or (side * values > -self.reach).any() else 0.0
-        gains = weights * ((side * values + self.reach) / place - 1)
+            return math.inf if place < 0 or (side * values > -self.max_difference).any() else 0.0
+        gains = weights * ((side * values + self.max_difference) / place - 1)
         capital = np.log1p(np.outer(_BETS, gains)) @ counts
         return float(np.logaddexp.reduce(capital)) - math.log(len(_BETS))
 
@@ -130,15 +130,15 @@ class Betting(Sequential):
         def surplus(shift: float) -> float:
             return self._log_evidence(side, side * shift) + math.log(tail)
 
-        edge, centre = -self.reach * (1 - _EDGE), side * self.difference
+        edge, centre = -self.max_difference * (1 - _EDGE), side * self.difference
         if centre <= edge or surplus(edge) <= 0:
-            return -side * self.reach
+            return -side * self.max_difference
         return side * float(brentq(surplus, edge, centre, xtol=_EDGE))
 
 
 @dataclass(frozen=True, eq=False)
-class Asymptotic(Sequential):
-    """The ratio of two sums over units of any size and reach: clusters, nats per word.
+class AsymptoticSequence(AnytimeContrast):
+    """The ratio of two sums over units of any size and range: clusters, nats per word.
 
     Residuals of the ratio, over their root mean square about the hypothesis, are taken for standard normal steps, whose
     mean is bet on with a half-normal mixture of variance `_SCALE`. That is valid as units become many; skewed ones take
@@ -152,7 +152,7 @@ class Asymptotic(Sequential):
     """(units,): the weighted sum of first minus second."""
     weights: Array
     """(units,)."""
-    reach: float = math.inf
+    max_difference: float = math.inf
     test: str = "asymptotic confidence sequence"
 
     @property
@@ -178,18 +178,20 @@ class Asymptotic(Sequential):
 
     def _log_evidence(self, side: Side, shift: float) -> float:
         surplus = side * (self.difference - shift)
-        if self.units < MINIMUM:
+        if self.units < MIN_UNITS:
             return 0.0
         about = math.hypot(self._careful_error, surplus / math.sqrt(self.units))
         return log_mixture(surplus / about if about else 0.0, self.units)
 
     def _limit(self, side: Side, tail: float) -> float:
-        if self.units < MINIMUM:
-            return -side * self.reach
+        if self.units < MIN_UNITS:
+            return -side * self.max_difference
         z = boundary(tail, self.units)
         inside = 1 - z**2 / self.units
         return (
-            self.difference - side * z * self._careful_error / math.sqrt(inside) if inside > 0 else -side * self.reach
+            self.difference - side * z * self._careful_error / math.sqrt(inside)
+            if inside > 0
+            else -side * self.max_difference
         )
 
     @property
@@ -198,7 +200,7 @@ class Asymptotic(Sequential):
 
         Where changes are rare, units that have not changed yet would else seem to vary less than they do.
         """
-        unseen = math.sqrt(2) * self.reach / self.units if math.isfinite(self.reach) else 0.0
+        unseen = math.sqrt(2) * self.max_difference / self.units if math.isfinite(self.max_difference) else 0.0
         return math.hypot(self.standard_error, unseen)
 
 

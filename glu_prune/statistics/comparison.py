@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glu_prune.errors import EvaluationError
-from glu_prune.statistics.anytime import Asymptotic, Betting, Sequential, boundary
+from glu_prune.statistics.anytime import AnytimeContrast, AsymptoticSequence, BettingEProcess, boundary
 from glu_prune.statistics.contrasts import Contrast, Side
-from glu_prune.statistics.proportions import Binary
-from glu_prune.statistics.resampling import Resampled
+from glu_prune.statistics.proportions import PairedProportions
+from glu_prune.statistics.resampling import ResampledMeans
 
 __all__ = ["Contrast", "contrast", "holm", "items_needed", "unpaired"]
 
@@ -66,16 +66,16 @@ def contrast(
         within = bounded and not ratio and bool((values >= 0).all() and (values <= 1).all())
         return _anytime((one - other) * counts, counts, names, within, heaviest)
     if not (ratio or clustered) and (counts == counts[0]).all() and np.isin(values, (0.0, 1.0)).all():
-        return Binary(gained=int((one > other).sum()), lost=int((one < other).sum()), units=len(one))
+        return PairedProportions(gained=int((one > other).sum()), lost=int((one < other).sum()), units=len(one))
     parts = (one - other) * counts
-    facing: Side = -1 if (math.fsum(parts), math.fsum(parts**3)) < (0, 0) else 1
-    changes, sizes = _by_unit(facing * parts, counts, names)
+    sign: Side = -1 if (math.fsum(parts), math.fsum(parts**3)) < (0, 0) else 1
+    changes, sizes = _by_unit(sign * parts, counts, names)
     test = "paired bootstrap" if ratio else "sign-flip permutation"
-    return Resampled(
+    return ResampledMeans(
         changes=changes,
         weights=sizes,
-        facing=facing,
-        reach=math.inf if ratio or not bounded else max(1.0, float(np.ptp(values))),
+        sign=sign,
+        max_difference=math.inf if ratio or not bounded else max(1.0, float(np.ptp(values))),
         ratio=ratio,
         seed=seed,
         test=f"{test} over {len(sizes)} clusters" if clustered else test,
@@ -84,12 +84,12 @@ def contrast(
 
 def _anytime(
     parts: Array, counts: Array, names: NDArray[np.generic], within: bool, heaviest: float
-) -> Betting | Asymptotic:
+) -> BettingEProcess | AsymptoticSequence:
     """Bets, which are exact, on items that are scored from 0 to 1; else, and for clusters, the asymptotic sequence."""
     changes, sizes = _by_unit(parts, counts, names)
     if within and len(sizes) == len(counts):
-        return Betting(changes / sizes, sizes / max(heaviest, float(sizes.max())))
-    found = Asymptotic(changes, sizes, reach=1.0 if within else math.inf)
+        return BettingEProcess(changes / sizes, sizes / max(heaviest, float(sizes.max())))
+    found = AsymptoticSequence(changes, sizes, max_difference=1.0 if within else math.inf)
     return replace(found, test=f"{found.test} over {len(sizes)} clusters") if len(sizes) < len(counts) else found
 
 
@@ -201,10 +201,10 @@ def items_needed(c: Contrast, gap: float, alpha: float, power: float = 0.8) -> i
         return float((critical * math.hypot(spread, gap) + ndtri(power) * spread) / gap) ** 2
 
     needed = total(ndtri(1 - alpha))
-    if isinstance(c, Sequential):
+    if isinstance(c, AnytimeContrast):
         for _ in range(_STEPS):
             needed = total(boundary(alpha, max(needed, 1.0)))
-    if isinstance(c, Binary):  # an exact test of counts uses up less than its level
+    if isinstance(c, PairedProportions):  # an exact test of counts uses up less than its level
         needed *= (1 + math.sqrt(1 + 4 / (needed * gap))) ** 2 / 4
     return math.ceil(max(needed, -math.log2(alpha)))
 

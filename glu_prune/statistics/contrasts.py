@@ -39,7 +39,7 @@ class Contrast(Protocol):
         """All differences that neither one-sided test rejects at (1 - confidence) / 2."""
 
 
-class Anchored(ABC):
+class CoherentContrast(ABC):
     """A contrast with one test of "no difference" and another of all other differences, joined without contradiction.
 
     The test at 0 decides on which side of 0 a limit lies. So p grows with the shift, and an interval leaves 0 out just

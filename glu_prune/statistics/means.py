@@ -9,7 +9,7 @@ def mean(values: Sequence[float], weights: Sequence[float]) -> float:
     return math.fsum(value * weight for value, weight in zip(values, weights, strict=True)) / math.fsum(weights)
 
 
-def known_mean(values: Sequence[float | None], weights: Sequence[float]) -> float | None:
+def mean_or_none(values: Sequence[float | None], weights: Sequence[float]) -> float | None:
     """As `mean`; None if some value is not known, or all weights are 0."""
     known = [value for value in values if value is not None]
     return mean(known, weights) if len(known) == len(values) and any(weights) else None

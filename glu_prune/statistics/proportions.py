@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
-from glu_prune.statistics.contrasts import Anchored, Side, smallest_possible_p
+from glu_prune.statistics.contrasts import CoherentContrast, Side, smallest_possible_p
 
 _EDGE = 1e-12
 """How close to -1, 1 and the observed difference limits are looked for."""
 
 
 @dataclass(frozen=True)
-class Binary(Anchored):
+class PairedProportions(CoherentContrast):
     """The difference of two paired proportions."""
 
     gained: int

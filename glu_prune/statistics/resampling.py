@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from glu_prune.statistics.contrasts import Anchored, Side, smallest_possible_p
+from glu_prune.statistics.contrasts import CoherentContrast, Side, smallest_possible_p
 
 Array = NDArray[np.float64]
 
@@ -22,7 +22,7 @@ _TINY = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
-class Resampled(Anchored):
+class ResampledMeans(CoherentContrast):
     """The difference of two weighted means over units that were sampled independently.
 
     Changes are held such that their sum is not negative, and in order: exchanging the arms mirrors every answer, and
@@ -30,12 +30,12 @@ class Resampled(Anchored):
     """
 
     changes: Array
-    """(units,): the weighted sum of first minus second, times `facing`."""
+    """(units,): the weighted sum of first minus second, times `sign`."""
     weights: Array
     """(units,)."""
-    facing: Side
+    sign: Side
     """-1 where the first arm has the lower mean."""
-    reach: float
+    max_difference: float
     """The largest difference there can be; infinite for values without bounds."""
     ratio: bool
     """Whether the values are logarithms, without bounds, whose mean is all that is asked about."""
@@ -50,7 +50,7 @@ class Resampled(Anchored):
     @property
     def difference(self) -> float:
         """The weighted mean of first minus second."""
-        return self.facing * self._mean
+        return self.sign * self._mean
 
     @property
     def standard_error(self) -> float:
@@ -68,19 +68,19 @@ class Resampled(Anchored):
         if self.ratio:
             return self._p_elsewhere(side, 0.0)
         as_extreme, beyond = self._flips
-        return as_extreme / 2 if side == self.facing and self._mean > 0 else 1 - beyond / 2
+        return as_extreme / 2 if side == self.sign and self._mean > 0 else 1 - beyond / 2
 
     def _p_elsewhere(self, side: Side, shift: float) -> float:
         if self._unchanged:
-            return float(np.clip(1 + side * shift / self.reach, 0, 1) ** self.units)
-        return max(self._bca_p(side, shift), self._surest)
+            return float(np.clip(1 + side * shift / self.max_difference, 0, 1) ** self.units)
+        return max(self._bca_p(side, shift), self._smallest_p)
 
     def _limits(self, tail: float) -> tuple[float, float]:
         if self._unchanged:
-            rare = self.reach * (1 - tail ** (1 / self.units))
+            rare = self.max_difference * (1 - tail ** (1 / self.units))
             return -rare, rare
-        if tail < self._surest:
-            return -self.reach, self.reach
+        if tail < self._smallest_p:
+            return -self.max_difference, self.max_difference
         return self._bca_limit(1, tail), self._bca_limit(-1, tail)
 
     @property
@@ -94,7 +94,7 @@ class Resampled(Anchored):
         return not self.ratio and not self.changes.any()
 
     @property
-    def _surest(self) -> float:
+    def _smallest_p(self) -> float:
         return max(smallest_possible_p(self.units), 1 / (RESAMPLES + 1))
 
     @cached_property
@@ -136,7 +136,7 @@ class Resampled(Anchored):
 
     def _seen_from(self, side: Side) -> tuple[Array, float, float]:
         """Sorted bootstrap means, bias and acceleration, of the difference times `side`."""
-        if side == self.facing:
+        if side == self.sign:
             return self._means, self._bias, self._skew
         return -self._means[::-1], -self._bias, -self._skew
 

@@ -16,7 +16,7 @@ from glu_prune.errors import EvaluationError
 from glu_prune.evaluation import backend as module
 from glu_prune.evaluation.backend import Backend
 from glu_prune.evaluation.lm import CountingLM
-from glu_prune.evaluation.third_party import failing, muted
+from glu_prune.evaluation.third_party import errors_as_one_line, muted
 from glu_prune.models.source import load as load_model
 from glu_prune.models.source import load_tokenizer, locate
 
@@ -183,12 +183,12 @@ def test_what_it_would_generate_at_most_is_its_own(registry):
     ],
 )
 def test_whatever_it_raises_is_one_line(raised, line):
-    with pytest.raises(EvaluationError, match=f"^{line}$"), failing("it"):
+    with pytest.raises(EvaluationError, match=f"^{line}$"), errors_as_one_line("it"):
         raise raised
 
 
 def test_an_interruption_stays_one():
-    with pytest.raises(KeyboardInterrupt), failing("it"):
+    with pytest.raises(KeyboardInterrupt), errors_as_one_line("it"):
         raise KeyboardInterrupt
 
 

@@ -14,7 +14,7 @@ from lm_eval.models.utils_hf import MultiTokenEOSCriteria
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from glu_prune.evaluation import decoding, local_data
-from glu_prune.evaluation.decoding import Decoder, Ending, Row, ending, obstacle
+from glu_prune.evaluation.decoding import Decoder, Generation, StopCriteria, greedy_obstacle, stop_criteria
 from glu_prune.evaluation.evaluate import Evaluator
 from glu_prune.evaluation.lm import ANSWER_LIMIT, CountingLM
 from glu_prune.evaluation.scorer import BATCHED, SharedPrefixLM
@@ -26,7 +26,7 @@ from .test_scorer import DYNAMIC, FAMILIES, TOKENIZER, Blind, build, of_class
 REAL = os.environ.get(local_data.VARIABLE)
 needs_data = pytest.mark.skipif(not REAL, reason=f"{local_data.VARIABLE} names no folder of benchmark data")
 LENGTH, LIMIT = 128, 60
-NEVER = Ending(TOKENIZER, (), frozenset(), frozenset())
+NEVER = StopCriteria(TOKENIZER, (), frozenset(), frozenset())
 WORDS = ["Anna", "lives", "in", "Rome.", "Where", "does", "Bo", "live?", "1", "2", "\n", "é", "日本"]
 
 
@@ -76,25 +76,25 @@ def test_families_say_what_they_say_by_the_plain_way(family):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_loops_that_end_are_left(family, monkeypatch):
     """A model that says few different tokens soon says two of them again, and then often something else."""
-    monkeypatch.setattr(decoding, "LOOP", 2)
-    monkeypatch.setattr(decoding, "CHECKED_EVERY", 1)
+    monkeypatch.setattr(decoding, "LOOP_TOKENS", 2)
+    monkeypatch.setattr(decoding, "LOOP_CHECK_INTERVAL", 1)
     left = []
-    follow = Decoder._follow
-    monkeypatch.setattr(Decoder, "_follow", lambda self, batch: (follow(self, batch), left.extend(batch.rows)))
+    follow = Decoder._follow_loop
+    monkeypatch.setattr(Decoder, "_follow_loop", lambda self, batch: (follow(self, batch), left.extend(batch.rows)))
     model, asked = model_of(family, tie_word_embeddings=False), requests(8, seed=1)
     weight = torch.zeros_like(model.lm_head.weight)
     torch.manual_seed(0)
     weight[300:330] = 0.3 * torch.randn(30, weight.shape[1])
     model.lm_head.weight = torch.nn.Parameter(weight)
     assert texts(model, asked, 3) == plain_texts(model, asked)
-    assert any(row.bar > 2 for row in left)
+    assert any(row.loop_threshold > 2 for row in left)
 
 
 def said_freely(model):
     """The tokens that a model says after each of the prompts."""
-    rows = [Row(TOKENIZER(request.args[0]).input_ids[-60:], LIMIT, NEVER) for request in requests(10)]
+    rows = [Generation(TOKENIZER(request.args[0]).input_ids[-60:], LIMIT, NEVER) for request in requests(10)]
     Decoder(model, 64).run(rows)
-    return [row.said for row in rows]
+    return [row.generated for row in rows]
 
 
 @pytest.mark.parametrize("family", ["llama", "gemma3", "qwen2, window"])
@@ -131,22 +131,22 @@ def test_settings_may_differ_between_requests():
 @pytest.mark.parametrize("batch_size", [1, 3, 64])
 @pytest.mark.parametrize("family", ["gemma2", "mistral, window"])
 def test_limits_are_exact(family, batch_size):
-    rows = [Row(list(range(1, 2 + number)), 1 + 11 * number, NEVER) for number in range(9)]
+    rows = [Generation(list(range(1, 2 + number)), 1 + 11 * number, NEVER) for number in range(9)]
     decoder = Decoder(model_of(family), batch_size)
     decoder.run(rows)
-    assert [len(row.said) for row in rows] == [row.limit for row in rows]
+    assert [len(row.generated) for row in rows] == [row.limit for row in rows]
     decoder.run([])
 
 
 def test_rows_that_are_over_are_soon_dropped(monkeypatch):
     """Whether they are few or many, and what stood at the left of the others with them."""
-    monkeypatch.setattr(decoding, "LOOP", 1000)
-    monkeypatch.setattr(decoding, "SPARE", 8)
+    monkeypatch.setattr(decoding, "LOOP_TOKENS", 1000)
+    monkeypatch.setattr(decoding, "SPARE_POSITIONS", 8)
     model, widths = model_of(), []
     model.register_forward_pre_hook(lambda _module, _args, given: widths.append(given["attention_mask"].shape), with_kwargs=True)  # fmt: skip
-    rows = [Row(list(range(1, 60)), 2, NEVER), *(Row([1, 2, number], 40, NEVER) for number in range(7))]
+    rows = [Generation(list(range(1, 60)), 2, NEVER), *(Generation([1, 2, number], 40, NEVER) for number in range(7))]
     Decoder(model, 8).run(rows)
-    assert [len(row.said) for row in rows] == [2, *[40] * 7]
+    assert [len(row.generated) for row in rows] == [2, *[40] * 7]
     assert max(columns for _, columns in widths) <= 59 + 8
     assert widths[-1] == (7, 3 + 39)
 
@@ -158,9 +158,9 @@ def test_rows_wait_until_there_is_room(shapes):
 
 
 def test_padding_that_no_row_needs_is_dropped(monkeypatch):
-    monkeypatch.setattr(decoding, "LOOP", 1000)
+    monkeypatch.setattr(decoding, "LOOP_TOKENS", 1000)
     model = model_of()
-    long, short = Row(list(range(1, 60)), 2, NEVER), Row([1, 2, 3], 40, NEVER)
+    long, short = Generation(list(range(1, 60)), 2, NEVER), Generation([1, 2, 3], 40, NEVER)
     widths = []
     model.register_forward_pre_hook(lambda _module, _args, given: widths.append(given["attention_mask"].shape[1]), with_kwargs=True)  # fmt: skip
     decoder = Decoder(model, 2)
@@ -172,7 +172,7 @@ def test_padding_that_no_row_needs_is_dropped(monkeypatch):
 def test_loops_are_followed_many_tokens_at_a_time(shapes, monkeypatch):
     monkeypatch.setattr(OutputLayer, "of", lambda model: OutputLayer(model.lm_head.weight))
     model = shapes.watch(model_of("gemma3"))
-    rows = [Row([number], 100, NEVER) for number in range(5, 9)]
+    rows = [Generation([number], 100, NEVER) for number in range(5, 9)]
     decoder = Decoder(model, 4)
     decoder.run(rows)
     assert any(row.period() for row in rows)
@@ -190,28 +190,28 @@ def test_loops_are_followed_many_tokens_at_a_time(shapes, monkeypatch):
 def test_only_needed_logits_are_computed():
     model, counts = model_of("gemma3"), []
     model.lm_head.register_forward_hook(lambda _module, _inputs, logits: counts.append(logits.shape[:2]))
-    Decoder(model, 3).run([Row(list(range(1, length)), 20, NEVER) for length in (3, 20, 40)])
+    Decoder(model, 3).run([Generation(list(range(1, length)), 20, NEVER) for length in (3, 20, 40)])
     assert all(tokens == 1 or rows == 1 for rows, tokens in counts)
 
 
 @given(start=st.lists(st.integers(0, 5), max_size=30), loop=st.lists(st.integers(0, 5), min_size=1, max_size=16))
 def test_loops_are_found(start, loop):
-    row = Row([], 2000, NEVER, said=start + loop * (1 + max(2, -(-decoding.LOOP // len(loop)))))
+    row = Generation([], 2000, NEVER, generated=start + loop * (1 + max(2, -(-decoding.LOOP_TOKENS // len(loop)))))
     period = row.period()
     assert 0 < period <= len(loop)
     draft = row.draft(period, 50)
     assert len(draft) == 50
-    again = Row([], 2000, NEVER, said=row.said + draft)
-    assert again.said[-50 - period :][:50] == draft
+    again = Generation([], 2000, NEVER, generated=row.generated + draft)
+    assert again.generated[-50 - period :][:50] == draft
 
 
-@given(said=st.lists(st.integers(0, 2), min_size=1, max_size=80))
+@given(generated=st.lists(st.integers(0, 2), min_size=1, max_size=80))
 def test_what_does_not_repeat_is_no_loop(said):
-    period = Row([], 100, NEVER, said=said, bar=4).period()
+    period = Generation([], 100, NEVER, generated=said, loop_threshold=4).period()
     if period:
         seen = max(2 * period, period + 4)
         assert all(said[-at] == said[-at - period] for at in range(1, seen - period + 1))
-    assert Row([], 100, NEVER, said=list(range(80))).period() == 0
+    assert Generation([], 100, NEVER, generated=list(range(80))).period() == 0
 
 
 def metaspace():
@@ -273,13 +273,13 @@ def test_texts_end_where_lm_eval_ends_them(name, data, stops):
         said += data.draw(st.lists(st.sampled_from([258, 259, 260, 261, 262, 263, 264, 265, 2 + 0xC3, 2 + 0xA9])))
     criteria = [MultiTokenEOSCriteria(stop, tokenizer, 0, 1) for stop in stops]
     expected = [any(each(torch.tensor([said[:end]]), None) for each in criteria) for end in range(1, len(said) + 1)]
-    rule = ending(tokenizer, tuple(stops), frozenset())
+    rule = stop_criteria(tokenizer, tuple(stops), frozenset())
     found = [rule.reached(said[:end]) for end in range(1, len(said) + 1)]
     assert (True in found, (*found, True).index(True)) == (True in expected, (*expected, True).index(True))
 
 
 def test_few_tokens_are_looked_at():
-    assert len(ending(TOKENIZER, ("\n\n", "<|endoftext|>"), frozenset()).closing) < 0.2 * len(TOKENIZER)
+    assert len(stop_criteria(TOKENIZER, ("\n\n", "<|endoftext|>"), frozenset()).last_tokens) < 0.2 * len(TOKENIZER)
 
 
 def test_sampling_goes_the_plain_way():
@@ -327,11 +327,11 @@ def test_answers_that_the_context_cannot_hold_get_half_of_it(limit):
     expected = plain_texts(model, requests(4, max_gen_toks=LENGTH // 2))
     for lm in (SharedPrefixLM(model, TOKENIZER, 2), CountingLM(model, TOKENIZER, 2)):
         assert lm.generate_until(asked) == expected
-        assert lm.ways[ANSWER_LIMIT] == LENGTH // 2
+        assert lm.scoring_facts[ANSWER_LIMIT] == LENGTH // 2
         assert [each.args[1]["max_gen_toks"] for each in asked] == [limit] * 4
         lm.reset_counters()
         lm.generate_until(requests(1, max_gen_toks=LENGTH - 1))
-        assert ANSWER_LIMIT not in lm.ways
+        assert ANSWER_LIMIT not in lm.scoring_facts
 
 
 OTHER = {
@@ -357,7 +357,7 @@ def test_a_penalty_is_applied():
 
 def test_settings_of_sampling_do_not_matter():
     config = transformers.GenerationConfig(temperature=0.6, top_p=0.9, top_k=20, do_sample=True, repetition_penalty=1.0, num_beams=1)  # fmt: skip
-    assert obstacle(config) is None
+    assert greedy_obstacle(config) is None
 
 
 @pytest.mark.parametrize("case", ["dynamic RoPE", "ignores the mask"])
@@ -379,7 +379,7 @@ def test_thoughts_go_the_plain_way():
 
 def test_half_precision_says_the_same_row_by_row(monkeypatch):
     """With other rows or a draft in a pass, sums are rounded otherwise, and tokens that are about as likely swap."""
-    monkeypatch.setattr(decoding, "LOOP", 1000)
+    monkeypatch.setattr(decoding, "LOOP_TOKENS", 1000)
     model, asked = model_of(dtype=torch.bfloat16), requests(6)
     assert texts(model, asked, 1) == plain_texts(model, asked)
 

@@ -157,7 +157,7 @@ def test_requests_are_built_once_for_all_parts_and_never_hold_answers():
 
 def test_nulls_that_cannot_answer_a_task_say_so(evaluator):
     with pytest.raises(EvaluationError, match="tiny_recall_mc asks for loglikelihood, which Writer cannot give"):
-        evaluator.evaluate(nulls.Writer(nulls.looped), "tiny_recall_mc")
+        evaluator.evaluate(nulls.Writer(nulls.repeat_text), "tiny_recall_mc")
     with pytest.raises(EvaluationError, match="tiny_recall asks for generate_until, which Unigram cannot give"):
         evaluator.evaluate(nulls.Unigram(), "tiny_recall")
 
@@ -166,7 +166,7 @@ def test_nulls_that_cannot_answer_a_task_say_so(evaluator):
 
 
 def test_writers_stop_where_a_model_would():
-    assert reply(nulls.looped, "Ask: it ") == "Ask: it Ask: it"
+    assert reply(nulls.repeat_text, "Ask: it ") == "Ask: it Ask: it"
     assert reply(lambda _, words: "a b c d e f") == "a b c d"
     assert reply(lambda _, words: "a b\nc", until=["\n", "b"]) == "a "
     assert reply(lambda _, words: "a b", until="b") == "a "
@@ -177,7 +177,7 @@ def test_writers_stop_where_a_model_would():
 
 @given(st.text(alphabet="ab \n", max_size=12), st.integers(1, 40))
 def test_loops_hold_whole_texts_and_as_many_as_fit(text, words):
-    loop = nulls.looped(text, words)
+    loop = nulls.repeat_text(text, words)
     size = len(text.split())
     assert loop.replace(text, "") == "" if text else loop == ""
     assert len((text + " ").split()) * (loop.count(text) if text else 0) <= max(words, size) + size
@@ -189,7 +189,7 @@ def test_loops_hold_whole_texts_and_as_many_as_fit(text, words):
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5])
 def test_guesses_fall_evenly_on_every_subset_of_choices(count):
     choices = [("c", str(index)) for index in range(count)]
-    orders = [nulls.guess(turn)(n, choices) for n in range(math.factorial(count - 1)) for turn in range(count)]
+    orders = [nulls.rotate_choices(turn)(n, choices) for n in range(math.factorial(count - 1)) for turn in range(count)]
     assert all(sorted(order) == list(range(count)) for order in orders)
     for size in range(1, count + 1):
         for subset in itertools.combinations(range(count), size):
@@ -200,21 +200,27 @@ def test_guesses_fall_evenly_on_every_subset_of_choices(count):
 @given(st.integers(1, 7), st.integers(0, 10**6))
 def test_each_item_gives_every_choice_its_turn(count, number):
     choices = [("c", "x")] * count
-    assert [nulls.guess(turn)(number, choices)[0] for turn in range(count)] == list(range(count))
+    assert [nulls.rotate_choices(turn)(number, choices)[0] for turn in range(count)] == list(range(count))
 
 
 def test_lengths_count_the_context():
     long_context = [request("I saw Al", " there."), request("I saw Barbara", " there.")]
     for turn in range(2):
-        assert [a[0] for a in nulls.Chooser(nulls.by_length(-1, turn)).loglikelihood(long_context)] == [-1e6, 0.0]
-        assert [a[0] for a in nulls.Chooser(nulls.by_length(1, turn)).loglikelihood(long_context)] == [0.0, -1e6]
+        assert [a[0] for a in nulls.Chooser(nulls.length_preference(-1, turn)).loglikelihood(long_context)] == [
+            -1e6,
+            0.0,
+        ]
+        assert [a[0] for a in nulls.Chooser(nulls.length_preference(1, turn)).loglikelihood(long_context)] == [
+            0.0,
+            -1e6,
+        ]
 
 
 @given(st.lists(st.integers(1, 3), min_size=2, max_size=5), st.integers(0, 20))
 def test_among_equally_long_answers_each_leads_as_often(lengths, number):
     choices = [("c", "x" * length) for length in lengths]
     for sign, extreme in ((1, min(lengths)), (-1, max(lengths))):
-        leaders = Counter(nulls.by_length(sign, turn)(number, choices)[0] for turn in range(len(lengths)))
+        leaders = Counter(nulls.length_preference(sign, turn)(number, choices)[0] for turn in range(len(lengths)))
         assert set(leaders) == {index for index, length in enumerate(lengths) if length == extreme}
 
 
@@ -334,7 +340,7 @@ def test_scoring_leaves_random_numbers_alone(evaluator):
     expected = [random.random() for _ in range(2)]
     random.seed(5)
     first = random.random()
-    evaluator.evaluate(nulls.Writer(nulls.looped), "tiny_arithmetic")
+    evaluator.evaluate(nulls.Writer(nulls.repeat_text), "tiny_arithmetic")
     assert [first, random.random()] == expected
 
 

@@ -298,7 +298,7 @@ def test_preprocessed_hellaswag_is_what_lm_eval_makes_of_the_official_columns():
 
 def test_parts_of_a_group_hold_whole_subjects(data):
     """MMLU's items depend on their subject: 32 of 57 subjects, then the others; each item as in the whole."""
-    guesses, found = nulls.Chooser(nulls.guess(0)), []
+    guesses, found = nulls.Chooser(nulls.rotate_choices(0)), []
     evaluator = Evaluator()
     whole = evaluator.evaluate(guesses, "mmlu", 5)
     for part in (Subset(0, 32, "subject"), Subset(32, 64, "subject")):

@@ -58,8 +58,12 @@ def compare(
     """`settings` are lm-eval's for generation, where they must not be the task's."""
     scored, scores = plain(model, tokenizer, task, num_fewshot, settings)
     found = evaluator.evaluate(SharedPrefixLM(model, tokenizer, 64), task, num_fewshot)
-    assert {found.ways.get("scoring"), found.ways.get("generation")} <= {None, "shared prefixes", "batched"}
-    assert found.ways.get(ANSWER_LIMIT) == (settings or {}).get("max_gen_toks")
+    assert {found.scoring_facts.get("scoring"), found.scoring_facts.get("generation")} <= {
+        None,
+        "shared prefixes",
+        "batched",
+    }
+    assert found.scoring_facts.get(ANSWER_LIMIT) == (settings or {}).get("max_gen_toks")
     assert found.items == tuple(result.item_of(*each) for each in scored)
     for (_, sample), output in zip(scored, found.outputs, strict=True):
         if found.lengths:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from glu_prune.evaluation import memory, prefixes, scorer
 from glu_prune.evaluation.lm import CountingLM
-from glu_prune.evaluation.prefixes import WORTH_CACHING, Plans, plan
+from glu_prune.evaluation.prefixes import WORTH_CACHING, PlanCache, plan
 from glu_prune.evaluation.scorer import SHARED, SharedPrefixLM
 from glu_prune.models.source import load_tokenizer, locate
 from tests.helpers.examples import examples
@@ -281,7 +281,7 @@ def test_texts_score_as_by_the_plain_way():
 
 
 def test_models_share_plans_and_never_answers(monkeypatch):
-    plans = Plans()
+    plans = PlanCache()
     model = build(vocab_size=len(TOKENIZER))
     _, lm = both(model, plans)
     first = lm.loglikelihood(TEXTS)
@@ -296,7 +296,7 @@ def test_models_share_plans_and_never_answers(monkeypatch):
 
 
 def test_plans_differ_where_tokens_do():
-    plans = Plans()
+    plans = PlanCache()
     long, short = build(vocab_size=len(TOKENIZER)), build(vocab_size=len(TOKENIZER), max_position_embeddings=32)
     for model in (long, short):
         plain, lm = both(model, plans)
@@ -308,7 +308,7 @@ def test_plans_differ_where_tokens_do():
 
 def test_the_plans_used_last_are_kept(monkeypatch):
     monkeypatch.setattr(prefixes, "TOKENS_KEPT", 5)
-    plans = Plans()
+    plans = PlanCache()
     made = {key: plans.get(key, lambda: plan([([1], [2])], 8, 8, 8)) for key in range(5)}
     assert plans.get(0, lambda: None) is made[0]
     plans.get("another", lambda: plan([([1], [2])], 8, 8, 8))

@@ -5,13 +5,13 @@ from hypothesis import strategies as st
 from torch.nn.functional import linear
 
 from glu_prune.evaluation import shortlist
-from glu_prune.evaluation.decoding import Decoder, Ending, Row
+from glu_prune.evaluation.decoding import Decoder, Generation, StopCriteria
 from glu_prune.evaluation.shortlist import OutputLayer
 
 from .test_scorer import TOKENIZER, build
 
 VOCABULARY, HIDDEN = 9000, 64
-NEVER = Ending(TOKENIZER, (), frozenset(), frozenset())
+NEVER = StopCriteria(TOKENIZER, (), frozenset(), frozenset())
 
 
 class Counted(OutputLayer):
@@ -116,13 +116,13 @@ def test_loops_are_followed_by_short_lists(monkeypatch):
     model = build("gemma3", vocab_size=len(TOKENIZER), max_position_embeddings=1024)
     layers = []
     monkeypatch.setattr(OutputLayer, "of", lambda model: layers.append(Counted(model.lm_head.weight)) or layers[-1])
-    rows = [Row([number], 900, NEVER) for number in range(5, 9)]
+    rows = [Generation([number], 900, NEVER) for number in range(5, 9)]
     Decoder(model, 4).run(rows)
-    short = [row.said for row in rows]
+    short = [row.generated for row in rows]
     monkeypatch.setattr(OutputLayer, "of", lambda _: None)
-    rows = [Row([number], 900, NEVER) for number in range(5, 9)]
+    rows = [Generation([number], 900, NEVER) for number in range(5, 9)]
     Decoder(model, 4).run(rows)
-    assert [row.said for row in rows] == short
+    assert [row.generated for row in rows] == short
     assert layers[0].in_full < 900
 
 

@@ -30,9 +30,9 @@ def test_contexts_that_are_cut_are_counted(way):
     lm = lm_of(way, 32)
     requests = [SimpleNamespace(args=(text, answer)) for text in texts(31, 32) for answer in ("9", "99")]
     lm.loglikelihood(requests, disable_tqdm=True)
-    assert lm.cut == {("9" * 31, "99")}
+    assert lm.truncated == {("9" * 31, "99")}
     lm.reset_counters()
-    assert not lm.cut
+    assert not lm.truncated
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -42,14 +42,14 @@ def test_prompts_that_are_cut_are_counted(way):
     asked = texts(5, 24, 25, 60)
     requests = [SimpleNamespace(args=(text, {"until": [], "max_gen_toks": 8})) for text in asked]
     lm.generate_until(requests, disable_tqdm=True)
-    assert lm.cut == {(text,) for text in asked[2:]}
+    assert lm.truncated == {(text,) for text in asked[2:]}
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_windows_of_a_long_text_are_not_cut(way):
     lm = lm_of(way, 32)
     lm.loglikelihood_rolling([SimpleNamespace(args=(texts(90)[0],))], disable_tqdm=True)
-    assert not lm.cut
+    assert not lm.truncated
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -12,7 +12,7 @@ import pytest
 
 from glu_prune.efficiency.meter import NoMeter, ReplayMeter, Window
 from glu_prune.evaluation import capability, local_data
-from glu_prune.evaluation.capability import SUITES, TOGETHER, companions
+from glu_prune.evaluation.capability import SCORED_TOGETHER, SUITES, scored_together
 from glu_prune.evaluation.evaluate import TASKS, Evaluator, shares
 from glu_prune.evaluation.lm import CountingLM
 from glu_prune.evaluation.scorer import SharedPrefixLM
@@ -86,11 +86,11 @@ def cells(cell: Cell) -> tuple[Cell, Cell]:
 
 
 def test_companions_are_tasks_of_a_suite_in_one_order():
-    tasks = [task for each in TOGETHER for task in each]
+    tasks = [task for each in SCORED_TOGETHER for task in each]
     assert len(tasks) == len(set(tasks))
     assert set(tasks) <= {each.task for suite in SUITES.values() for each in suite.values()}
-    assert companions(MC1.task) == companions(MC2.task) == (MC1.task, MC2.task)
-    assert companions("piqa") == ("piqa",)
+    assert scored_together(MC1.task) == scored_together(MC2.task) == (MC1.task, MC2.task)
+    assert scored_together("piqa") == ("piqa",)
 
 
 def test_shares_are_whole_and_sum_up():
@@ -240,12 +240,12 @@ def test_backends_are_given_both(data, engines):
 
 def test_whatever_is_declared_to_be_scored_together_is(engines, monkeypatch):
     """Embedded tasks, which no cell would need together: written answers beside choices."""
-    monkeypatch.setattr(capability, "TOGETHER", (("tiny_recall_mc", "tiny_reading"),))
+    monkeypatch.setattr(capability, "SCORED_TOGETHER", (("tiny_recall_mc", "tiny_reading"),))
     engine = engines("one")
     read = Cell(SOURCE, DENSE, "tiny_reading", None, (), Settings())
     first = engine.record(read)
     chosen = Store(engine.store.folder).get(replace(read, task="tiny_recall_mc").key, Record)
-    monkeypatch.setattr(capability, "TOGETHER", ())
+    monkeypatch.setattr(capability, "SCORED_TOGETHER", ())
     alone = engines("alone").record(read)
     assert (first.outputs, first.lengths, first.flaws) == (alone.outputs, alone.lengths, alone.flaws)
     assert (len(chosen.items), len(chosen.margins), chosen.lengths) == (480, 480, ())

@@ -7,7 +7,7 @@ import pytest
 from scipy.special import log_ndtr
 from scipy.stats import binom, multinomial
 
-from glu_prune.statistics.anytime import MINIMUM, Asymptotic, Betting, boundary, log_mixture
+from glu_prune.statistics.anytime import MIN_UNITS, AsymptoticSequence, BettingEProcess, boundary, log_mixture
 from glu_prune.statistics.comparison import contrast, items_needed
 
 RUNS, N = 300, 512
@@ -126,7 +126,7 @@ class Runs:
 
     def _mixture(self, units: int, side: int, shift: float):
         changes, weights = self._changes[:, :units], self._weights[:, :units]
-        if units < MINIMUM:
+        if units < MIN_UNITS:
             return np.zeros(len(changes))
         total = weights.sum(1)
         difference = changes.sum(1) / total
@@ -182,7 +182,7 @@ def test_bets_gain_nothing_on_average_where_the_hypothesis_is_true(units, gained
     """By enumeration: exactly 1 at the true difference, and less beyond it."""
     counts = [(a, b, units - a - b) for a in range(units + 1) for b in range(units + 1 - a)]
     chances = multinomial.pmf(counts, units, [gained, lost, 1 - gained - lost])
-    found = [Betting(np.repeat([1.0, -1.0, 0.0], each), np.ones(units)) for each in counts]
+    found = [BettingEProcess(np.repeat([1.0, -1.0, 0.0], each), np.ones(units)) for each in counts]
 
     def expected(shift: float) -> float:
         evidence = [math.exp(each._log_evidence(side, shift)) for each in found]
@@ -258,7 +258,8 @@ def test_bets_on_weighted_items_gain_nothing_on_average():
     mean = sum(w * d * chance for w, d, chance in outcomes) / sum(w * chance for w, _, chance in outcomes)
     for side in (1, -1):
         evidence = [
-            math.exp(Betting(np.array([d]), np.array([w / 3]))._log_evidence(side, mean)) for w, d, _ in outcomes
+            math.exp(BettingEProcess(np.array([d]), np.array([w / 3]))._log_evidence(side, mean))
+            for w, d, _ in outcomes
         ]
         assert sum(e * chance for e, (_, _, chance) in zip(evidence, outcomes, strict=True)) == pytest.approx(1)
     heavier = contrast([0.0] * 9, [1.0] * 9, [1.0] * 9, anytime=True, heaviest=3, seed=0)
@@ -266,11 +267,11 @@ def test_bets_on_weighted_items_gain_nothing_on_average():
 
 
 def test_few_units_of_unknown_variance_decide_nothing():
-    for few in (of(np.full(MINIMUM - 1, 2.0), ratio=True), of(np.full(1, 2.0), ratio=True)):
+    for few in (of(np.full(MIN_UNITS - 1, 2.0), ratio=True), of(np.full(1, 2.0), ratio=True)):
         assert (few.p_two_sided(), few.interval()) == (1.0, (-math.inf, math.inf))
     assert of(np.ones(60), clusters=np.arange(60) // 2).interval() == (-1.0, 1.0)
-    assert of(np.full(MINIMUM, 2.0), ratio=True).p_two_sided() < 0.01
-    assert isinstance(of(np.zeros(9), ratio=True), Asymptotic)
+    assert of(np.full(MIN_UNITS, 2.0), ratio=True).p_two_sided() < 0.01
+    assert isinstance(of(np.zeros(9), ratio=True), AsymptoticSequence)
 
 
 @pytest.mark.parametrize("all_of", [-1.0, 1.0])

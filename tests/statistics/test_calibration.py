@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import multinomial
 
 from glu_prune.statistics.comparison import contrast, items_needed
-from glu_prune.statistics.proportions import Binary, tango_z
+from glu_prune.statistics.proportions import PairedProportions, tango_z
 from tests.helpers.examples import scaled
 
 RUNS = scaled(300)
@@ -19,7 +19,7 @@ def tables(units: int, gained: float, lost: float):
     chances = multinomial.pmf(counts, units, [gained, lost, 1 - gained - lost])
     for (a, b, _), chance in zip(counts, chances, strict=True):
         if chance > 1e-9:
-            yield Binary(int(a), int(b), units), float(chance)
+            yield PairedProportions(int(a), int(b), units), float(chance)
 
 
 def at_most(rate: float, runs: int = RUNS) -> float:
@@ -61,7 +61,7 @@ def test_a_change_as_large_as_the_margin_is_rarely_called_preserved(units, chang
 @pytest.mark.parametrize(("gained", "lost"), [(0.2, 0.05), (0.35, 0.1), (0.12, 0.0)])
 @pytest.mark.parametrize("alpha", [0.025, 0.05])
 def test_the_items_needed_give_the_power_promised(gained, lost, alpha):
-    pilot = Binary(round(1000 * gained), round(1000 * lost), 1000)
+    pilot = PairedProportions(round(1000 * gained), round(1000 * lost), 1000)
     needed = items_needed(pilot, gained - lost, alpha)
     power = sum(chance for each, chance in tables(needed, gained, lost) if each.p_greater() <= alpha)
     assert 0.79 <= power <= 0.93

@@ -6,15 +6,15 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 from statsmodels.stats.contingency_tables import mcnemar as reference_mcnemar
 
-from glu_prune.statistics.proportions import Binary, tango_interval, tango_z
+from glu_prune.statistics.proportions import PairedProportions, tango_interval, tango_z
 
 tables = st.tuples(st.integers(0, 40), st.integers(0, 40), st.integers(0, 80)).filter(sum)
 """Gained, lost, unchanged."""
 shifts = st.floats(-0.95, 0.95).filter(lambda shift: abs(shift) > 1e-6)
 
 
-def binary(gained: int, lost: int, unchanged: int) -> Binary:
-    return Binary(gained, lost, gained + lost + unchanged)
+def binary(gained: int, lost: int, unchanged: int) -> PairedProportions:
+    return PairedProportions(gained, lost, gained + lost + unchanged)
 
 
 @given(tables)
@@ -117,7 +117,7 @@ def test_the_interval_never_contradicts_mcnemar(table, confidence):
 @pytest.mark.parametrize("units", [1, 2])
 @pytest.mark.parametrize("gained", [0, 1, 2])
 def test_one_or_two_items_decide_nothing(units, gained):
-    contrast = Binary(min(gained, units), 0, units)
+    contrast = PairedProportions(min(gained, units), 0, units)
     for shift in (-0.9, -0.05, 0.0, 0.05):
         assert contrast.p_greater(shift) >= 0.25
         assert contrast.p_less(shift) >= 0.25
