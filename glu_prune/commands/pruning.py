@@ -11,7 +11,7 @@ from glu_prune.units import whole
 
 if TYPE_CHECKING:
     from glu_prune.models.source import ModelSource
-    from glu_prune.pruning.folder import Checkpoint
+    from glu_prune.pruning.disk_model import DiskModel
     from glu_prune.pruning.target import Target
 
 _MOST_TOKENS = 2048
@@ -22,10 +22,10 @@ _ALIGNED = 16
 
 def plan(options: argparse.Namespace) -> str:
     """What a target means for a model, from its configuration alone."""
-    from glu_prune.pruning.folder import open_checkpoint
+    from glu_prune.pruning.disk_model import open_disk_model
     from glu_prune.report.sizes import sizes
 
-    checkpoint = open_checkpoint(_locate(options).folder)
+    checkpoint = open_disk_model(_locate(options).folder)
     return sizes(checkpoint, _target(options).widths(checkpoint.width_map))
 
 
@@ -33,7 +33,8 @@ def prune(options: argparse.Namespace) -> str:
     """A pruned model in a new folder, by a plan that is given or made here."""
     from glu_prune.pruning.checkpoint import refuse_existing
     from glu_prune.pruning.criteria import criterion
-    from glu_prune.pruning.folder import open_checkpoint, rank_checkpoint, verify_plan, write_pruned
+    from glu_prune.pruning.disk_model import open_disk_model
+    from glu_prune.pruning.disk_pruning import rank_on_disk, verify_plan, write_pruned
     from glu_prune.pruning.plan import PruningPlan
 
     refuse_existing(options.out)
@@ -41,7 +42,7 @@ def prune(options: argparse.Namespace) -> str:
     given = None if options.plan is None else PruningPlan.read(options.plan)
     target = None if given is not None else _target(options)
     source = _locate(options)
-    checkpoint = open_checkpoint(source.folder)
+    checkpoint = open_disk_model(source.folder)
     with interruptible():
         if given is not None:
             with progress("checking") as step:
@@ -50,7 +51,7 @@ def prune(options: argparse.Namespace) -> str:
         else:
             activations = _calibrated(options, source) if how.looks_at == "activations" else None
             with progress("ranking") as step:
-                ranking = rank_checkpoint(checkpoint, options.criterion, options.seed, activations, step)
+                ranking = rank_on_disk(checkpoint, options.criterion, options.seed, activations, step)
             plan = ranking.plan(target)
         with progress("writing") as step:
             write_pruned(
@@ -78,7 +79,7 @@ def _locate(options: argparse.Namespace) -> "ModelSource":
     return source
 
 
-def _awkward_experts(checkpoint: "Checkpoint", widths: Mapping[str, int]) -> str:
+def _awkward_experts(checkpoint: "DiskModel", widths: Mapping[str, int]) -> str:
     """A warning if experts end up with widths on which transformers' grouped kernels crash."""
     stacked = [block for block in checkpoint.width_map.blocks if block.down.expert is not None]
     size = checkpoint.dtype.itemsize

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from glu_prune.efficiency.benchmark import Steps
-    from glu_prune.pruning.folder import Progress
+    from glu_prune.pruning.disk_model import Progress
 
 
 @contextmanager

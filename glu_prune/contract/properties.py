@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from glu_prune.contract.subject import Case, Subject
+from glu_prune.contract.subject import PruningCase, Subject
 from glu_prune.errors import ContractError
 from glu_prune.pruning.blocks import find_blocks
 from glu_prune.pruning.checkpoint import load
@@ -23,16 +23,16 @@ from glu_prune.pruning.surgery import pruned
 from glu_prune.pruning.width_map import WIDTHS
 
 _SMALL = 1e-3
-Property = Callable[[Subject, Case], None]
+Property = Callable[[Subject, PruningCase], None]
 PROPERTIES: dict[str, Property] = {}
 """Every property by its name."""
 
 
-def _property(check: Callable[[Subject, Case], str]) -> Property:
+def _property(check: Callable[[Subject, PruningCase], str]) -> Property:
     """Registers a check, which says what is broken, or nothing; the property raises that, and how to see it again."""
 
     @wraps(check)
-    def holds(subject: Subject, case: Case) -> None:
+    def holds(subject: Subject, case: PruningCase) -> None:
         if found := check(subject, case):
             msg = f"{check.__name__.replace('_', ' ')}: {found}"
             error = ContractError(msg)
@@ -40,7 +40,7 @@ def _property(check: Callable[[Subject, Case], str]) -> Property:
                 "reproduce with:\n"
                 "    from glu_prune.contract.properties import PROPERTIES\n"
                 "    from glu_prune.contract.read import read\n"
-                "    from glu_prune.contract.subject import Case\n"
+                "    from glu_prune.contract.subject import PruningCase\n"
                 f"    PROPERTIES[{check.__name__!r}](read({subject.name!r}), {case!r})"
             )
             raise error
@@ -58,7 +58,7 @@ def _apart(subject: Subject, found: torch.Tensor, expected: torch.Tensor) -> str
 
 
 @_property
-def cutting_equals_silencing(subject: Subject, case: Case) -> str:
+def cutting_equals_silencing(subject: Subject, case: PruningCase) -> str:
     """A model without some neurons answers as the dense one does when these are silent: nothing else was lost."""
     plan = case.plan(subject)
     with silenced(subject.model, plan):
@@ -69,31 +69,31 @@ def cutting_equals_silencing(subject: Subject, case: Case) -> str:
 
 
 @_property
-def kept_neurons_keep_their_bits(subject: Subject, case: Case) -> str:
+def kept_neurons_keep_their_bits(subject: Subject, case: PruningCase) -> str:
     """Every neuron that stays has the weights and biases it had, bit for bit, and its place in the order."""
     plan = case.plan(subject)
     kept = {block.name: torch.tensor(block.kept) for block in plan.blocks}
     before = [
         (
             block.name,
-            slot,
-            slot.view(slot.tensor.detach()).index_select(slot.dim, kept[block.name].to(slot.tensor.device)),
+            neurons,
+            neurons.view(neurons.tensor.detach()).index_select(neurons.dim, kept[block.name].to(neurons.tensor.device)),
         )
         for block in find_blocks(subject.model)
-        for slot in block.slots
+        for neurons in block.slices
     ]
     with pruned(subject.model, plan):
-        for name, slot, expected in before:
-            if not _same(slot.view(slot.tensor.detach()), expected):
-                return f"{name}: {slot.parameter} is not the kept part of what it was"
+        for name, neurons, expected in before:
+            if not _same(neurons.view(neurons.tensor.detach()), expected):
+                return f"{name}: {neurons.parameter} is not the kept part of what it was"
     return ""
 
 
 @_property
-def the_rest_is_untouched(subject: Subject, case: Case) -> str:
+def the_rest_is_untouched(subject: Subject, case: PruningCase) -> str:
     """Every parameter and buffer without neurons stays as it is, bit for bit."""
     plan = case.plan(subject)
-    cut = {id(slot.tensor) for block in find_blocks(subject.model) for slot in block.slots}
+    cut = {id(neurons.tensor) for block in find_blocks(subject.model) for neurons in block.slices}
     rest = {name: tensor.clone() for name, tensor in _tensors(subject.model) if id(tensor) not in cut}
     with pruned(subject.model, plan):
         after = dict(_tensors(subject.model))
@@ -102,7 +102,7 @@ def the_rest_is_untouched(subject: Subject, case: Case) -> str:
 
 
 @_property
-def permuting_neurons_changes_nothing(subject: Subject, case: Case) -> str:
+def permuting_neurons_changes_nothing(subject: Subject, case: PruningCase) -> str:
     """The order of neurons is arbitrary: shuffled, the same neurons stay and the same answers come."""
     plan = case.plan(subject)
     with pruned(subject.model, plan):
@@ -118,7 +118,7 @@ def permuting_neurons_changes_nothing(subject: Subject, case: Case) -> str:
 
 
 @_property
-def kept_sets_are_nested(subject: Subject, case: Case) -> str:
+def kept_sets_are_nested(subject: Subject, case: PruningCase) -> str:
     """What stays when more is cut also stays when less is cut; sizes follow the one rounding rule."""
     ranking = rank(subject.model, case.criterion, case.seed)
     ratios = sorted({case.ratio, "0", "0.25", "0.5", "0.75"}, key=float)
@@ -131,7 +131,7 @@ def kept_sets_are_nested(subject: Subject, case: Case) -> str:
 
 
 @_property
-def steps_compose(subject: Subject, case: Case) -> str:
+def steps_compose(subject: Subject, case: PruningCase) -> str:
     """Pruning in two steps keeps neurons of the same scores as one step to the same widths."""
     if criterion(case.criterion).looks_at == "nothing":
         return ""
@@ -150,9 +150,9 @@ def steps_compose(subject: Subject, case: Case) -> str:
 
 
 @_property
-def ratio_zero_changes_nothing(subject: Subject, case: Case) -> str:
+def ratio_zero_changes_nothing(subject: Subject, case: PruningCase) -> str:
     """Removing nothing is the identity: no bit and no answer changes."""
-    dense = Case(case.criterion, "0", seed=case.seed)
+    dense = PruningCase(case.criterion, "0", seed=case.seed)
     before, expected = {name: tensor.clone() for name, tensor in _tensors(subject.model)}, subject.answers()
     with pruned(subject.model, dense.plan(subject)):
         found, after = subject.answers(), dict(_tensors(subject.model))
@@ -161,7 +161,7 @@ def ratio_zero_changes_nothing(subject: Subject, case: Case) -> str:
 
 
 @_property
-def undoing_restores_every_bit(subject: Subject, case: Case) -> str:
+def undoing_restores_every_bit(subject: Subject, case: PruningCase) -> str:
     """A cut that is taken back, as when it fails half-way, leaves weights, attributes and configuration alone."""
     before, state = {name: tensor.clone() for name, tensor in _tensors(subject.model)}, _attributes(subject.model)
     with pruned(subject.model, case.plan(subject)):
@@ -173,7 +173,7 @@ def undoing_restores_every_bit(subject: Subject, case: Case) -> str:
 
 
 @_property
-def ties_and_kinds_stay(subject: Subject, case: Case) -> str:
+def ties_and_kinds_stay(subject: Subject, case: PruningCase) -> str:
     """Shared parameters stay shared; dtype, device and `requires_grad` of each stay."""
     before = [(names, _kind(tensor)) for names, tensor in _shared(subject.model)]
     with pruned(subject.model, case.plan(subject)):
@@ -183,7 +183,7 @@ def ties_and_kinds_stay(subject: Subject, case: Case) -> str:
 
 
 @_property
-def reloading_gives_the_same(subject: Subject, case: Case) -> str:
+def reloading_gives_the_same(subject: Subject, case: PruningCase) -> str:
     """Saved by transformers and loaded again, the pruned model has the same weights and gives the same answers.
 
     Uniform widths go through the class's own `from_pretrained`, others through `glu_prune.load`.
@@ -222,7 +222,7 @@ def silenced(model: nn.Module, plan: PruningPlan) -> Iterator[None]:
             saved = down.index_select(block.down.dim, indices)
             stack.callback(down.index_copy_, block.down.dim, indices, saved)
             down.index_fill_(block.down.dim, indices, 0)
-            for module, method in block.joined:
+            for module, method in block.cross_neuron_methods:
                 setattr(module, method, partial(_on_kept, module, method, kept[block.name]))
                 stack.callback(delattr, module, method)
         yield
@@ -246,14 +246,14 @@ def permuted(model: nn.Module, orders: Mapping[str, torch.Tensor]) -> Iterator[N
     before: dict[int, tuple[nn.Parameter, torch.Tensor]] = {}
     try:
         for block in find_blocks(model):
-            for slot in block.slots:
-                parameter = slot.tensor
+            for neurons in block.slices:
+                parameter = neurons.tensor
                 if id(parameter) not in before:
                     before[id(parameter)] = (parameter, parameter.data)
                     parameter.data = parameter.data.clone()
                 old = before[id(parameter)][1]
-                slot.view(parameter.data).copy_(
-                    slot.view(old).index_select(slot.dim, orders[block.name].to(old.device))
+                neurons.view(parameter.data).copy_(
+                    neurons.view(old).index_select(neurons.dim, orders[block.name].to(old.device))
                 )
         yield
     finally:
@@ -266,7 +266,7 @@ def _permuted_plan(plan: PruningPlan, orders: Mapping[str, torch.Tensor], like: 
     blocks = []
     for block, other in zip(plan.blocks, like.blocks, strict=True):
         place = orders[block.name].argsort()[torch.tensor(block.kept)]
-        blocks.append(type(block)(block.name, block.width, tuple(place.sort().values.tolist()), other.fingerprint))
+        blocks.append(type(block)(block.name, block.width, tuple(place.sort().values.tolist()), other.checksum))
     return PruningPlan(plan.criterion, plan.target, plan.seed, tuple(blocks))
 
 
@@ -274,11 +274,11 @@ def _shuffle(block: GluBlock, seed: int) -> torch.Tensor:
     return torch.randperm(block.width, generator=torch.Generator().manual_seed(block_seed(seed, block.name)))
 
 
-def _scores(block: GluBlock, case: Case) -> torch.Tensor:
+def _scores(block: GluBlock, case: PruningCase) -> torch.Tensor:
     return criterion(case.criterion).score(Neurons(block.weights, block_seed(case.seed, block.name))).cpu()
 
 
-def _kept_scores(subject: Subject, plan: PruningPlan, case: Case) -> dict[str, torch.Tensor]:
+def _kept_scores(subject: Subject, plan: PruningPlan, case: PruningCase) -> dict[str, torch.Tensor]:
     kept = {block.name: list(block.kept) for block in plan.blocks}
     return {b.name: _scores(b, case)[kept[b.name]].sort().values for b in find_blocks(subject.model)}
 

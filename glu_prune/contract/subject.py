@@ -10,7 +10,7 @@ import torch
 from glu_prune.pruning.blocks import by_owner
 from glu_prune.pruning.plan import PruningPlan, rank
 from glu_prune.pruning.target import Target
-from glu_prune.pruning.width_map import WidthMap, examine
+from glu_prune.pruning.width_map import WidthMap, map_widths
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
@@ -45,7 +45,7 @@ class Subject:
     @property
     def width_map(self) -> WidthMap:
         """Its GLU blocks as they are now."""
-        return examine(self.model)
+        return map_widths(self.model)
 
     @property
     def tolerance(self) -> float:
@@ -54,7 +54,7 @@ class Subject:
 
 
 @dataclass(frozen=True)
-class Case:
+class PruningCase:
     """What is drawn for one check; printed, it is the code that makes it again."""
 
     criterion: str = "ppm"
@@ -90,13 +90,13 @@ def random_inputs(model: Any, seed: int = 0) -> dict[str, torch.Tensor]:
     return inputs
 
 
-def cases(width_map: WidthMap) -> "SearchStrategy[Case]":
+def cases(width_map: WidthMap) -> "SearchStrategy[PruningCase]":
     """A hypothesis strategy for cases that fit a model: criterion, ratio, divisor, seed, and the blocks to cut."""
     from hypothesis import strategies as st
 
     owners = tuple(by_owner(width_map.blocks))
     return st.builds(
-        Case,
+        PruningCase,
         criterion=st.sampled_from(STATIC),
         ratio=st.decimals(0, "0.95", places=2).map(str),
         multiple_of=st.integers(1, Target.largest_multiple(width_map)),

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 
 from glu_prune.contract.properties import PROPERTIES
 from glu_prune.contract.read import folder_of, read
-from glu_prune.contract.subject import Case, Subject, cases
+from glu_prune.contract.subject import PruningCase, Subject, cases
 from glu_prune.pruning.checksums import check
 
 _ONCE = ("reloading_gives_the_same", "ratio_zero_changes_nothing")
@@ -36,7 +36,7 @@ def test_property(name: str, glu_subject: Subject, request: pytest.FixtureReques
         suppress_health_check=list(HealthCheck),
     )
     @given(cases(glu_subject.width_map))
-    def holds(case: Case) -> None:
+    def holds(case: PruningCase) -> None:
         PROPERTIES[name](glu_subject, case)
 
     holds()

@@ -130,7 +130,7 @@ def named() -> bool:
     return bool(os.environ.get(VARIABLE))
 
 
-def fingerprint(task: str) -> str | None:
+def task_data_digest(task: str) -> str | None:
     """SHA-256 over the names and contents of the data files that `task` reads; None if it reads none of the folder's.
 
     Raises:

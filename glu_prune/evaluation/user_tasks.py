@@ -16,7 +16,7 @@ _NAMES = ("task", "group")
 """Keys whose text is the name of what a YAML file declares."""
 
 
-def fingerprint(folder: Path) -> str:
+def user_tasks_digest(folder: Path) -> str:
     """SHA-256 over the names and contents of all files in `folder`: settings, code and data."""
     return digest(folder, _files(folder))
 

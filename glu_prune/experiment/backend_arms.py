@@ -20,7 +20,7 @@ from glu_prune.models.source import ModelSource
 
 if TYPE_CHECKING:
     from glu_prune.evaluation.backend_lm import BackendLM
-    from glu_prune.pruning.folder import Checkpoint
+    from glu_prune.pruning.disk_model import DiskModel
 
 NO_COSTS = "not measured: costs are those of this project's own generation, not of a backend; leave out --glu-backend"
 _numbers = itertools.count()
@@ -94,14 +94,14 @@ class BackendArms:
 
         from glu_prune.evaluation.backend import Backend
         from glu_prune.models.source import load_tokenizer
-        from glu_prune.pruning.folder import open_checkpoint
+        from glu_prune.pruning.disk_model import open_disk_model
 
         what, backend = f"{source.name} {arm.label}", Backend.parse(settings.backend)
         backend.check()
-        checkpoint = open_checkpoint(self._stock(source))
+        checkpoint = open_disk_model(self._stock(source))
         if arm.criterion is not None:
             self._write(checkpoint, source.name, arm)
-            checkpoint = open_checkpoint(self._pruned)
+            checkpoint = open_disk_model(self._pruned)
         _refuse_uneven(checkpoint, what)
         tokenizer = load_tokenizer(
             ModelSource(source.name, checkpoint.folder), checkpoint.config.get_text_config().vocab_size
@@ -132,18 +132,18 @@ class BackendArms:
             llama2c.convert(source.folder, converted)
         return converted
 
-    def _write(self, checkpoint: "Checkpoint", name: str, arm: Arm) -> None:
+    def _write(self, checkpoint: "DiskModel", name: str, arm: Arm) -> None:
         """Writes the pruned model, from disk to disk, filled up with zeros where stock loaders want equal widths."""
-        from glu_prune.pruning.folder import rank_checkpoint, write_pruned
+        from glu_prune.pruning.disk_pruning import rank_on_disk, write_pruned
 
         key = (str(arm.criterion), arm.seed)
         if key not in self._rankings:
-            self._rankings[key] = rank_checkpoint(checkpoint, *key)
+            self._rankings[key] = rank_on_disk(checkpoint, *key)
         plan = self._rankings[key].plan(arm.ratio)
         write_pruned(checkpoint, plan, self._pruned, pad_to_uniform=True, name=name)
 
 
-def _refuse_uneven(checkpoint: "Checkpoint", what: str) -> None:
+def _refuse_uneven(checkpoint: "DiskModel", what: str) -> None:
     """Raises `EvaluationError` if only our own loader reads the checkpoint."""
     from glu_prune.pruning.width_map import WIDTHS
 

@@ -108,7 +108,7 @@ class Cell:
         facts: dict[str, object] = {
             "weights": _fingerprint(self.source),
             "arm": [self.arm.criterion, show_ratio(self.arm.ratio), self.arm.seed],
-            "criterion": criterion(self.arm.criterion).fingerprint if self.arm.criterion else None,
+            "criterion": criterion(self.arm.criterion).source_digest if self.arm.criterion else None,
             "task": [self.task, self.num_fewshot, *self.fields],
             "data": _data(self.task, self.folder),
             "settings": self.settings.facts,
@@ -186,7 +186,7 @@ class SeriesCell:
         facts: dict[str, object] = {
             "weights": _fingerprint(self.source),
             "arms": [[arm.criterion, show_ratio(arm.ratio), arm.seed] for arm in self.arms],
-            "criteria": [criterion(arm.criterion).fingerprint if arm.criterion else None for arm in self.arms],
+            "criteria": [criterion(arm.criterion).source_digest if arm.criterion else None for arm in self.arms],
             "workload": asdict(self.workload),
             "prompts": hashlib.sha256("\0".join(texts(self.workload)).encode()).hexdigest(),
             "settings": [self.settings.dtype, self.settings.device],
@@ -213,7 +213,7 @@ def _digest(facts: dict[str, object]) -> str:
 
 def _data(task: str, folder: Path | None) -> str | None:
     """What identifies the items and the settings of `task`, where they do not come with a library."""
-    return local_data.fingerprint(task) if folder is None else user_tasks.fingerprint(folder)
+    return local_data.task_data_digest(task) if folder is None else user_tasks.user_tasks_digest(folder)
 
 
 @functools.cache

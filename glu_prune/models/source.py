@@ -31,7 +31,9 @@ class ModelSource:
     def fingerprint(self) -> str:
         """What identifies its weights, configuration and tokenizer."""
         return (
-            llama2c.fingerprint(self.folder) if llama2c.is_llama2c(self.folder) else checkpoint.fingerprint(self.folder)
+            llama2c.fingerprint(self.folder)
+            if llama2c.is_llama2c(self.folder)
+            else checkpoint.folder_digest(self.folder)
         )
 
 

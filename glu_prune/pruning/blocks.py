@@ -11,8 +11,8 @@ from glu_prune.errors import UnsupportedModelError
 from glu_prune.pruning.glu_block import GluBlock
 from glu_prune.pruning.layouts import LAYOUTS
 
-_TOWER = re.compile(r"vision|visual|image|audio|speech|codec|depth_decoder")
-"""Modules that are not the language model; their GLU blocks are left alone."""
+OTHER_TOWERS = re.compile(r"vision|visual|image|audio|speech|codec|quantizer|depth_decoder")
+"""In names of modules and of configuration entries that do not belong to the language model; they are left alone."""
 _FEED_FORWARD = re.compile(r"(mlp|ffn?|feed_?forward|fc|experts?|dense_?relu_?dense)$")
 _MANY = 6
 
@@ -37,26 +37,28 @@ def find_blocks(model: nn.Module) -> tuple[GluBlock, ...]:
 
 def _all_blocks(model: nn.Module) -> Iterator[GluBlock]:
     for name, module in model.named_modules():
-        if not _TOWER.search(name):
+        if not OTHER_TOWERS.search(name):
             for layout in LAYOUTS:
                 yield from layout(name, module)
 
 
 def _distinct(blocks: Iterable[GluBlock]) -> Iterator[GluBlock]:
     """The blocks, checked; those that share their matrices (tied layers) as one."""
+    # Tied matrices are one object under several names. Cut once per name, they would be cut twice; and were only some
+    # of a block's matrices tied, its neurons could not be removed without removing other neurons from another block.
     found: dict[tuple[tuple[int, int | None, int], ...], GluBlock] = {}
     owners: dict[tuple[int, int | None, int], object] = {}
     for block in blocks:
         block.check()
-        matrices = tuple((id(s.tensor), s.expert, s.segment) for s in block.slots[:3])
+        matrices = tuple((id(s.tensor), s.expert, s.segment) for s in block.slices[:3])
         if {owners.setdefault(matrix, matrices) for matrix in matrices} != {matrices}:
             msg = f"{block.name}: it shares some of its matrices with another block, but not all; such ties are unknown"
             raise UnsupportedModelError(msg)
         first = found.setdefault(matrices, block)
-        parts = {id(slot.tensor) for slot in first.slots}
-        more = tuple(slot for slot in block.others if id(slot.tensor) not in parts)
+        parts = {id(neurons.tensor) for neurons in first.slices}
+        more = tuple(neurons for neurons in block.other_slices if id(neurons.tensor) not in parts)
         if first is not block and more:
-            found[matrices] = replace(first, others=(*first.others, *more))
+            found[matrices] = replace(first, other_slices=(*first.other_slices, *more))
     yield from found.values()
 
 

@@ -1,4 +1,4 @@
-"""What neurons do on real text: the statistics that activation-aware criteria look at, in one streaming pass."""
+"""Statistics of neurons on calibration text, which activation-aware criteria look at, in one streaming pass."""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -94,7 +94,7 @@ def _refuse_unknown_tokens(model: Any, known: list[tuple[int, ...]]) -> None:
 
 @contextmanager
 def _eager_experts(model: Any) -> Iterator[None]:
-    """Experts multiply one by one while they are watched."""
+    """Has experts multiplied one by one: fused kernels show no product with a single down matrix."""
     before = getattr(model.config.get_text_config(), "_experts_implementation", None)
     if before is None or not hasattr(model, "set_experts_implementation"):
         yield
@@ -107,10 +107,10 @@ def _eager_experts(model: Any) -> Iterator[None]:
 
 
 class _Watch(TorchFunctionMode):
-    """Sees every product with a down matrix, and adds up the squares of what it is multiplied with.
+    """Sees every product with a down matrix, and adds up the squares of what it is multiplied with."""
 
-    A product is known by the memory of its matrix, so linear layers and slices of stacked experts are seen alike.
-    """
+    # Not forward hooks: experts are slices of one parameter and have no module of their own to hook. A product is
+    # recognised by the memory of its matrix instead, which is the same for linear layers and for slices.
 
     def __init__(self, blocks: tuple[GluBlock, ...], sums: dict[str, torch.Tensor]) -> None:
         super().__init__()

@@ -17,7 +17,7 @@ PLAN_FILE = "pruning_plan.json"
 _IDENTITY = ("*.safetensors", "config.json", "generation_config.json", "tokenizer*", "special_tokens_map.json")
 _CHUNK = 1 << 22
 _MANY = re.compile("layer|expert")
-"""In names of what a configuration makes many modules of, one by one."""
+"""In names of entries that say how many modules a model has; each of them is built one by one."""
 _MOST = 10_000
 
 
@@ -38,6 +38,8 @@ def new_folder(out: Path) -> Iterator[Path]:
         CheckpointError: `out` exists, or cannot be written.
     """
     refuse_existing(out)
+    # A folder of a process that no longer runs was left by a kill. Host and process are in its name, because another
+    # host that shares the file system may be writing right now.
     mine = f".{out.name}.{socket.gethostname()}."
     for old in out.parent.glob(f"{mine}*.partial"):
         if not Path(f"/proc/{old.name.removeprefix(mine).split('.')[0]}").exists():
@@ -114,7 +116,7 @@ def load(folder: Path | str, **options: Any) -> Any:
     config = read_config(folder)
     kind = model_class(config)
     uneven = getattr(config, WIDTHS, None)
-    source = _narrowed(kind) if uneven else kind
+    source = _class_with_widths(kind) if uneven else kind
     settings = {"local_files_only": True, "use_safetensors": True, **options}
     try:
         model = source.from_pretrained(folder, config=copy.deepcopy(config), **settings)
@@ -125,20 +127,22 @@ def load(folder: Path | str, **options: Any) -> Any:
     return model.eval()
 
 
-def _narrowed(kind: Any) -> Any:
-    """A class like `kind` whose models are born with the widths in their configuration."""
-    from glu_prune.pruning.surgery import narrow
+def _class_with_widths(kind: Any) -> Any:
+    """A class like `kind` whose models are built with the widths in their configuration."""
+    # `from_pretrained` compares shapes after building the model and offers no hook in between, so the cut happens in
+    # the constructor; `load` sets the stock class afterwards.
+    from glu_prune.pruning.surgery import narrow_blocks
     from glu_prune.pruning.width_map import WIDTHS
 
     def init(self: Any, config: Any, *arguments: Any, **options: Any) -> None:
         kind.__init__(self, config, *arguments, **options)
         if widths := getattr(config, WIDTHS, None):
-            narrow(self, widths)
+            narrow_blocks(self, widths)
 
     return type(kind.__name__, (kind,), {"__init__": init, "__module__": kind.__module__})
 
 
-def fingerprint(folder: Path) -> str:
+def folder_digest(folder: Path) -> str:
     """SHA-256 over the names and contents of everything in `folder` that determines what the model answers.
 
     Raises:

@@ -57,7 +57,7 @@ class Criterion:
     aliases: tuple[str, ...] = ()
 
     @property
-    def fingerprint(self) -> str:
+    def source_digest(self) -> str:
         """SHA-256 of the code of `score` and of its module, which users can change without changing this package."""
         score = inspect.unwrap(self.score)
         try:
@@ -68,6 +68,7 @@ class Criterion:
 
     def place(self, error: BaseException) -> str:
         """Where in the file of `score` it failed with `error`, ` (FILE:LINE)`; empty if that is not known."""
+        # The last frame in the criterion's own file: deeper frames are torch's, and would not help its author.
         code = getattr(inspect.unwrap(self.score), "__code__", None)
         file = code.co_filename if code else None
         lines = [each.lineno for each in traceback.extract_tb(error.__traceback__) if each.filename == file]
@@ -142,6 +143,7 @@ def _imported(name: str) -> Criterion:
     """
     module, _, function = name.partition(":")
     here = str(Path.cwd())
+    # At the end of the path, so that a file in the current folder never hides an installed module.
     sys.path.append(here)
     try:
         score = getattr(importlib.import_module(module), function, None)
@@ -178,18 +180,17 @@ def ppm(neurons: Neurons) -> "torch.Tensor":
 def _peak_to_peak(weight: "torch.Tensor", dim: int) -> "torch.Tensor":
     """`max + |min|` along a dimension, in float32."""
     if dim == 1 and weight.element_size() == _HALF and weight.device.type == "cpu" and weight.is_contiguous():
-        return _peak_to_peak_of_bits(weight)
+        return _peak_to_peak_16_bit(weight)
     return weight.amax(dim).float() + weight.amin(dim).float().abs()
 
 
-def _peak_to_peak_of_bits(weight: "torch.Tensor") -> "torch.Tensor":
-    """The same for 16-bit floats, from their bits, which processors compare several times faster.
-
-    As signed integers, the bits of the largest number are the largest if any number is positive; as unsigned ones,
-    those of the smallest are the largest if any is negative. Where a row has one sign only, all take the plain way.
-    """
+def _peak_to_peak_16_bit(weight: "torch.Tensor") -> "torch.Tensor":
+    """The same for 16-bit floats, from their bits, which processors compare several times faster."""
     import torch
 
+    # A float is its sign bit, then exponent and mantissa in the order of magnitudes. As signed integers, the largest
+    # number has the largest bits if any number is positive; as unsigned integers, the smallest (most negative) number
+    # has the largest bits if any is negative. A row of one sign breaks one of the two, and then all go the plain way.
     bits = weight.view(torch.int16)
     high = bits.amax(1)
     low = torch.from_numpy(bits.numpy().view("uint16").max(1).view("int16"))

@@ -23,11 +23,11 @@ class GluWeights:
 
 
 @dataclass(frozen=True)
-class Slot:
+class NeuronSlice:
     """Where one entry per neuron of a block lies within one parameter.
 
     Of the parameter, or of its slice `[expert]` where experts are stacked, dimension `dim` is made of `segments` parts
-    of `width` entries each, one after the other or interleaved; this slot is part `segment` of them.
+    of `width` entries each, one after the other or interleaved; this slice is part `segment` of them.
     """
 
     module: nn.Module
@@ -54,7 +54,7 @@ class Slot:
         return self.tensor.shape[self.axis] // self.segments
 
     def view(self, tensor: torch.Tensor) -> torch.Tensor:
-        """The part of `tensor`, laid out like the whole parameter of any width, that this slot is about."""
+        """This slice of `tensor`, which is laid out like the whole parameter, of any width."""
         part = tensor if self.expert is None else tensor[self.expert]
         width = part.shape[self.dim] // self.segments
         if not self.interleaved:
@@ -73,24 +73,24 @@ class GluBlock:
     """The module that holds its parameters; all blocks of one owner must have one width."""
     layout: str
     """How it is stored, in words: `gate_proj, up_proj, down_proj`."""
-    gate: Slot
-    up: Slot
-    down: Slot
-    others: tuple[Slot, ...] = ()
+    gate: NeuronSlice
+    up: NeuronSlice
+    down: NeuronSlice
+    other_slices: tuple[NeuronSlice, ...] = ()
     """Biases and whatever else has one entry per neuron."""
-    joined: tuple[tuple[nn.Module, str], ...] = ()
+    cross_neuron_methods: tuple[tuple[nn.Module, str], ...] = ()
     """Methods of modules that look at all neurons of a token at once, such as a norm over them: for such blocks, a
     neuron that is gone is not the same as one that is silent."""
 
     @property
-    def slots(self) -> tuple[Slot, ...]:
+    def slices(self) -> tuple[NeuronSlice, ...]:
         """Everything that must be cut when neurons go."""
-        return (self.gate, self.up, self.down, *self.others)
+        return (self.gate, self.up, self.down, *self.other_slices)
 
     @property
     def weights(self) -> GluWeights:
         """Its matrices, as views of the parameters."""
-        gate, up, down = (slot.view(slot.tensor.detach()) for slot in (self.gate, self.up, self.down))
+        gate, up, down = (neurons.view(neurons.tensor.detach()) for neurons in (self.gate, self.up, self.down))
         return GluWeights(
             gate if self.gate.dim == 0 else gate.t(),
             up if self.up.dim == 0 else up.t(),
@@ -122,10 +122,13 @@ class GluBlock:
                 "(width, hidden), (width, hidden), (hidden, width)"
             )
             raise UnsupportedModelError(msg)
-        for slot in self.slots:
-            if slot.width != self.width:
-                msg = f"{self.name}: {slot.parameter} has {slot.width} entries per neuron, for {self.width} neurons"
+        for neurons in self.slices:
+            if neurons.width != self.width:
+                msg = (
+                    f"{self.name}: {neurons.parameter} has {neurons.width} entries per neuron, for {self.width} neurons"
+                )
                 raise UnsupportedModelError(msg)
-            if not slot.tensor.is_floating_point():
-                msg = f"{self.name}: {slot.parameter} is {slot.tensor.dtype}; prune the weights before quantising them"
+            if not neurons.tensor.is_floating_point():
+                kind = neurons.tensor.dtype
+                msg = f"{self.name}: {neurons.parameter} is {kind}; prune the weights before quantising them"
                 raise UnsupportedModelError(msg)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from glu_prune.pruning.glu_block import GluBlock, Slot
+from glu_prune.pruning.glu_block import GluBlock, NeuronSlice
 
 Layout = Callable[[str, nn.Module], Iterator[GluBlock]]
 """(name of a module in its model, the module) -> the blocks it holds."""
@@ -45,14 +45,14 @@ class SplitLinears:
         if (linears := _linears(module, self.gate, self.up, self.down)) is None:
             return
         gate, up, down = linears
-        others = [Slot(layer, "bias", 0) for layer in (gate, up) if layer.bias is not None]
+        others = [NeuronSlice(layer, "bias", 0) for layer in (gate, up) if layer.bias is not None]
         norm = _find(module, self.norm) if self.norm else None
         if norm is not None:
-            others.append(Slot(norm, "weight", 0))
+            others.append(NeuronSlice(norm, "weight", 0))
         joined = [(norm, "forward")] if norm is not None else []
         if getattr(module, "activation_sparsity", 0) > 0:  # Gemma 3n: a threshold from the mean over all neurons
             joined.append((module, "_gaussian_topk"))
-        matrices = Slot(gate, "weight", 0), Slot(up, "weight", 0), Slot(down, "weight", 1)
+        matrices = NeuronSlice(gate, "weight", 0), NeuronSlice(up, "weight", 0), NeuronSlice(down, "weight", 1)
         yield GluBlock(name, name, f"{self.gate}, {self.up}, {self.down}", *matrices, tuple(others), tuple(joined))
 
 
@@ -68,15 +68,16 @@ class FusedLinear:
     def __call__(self, name: str, module: nn.Module) -> Iterator[GluBlock]:
         """The block, if both layers are there and the first is twice as wide as the second, as no plain MLP is."""
         linears = _linears(module, self.gate_up, self.down)
+        # Names such as fc1 and fc2 are those of plain MLPs, too; only the width tells.
         if linears is None or linears[0].out_features != 2 * linears[1].in_features:
             return
         fused, down = linears
         wide: list[tuple[nn.Module, str]] = [(fused, "bias")] if fused.bias is not None else []
         adapters = getattr(module, self.adapters, ()) if self.adapters else ()
         wide += [(adapter[-1], "weight") for adapter in adapters if isinstance(adapter, nn.Sequential)]
-        others = tuple(Slot(layer, kind, 0, None, part, 2) for layer, kind in wide for part in (0, 1))
-        gate, up = (Slot(fused, "weight", 0, None, part, 2) for part in (0, 1))
-        yield GluBlock(name, name, f"{self.gate_up}, {self.down}", gate, up, Slot(down, "weight", 1), others)
+        others = tuple(NeuronSlice(layer, kind, 0, None, part, 2) for layer, kind in wide for part in (0, 1))
+        gate, up = (NeuronSlice(fused, "weight", 0, None, part, 2) for part in (0, 1))
+        yield GluBlock(name, name, f"{self.gate_up}, {self.down}", gate, up, NeuronSlice(down, "weight", 1), others)
 
 
 def fused_experts(name: str, module: nn.Module) -> Iterator[GluBlock]:
@@ -103,6 +104,7 @@ def _stacked(name: str, module: nn.Module, gate_up: str, down: str) -> Iterator[
     wide, narrow = (_shape(module, path) for path in (gate_up, down))
     if len(wide) != 3 or len(narrow) != 3:
         return
+    # Shapes alone tell the orientation: both conditions at once would make a width its own double.
     transposed = wide[1] == narrow[2] and wide[2] == 2 * narrow[1]
     if not transposed and not (wide[2] == narrow[1] and wide[1] == 2 * narrow[2]):
         return
@@ -110,17 +112,17 @@ def _stacked(name: str, module: nn.Module, gate_up: str, down: str) -> Iterator[
     dim = 1 if transposed else 0
     bias = _shape(module, f"{gate_up}_bias")
 
-    def pair(path: str, axis: int, expert: int) -> tuple[Slot, Slot]:
-        gate, up = (Slot(module, path, axis, expert, part, 2, interleaved) for part in (0, 1))
+    def pair(path: str, axis: int, expert: int) -> tuple[NeuronSlice, NeuronSlice]:
+        gate, up = (NeuronSlice(module, path, axis, expert, part, 2, interleaved) for part in (0, 1))
         return gate, up
 
     form = f"experts {gate_up}, {down}{' transposed' if transposed else ''}{' interleaved' if interleaved else ''}"
     for expert in range(narrow[0]):
-        others: tuple[Slot, ...] = pair(f"{gate_up}_bias", 0, expert) if bias else ()
+        others: tuple[NeuronSlice, ...] = pair(f"{gate_up}_bias", 0, expert) if bias else ()
         if expert == 0:  # rows of experts that have no down projection (identities) are never read, only shaped
             others += tuple(s for extra in range(narrow[0], wide[0]) for s in pair(gate_up, dim, extra))
         gate, up = pair(gate_up, dim, expert)
-        yield GluBlock(f"{name}.{expert}", name, form, gate, up, Slot(module, down, 1 - dim, expert), others)
+        yield GluBlock(f"{name}.{expert}", name, form, gate, up, NeuronSlice(module, down, 1 - dim, expert), others)
 
 
 def split_experts(name: str, module: nn.Module) -> Iterator[GluBlock]:
@@ -129,8 +131,8 @@ def split_experts(name: str, module: nn.Module) -> Iterator[GluBlock]:
     if len(gate) != 3 or gate != up or down != (gate[0], gate[2], gate[1]):
         return
     for expert in range(gate[0]):
-        first, second = (Slot(module, path, 0, expert) for path in ("gate_proj", "up_proj"))
-        last = Slot(module, "down_proj", 1, expert)
+        first, second = (NeuronSlice(module, path, 0, expert) for path in ("gate_proj", "up_proj"))
+        last = NeuronSlice(module, "down_proj", 1, expert)
         yield GluBlock(f"{name}.{expert}", name, "experts gate_proj, up_proj, down_proj", first, second, last)
 
 
@@ -141,7 +143,7 @@ def flat_experts(name: str, module: nn.Module) -> Iterator[GluBlock]:
     if not experts or len(shapes) != 1 or len(next(iter(shapes))) != 2:
         return
     for expert in range(experts):
-        gate, up, down = (Slot(module, path, 0, None, expert, experts) for path in ("w1", "v1", "w2"))
+        gate, up, down = (NeuronSlice(module, path, 0, None, expert, experts) for path in ("w1", "v1", "w2"))
         yield GluBlock(f"{name}.{expert}", name, "experts w1, v1, w2", gate, up, down)
 
 

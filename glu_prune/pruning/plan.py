@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from glu_prune.pruning.checksums import checksum
 from glu_prune.pruning.criteria import Criterion, Neurons, criterion
 from glu_prune.pruning.glu_block import GluWeights
 from glu_prune.pruning.target import Target
-from glu_prune.pruning.width_map import WidthMap, examine
+from glu_prune.pruning.width_map import WidthMap, map_widths
 
 _FORMAT = 2
 _LARGE = 1 << 22
@@ -34,8 +34,8 @@ class BlockPlan:
     """Neurons before."""
     kept: tuple[int, ...]
     """Indices that stay, ascending."""
-    fingerprint: str = ""
-    """Of the weights that the plan was made for; empty if it was made without weights."""
+    checksum: str = ""
+    """Of the weights that the plan was made for; empty if it was made without weights. `fingerprint` in JSON."""
 
     def __post_init__(self) -> None:
         """Raises `PlanError` unless `kept` is ascending, unique, in range and not empty."""
@@ -98,8 +98,8 @@ class PruningPlan:
 
     def check_weights(self, name: str, weights: GluWeights) -> None:
         """Raises `PlanError` unless this plan was made for these weights of block `name`, or without weights."""
-        expected = self._fingerprints[name]
-        if expected and fingerprint(weights) != expected:
+        expected = self._checksums[name]
+        if expected and block_checksum(weights) != expected:
             msg = (
                 f"the plan is for other weights: those of {name} differ from the ones it was made for; another "
                 "revision, dtype or training of the model needs a plan of its own"
@@ -107,13 +107,13 @@ class PruningPlan:
             raise PlanError(msg)
 
     @cached_property
-    def _fingerprints(self) -> dict[str, str]:
-        return {block.name: block.fingerprint for block in self.blocks}
+    def _checksums(self) -> dict[str, str]:
+        return {block.name: block.checksum for block in self.blocks}
 
     def after(self, earlier: "PruningPlan") -> "PruningPlan":
-        """What is left to cut of a model that `earlier` has been applied to, which kept all that this plan keeps.
+        """The rest of this plan for a model that `earlier` has been applied to, which kept all that this plan keeps.
 
-        Applied in turn, both leave the same bits as this plan alone. The plan holds no fingerprints, as the weights in
+        Applied in turn, both leave the same bits as this plan alone. The plan holds no checksums, as the weights in
         between have none.
 
         Raises:
@@ -127,7 +127,19 @@ class PruningPlan:
 
     def to_json(self) -> str:
         """One line of JSON; `from_json` reads it back."""
-        return json.dumps({"format": _FORMAT, **asdict(self)})
+        blocks = [
+            {"name": block.name, "width": block.width, "kept": block.kept, "fingerprint": block.checksum}
+            for block in self.blocks
+        ]
+        return json.dumps(
+            {
+                "format": _FORMAT,
+                "criterion": self.criterion,
+                "target": self.target,
+                "seed": self.seed,
+                "blocks": blocks,
+            }
+        )
 
     @classmethod
     def from_json(cls, text: str) -> "PruningPlan":
@@ -173,7 +185,7 @@ class Ranking:
     width_map: WidthMap
     orders: Mapping[str, torch.Tensor]
     """Block name to neuron indices `(width,)`, most important first; ties in index order."""
-    fingerprints: Mapping[str, str]
+    checksums: Mapping[str, str]
 
     def plan(self, target: object) -> PruningPlan:
         """The plan that keeps the most important neurons of every block, as many as `target` says (a ratio will do).
@@ -183,7 +195,7 @@ class Ranking:
         """
         asked = Target.of(target)
         blocks = tuple(
-            BlockPlan(name, len(self.orders[name]), _first(self.orders[name], width), self.fingerprints[name])
+            BlockPlan(name, len(self.orders[name]), _first(self.orders[name], width), self.checksums[name])
             for name, width in asked.widths(self.width_map).items()
         )
         return PruningPlan(self.criterion, str(asked), self.seed, blocks)
@@ -195,6 +207,7 @@ def _first(order: torch.Tensor, count: int) -> tuple[int, ...]:
 
 def block_seed(seed: int, name: str) -> int:
     """The seed of one block, different for each."""
+    # From the name, not from the block's number: skipping a block must not change what is drawn for the others.
     return int.from_bytes(hashlib.sha256(f"{seed}|{name}".encode()).digest()[:7], "big")
 
 
@@ -213,39 +226,40 @@ def rank(
         PlanError: the criterion does not exist or lacks what it needs, or weights or scores are not finite.
     """
     how = criterion(criterion_name)
-    width_map = examine(model)
-    orders, fingerprints = {}, {}
+    width_map = map_widths(model)
+    orders, checksums = {}, {}
     for block in width_map.blocks:
         norms = activations.get(block.name) if activations else None
-        orders[block.name], fingerprints[block.name] = rank_block(block.name, block.weights, how, seed, norms)
-    return Ranking(how.name, seed, width_map, orders, fingerprints)
+        orders[block.name], checksums[block.name] = rank_block(block.name, block.weights, how, seed, norms)
+    return Ranking(how.name, seed, width_map, orders, checksums)
 
 
 def rank_block(
     name: str, weights: GluWeights, how: Criterion, seed: int, activations: torch.Tensor | None
 ) -> tuple[torch.Tensor, str]:
-    """The order of one block's neurons `(width,)`, most important first, and the fingerprint of its weights.
+    """The order of one block's neurons `(width,)`, most important first, and the checksum of its weights.
 
     Raises:
         PlanError: the weights are not there, weights or scores are not finite, or the criterion fails.
     """
     if weights.gate.is_meta:
-        if how.looks_at != "nothing":
+        if how.looks_at != "nothing":  # random scores can be planned for models that exist as a configuration only
             msg = f"{name}: criterion {how.name} needs weights, which a model on the meta device does not have"
             raise PlanError(msg)
-        mark = ""
+        weights_checksum = ""
     else:
-        mark = fingerprint(weights)
+        weights_checksum = block_checksum(weights)
     if how.looks_at == "activations" and activations is not None and not bool(activations.any()):
         msg = f"{name}: no calibration token reaches it, so its neurons are all alike; give more text, or skip it"
         raise PlanError(msg)
     scores = _scores(name, how, Neurons(weights, block_seed(seed, name), activations))
-    if mark:
+    if weights_checksum:
         _refuse_nonfinite(name, weights, scores)
     if scores.shape != weights.gate.shape[:1] or not bool(scores.isfinite().all()):
         msg = f"{name}: {how.name} gives scores {tuple(scores.shape)} that are not finite, one per neuron"
         raise PlanError(msg)
-    return torch.argsort(scores, descending=True, stable=True).cpu(), mark
+    # Stable, so that ties go to the lower index on every machine; 4-bit weights have many neurons of equal score.
+    return torch.argsort(scores, descending=True, stable=True).cpu(), weights_checksum
 
 
 def _scores(name: str, how: Criterion, neurons: Neurons) -> torch.Tensor:
@@ -274,11 +288,14 @@ def _scores(name: str, how: Criterion, neurons: Neurons) -> torch.Tensor:
 
 def _writes(tensor: torch.Tensor) -> int:
     """How often its memory was written to, as far as torch counts."""
+    # Autograd's version counter notices any in-place write without a copy of the weights to compare with.
     return 0 if tensor.is_inference() else int(tensor._version)
 
 
 def _refuse_nonfinite(name: str, weights: GluWeights, scores: torch.Tensor) -> None:
-    """Raises `PlanError` if a weight is NaN or infinite; sums tell, the matrices are only searched when they do."""
+    """Raises `PlanError` if a weight is NaN or infinite."""
+    # NaN and infinity survive any sum, and a sum takes a fraction of the time of `isfinite` over whole matrices. A sum
+    # may overflow with finite weights, too: then the search below finds nothing.
     if all(bool(each.sum().isfinite()) for each in (scores, weights.gate, weights.up, weights.down)):
         return
     for part in ("gate", "up", "down"):
@@ -287,7 +304,7 @@ def _refuse_nonfinite(name: str, weights: GluWeights, scores: torch.Tensor) -> N
             raise PlanError(msg)
 
 
-def fingerprint(weights: GluWeights) -> str:
+def block_checksum(weights: GluWeights) -> str:
     """One checksum over gate, up and down."""
     matrices = (weights.gate, weights.up, weights.down)
     if weights.gate.nbytes < _LARGE:

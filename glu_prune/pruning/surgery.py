@@ -9,30 +9,30 @@ import torch
 from torch import nn
 
 from glu_prune.pruning.gather import gather
-from glu_prune.pruning.glu_block import Slot
+from glu_prune.pruning.glu_block import NeuronSlice
 from glu_prune.pruning.plan import PruningPlan, rank
 from glu_prune.pruning.target import Target
-from glu_prune.pruning.width_map import WIDTHS, Path, WidthMap, configure, entry, examine, skeleton
+from glu_prune.pruning.width_map import WIDTHS, Path, WidthMap, configure, entry, map_widths, meta_model
 
 Undo = list[Callable[[], None]]
-"""What takes a change back, step by step, last step first."""
+"""Functions that undo a change, to be called in reverse order."""
 
 
 def apply(model: nn.Module, plan: PruningPlan) -> None:
     """Removes from `model`, in place, every neuron that `plan` does not keep.
 
-    Parameters stay the same objects (so ties, hooks and `requires_grad` stay), on their device and in their dtype; the
-    attributes and configuration entries that mirror a width follow. The plan is compared with the model first; should
-    anything fail half-way, the model is put back as it was, bit for bit. Memory in use never grows by more than one
-    parameter. Works on the meta device.
+    Parameters stay the same objects (so ties, hooks and `requires_grad` stay), on their device and in their dtype;
+    attributes and configuration entries that follow a width change with it. The plan is compared with the model first;
+    should anything fail half-way, the model is put back as it was, bit for bit. Memory in use never grows by more than
+    one parameter. Works on the meta device.
 
     Raises:
         UnsupportedModelError: `model` has no GLU block, or cannot be pruned.
         PlanError: the plan was made for other blocks or other weights.
     """
-    width_map = examine(model)
+    width_map = map_widths(model)
     plan.check(width_map)
-    _cut(model, width_map, plan)
+    _remove_neurons(model, width_map, plan)
 
 
 def prune(
@@ -76,7 +76,7 @@ def prune(
         activations = measure(model, calibration)
     ranking = rank(model, criterion, seed, activations)
     plan = ranking.plan(target)
-    _cut(model, ranking.width_map, plan)
+    _remove_neurons(model, ranking.width_map, plan)
     return plan
 
 
@@ -87,89 +87,94 @@ def pruned(model: nn.Module, plan: PruningPlan) -> Iterator[None]:
     Raises:
         UnsupportedModelError, PlanError: as `apply`.
     """
-    width_map = examine(model)
+    width_map = map_widths(model)
     plan.check(width_map)
-    undo = _cut(model, width_map, plan)
+    undo = _remove_neurons(model, width_map, plan)
     try:
         yield
     finally:
-        _take_back(undo)
+        _roll_back(undo)
 
 
-def blank(kind: type[nn.Module], config: Any) -> nn.Module:
+def narrowed_meta_model(kind: type[nn.Module], config: Any) -> nn.Module:
     """A model of class `kind` on the meta device, with the widths in the configuration's `glu_widths`, if it has them.
 
     Raises:
         UnsupportedModelError: the class cannot be built from this configuration, or not be pruned.
     """
-    model = skeleton(kind, config)
+    model = meta_model(kind, config)
     if widths := getattr(config, WIDTHS, None):
-        narrow(model, widths)
+        narrow_blocks(model, widths)
     return model
 
 
-def narrow(model: nn.Module, widths: Mapping[str, int]) -> None:
+def narrow_blocks(model: nn.Module, widths: Mapping[str, int]) -> None:
     """Cuts blocks of a model on the meta device to `widths` (owner to width), whichever neurons go.
 
     Raises:
         UnsupportedModelError: `model` has no GLU block, or cannot be pruned.
     """
-    width_map = examine(model)
+    width_map = map_widths(model)
     found = {block.name: widths.get(block.owner, block.width) for block in width_map.blocks}
     kept = {name: torch.arange(width, device="cpu") for name, width in found.items()}
-    for parameter, slots in _parameters(width_map):
-        parameter.data = _select(parameter.data, slots, kept)
+    for parameter, slices in _parameters(width_map):
+        parameter.data = _select(parameter.data, slices, kept)
     _set_attributes(model, width_map, found, [])
 
 
-def _cut(model: nn.Module, width_map: WidthMap, plan: PruningPlan) -> Undo:
+def _remove_neurons(model: nn.Module, width_map: WidthMap, plan: PruningPlan) -> Undo:
     kept = {block.name: torch.tensor(block.kept, device="cpu") for block in plan.blocks}
     changes = width_map.changes(plan.widths)
     undo: Undo = []
     try:
-        for parameter, slots in _parameters(width_map):
-            _cut_parameter(parameter, slots, kept, undo)
+        for parameter, slices in _parameters(width_map):
+            _narrow_parameter(parameter, slices, kept, undo)
         _set_attributes(model, width_map, plan.widths, undo)
         _set_configuration(model, changes, undo)
     except BaseException:
-        _take_back(undo)
+        _roll_back(undo)
         raise
     return undo
 
 
-def _take_back(undo: Undo) -> None:
+def _roll_back(undo: Undo) -> None:
     while undo:
         undo.pop()()
 
 
-def _parameters(width_map: WidthMap) -> Iterator[tuple[nn.Parameter, list[tuple[str, Slot]]]]:
-    """Every parameter to be cut, with its slots and the block of each; those that lose columns last.
+def _parameters(width_map: WidthMap) -> Iterator[tuple[nn.Parameter, list[tuple[str, NeuronSlice]]]]:
+    """Every parameter to be cut, with its slices and the block of each; those that lose columns come last.
 
-    Columns are taken by numpy's threads, which torch's, just after work of their own, would get in the way of.
+    Several slices of one parameter (gate and up stacked, all experts) are cut together, because a parameter can only
+    be replaced whole.
     """
-    found: dict[int, tuple[nn.Parameter, list[tuple[str, Slot]]]] = {}
+    # Columns are taken by numpy in Python threads. Torch's own threads spin for a while after work of theirs (taking
+    # rows) and would compete for the processors, so all rows come first.
+    found: dict[int, tuple[nn.Parameter, list[tuple[str, NeuronSlice]]]] = {}
     for block in width_map.blocks:
-        for slot in block.slots:
-            parameter = slot.tensor
-            found.setdefault(id(parameter), (parameter, []))[1].append((block.name, slot))
+        for neurons in block.slices:
+            parameter = neurons.tensor
+            found.setdefault(id(parameter), (parameter, []))[1].append((block.name, neurons))
     yield from sorted(found.values(), key=lambda each: each[1][0][1].dim)
 
 
-def _cut_parameter(
-    parameter: nn.Parameter, slots: list[tuple[str, Slot]], kept: Mapping[str, torch.Tensor], undo: Undo
+def _narrow_parameter(
+    parameter: nn.Parameter, slices: list[tuple[str, NeuronSlice]], kept: Mapping[str, torch.Tensor], undo: Undo
 ) -> None:
-    """Makes `parameter` narrower; first, what makes it whole again from the part that was cut off goes to `undo`."""
-    slot = slots[0][1]
-    if all(len(kept[name]) == slot.width for name, _ in slots):
+    """Makes `parameter` narrower, and adds to `undo` what makes it whole again."""
+    neurons = slices[0][1]
+    if all(len(kept[name]) == neurons.width for name, _ in slices):
         return
-    gone = {name: _others(kept[name], slot.width) for name, _ in slots}
-    stays, goes = _select(parameter.data, slots, kept), _select(parameter.data, slots, gone)
+    # Both halves are copied and the original is dropped: undoing costs no more memory than the parameter itself, where
+    # a backup would need the whole model twice. The gradient has the old shape, so it goes until the cut is undone.
+    gone = {name: _complement(kept[name], neurons.width) for name, _ in slices}
+    stays, goes = _select(parameter.data, slices, kept), _select(parameter.data, slices, gone)
     shape, grad = parameter.shape, parameter.grad
 
     def restore() -> None:
         if parameter.shape != shape:
             whole = stays.new_empty(shape)
-            for name, each in slots:
+            for name, each in slices:
                 for part, indices in ((stays, kept[name]), (goes, gone[name])):
                     each.view(whole).index_copy_(each.dim, indices.to(whole.device), each.view(part))
             parameter.data = whole
@@ -177,44 +182,51 @@ def _cut_parameter(
 
     undo.append(restore)
     parameter.grad = None
+    # `.data` keeps the parameter the same object: tied weights, optimisers and hooks refer to it by identity.
     parameter.data = stays
 
 
-def _select(whole: torch.Tensor, slots: list[tuple[str, Slot]], chosen: Mapping[str, torch.Tensor]) -> torch.Tensor:
-    """A tensor laid out like `whole`, with the chosen neurons of every slot only."""
-    name, slot = slots[0]
+def _select(
+    whole: torch.Tensor, slices: list[tuple[str, NeuronSlice]], chosen: Mapping[str, torch.Tensor]
+) -> torch.Tensor:
+    """A tensor laid out like `whole`, with only the chosen neurons of every slice."""
+    name, neurons = slices[0]
     shape = list(whole.shape)
-    shape[slot.axis] = len(chosen[name]) * slot.segments
+    shape[neurons.axis] = len(chosen[name]) * neurons.segments
     result = whole.new_empty(shape)
-    for name, slot in slots:
-        gather(slot.view(whole), slot.dim, chosen[name], slot.view(result))
+    for name, neurons in slices:
+        gather(neurons.view(whole), neurons.dim, chosen[name], neurons.view(result))
     return result
 
 
-def _others(indices: torch.Tensor, width: int) -> torch.Tensor:
+def _complement(indices: torch.Tensor, width: int) -> torch.Tensor:
     absent = torch.ones(width, dtype=torch.bool, device="cpu")
     absent[indices] = False
     return absent.nonzero().flatten()
 
 
 def _set_attributes(model: nn.Module, width_map: WidthMap, widths: Mapping[str, int], undo: Undo) -> None:
-    """Makes attributes of modules follow the blocks around them, below them, or of their entry, where these agree."""
+    """Makes attributes of modules follow the widths of blocks."""
+    # An attribute follows the block that holds its module; else the blocks below that module; else all blocks of its
+    # configuration entry. Where these have different widths, one number cannot be right for all, and it stays.
     for block in width_map.blocks:
-        for slot in block.slots:
-            if isinstance(slot.module, nn.Linear):
-                rows, columns = slot.module.weight.shape
-                _set_attribute(slot.module, "out_features", rows, undo)
-                _set_attribute(slot.module, "in_features", columns, undo)
+        for neurons in block.slices:
+            if isinstance(neurons.module, nn.Linear):
+                rows, columns = neurons.module.weight.shape
+                _set_attribute(neurons.module, "out_features", rows, undo)
+                _set_attribute(neurons.module, "in_features", columns, undo)
     owners = {block.owner: (widths[block.name], width_map.base[block.name]) for block in width_map.blocks}
     modules = dict(model.named_modules())
-    for mirror in width_map.width_attributes:
-        near = [owner for owner in owners if _contains(owner, mirror.module)]
-        near = near or [owner for owner in owners if _contains(mirror.module, owner)]
-        near = near or [block.owner for block in width_map.blocks if width_map.entries.get(block.name) == mirror.entry]
+    for attribute in width_map.width_attributes:
+        near = [owner for owner in owners if _contains(owner, attribute.module)]
+        near = near or [owner for owner in owners if _contains(attribute.module, owner)]
+        near = near or [
+            block.owner for block in width_map.blocks if width_map.entries.get(block.name) == attribute.entry
+        ]
         scales = {owners[owner] for owner in near}
-        if len(scales) == 1 and mirror.module in modules:
+        if len(scales) == 1 and attribute.module in modules:
             ((width, base),) = scales
-            _set_attribute(modules[mirror.module], mirror.name, mirror.value * width // base, undo)
+            _set_attribute(modules[attribute.module], attribute.name, attribute.value * width // base, undo)
 
 
 def _contains(outer: str, inner: str) -> bool:
@@ -234,6 +246,8 @@ def _set_configuration(model: nn.Module, changes: Mapping[Path, Any], undo: Undo
         return
     root: Any = model.config
     owners = [entry(root, path[:-1]) for path in changes]
+    # Modules may hold the configuration itself, a part of it, or a copy of either that they made when built; a copy is
+    # recognised by its class and changed alike, so that whoever reads it finds the new width.
     held = {id(each): each for each in (vars(module).get("config") for module in model.modules()) if each is not None}
     copies = [(each, owner) for owner in owners for each in held.values() if type(each) is type(owner)]
     for each in {id(each): each for each in (*owners, *(each for each, _ in copies))}.values():

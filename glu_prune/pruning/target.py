@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from glu_prune.pruning.width_map import WidthMap
 
 _NARROWEST, _WIDEST = Decimal("1e-9"), Decimal("1e9")
-"""Expansion ratios of any model there may be; as fractions, numbers such as 1e-999999999 would fill the memory."""
+"""Bounds of expansion ratios; as exact fractions, numbers such as 1e-999999999 would fill the memory."""
 
 
 def round_width(width: int, removed: Fraction, multiple_of: int = 1) -> int:
@@ -42,7 +42,7 @@ def round_width(width: int, removed: Fraction, multiple_of: int = 1) -> int:
 
 @dataclass(frozen=True)
 class Target:
-    """What is asked of a pruning: one of ratio, expansion ratio and width, and how it applies to layers."""
+    """What a pruning aims at: one of ratio, expansion ratio and width, and how it applies to layers."""
 
     ratio: Ratio | None = None
     """Fraction of neurons removed."""
@@ -129,7 +129,7 @@ class Target:
         return min(_unit(width_map, members)[0] for members in _together(width_map, width_map.blocks))
 
     def _goal(self, block: "GluBlock") -> Fraction:
-        """The exact width that is asked of `block` when no ratio is."""
+        """The exact width that `block` is to have where the target is no ratio."""
         if self.expansion_ratio is not None:
             return Fraction(self.expansion_ratio) * block.hidden
         return Fraction(self.width or block.width)
@@ -156,6 +156,8 @@ def _together(width_map: "WidthMap", blocks: Iterable["GluBlock"]) -> list[list[
 
 def _unit(width_map: "WidthMap", blocks: list["GluBlock"]) -> tuple[int, dict[str, int]]:
     """The unit of widths that follow one entry, and how many units wide each block is."""
+    # Rounding blocks one by one could give widths that no value of their common entry expresses (shared experts are a
+    # multiple of it). So one unit that divides all of them is rounded, and the blocks follow.
     factors = {block.name: width_map.factor(block) for block in blocks}
     whole = lcm(*(factor.denominator for factor in factors.values()))
     times = {name: int(factor * whole) for name, factor in factors.items()}

@@ -1,8 +1,8 @@
 """Where neurons lie in the tensors of a checkpoint, which may be named and shaped unlike the model's parameters.
 
 Transformers itself knows how parameters become the tensors that it saves (experts one by one, transposed, renamed). So
-parameters whose entries are labels, one per neuron, are sent through that conversion: where a label comes out is where
-its neuron is. Dimensions without neurons have size one, so labels take little memory.
+parameters whose entries are labels, one per neuron, are sent through that conversion: the place at which a label comes
+out is the place of its neuron. Dimensions without neurons have size one, so labels take little memory.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,17 +12,17 @@ import torch
 from torch import nn
 
 from glu_prune.errors import CheckpointError
-from glu_prune.pruning.glu_block import GluBlock, Slot
+from glu_prune.pruning.glu_block import GluBlock, NeuronSlice
 from glu_prune.pruning.width_map import WidthMap
 
-_SLOT = 1 << 32
-"""Label = slot number * _SLOT + neuron."""
+_LABELS_PER_SLICE = 1 << 32
+"""Label = slice number * _LABELS_PER_SLICE + neuron."""
 _PADDING = -1
 
 
 @dataclass(frozen=True)
-class Piece:
-    """The neurons of one slot within one checkpoint tensor."""
+class StoredSlice:
+    """The neurons of one slice within one checkpoint tensor."""
 
     key: str
     expert: int | None
@@ -34,7 +34,7 @@ class Piece:
 
 
 @dataclass(frozen=True)
-class Cut:
+class TensorCut:
     """How one checkpoint tensor is made narrower: output position to input position along one dimension."""
 
     dim: int
@@ -46,29 +46,30 @@ class Cut:
         return (*shape[: self.dim], self.sources.shape[-1], *shape[self.dim + 1 :])
 
     def __call__(self, tensor: torch.Tensor) -> torch.Tensor:
-        """The narrower tensor, zeros where padding is asked for."""
+        """The narrower tensor, with zeros where it is padded."""
         if self.sources.dim() > 1:
-            one = Cut(self.dim - 1, self.sources[0])
+            one = TensorCut(self.dim - 1, self.sources[0])
             result = tensor.new_empty(self.shape(tuple(tensor.shape)))
             for expert, sources in enumerate(self.sources):
-                result[expert] = Cut(one.dim, sources)(tensor[expert])
+                result[expert] = TensorCut(one.dim, sources)(tensor[expert])
             return result
+        # Padding has no source; position 0 stands in for it, and zeros are written over it afterwards.
         absent = self.sources < 0
         result = tensor.index_select(self.dim, self.sources.clamp(min=0))
         return result.index_fill_(self.dim, absent.nonzero().flatten(), 0) if bool(absent.any()) else result
 
 
 @dataclass(frozen=True)
-class Trace:
+class NeuronTrace:
     """The checkpoint tensors that hold neurons of a model."""
 
     width_map: WidthMap
     model: nn.Module
-    pieces: Mapping[tuple[str, str], Piece]
+    stored: Mapping[tuple[str, str], StoredSlice]
     """(block name, `gate`, `up` or `down`) -> where those neurons are."""
     labels: Mapping[str, torch.Tensor]
 
-    def cuts(self, kept: Mapping[str, torch.Tensor], widths: Mapping[str, int]) -> dict[str, Cut]:
+    def cuts(self, kept: Mapping[str, torch.Tensor], widths: Mapping[str, int]) -> dict[str, TensorCut]:
         """Checkpoint tensor to its cut, so that blocks keep the neurons in `kept`, padded with zeros to `widths`."""
         cuts = {}
         for key, wanted in _labels(self.model, self.width_map, kept, widths).items():
@@ -78,16 +79,17 @@ class Trace:
             dim = _neuron_dim(key, old)
             rows, columns = (_flat(labels, dim) for labels in (old, wanted))
             sources = torch.stack([_find(row, column) for row, column in zip(rows, columns, strict=True)])
-            cuts[key] = Cut(dim, sources if len(rows) > 1 else sources[0])
+            cuts[key] = TensorCut(dim, sources if len(rows) > 1 else sources[0])
         return cuts
 
 
-def trace(model: nn.Module, width_map: WidthMap) -> Trace:
+def trace_neurons(model: nn.Module, width_map: WidthMap) -> NeuronTrace:
     """Finds the checkpoint tensors of the blocks of `model`, which may be on the meta device.
 
     Raises:
         CheckpointError: transformers stores the neurons in a way that cannot be followed.
     """
+    # All neurons kept and nothing padded: the labels of the model as it is, with which each cut is compared.
     kept = {block.name: torch.arange(block.width) for block in width_map.blocks}
     labels = _labels(model, width_map, kept, {block.name: block.width for block in width_map.blocks})
     found = {}
@@ -95,46 +97,48 @@ def trace(model: nn.Module, width_map: WidthMap) -> Trace:
         dim = _neuron_dim(key, tensor)
         rows = _flat(tensor, dim)
         for expert, row in enumerate(rows):
-            for number in (row[row >= 0] // _SLOT).unique().tolist():
-                mine = ((row // _SLOT) == number).nonzero().flatten()
-                positions = mine[(row[mine] % _SLOT).argsort()]
+            for number in (row[row >= 0] // _LABELS_PER_SLICE).unique().tolist():
+                mine = ((row // _LABELS_PER_SLICE) == number).nonzero().flatten()
+                positions = mine[(row[mine] % _LABELS_PER_SLICE).argsort()]
                 stacked = len(rows) > 1
-                piece = Piece(key, expert if stacked else None, dim - stacked, positions)
+                piece = StoredSlice(key, expert if stacked else None, dim - stacked, positions)
                 found[number] = piece
-    pieces = {
+    stored = {
         (block.name, part): found[number]
-        for number, (block, _, part) in enumerate(_slots(width_map))
+        for number, (block, _, part) in enumerate(_numbered_slices(width_map))
         if part in ("gate", "up", "down")
     }
-    return Trace(width_map, model, pieces, labels)
+    return NeuronTrace(width_map, model, stored, labels)
 
 
-def _slots(width_map: WidthMap) -> Iterator[tuple[GluBlock, Slot, str]]:
-    """Every slot of every block, with its part: `gate`, `up`, `down`, or nothing for the others."""
+def _numbered_slices(width_map: WidthMap) -> Iterator[tuple[GluBlock, NeuronSlice, str]]:
+    """Every slice of every block, with its part: `gate`, `up`, `down`, or nothing for the others."""
     for block in width_map.blocks:
-        for slot, part in zip(block.slots, ("gate", "up", "down", *[""] * len(block.others)), strict=True):
-            yield block, slot, part
+        for neurons, part in zip(block.slices, ("gate", "up", "down", *[""] * len(block.other_slices)), strict=True):
+            yield block, neurons, part
 
 
 def _labels(
     model: nn.Module, width_map: WidthMap, kept: Mapping[str, torch.Tensor], widths: Mapping[str, int]
 ) -> dict[str, torch.Tensor]:
     """Checkpoint tensor to labels, for blocks that keep the neurons in `kept` and are padded to `widths`."""
+    # The private conversion of transformers is the only place that knows how it saves a model; tests compare what is
+    # written with `save_pretrained`.
     from transformers.core_model_loading import revert_weight_conversion
 
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     state: dict[str, torch.Tensor] = {}
-    for number, (block, slot, _) in enumerate(_slots(width_map)):
-        parameter, width = slot.tensor, widths[block.name]
+    for number, (block, neurons, _) in enumerate(_numbered_slices(width_map)):
+        parameter, width = neurons.tensor, widths[block.name]
         shape = [1] * parameter.dim()
-        shape[slot.axis] = width * slot.segments
-        if slot.expert is not None:
+        shape[neurons.axis] = width * neurons.segments
+        if neurons.expert is not None:
             shape[0] = parameter.shape[0]
         labels = state.setdefault(names[id(parameter)], torch.full(shape, _PADDING))
         chosen = kept[block.name]
-        view = slot.view(labels)
-        view.narrow(slot.dim, 0, len(chosen)).copy_(
-            (chosen + number * _SLOT).view([-1 if i == slot.dim else 1 for i in range(view.dim())])
+        view = neurons.view(labels)
+        view.narrow(neurons.dim, 0, len(chosen)).copy_(
+            (chosen + number * _LABELS_PER_SLICE).view([-1 if i == neurons.dim else 1 for i in range(view.dim())])
         )
     try:
         converted: dict[str, torch.Tensor] = revert_weight_conversion(model, state)

@@ -1,8 +1,8 @@
-"""Which entry of a model's configuration sets the width of which block: found by asking the model's own class.
+"""Which entry of a model's configuration sets the width of which block: found by probing the model's own class.
 
-The class is built once more on the meta device, without memory for weights, with every entry that may be a width
-multiplied by a prime of its own. What is larger by that prime follows that entry: blocks, parameters, and attributes of
-modules that mirror a width. So no list of families is needed, and what no layout knows is noticed.
+The class is built a second time on the meta device, without memory for weights, with every entry that may be a width
+multiplied by its own prime. Whatever is larger by that prime follows that entry: blocks, parameters, and attributes of
+modules. So no list of families is needed, and a dependence that no layout knows is noticed.
 """
 
 import copy
@@ -17,17 +17,17 @@ import torch
 from torch import nn
 
 from glu_prune.errors import UnsupportedModelError
-from glu_prune.pruning.blocks import by_owner, find_blocks
+from glu_prune.pruning.blocks import OTHER_TOWERS, by_owner, find_blocks
 from glu_prune.pruning.glu_block import GluBlock
 
 WIDTHS = "glu_widths"
 """Configuration entry of models whose widths their configuration cannot express: owner of blocks to width."""
 _WIDTH_ENTRY = re.compile(r"intermediate_(size|dim)|ffn_(hidden_)?(dim|size)|(^|_)(d_ff|dim_ff|ff_dim|n_inner)$")
-_TOWER_ENTRY = re.compile(r"vision|audio|image|speech|quantizer|codec")
 _DERIVATIONS: Mapping[str, object] = {"block_auto_adjust_ff_dim": False}
-"""Entries that make a width something else than its entry says; switched off, with the width written down, when it is
-to change (LFM2)."""
+"""Entries that derive a width from its entry (LFM2), with the value that switches this off. Where widths change, the
+derivation is switched off and the derived width is written into the entry."""
 _PRIMES = (5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43)
+"""Primes, so that what follows two entries at once is not mistaken for what follows a third."""
 
 Path = tuple[str, ...]
 """Where an entry is in a configuration: keys of sub-configurations, then its own."""
@@ -40,7 +40,7 @@ class WidthAttribute:
     module: str
     name: str
     value: int
-    """What it is where widths are `WidthMap.base`."""
+    """Its value where widths are `WidthMap.base`."""
     entry: Path
 
 
@@ -52,7 +52,7 @@ class WidthMap:
     entries: Mapping[str, Path] = field(default_factory=dict)
     """Block to the configuration entry that its width follows; blocks that follow none are absent."""
     base: Mapping[str, int] = field(default_factory=dict)
-    """Block to the width that the configuration gives it, where the model itself may be narrower already."""
+    """Block to the width that the configuration gives it; the model itself may be narrower already (`glu_widths`)."""
     width_attributes: tuple[WidthAttribute, ...] = ()
     config: Any = None
     """The configuration whose widths are `base`; None for a module without one."""
@@ -69,7 +69,7 @@ class WidthMap:
         return Fraction(self.base[block.name], int(_item(self.config, self.entries[block.name], block.layer)))
 
     def group(self, block: GluBlock) -> object:
-        """What blocks have in common whose widths go together: a configuration entry, or else their owner."""
+        """What is the same for blocks that must change together: their configuration entry, or else their owner."""
         return self.entries.get(block.name, block.owner)
 
     def changes(self, widths: Mapping[str, int]) -> dict[Path, Any]:
@@ -116,7 +116,7 @@ def configure(config: Any, changes: Mapping[Path, Any]) -> None:
             delattr(owner, path[-1])
 
 
-def skeleton(kind: type[nn.Module], config: Any) -> nn.Module:
+def meta_model(kind: type[nn.Module], config: Any) -> nn.Module:
     """A model of class `kind` on the meta device: names, shapes and attributes, no memory for weights.
 
     Raises:
@@ -150,7 +150,7 @@ def _quiet_init() -> Iterator[None]:
         yield
 
 
-def examine(model: nn.Module) -> WidthMap:
+def map_widths(model: nn.Module) -> WidthMap:
     """The blocks of `model` and how its configuration expresses their widths; a plain module has blocks only.
 
     Raises:
@@ -162,11 +162,13 @@ def examine(model: nn.Module) -> WidthMap:
     blocks = find_blocks(model)
     if not isinstance(model, PreTrainedModel):
         return WidthMap(blocks, base={block.name: block.width for block in blocks})
+    # Without `glu_widths` the class builds the widths of the original, which are what entries are compared with.
     config = copy.deepcopy(model.config)
     narrowed = vars(config).pop(WIDTHS, None)
     switches = _switch_off_derivations(config, blocks)
     probe, primes = _probe(type(model), config)
-    base = model if narrowed is None else skeleton(type(model), config)
+    # Ratios of exact fractions: one block may be a multiple of its entry (shared experts), so only growth tells.
+    base = model if narrowed is None else meta_model(type(model), config)
     found = {block.name: block.width for block in (blocks if base is model else find_blocks(base))}
     grown = {block.name: block.width for block in find_blocks(probe)}
     ratios = {name: Fraction(grown.get(name, 0), width) for name, width in found.items()}
@@ -184,7 +186,7 @@ def examine(model: nn.Module) -> WidthMap:
 
 
 def _switch_off_derivations(config: Any, blocks: tuple[GluBlock, ...]) -> dict[Path, Any]:
-    """Writes the derived width into its entry and switches the derivation off; what was switched."""
+    """Writes the derived width into its entry and switches the derivation off; returns what was switched."""
     switches: dict[Path, Any] = {}
     for name, off in _DERIVATIONS.items():
         if getattr(config, name, off) != off:
@@ -195,7 +197,7 @@ def _switch_off_derivations(config: Any, blocks: tuple[GluBlock, ...]) -> dict[P
 
 
 def _probe(kind: type[nn.Module], config: Any) -> tuple[nn.Module, dict[Fraction, Path]]:
-    """The skeleton with every width entry multiplied by a prime of its own, and the entry of each prime."""
+    """The meta model with every width entry multiplied by its own prime, and the entry of each prime."""
     grown = copy.deepcopy(config)
     primes = {}
     for prime, path in zip(_PRIMES, _width_entries(config), strict=False):
@@ -203,13 +205,13 @@ def _probe(kind: type[nn.Module], config: Any) -> tuple[nn.Module, dict[Fraction
         whole = [item * prime for item in value] if isinstance(value, list | tuple) else value * prime
         configure(grown, {path: whole})
         primes[Fraction(prime)] = path
-    return skeleton(kind, grown), primes
+    return meta_model(kind, grown), primes
 
 
 def _width_entries(config: Any, above: Path = ()) -> Iterator[Path]:
-    """Every entry of `config` and of its sub-configurations, vision and audio apart, that may be a width."""
+    """Every entry of `config` and its sub-configurations that may be a width; those of other towers are left out."""
     for name, value in vars(config).items():
-        if hasattr(value, "to_dict") and not _TOWER_ENTRY.search(name):
+        if hasattr(value, "to_dict") and not OTHER_TOWERS.search(name):
             yield from _width_entries(value, (*above, name))
         elif _WIDTH_ENTRY.search(name) and _is_width(value):
             yield (*above, name)
@@ -223,7 +225,7 @@ def _is_width(value: object) -> bool:
 
 def _refuse_unknown(base: nn.Module, probe: nn.Module, primes: Mapping[Fraction, Path]) -> None:
     """Raises `UnsupportedModelError` if a parameter follows the width of blocks without being part of one."""
-    known = {id(slot.tensor) for block in find_blocks(base) for slot in block.slots}
+    known = {id(neurons.tensor) for block in find_blocks(base) for neurons in block.slices}
     larger = dict(probe.named_parameters())
     for name, parameter in base.named_parameters():
         if id(parameter) in known or name not in larger:

@@ -64,17 +64,17 @@ def pruning(asked: Model, dtype: str) -> Need | None:
     import torch
 
     from glu_prune.pruning.criteria import criterion
-    from glu_prune.pruning.folder import blocks, open_checkpoint
+    from glu_prune.pruning.disk_model import open_disk_model, read_blocks
     from glu_prune.pruning.glu_block import GluWeights
     from glu_prune.pruning.plan import rank_block
     from glu_prune.pruning.target import Target
 
     what = f"pruning of {asked.name}"
     try:
-        opened = open_checkpoint(locate(asked.name, asked.revision).folder)
+        opened = open_disk_model(locate(asked.name, asked.revision).folder)
         for ratio in dict.fromkeys(arm.ratio for arm in asked.arms):
             Target.of(ratio).widths(opened.width_map)
-        name, saved = next(blocks(opened))
+        name, saved = next(read_blocks(opened))
         cast = GluWeights(*(part.to(getattr(torch, dtype)) for part in (saved.gate, saved.up, saved.down)))
         for how, seed in dict.fromkeys((str(arm.criterion), arm.seed) for arm in asked.arms):
             rank_block(name, cast, criterion(how), seed, None)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from glu_prune.report.table import Column, render
 
 if TYPE_CHECKING:
-    from glu_prune.pruning.folder import Checkpoint
+    from glu_prune.pruning.disk_model import DiskModel
 
 
 def _change(name: str, digits: int | None = None) -> Column:
@@ -26,7 +26,7 @@ _COLUMNS = (
 )
 
 
-def sizes(checkpoint: "Checkpoint", widths: Mapping[str, int]) -> str:
+def sizes(checkpoint: "DiskModel", widths: Mapping[str, int]) -> str:
     """A table of every kind of block in `checkpoint`, and a line about the whole model, at `widths` (by block)."""
     kinds: dict[tuple[Any, ...], list[Any]] = {}
     for block in checkpoint.width_map.blocks:
@@ -65,8 +65,10 @@ def _name(pattern: str, blocks: list[Any]) -> str:
 def _parameters(blocks: list[Any], old: int, new: int) -> tuple[int, int]:
     """Parameters of these blocks that belong to neurons, before and after."""
     per_neuron = sum(
-        slot.tensor.numel() // slot.tensor.shape[slot.axis] // (1 if slot.expert is None else slot.tensor.shape[0])
+        neurons.tensor.numel()
+        // neurons.tensor.shape[neurons.axis]
+        // (1 if neurons.expert is None else neurons.tensor.shape[0])
         for block in blocks
-        for slot in block.slots
+        for neurons in block.slices
     )
     return per_neuron * old, per_neuron * new

@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from glu_prune.cli import main
 from glu_prune.contract.properties import PROPERTIES
-from glu_prune.contract.subject import Case, Subject
+from glu_prune.contract.subject import PruningCase, Subject
 from glu_prune.errors import ContractError
 from glu_prune.pruning import plan, surgery
 from tests.helpers import ROOT
@@ -55,9 +55,9 @@ def test_failures_name_the_property_and_print_what_reproduces_them(pytester):
 
         select = surgery._select
 
-        def swapped(whole, slots, chosen):
-            result = select(whole, slots, chosen)
-            if slots[0][1].dim == 1 and result.shape[1] > 1:
+        def swapped(whole, slices, chosen):
+            result = select(whole, slices, chosen)
+            if slices[0][1].dim == 1 and result.shape[1] > 1:
                 result[:, [0, 1]] = result[:, [1, 0]].clone()
             return result
 
@@ -69,7 +69,7 @@ def test_failures_name_the_property_and_print_what_reproduces_them(pytester):
         [
             "*ContractError: cutting equals silencing: answers differ by *",
             "*reproduce with:*",
-            "*cutting_equals_silencing*(read('tiny-base'), Case(*",
+            "*cutting_equals_silencing*(read('tiny-base'), PruningCase(*",
         ]
     )
     result.stdout.fnmatch_lines(["*ContractError: kept neurons keep their bits: *weight is not the kept part*"])
@@ -88,12 +88,12 @@ def test_places_that_are_named_run_beside_the_contract(pytester):
 
 
 SELECT, ATTRIBUTES, FIRST = surgery._select, surgery._set_attributes, plan._first
-CASE = Case(ratio="0.4")
+CASE = PruningCase(ratio="0.4")
 
 
-def swap_columns(whole, slots, chosen):
-    result = SELECT(whole, slots, chosen)
-    if slots[0][1].dim == 1:
+def swap_columns(whole, slices, chosen):
+    result = SELECT(whole, slices, chosen)
+    if slices[0][1].dim == 1:
         result[:, [0, 1]] = result[:, [1, 0]].clone()
     return result
 
@@ -124,7 +124,7 @@ BREAKS = {
     "kept_sets_are_nested": (plan, "_first", keep_the_least_when_few),
     "steps_compose": (plan, "_first", keep_by_place),
     "ratio_zero_changes_nothing": (surgery, "_set_attributes", shift_a_norm),
-    "undoing_restores_every_bit": (surgery, "_take_back", lambda undo: undo.pop()()),
+    "undoing_restores_every_bit": (surgery, "_roll_back", lambda undo: undo.pop()()),
     "ties_and_kinds_stay": (surgery, "_set_attributes", freeze),
     "reloading_gives_the_same": (surgery, "_set_configuration", lambda *_: None),
 }

@@ -129,9 +129,9 @@ def test_worked_examples_come_from_the_dev_files_in_their_order(data):
 
 def test_a_folder_with_a_part_of_a_group_serves_its_tasks_by_name(data, no_sockets):
     within = next(iter(null_results(Evaluator(), "mmlu", 5).values())).items
-    before = local_data.fingerprint("mmlu_virology")
+    before = local_data.task_data_digest("mmlu_virology")
     write(data, "mmlu/dev/width_map.jsonl", [{}])
-    assert local_data.fingerprint("mmlu_virology") == before
+    assert local_data.task_data_digest("mmlu_virology") == before
     for subject in SUBJECTS:
         if subject != "mmlu_virology":
             (data / f"mmlu/test/{subject.removeprefix('mmlu_')}.jsonl").unlink()
@@ -155,21 +155,21 @@ def test_examples_drawn_by_lot_are_the_same_for_every_model(data):
 def test_without_the_variable_nothing_changes(monkeypatch):
     monkeypatch.delenv(local_data.VARIABLE, raising=False)
     assert local_data.load("piqa", None) is None
-    assert local_data.fingerprint("piqa") is None
+    assert local_data.task_data_digest("piqa") is None
 
 
 @pytest.mark.parametrize("task", ["tiny_recall", "arc_easy", "mmlu_pro", "mmlu_stem"])
 def test_other_tasks_are_left_alone(data, task):
     assert local_data.load(task, None) is None
-    assert local_data.fingerprint(task) is None
+    assert local_data.task_data_digest(task) is None
 
 
 def test_fingerprints_follow_contents(data):
-    before = {task: local_data.fingerprint(task) for task in local_data.TASKS}
-    assert before == {task: local_data.fingerprint(task) for task in local_data.TASKS}
+    before = {task: local_data.task_data_digest(task) for task in local_data.TASKS}
+    assert before == {task: local_data.task_data_digest(task) for task in local_data.TASKS}
     write(data, "mmlu/dev/virology.jsonl", [{}])
     write(data, "nltk_data/tokenizers/punkt_tab/english/abbrev_types.txt", [{}])
-    changed = {task for task in local_data.TASKS if local_data.fingerprint(task) != before[task]}
+    changed = {task for task in local_data.TASKS if local_data.task_data_digest(task) != before[task]}
     assert changed == {"mmlu", "ifeval"}
 
 
@@ -182,7 +182,7 @@ def test_ifeval_finds_its_language_data_in_the_folder(data):
 
 def test_a_folder_that_is_not_there_is_an_error(monkeypatch, tmp_path):
     monkeypatch.setenv(local_data.VARIABLE, str(tmp_path / "nowhere"))
-    for use in (local_data.fingerprint, Evaluator().tasks):
+    for use in (local_data.task_data_digest, Evaluator().tasks):
         with pytest.raises(
             EvaluationError, match=r"nowhere', which is no folder; name a folder .*, or unset"
         ) as caught:
@@ -206,7 +206,7 @@ def test_missing_language_data_is_an_error(data):
     with pytest.raises(EvaluationError, match=r"ifeval: .* lacks nltk_data/tokenizers/punkt_tab/english;"):
         Evaluator().tasks("ifeval")
     with pytest.raises(EvaluationError, match=r"ifeval: .* lacks nltk_data/\*\*/\*;"):
-        local_data.fingerprint("ifeval")
+        local_data.task_data_digest("ifeval")
 
 
 def test_lines_that_are_not_json_are_an_error(data):
@@ -259,10 +259,10 @@ def test_musr_asks_what_lm_eval_asks(data):
 
 def test_a_sample_is_read_where_the_whole_is_not_there_and_said_to_be_one(data):
     assert not local_data.is_sample("leaderboard_musr")
-    before = local_data.fingerprint("leaderboard_musr")
+    before = local_data.task_data_digest("leaderboard_musr")
     for kind in ("murder_mysteries", "object_placements", "team_allocation"):
         write(data, f"musr_sample/{kind}.jsonl", [ROWS[f"musr/{kind}.jsonl"]] * 2)
-    assert local_data.fingerprint("leaderboard_musr") == before
+    assert local_data.task_data_digest("leaderboard_musr") == before
     (data / "musr/team_allocation.jsonl").unlink()
     with pytest.raises(EvaluationError, match=r"lacks musr/team_allocation\.jsonl"):
         local_data.load("leaderboard_musr", 0)
@@ -270,7 +270,7 @@ def test_a_sample_is_read_where_the_whole_is_not_there_and_said_to_be_one(data):
         file.unlink()
     assert local_data.is_sample("leaderboard_musr")
     assert local_data.is_sample("leaderboard_musr_team_allocation")
-    assert local_data.fingerprint("leaderboard_musr") != before
+    assert local_data.task_data_digest("leaderboard_musr") != before
     assert {len(each.eval_docs) for each in Evaluator().tasks("leaderboard_musr").values()} == {2}
     assert len(null_results(Evaluator(), "leaderboard_musr_team_allocation")["uniform"].items) == 2
     assert not local_data.is_sample("piqa")

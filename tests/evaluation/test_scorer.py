@@ -213,7 +213,7 @@ def test_plans_are_bounded_and_complete(pairs, row_tokens, path_tokens, length):
     nodes = {path[:end] for path in paths for end in range(1, len(path) + 1)}
     computed = sum(len(step.tokens) for step in made.steps)
     assert len(nodes) <= computed <= sum(map(len, paths))
-    assert sorted(made.slots.tolist()) == list(range(sum(len(rest) for _, rest in pairs)))
+    assert sorted(made.destinations.tolist()) == list(range(sum(len(rest) for _, rest in pairs)))
     for step in made.steps:
         assert step.base + len(set(step.positions.tolist())) <= length
         assert len(step.tokens) <= max(row_tokens, path_tokens)

@@ -78,24 +78,24 @@ def test_a_name_of_lm_evals_own_is_the_folders_where_it_has_one(folder):
 
 
 def test_every_file_in_the_folder_is_part_of_its_fingerprint(folder):
-    found = [user_tasks.fingerprint(folder)]
+    found = [user_tasks.user_tasks_digest(folder)]
     (folder / "pets.py").write_text(CODE.replace("range(8)", "range(9)"))
-    found.append(user_tasks.fingerprint(folder))
+    found.append(user_tasks.user_tasks_digest(folder))
     (folder / "items.jsonl").write_text("{}")
-    found.append(user_tasks.fingerprint(folder))
+    found.append(user_tasks.user_tasks_digest(folder))
     (folder / "items.jsonl").rename(folder / "other.jsonl")
-    found.append(user_tasks.fingerprint(folder))
+    found.append(user_tasks.user_tasks_digest(folder))
     assert len(set(found)) == 4
     (folder / "__pycache__").mkdir()
     (folder / "__pycache__" / "pets.pyc").write_text("compiled")
-    assert user_tasks.fingerprint(folder) == found[-1]
+    assert user_tasks.user_tasks_digest(folder) == found[-1]
 
 
 def test_the_same_files_elsewhere_are_the_same(folder, tmp_path_factory):
     other = tmp_path_factory.mktemp("other")
     for path in folder.iterdir():
         (other / path.name).write_bytes(path.read_bytes())
-    assert user_tasks.fingerprint(other) == user_tasks.fingerprint(folder)
+    assert user_tasks.user_tasks_digest(other) == user_tasks.user_tasks_digest(folder)
 
 
 def test_what_is_no_yaml_is_named_with_its_line(folder):

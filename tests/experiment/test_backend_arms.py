@@ -25,7 +25,8 @@ from glu_prune.experiment.cell import DENSE, Arm, Cell, SeriesCell, Settings
 from glu_prune.experiment.engine import Engine
 from glu_prune.experiment.store import Store
 from glu_prune.models.source import ModelSource, locate
-from glu_prune.pruning.folder import open_checkpoint, rank_checkpoint, write_pruned
+from glu_prune.pruning.disk_model import open_disk_model
+from glu_prune.pruning.disk_pruning import rank_on_disk, write_pruned
 from glu_prune.pruning.target import Target
 from tests.helpers.llama2c import write_checkpoint
 
@@ -228,9 +229,9 @@ def test_a_llama2c_checkpoint_is_converted_first(oracle, tmp_path):
 
 def uneven(folder: Path, *, pad_to_uniform: bool = False) -> ModelSource:
     """The embedded model with fewer neurons in its first layer."""
-    checkpoint = open_checkpoint(SOURCE.folder)
+    checkpoint = open_disk_model(SOURCE.folder)
     target = Target.of("0.2", layer_ratios={0: "0.5"})
-    write_pruned(checkpoint, rank_checkpoint(checkpoint).plan(target), folder, pad_to_uniform=pad_to_uniform)
+    write_pruned(checkpoint, rank_on_disk(checkpoint).plan(target), folder, pad_to_uniform=pad_to_uniform)
     return ModelSource("uneven", folder)
 
 

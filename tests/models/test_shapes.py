@@ -7,7 +7,7 @@ from transformers import AutoModelForCausalLM, LlamaForCausalLM
 from glu_prune.errors import CheckpointError, ModelNotFoundError
 from glu_prune.models.shapes import SHAPES, Shape, shape, write_shape
 from glu_prune.models.source import load, load_model, load_tokenizer, locate
-from glu_prune.pruning.folder import open_checkpoint
+from glu_prune.pruning.disk_model import open_disk_model
 
 SMALL = Shape(hidden=64, width=160, layers=2, heads=4, kv_heads=2, head_dim=32, vocabulary=500, tied=True, positions=16384)  # fmt: skip
 
@@ -41,7 +41,7 @@ def test_a_shape_is_written_as_a_stock_checkpoint(tmp_path, tied, dtype):
     )
     assert model.dtype == ours.dtype == getattr(torch, dtype)
     assert (model.lm_head.weight is model.model.embed_tokens.weight) == tied
-    assert open_checkpoint(tmp_path / "out").width_map.blocks[0].width == 160
+    assert open_disk_model(tmp_path / "out").width_map.blocks[0].width == 160
     matrices = [each.detach().float() for each in model.parameters() if each.ndim == 2]
     assert all(each.std().item() == pytest.approx(0.02, rel=0.1) for each in matrices)
     assert all(abs(each.mean().item()) < 0.002 for each in matrices)

@@ -111,8 +111,8 @@ def test_what_a_criterion_looks_at_is_one_of_three():
 
 
 def test_the_code_of_a_criterion_is_part_of_its_identity():
-    assert criterion("ppm").fingerprint != criterion("l2").fingerprint
-    assert criterion("ppm").fingerprint == criterion("maw").fingerprint
+    assert criterion("ppm").source_digest != criterion("l2").source_digest
+    assert criterion("ppm").source_digest == criterion("maw").source_digest
 
 
 @pytest.mark.parametrize("each", CRITERIA.values(), ids=CRITERIA)
@@ -180,11 +180,11 @@ def test_a_registered_function_is_found_under_its_own_name(own):
 
 @pytest.mark.parametrize("name", ["own_criteria:bias", "reversed-own_criteria:bias"])
 def test_all_code_of_its_module_is_part_of_its_identity(own, name):
-    before = criterion(name).fingerprint
-    assert before == criterion(name).fingerprint
+    before = criterion(name).source_digest
+    assert before == criterion(name).source_digest
     sys.modules.pop("own_criteria")
     own.write_text(OWN.replace("sum(1)", "sum(1) * 2"))
-    assert criterion(name).fingerprint != before
+    assert criterion(name).source_digest != before
 
 
 @pytest.mark.parametrize(

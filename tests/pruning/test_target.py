@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from glu_prune.errors import PlanError
 from glu_prune.pruning.target import Target, round_width
-from glu_prune.pruning.width_map import examine
+from glu_prune.pruning.width_map import map_widths
 from tests.helpers.models import llama
 from tools.survey import tiny
 
@@ -52,12 +52,12 @@ def test_rounding_is_to_the_nearest_multiple_within_bounds(width, ratio, multipl
     ],
 )
 def test_three_ways_to_say_how_narrow(asked, kept):
-    width_map = examine(llama(width=43))
+    width_map = map_widths(llama(width=43))
     assert set(Target.of(**asked).widths(width_map).values()) == {kept}
 
 
 def test_layers_can_have_ratios_of_their_own_or_be_skipped():
-    width_map = examine(llama(width=40, layers=4))
+    width_map = map_widths(llama(width=40, layers=4))
     widths = Target.of(0.5, layer_ratios={0: 0.1, -1: "0.25"}, skip=[1]).widths(width_map)
     assert list(widths.values()) == [36, 40, 20, 30]
     assert list(Target.of(0.5, skip=["model.layers.[12].*"]).widths(width_map).values()) == [20, 40, 40, 20]
@@ -86,7 +86,7 @@ def test_layers_can_have_ratios_of_their_own_or_be_skipped():
 )
 def test_other_targets_are_refused(asked, complaint):
     with pytest.raises(PlanError, match=complaint):
-        Target.of(**asked).widths(examine(llama(width=40)))
+        Target.of(**asked).widths(map_widths(llama(width=40)))
 
 
 def test_targets_say_what_they_are():
@@ -98,7 +98,7 @@ def test_targets_say_what_they_are():
 
 def test_blocks_that_one_entry_sets_are_rounded_together():
     """DeepSeek's two shared experts are one block of twice the routed experts' width, which must stay twice."""
-    width_map = examine(tiny.build("deepseek_v3"))
+    width_map = map_widths(tiny.build("deepseek_v3"))
     for ratio in ("0.1", "0.33", "0.5", "0.87"):
         widths = Target.of(ratio).widths(width_map)
         routed = {width for name, width in widths.items() if ".experts." in name}
@@ -109,5 +109,5 @@ def test_blocks_that_one_entry_sets_are_rounded_together():
 
 def test_narrower_blocks_stay_when_a_width_is_asked_for():
     """A mixture of experts has dense blocks of 44 neurons and experts of 28."""
-    widths = Target.of(width=30).widths(examine(tiny.build("qwen3_moe")))
+    widths = Target.of(width=30).widths(map_widths(tiny.build("qwen3_moe")))
     assert set(widths.values()) == {30, 28}

@@ -5,13 +5,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from glu_prune.contract.properties import PROPERTIES
-from glu_prune.contract.subject import Case, Subject
+from glu_prune.contract.subject import PruningCase, Subject
 from glu_prune.errors import ContractError, UnsupportedModelError
 from glu_prune.models.families import Family
 from glu_prune.pruning.blocks import by_owner, find_blocks
 from tools.survey import tiny
 
-CASES = (Case(ratio="0.4"), Case("l2", "0.33", 3), Case("random", "0.7", seed=3))
+CASES = (PruningCase(ratio="0.4"), PruningCase("l2", "0.33", 3), PruningCase("random", "0.7", seed=3))
 """What every family is cut by; the last owner alone is cut in the second, so that widths differ."""
 
 
@@ -21,11 +21,13 @@ def subject(family: str) -> Subject:
     return Subject.of(model, tiny.inputs(model), family)
 
 
-def cases(of: Subject) -> Iterator[Case]:
+def cases(of: Subject) -> Iterator[PruningCase]:
     """The cases of a proof."""
     for case in CASES:
         last = list(by_owner(find_blocks(of.model)))[-1]
-        yield Case(case.criterion, case.ratio, case.multiple_of, (last,) if case.multiple_of > 1 else (), case.seed)
+        yield PruningCase(
+            case.criterion, case.ratio, case.multiple_of, (last,) if case.multiple_of > 1 else (), case.seed
+        )
 
 
 def prove(family: str) -> Family:
@@ -51,7 +53,7 @@ def _remark(of: Subject) -> str:
     """What is particular about a proven family."""
     width_map = of.width_map
     remarks = []
-    if any(block.joined for block in width_map.blocks):
+    if any(block.cross_neuron_methods for block in width_map.blocks):
         remarks.append("looks at all neurons at once: removing one is not silencing it")
     if any(block.name not in width_map.entries for block in width_map.blocks):
         remarks.append("its configuration cannot say every width: glu_prune.load")

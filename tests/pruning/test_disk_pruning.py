@@ -18,7 +18,8 @@ from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from glu_prune.errors import CheckpointError, PlanError
 from glu_prune.pruning.checkpoint import PLAN_FILE, load
-from glu_prune.pruning.folder import open_checkpoint, rank_checkpoint, verify_plan, write_pruned
+from glu_prune.pruning.disk_model import open_disk_model
+from glu_prune.pruning.disk_pruning import rank_on_disk, verify_plan, write_pruned
 from glu_prune.pruning.plan import PruningPlan, rank
 from glu_prune.pruning.shards import INDEX, open_shards
 from glu_prune.pruning.surgery import apply, prune
@@ -43,8 +44,8 @@ def answers(model) -> torch.Tensor:
 
 
 def prune_folder(folder: Path, out: Path, target: Target, criterion: str = "ppm", **options) -> PruningPlan:
-    checkpoint = open_checkpoint(folder)
-    plan = rank_checkpoint(checkpoint, criterion).plan(target)
+    checkpoint = open_disk_model(folder)
+    plan = rank_on_disk(checkpoint, criterion).plan(target)
     write_pruned(checkpoint, plan, out, **options)
     return plan
 
@@ -139,10 +140,10 @@ def test_ratio_zero_copies_every_bit(dense, tmp_path):
 
 
 def test_a_plan_is_checked_against_the_weights_on_disk(dense, tmp_path):
-    checkpoint = open_checkpoint(dense)
-    plan = rank_checkpoint(checkpoint).plan(0.5)
+    checkpoint = open_disk_model(dense)
+    plan = rank_on_disk(checkpoint).plan(0.5)
     verify_plan(checkpoint, plan)
-    wrong = replace(plan, blocks=(*plan.blocks[:2], replace(plan.blocks[2], fingerprint="0" * 16)))
+    wrong = replace(plan, blocks=(*plan.blocks[:2], replace(plan.blocks[2], checksum="0" * 16)))
     with pytest.raises(PlanError, match=r"other weights: those of model\.layers\.2\.mlp differ"):
         verify_plan(checkpoint, wrong)
     with pytest.raises(PlanError, match="the plan is for another model"):
@@ -303,8 +304,8 @@ def written(folder: Path) -> int:
 
 
 def test_two_runs_into_one_folder_do_not_mix(dense, tmp_path):
-    checkpoint = open_checkpoint(dense)
-    plan = rank_checkpoint(checkpoint).plan(0.5)
+    checkpoint = open_disk_model(dense)
+    plan = rank_on_disk(checkpoint).plan(0.5)
 
     def interfere(read: int, total: int) -> None:
         (tmp_path / "out").mkdir(exist_ok=True)
