@@ -15,7 +15,7 @@ from glu_prune.errors import EvaluationError, ExpectationError
 from glu_prune.evaluation.backend import Backend
 from glu_prune.evaluation.capability import Capability
 from glu_prune.evaluation.metrics import scale_of
-from glu_prune.evaluation.subset import Subset, parts
+from glu_prune.evaluation.subset import Subset, growing_subsets
 from glu_prune.experiment.cell import DENSE, Arm, Cell, FloorCell, SeriesCell, Settings
 from glu_prune.experiment.engine import Engine
 from glu_prune.experiment.merging import join, restrict
@@ -163,7 +163,7 @@ class RunLab:
     def _looked_at(self, case: Case, cell: Cell, capability: Capability) -> Iterator[Cell]:
         """`cell`, or those of its parts that may be needed."""
         if self._sequential and isinstance(case, DirectionCase):
-            yield from (replace(cell, part=part) for part in parts(capability))
+            yield from (replace(cell, part=part) for part in growing_subsets(capability))
         else:
             yield cell
 
@@ -173,7 +173,7 @@ class RunLab:
         floors = self._null_scores(case, capability)
         cells = self._cells(case, capability, arms)
         found: dict[Arm, list[Record]] = {each: [] for each in cells}
-        for part in parts(capability):
+        for part in growing_subsets(capability):
             for each, cell in cells.items():
                 found[each].append(self._engine.record(replace(cell, part=part)))
             records = {each: join(taken) for each, taken in found.items()}

@@ -1,4 +1,4 @@
-"""lm-eval's other models, such as vLLM, as what answers: named, checked before anything loads, loaded from a folder."""
+"""lm-eval's other models, such as vLLM: named, checked before anything loads, and loaded from a folder."""
 
 import inspect
 import re
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from glu_prune.evaluation.backend_lm import BackendLM
 
 _FOLDER = "pretrained"
-"""The argument by which lm-eval's models that load weights are told where these are."""
+"""The argument of lm-eval's models for the folder of weights."""
 _OURS: Mapping[str, str] = {
     _FOLDER: "it is the model that is evaluated",
     "tokenizer": "it is that of the model that is evaluated",
@@ -25,11 +25,11 @@ _OURS: Mapping[str, str] = {
     "device": "set it with --glu-device, so that records tell it",
     "trust_remote_code": "code that comes with a model is never run",
 }
-"""Arguments that are never the user's, and why."""
+"""Arguments that users must not give, and why."""
 _REMOTE = "lm_eval.models.api_models"
-"""The module of lm-eval's models that ask a server, which has a model of its own."""
+"""The module of lm-eval's models that ask a server."""
 _BASES = "lm_eval.api.model"
-"""The module of what all models of lm-eval are made from, whose constructors take nothing."""
+"""The module of the base classes of all lm-eval models, whose constructors take nothing."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Backend:
         return {package: found for package in (self.name, *_extra(self.name)) if (found := _version(package))}
 
     def check(self) -> None:
-        """Finds what would stop it, without loading a model; imports what it is made of.
+        """Checks the backend without loading a model; imports its packages.
 
         Raises:
             EvaluationError: lm-eval has no such backend, a package is missing, it loads no folder, or it does not take
@@ -139,6 +139,7 @@ def _registered(name: str) -> Any:
 
 def _parameters(kind: Any) -> tuple[set[str], bool]:
     """What the constructor of `kind` takes by name, those behind it included, and whether it takes others, too."""
+    # A constructor with **kwargs passes them to its base class, so the bases are read until one takes no others.
     named: set[str] = set()
     for each in kind.__mro__:
         if "__init__" not in vars(each) or each.__module__ == _BASES:

@@ -1,4 +1,4 @@
-"""An lm-eval model that is not ours, as evaluation asks for it."""
+"""One of lm-eval's own models, behind the protocol that evaluation needs."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
@@ -15,7 +15,7 @@ _DEFAULT_TOKENS = 256
 
 
 class BackendLM(LM):  # type: ignore[misc]
-    """Hands every request to a model of lm-eval; what that raises becomes one line.
+    """Hands every request to a model of lm-eval, and turns what that raises into one line.
 
     How many token positions it computes is not known.
     """
@@ -36,10 +36,10 @@ class BackendLM(LM):  # type: ignore[misc]
         """Whether the model has failed once, and may be dead."""
 
     def reset_counters(self) -> None:
-        """There is nothing that could be counted."""
+        """Does nothing: there are no counters."""
 
     def limit(self, batch_size: int) -> None:
-        """The model has been told its batch size; it keeps to it."""
+        """Does nothing: the backend keeps the batch size that it was loaded with."""
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text, counted anew: where generated tokens merge, fewer than were generated."""
@@ -57,6 +57,7 @@ class BackendLM(LM):  # type: ignore[misc]
             EvaluationError: it raised something, or would have ended the process.
         """
         ask: Callable[..., Any] = getattr(self._lm, method)
+        # Set beforehand: an interrupt or a killed worker must leave the model marked as unusable, too.
         self.broken = True
         with errors_as_one_line(self._complaint), muted():
             answers = ask(*arguments, **settings)

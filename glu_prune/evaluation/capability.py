@@ -1,4 +1,4 @@
-"""Capabilities: what is measured, by which task and metric, which way is better, and what chance gives.
+"""Capabilities: name, lm-eval task and metric, direction, and chance level.
 
 A suite maps capability names to declarations; an expectation file chooses one suite. Nothing else in this package
 knows a metric by name.
@@ -285,12 +285,12 @@ STORIES = (
 """The study's benchmarks, and what models that were trained on TinyStories can do."""
 
 SCORED_TOGETHER = (("truthfulqa_mc1", "truthfulqa_mc2"),)
-"""Tasks that ask the same questions, and share most of the answers they offer: in one call a model computes what they
-have in common once. A task is in one of these at most."""
+"""Tasks with the same questions and mostly the same answers: scored in one call, what they share is computed once. Each
+task is in one group at most."""
 
 
 def scored_together(task: str) -> tuple[str, ...]:
-    """The tasks that are scored in one call with `task`, itself among them, in an order that is the same for each."""
+    """The tasks that are scored in one call with `task`, itself among them, in the same order for each of them."""
     return next((tasks for tasks in SCORED_TOGETHER if task in tasks), (task,))
 
 

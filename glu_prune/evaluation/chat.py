@@ -1,4 +1,4 @@
-"""The chat template of a model, without the model: for null models, and to find out beforehand whether there is one."""
+"""The chat template of a model without the model: for null models, and for checks before a run."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +11,7 @@ from glu_prune.models.source import ModelSource, load_tokenizer
 
 
 class ChatTemplate:
-    """What puts prompts into the form that a model was trained to answer in, as lm-eval's `HFLM` does it."""
+    """Puts prompts into the form that a model was trained to answer, as lm-eval's `HFLM` does."""
 
     def __init__(self, source: ModelSource) -> None:
         """The template of the tokenizer of `source`.

@@ -1,4 +1,4 @@
-"""Generated text that says nothing: empty, repeating itself, echoing the prompt, or cut off by the length limit.
+"""Degenerate text: empty, repeating itself, echoing the prompt, or cut off by the length limit.
 
 Such text can satisfy a checker (a loop of words is long, free of commas, in lower case), so scores are also shown
 without it.
@@ -9,6 +9,7 @@ from collections.abc import Sequence
 NGRAM = 4
 """Words per n-gram, as in Welleck et al. (2019), arXiv:1908.04319, section 6."""
 _SHARE = 0.5
+"""Share of repeated, or of copied, n-grams from which a text is a loop, or an echo."""
 _WORDS = 8
 """Shorter texts are neither loops nor echoes: too few n-grams to tell."""
 _LIMIT = 0.95

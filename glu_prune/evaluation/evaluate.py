@@ -22,7 +22,7 @@ FEWSHOT_SEED = 1234
 _SCORER_SEED = 1
 FETCH_SENTENCES = "`glu-prune prefetch`, or `python -m nltk.downloader punkt_tab`, fetches it"
 _KINDS = ("tasks", "groups", "group_map")
-"""What lm-eval's task dictionaries hold, each by name."""
+"""Entries of lm-eval's task dictionaries; each maps names to objects."""
 
 
 def is_embedded(task: str) -> bool:
@@ -32,13 +32,11 @@ def is_embedded(task: str) -> bool:
 
 @contextmanager
 def _same_draws() -> Iterator[None]:
-    """Lets every model meet the same scorer, and leaves the caller's random numbers alone.
-
-    IFEval's letter counter takes letters only. For items 1122 and 1129, which ask for "#" and "!", it draws a letter
-    from `random` whenever it scores; unseeded, the same reply passes on one day and fails on another. What is drawn
-    moves scores by at most 2 of 541 prompts: the prompt in a loop scores 0.303 with this seed, 0.305 with others.
-    Its language detector draws, too.
-    """
+    """Scores every model with the same random numbers, and restores the caller's."""
+    # IFEval's letter counter takes letters only. For items 1122 and 1129, which ask for "#" and "!", it draws a letter
+    # from `random` whenever it scores; unseeded, the same reply passes on one day and fails on another. The draw moves
+    # scores by at most 2 of 541 prompts: the prompt in a loop scores 0.303 with this seed, 0.305 with others. The
+    # language detector draws at random, too.
     import langdetect
 
     state = random.getstate()
@@ -69,17 +67,16 @@ def _compile_templates_once() -> None:
 
 
 def _build_requests_once(task: Any) -> None:
-    """Lets `task` keep its requests, which take longer to build than a fast model to answer, for every model.
-
-    All are built, even where only some documents are asked for: their worked examples may be drawn one document after
-    another, and must be the same in any part. Whoever asks gets copies, on which no other model's answers can be.
-    """
+    """Has `task` build its requests once for all models: building takes longer than a fast model takes to answer."""
+    # All documents are built even if a subset is asked for: worked examples may be drawn at random one document after
+    # the other, and must be the same in any subset. Callers get copies, because lm-eval appends a model's answers to
+    # the requests themselves: shared ones would have the first model's answers scored for all others.
     build = task.build_all_requests
     built: list[Any] = []
     built_for: dict[str, Any] = {}
 
     def reuse(*, samples: Sequence[int] | None = None, **settings: Any) -> None:
-        # The template is a method of the model that was first asked; its tokenizer's name tells it from others.
+        # The chat template is a bound method and differs from model to model; the tokenizer's name identifies it.
         asked = {name: value for name, value in settings.items() if name != "chat_template"}
         if asked != built_for:
             build(**settings)
@@ -92,7 +89,7 @@ def _build_requests_once(task: Any) -> None:
 
 
 def _fresh(requests: Sequence[Any], documents: Sequence[int] | None) -> Iterator[Any]:
-    """Copies of `requests` without answers; of some documents, numbered as if there were no others, as lm-eval does."""
+    """Copies of `requests` without answers; those of some documents are renumbered from 0, as lm-eval does."""
     places = None if documents is None else {document: place for place, document in enumerate(sorted(documents))}
     for request in requests:
         if places is None or request.doc_id in places:
@@ -106,7 +103,7 @@ class Evaluator:
     """Runs lm-eval tasks; loads each task once."""
 
     def __init__(self) -> None:
-        """Makes no connection and loads nothing yet."""
+        """Loads nothing yet and makes no connection."""
         self._tasks: dict[tuple[str, int | None, Path | None], dict[str, Any]] = {}
 
     @cached_property
@@ -184,25 +181,25 @@ class Evaluator:
         lm: EvaluatedLM,
         task: str,
         num_fewshot: int | None = None,
-        part: Subset | None = None,
+        subset: Subset | None = None,
         folder: Path | None = None,
         *,
         chat: bool = False,
     ) -> TaskResult:
-        """What `lm` scores on `task`, or a part of it; see `evaluate_together`."""
-        return self.evaluate_together(lm, (task,), num_fewshot, part, folder, chat=chat)[task]
+        """What `lm` scores on `task`, or on a subset of it; see `evaluate_together`."""
+        return self.evaluate_together(lm, (task,), num_fewshot, subset, folder, chat=chat)[task]
 
     def evaluate_together(
         self,
         lm: EvaluatedLM,
         tasks: Sequence[str],
         num_fewshot: int | None = None,
-        part: Subset | None = None,
+        subset: Subset | None = None,
         folder: Path | None = None,
         *,
         chat: bool = False,
     ) -> dict[str, TaskResult]:
-        """What `lm`, given the requests of all `tasks` at once, scores on each, or a part of it, in the task's order.
+        """What `lm`, given the requests of all `tasks` at once, scores on each, or on a subset.
 
         With `chat`, prompts are put into the model's chat template, worked examples as turns of a conversation. Where a
         task extracts answers in several ways, the first of them counts. `folder` is that of a user's tasks.
@@ -214,9 +211,9 @@ class Evaluator:
 
         loaded = {task: self._load(task, num_fewshot, folder) for task in tasks}
         together, chosen = {kind: _united(each[kind] for each in loaded.values()) for kind in _KINDS}, None
-        if part is not None:
+        if subset is not None:
             leaves = [{name: leaf.eval_docs for name, leaf in each["tasks"].items()} for each in loaded.values()]
-            chosen = _united(map(part.documents, leaves))
+            chosen = _united(map(subset.documents, leaves))
             together["tasks"] = {name: together["tasks"][name] for name in chosen}
         lm.reset_counters()
         with _same_draws(), _finite(tasks):

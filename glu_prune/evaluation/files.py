@@ -1,4 +1,4 @@
-"""What identifies data: the names and contents of the files that hold it."""
+"""A digest of data: names and contents of its files."""
 
 import hashlib
 from collections.abc import Iterable
@@ -6,8 +6,9 @@ from functools import lru_cache
 from pathlib import Path
 
 
-def digest(folder: Path, paths: Iterable[Path]) -> str:
-    """SHA-256 over the names (below `folder`) and contents of files; read once, as every cell of a task asks."""
+def files_digest(folder: Path, paths: Iterable[Path]) -> str:
+    """SHA-256 over the names (below `folder`) and contents of files."""
+    # Every cell of a task needs it, so contents are read once, and again only if size or time of change differ.
     found = [(path, path.stat()) for path in paths]
     return _digest(
         folder, tuple((path.relative_to(folder).as_posix(), stat.st_size, stat.st_mtime_ns) for path, stat in found)

@@ -1,16 +1,12 @@
-"""Floors: what null models score on the very items that real models are judged by.
+"""Floors: what null models score on the same items as real models.
 
-A score that a model without content reaches, too, shows nothing. Null models go through the same pipeline as real ones,
-so their scores are item by item comparable.
-
-`python -m glu_prune.evaluation.floors TASK[:SHOTS]...` writes them as CSV.
+A score that content-free output reaches, too, shows nothing. Null models go through the same pipeline as real ones, so
+scores can be compared item by item.
 """
 
-import csv
 import math
-import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -33,7 +29,6 @@ from glu_prune.evaluation.nulls import (
     rotate_choices,
 )
 from glu_prune.evaluation.result import MetricScores, TaskResult
-from glu_prune.statistics.means import spread
 
 _WRITERS: Mapping[str, ReplyRule] = {
     "constant word": lambda _prompt, _words: "the",
@@ -67,7 +62,7 @@ def null_results(
     folder: Path | None = None,
     chat: ChatTemplate | None = None,
 ) -> dict[str, TaskResult]:
-    """What each null model that fits the task scores on it: the same items, in the same order, as any other model's.
+    """What each null model that fits the task scores on it, on the same items in the same order as any other model.
 
     With `chat`, prompts are those that a model with this template is given.
 
@@ -106,7 +101,7 @@ def _say(answer: str, _prompt: str, _words: int) -> str:
 
 
 def _choosers(run: Callable[[NullModel], TaskResult], tasks: Mapping[str, Any]) -> dict[str, TaskResult]:
-    first = run(Chooser(rotate_choices(0)))  # which builds the requests
+    first = run(Chooser(rotate_choices(0)))  # builds the requests, which the next line reads
     items = [choices for name in sorted(tasks) for choices in choices_by_item(tasks[name].instances)]
     counts = [len(choices) for choices in items]
 
@@ -130,14 +125,14 @@ def _score(scores: MetricScores) -> float:
 
 
 def _common_answers(items: Sequence[Sequence[tuple[str, str]]]) -> list[str]:
-    """The answers, if every item offers the same; a mere position is nothing that a model could prefer."""
+    """The answers, if every item offers the same ones in the same context; else no answer is constant."""
     offered = {frozenset(answer for _, answer in choices) for choices in items}
     contexts_differ = any(len({context for context, _ in choices}) > 1 for choices in items)
     return sorted(offered.pop()) if len(offered) == 1 and not contexts_differ else []
 
 
 def _expected(turns: Sequence[TaskResult], counts: Sequence[int]) -> TaskResult:
-    """The mean over as many turns as each item has choices: choosing by lot, without its luck. It has no output."""
+    """The expected scores of choosing at random: the mean over as many turns as each item has choices. No outputs."""
 
     def mean(metric: str) -> MetricScores:
         rows = zip(*(turn.metrics[metric].values for turn in turns), strict=True)
@@ -146,35 +141,3 @@ def _expected(turns: Sequence[TaskResult], counts: Sequence[int]) -> TaskResult:
 
     first = turns[0]
     return replace(first, outputs=("",) * len(first.items), metrics={metric: mean(metric) for metric in first.metrics})
-
-
-def rows(
-    evaluator: Evaluator, task: str, num_fewshot: int | None = None
-) -> Iterator[tuple[str, str, str, str, str, int]]:
-    """(task, metric, null, score, sd, items) per metric and null model."""
-    results = null_results(evaluator, task, num_fewshot)
-    for metric in next(iter(results.values())).metrics:
-        for null, result in results.items():
-            scores = result.metrics[metric]
-            yield (
-                task,
-                metric,
-                null,
-                f"{scores.score:.6g}",
-                f"{spread(scores.values, scores.weights):.6g}",
-                len(result.items),
-            )
-
-
-def main(arguments: Iterable[str]) -> None:
-    """Writes the floors of tasks, given as `TASK` or `TASK:SHOTS`, to standard output."""
-    table = csv.writer(sys.stdout, lineterminator="\n")
-    table.writerow(("task", "metric", "null", "score", "sd", "items"))
-    for argument in arguments:
-        task, _, shots = argument.partition(":")
-        table.writerows(rows(Evaluator(), task, int(shots) if shots else None))
-        sys.stdout.flush()
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

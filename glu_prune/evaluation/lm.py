@@ -12,17 +12,17 @@ from lm_eval.models.utils import normalize_gen_kwargs
 from glu_prune.evaluation.shortlist import first_of_largest
 
 ANSWER_LIMIT = "answer_limit"
-"""Of what was done: the most tokens that an answer could have, where the task allows more than the context holds."""
+"""Key in `scoring_facts`: the most tokens of an answer, where the task allows more than the context holds."""
 
 Metered = Callable[[], AbstractContextManager[object]]
-"""Makes what is entered while a model answers, and only then: not while its requests are read or tried out."""
+"""Makes a context that is entered while a model answers, but not while its requests are tokenised or planned."""
 
 RequestTexts = tuple[str, ...]
-"""What tells requests apart: a context and a continuation, or a prompt."""
+"""The texts that identify a request: a context and a continuation, or a prompt."""
 
 
 class EvaluatedLM(Protocol):
-    """What evaluation asks of a model beside being one of lm-eval's `LM`."""
+    """What evaluation needs of a model beside lm-eval's `LM`."""
 
     @property
     def positions(self) -> int | None:
@@ -38,11 +38,11 @@ class EvaluatedLM(Protocol):
 
     @property
     def scoring_facts(self) -> Mapping[str, str | int]:
-        """How it came to its answers since the last reset, as records say it."""
+        """How answers since the last reset were computed, as records state it: batch size, kind of scoring."""
 
     @property
     def truncated(self) -> Container[RequestTexts] | None:
-        """Requests since the last reset that lost their beginning, as they were too long; None if that is not known."""
+        """Requests since the last reset that were too long and lost their beginning; None if that is not known."""
 
     def reset_counters(self) -> None:
         """Starts counting at zero."""
@@ -60,7 +60,7 @@ class _Request:
 
 
 def _numbers(_: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
-    """Passes on the logits of next tokens, as transformers' `generate` wants it, unless some are NaN."""
+    """A logits processor for transformers' `generate` that changes nothing, but raises if some logits are NaN."""
     first_of_largest(logits)
     return logits
 
@@ -83,7 +83,7 @@ class CountingLM(HFLM):  # type: ignore[misc]
         self.truncated: set[RequestTexts] = set()
 
     def limit(self, batch_size: int) -> None:
-        """Answers in batches of at most so many sequences from now on."""
+        """From now on, answers in batches of at most so many sequences: after running out of memory."""
         self.batch_size_per_gpu = batch_size
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
@@ -93,7 +93,7 @@ class CountingLM(HFLM):  # type: ignore[misc]
     def tok_batch_encode(
         self, strings: list[str], padding_side: str = "left", left_truncate_len: int | None = None, **settings: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Token ids of prompts and their mask, as `HFLM` gives them; prompts that are cut are counted."""
+        """Token ids of prompts and their mask, as `HFLM` gives them; truncated prompts are noted."""
         tokens, mask = super().tok_batch_encode(strings, padding_side, None, **settings)
         if left_truncate_len:
             lengths = mask.sum(1).tolist()
@@ -120,6 +120,7 @@ class CountingLM(HFLM):  # type: ignore[misc]
 
     def _fitted(self, requests: Sequence[Any]) -> list[Any]:
         """`requests`; where answers may be longer than the context, which lm-eval refuses, they get half of it."""
+        # IFEval allows 1,280 tokens: without this, models with a short context could not be judged on it at all.
         found = []
         for request in requests:
             context, settings = request.args

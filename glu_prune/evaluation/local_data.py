@@ -1,7 +1,7 @@
 """lm-eval's stock benchmarks on data from a folder: no network, nothing downloaded, nothing cached.
 
 The environment variable `GLU_PRUNE_DATA` names the folder; without it, lm-eval finds data as it always does. Below the
-folder lie JSON Lines files, one per split, with the columns that lm-eval's own YAML files read: see `_BENCHMARKS` for
+folder lie JSON Lines files, one per split, with the columns that lm-eval's own YAML files read; `local_benchmarks` has
 their names. Prompts, answers and metrics stay lm-eval's. A group needs the files of all its tasks; a folder that has
 those of some serves these by their own names, such as `mmlu_virology`. Of MuSR a sample is read where the whole is not
 there (`musr_sample/` for `musr/`): its scores are over 30 items, not 756, as tables and records say.
@@ -10,55 +10,19 @@ there (`musr_sample/` for `musr/`): its scores are over 30 items, not 756, as ta
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from glu_prune.errors import EvaluationError
 from glu_prune.evaluation import lm_eval_tasks
-from glu_prune.evaluation.files import digest
+from glu_prune.evaluation.files import files_digest
+from glu_prune.evaluation.local_benchmarks import BENCHMARKS, Benchmark
 
 VARIABLE = "GLU_PRUNE_DATA"
 SENTENCES = "tokenizers/punkt_tab/english"
 """Where NLTK's English sentence splitter is in its data."""
 _SPLIT_SETTINGS = ("training_split", "validation_split", "test_split")
-
-
-@dataclass(frozen=True)
-class _Benchmark:
-    """Where the parts of one benchmark are."""
-
-    stock: str | Path
-    """The folder of its YAML file: lm-eval's, below its tasks, or one of this project's own."""
-    splits: Mapping[str, str]
-    """Split to file, first that which is scored; `*` in both stands for each task of a group."""
-    overrides: Mapping[str, Any] = field(default_factory=dict)
-    """Settings that differ from the stock task's."""
-    language_data: str | None = None
-    """The folder of NLTK data that its checkers need."""
-    shots_from: str | None = None
-    """The split that worked examples come from."""
-    sample: Mapping[str, str] = field(default_factory=dict)
-    """The same splits, with some of the items: read where the folder has these files, but none of the whole's."""
-    sampled: bool = False
-    """Whether `splits` are those of the sample."""
-
-    def within(self, folder: Path) -> "_Benchmark":
-        """This benchmark, or its sample if that is all that `folder` has."""
-
-        def has(splits: Mapping[str, str]) -> bool:
-            return any(next(folder.glob(file), None) for file in splits.values())
-
-        return replace(self, splits=self.sample, sampled=True) if has(self.sample) and not has(self.splits) else self
-
-    def member(self, name: str) -> "_Benchmark":
-        """The part that one task of the group has; of a task alone, all."""
-        return replace(
-            self, splits={split.replace("*", name): file.replace("*", name) for split, file in self.splits.items()}
-        )
-
-    whole: Mapping[str, int] = field(default_factory=dict)
-    """Split to its number of items, as published."""
 
 
 @dataclass(frozen=True)
@@ -78,54 +42,11 @@ class Split:
         return not self.lacking and self.whole in (None, self.items)
 
 
-_TRUTHFULQA = _Benchmark("truthfulqa", {"validation": "truthfulqa/validation.jsonl"}, whole={"validation": 817})
-_BENCHMARKS: Mapping[str, _Benchmark] = {
-    "ifeval": _Benchmark(
-        "ifeval", {"train": "ifeval/input_data.jsonl"}, language_data="nltk_data", whole={"train": 541}
-    ),
-    "truthfulqa_mc1": _TRUTHFULQA,
-    "truthfulqa_mc2": _TRUTHFULQA,
-    "mmlu": _Benchmark(
-        "mmlu/default",
-        {"test": "mmlu/test/*.jsonl", "dev": "mmlu/dev/*.jsonl"},
-        shots_from="dev",
-        whole={"test": 14042, "dev": 285},
-    ),
-    "gsm8k": _Benchmark(
-        "gsm8k",
-        {"test": "gsm8k/test.jsonl", "train": "gsm8k/train.jsonl"},
-        shots_from="train",
-        whole={"test": 1319, "train": 7473},
-    ),
-    "arc_challenge": _Benchmark(
-        "arc",
-        {"test": "arc/ARC-Challenge_test.jsonl", "train": "arc/ARC-Challenge_train.jsonl"},
-        shots_from="train",
-        whole={"test": 1172, "train": 1119},
-    ),
-    # The file holds what the stock `process_docs` makes of the official columns, but for a second space that it leaves
-    # before some choices of one item in 17: scores may differ a little from those on the official columns.
-    "hellaswag": _Benchmark(
-        "hellaswag",
-        {"validation": "hellaswag/validation_preprocessed.jsonl"},
-        overrides={"process_docs": None},
-        whole={"validation": 10042},
-    ),
-    "winogrande": _Benchmark("winogrande", {"validation": "winogrande/validation.jsonl"}, whole={"validation": 1267}),
-    "piqa": _Benchmark("piqa", {"validation": "piqa/validation.jsonl"}, whole={"validation": 1838}),
-    "boolq": _Benchmark("super_glue/boolq", {"validation": "boolq/validation.jsonl"}, whole={"validation": 3270}),
-    "lambada_openai": _Benchmark("lambada", {"test": "lambada/lambada_openai_test.jsonl"}, whole={"test": 5153}),
-    "wikitext": _Benchmark("wikitext", {"test": "wikitext2/test_document_level.jsonl"}, whole={"test": 62}),
-    "leaderboard_musr": _Benchmark(
-        "leaderboard/musr", {"*": "musr/*.jsonl"}, sample={"*": "musr_sample/*.jsonl"}, whole={"*": 756}
-    ),
-    "tinystories": _Benchmark(Path(__file__).parent / "tasks", {"validation": "tinystories/tinystories_val.txt"}),
-}
-TASKS = tuple(_BENCHMARKS)
+TASKS = tuple(BENCHMARKS)
 """What a data folder can serve as a whole."""
 
 
-def named() -> bool:
+def is_configured() -> bool:
     """Whether a data folder is named, be it there or not."""
     return bool(os.environ.get(VARIABLE))
 
@@ -146,7 +67,7 @@ def task_data_digest(task: str) -> str | None:
         if not paths:
             raise _lacks(folder, pattern, task)
         found += paths
-    return digest(folder, found)
+    return files_digest(folder, found)
 
 
 def load(task: str, num_fewshot: int | None) -> dict[str, Any] | None:
@@ -220,7 +141,7 @@ def splits(task: str) -> tuple[Split, ...] | None:
     return tuple(_split(folder, name, [each[name] for each in members], benchmark) for name in benchmark.splits)
 
 
-def _split(folder: Path, name: str, paths: Sequence[Path], benchmark: _Benchmark) -> Split:
+def _split(folder: Path, name: str, paths: Sequence[Path], benchmark: Benchmark) -> Split:
     there = [path for path in paths if path.is_file()]
     lacking = tuple(path.relative_to(folder).as_posix() for path in paths if path not in there)
     return Split(name, sum(len(_rows(path)) for path in there), lacking, benchmark.whole.get(name))
@@ -228,13 +149,13 @@ def _split(folder: Path, name: str, paths: Sequence[Path], benchmark: _Benchmark
 
 def serves(task: str) -> bool:
     """Whether a data folder is named, and is the place where the data of `task` is to be found."""
-    return named() and stock_folder(task) is not None
+    return is_configured() and stock_folder(task) is not None
 
 
 def stock_folder(task: str) -> str | Path | None:
     """The folder of `task`, below lm-eval's tasks or one of ours; None for what no data folder can serve."""
     group = _group_of(task)
-    return _BENCHMARKS[group or task].stock if group or task in _BENCHMARKS else None
+    return BENCHMARKS[group or task].stock if group or task in BENCHMARKS else None
 
 
 def sentences(task: str) -> Path | None:
@@ -243,7 +164,7 @@ def sentences(task: str) -> Path | None:
     Raises:
         EvaluationError: the folder is missing.
     """
-    if task not in _BENCHMARKS or (name := _BENCHMARKS[task].language_data) is None:
+    if task not in BENCHMARKS or (name := BENCHMARKS[task].language_data) is None:
         return None
     if (folder := _folder(task)) is not None:
         return folder / name / SENTENCES
@@ -255,21 +176,21 @@ def sentences(task: str) -> Path | None:
         return Path(nltk.data.path[0]) / SENTENCES
 
 
-def _benchmark(task: str, folder: Path) -> _Benchmark:
+def _benchmark(task: str, folder: Path) -> Benchmark:
     """Where the parts of `task`, which the folder can serve, are: of a task of a group, its own files."""
     if (group := _group_of(task)) is None:
-        return _BENCHMARKS[task].within(folder)
-    return replace(_BENCHMARKS[group].within(folder).member(task.removeprefix(f"{group}_")), whole={})
+        return BENCHMARKS[task].within(folder)
+    return replace(BENCHMARKS[group].within(folder).member(task.removeprefix(f"{group}_")), whole={})
 
 
 def _group_of(task: str) -> str | None:
     """The group that `task` is one task of; None for a group or any other task."""
-    groups = (name for name, whole in _BENCHMARKS.items() if any("*" in file for file in whole.splits.values()))
+    groups = (name for name, whole in BENCHMARKS.items() if any("*" in file for file in whole.splits.values()))
     return next(
         (
             group
             for group in groups
-            if task.startswith(f"{group}_") and task in lm_eval_tasks.manager(_BENCHMARKS[group].stock).all_subtasks
+            if task.startswith(f"{group}_") and task in lm_eval_tasks.manager(BENCHMARKS[group].stock).all_subtasks
         ),
         None,
     )
@@ -302,13 +223,13 @@ def _lacks(folder: Path, file: str, task: str) -> EvaluationError:
     )
 
 
-def _files(folder: Path, benchmark: _Benchmark, leaf: str, task: str) -> dict[str, Path]:
+def _files(folder: Path, benchmark: Benchmark, leaf: str, task: str) -> dict[str, Path]:
     """Split to file, of one task of `task`, which is the task itself if it is no group."""
     own = benchmark.member(leaf.removeprefix(f"{task}_"))
     return {split: folder / file for split, file in own.splits.items()}
 
 
-def _settings(folder: Path, benchmark: _Benchmark, config: Mapping[str, Any], task: str) -> dict[str, Any]:
+def _settings(folder: Path, benchmark: Benchmark, config: Mapping[str, Any], task: str) -> dict[str, Any]:
     """What differs from the stock settings of one task: its data, and no splits that have none."""
     name = str(config["task"])
     files = _files(folder, benchmark, name, task)
@@ -325,7 +246,7 @@ def _settings(folder: Path, benchmark: _Benchmark, config: Mapping[str, Any], ta
 
 
 def _read(files: Mapping[str, str], **_: object) -> dict[str, Any]:
-    """The items of each split, in memory."""
+    """The items of each split, in memory: from a file, `datasets` would write a copy to its cache."""
     from datasets import Dataset
 
     return {split: Dataset.from_list(_rows(Path(path))) for split, path in files.items()}

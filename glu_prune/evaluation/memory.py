@@ -1,16 +1,16 @@
-"""How much memory answering takes beside the weights: a bound that the batch size sets, whatever is asked."""
+"""How much memory answering takes beside the weights: a bound that follows from the batch size, for any requests."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 TOKENS_PER_SEQUENCE: Mapping[str, int] = {"cpu": 8}
-"""Times the batch size: the most tokens that a step of scoring computes, by type of device."""
+"""By type of device: tokens of a step of scoring, per sequence of the batch size."""
 TOKENS_PER_SEQUENCE_ELSEWHERE = 32
 _PATH = 1024
-"""Tokens of a single request that a step computes in any case: smaller steps would be slow."""
+"""Tokens of a single request that a step may always compute: a long prompt in many small steps would be slow."""
 _STATES = 8
-"""Copies of the residual stream, and as many of a GLU block's neurons as `_NEURONS`, that a layer holds at once."""
+"""Copies of the residual stream, and with `_NEURONS` those of a GLU block's neurons, that a layer holds at once."""
 _NEURONS = 4
 _MASK = 32
 """Bytes per pair of tokens while a mask is made: distances, positions, booleans and what is added to scores."""
@@ -32,7 +32,7 @@ def path_tokens(batch_size: int, device: str) -> int:
 
 @dataclass(frozen=True)
 class Memory:
-    """What answering takes beside the weights at the most, for any number of requests: bytes.
+    """Upper bounds of the bytes that answering takes beside the weights, for any number of requests.
 
     Of a Llama-like model with attention that holds no matrix of scores (`sdpa`).
     """

@@ -1,4 +1,4 @@
-"""What the metrics of likelihoods are: which they are, and on which scale their scores are compared."""
+"""Metrics of likelihoods, and the scale on which their scores are compared."""
 
 import math
 from collections.abc import Mapping, Sequence

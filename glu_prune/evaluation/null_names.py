@@ -1,4 +1,4 @@
-"""The names of the null models, and what each answers; `floors` makes them."""
+"""Names of the null models and what each answers; `floors` runs them."""
 
 from collections.abc import Mapping
 

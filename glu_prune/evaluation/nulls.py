@@ -1,7 +1,7 @@
 """Null models, which answer without knowing anything: ordinary lm-eval models, so ordinary tasks can score them.
 
-Writers answer with text that no question had a part in, or, as echoes, with the question itself; choosers prefer
-answers for reasons that have nothing to do with what they say; `Unigram` knows how often words occur.
+Writers reply with text that ignores the question, or, as echoes, with the question itself; choosers prefer answers for
+reasons other than their content; `Unigram` knows how often words occur.
 """
 
 import math
@@ -25,11 +25,11 @@ Preference = Callable[[int, Sequence[tuple[str, str]]], Sequence[int]]
 _WORD = re.compile(r"\s*\S+|\s+$")
 """A word with the white space before it; the words of a text, joined, are the text."""
 _UNLIKELIER = -1e6
-"""Nats from one preference to the next: e to this is 0, also when divided by a length."""
+"""Nats from one preference to the next: so many that probability 0 is left, even for a mean over a long answer."""
 
 
 class NullModel(LM):  # type: ignore[misc]
-    """A model that computes no positions; what a kind of null cannot answer, it refuses."""
+    """A model that computes nothing; each kind refuses the requests that it cannot answer."""
 
     positions = 0
     scored_positions = 0
@@ -37,25 +37,25 @@ class NullModel(LM):  # type: ignore[misc]
     truncated = ()
     max_gen_toks = 256
     chat: ChatTemplate | None = None
-    """The template of the model whose prompts it is given."""
+    """The chat template of the model that it stands in for."""
 
     @property
     def tokenizer_name(self) -> str:
-        """As the model has it that it stands in for."""
+        """That of the model that it stands in for."""
         return self.chat.name if self.chat else ""
 
     def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
-        """As the model does it that it stands in for."""
+        """As the model that it stands in for does."""
         if self.chat is None:
             msg = "a null model was to put prompts into a chat template, but stands in for no model that has one"
             raise EvaluationError(msg)
         return self.chat.apply(chat_history, add_generation_prompt)
 
     def reset_counters(self) -> None:
-        """There is nothing to count."""
+        """Does nothing: there are no counters."""
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """Words, for want of a tokenizer."""
+        """Words, because there is no tokenizer."""
         return [len(text.split()) for text in texts]
 
     def loglikelihood(self, requests: list[Any]) -> list[tuple[float, bool]]:
@@ -78,7 +78,7 @@ class NullModel(LM):  # type: ignore[misc]
 
 
 class Writer(NullModel):
-    """Writes by rule; stopped, as a model would be, by the task's stop strings and number of tokens (here: words)."""
+    """Replies by a rule; the task's stop strings and number of tokens (here: words) end a reply, as with any model."""
 
     def __init__(self, write: ReplyRule) -> None:
         super().__init__()
@@ -98,12 +98,12 @@ class Writer(NullModel):
 
 
 def repeat_text(text: str, words: int) -> str:
-    """`text` again and again, in whole, as often as fits into a number of words."""
+    """Whole repetitions of `text`, as many as fit into a number of words."""
     return text * max(1, words // max(1, len(text.split())))
 
 
 class Chooser(NullModel):
-    """Prefers choices by rule: the best has log-likelihood 0, every further one a lower one than the last."""
+    """Ranks choices by a rule: the first has log-likelihood 0, every further one a lower one than the last."""
 
     def __init__(self, prefer: Preference) -> None:
         super().__init__()
@@ -125,11 +125,10 @@ def choices_by_item(requests: Iterable[Any]) -> Iterator[list[tuple[str, str]]]:
 
 
 def rotate_choices(turn: int) -> Preference:
-    """Prefers the choice whose turn it is, over as many turns as an item has choices: each of them once.
-
-    Metrics that look at some of the choices only (as MC1 of a list made for MC2) must find guesses among those, too; so
-    the order of the others runs through all permutations as items go by, the second preference changing fastest.
-    """
+    """Prefers choice number `turn` of each item: averaged over as many turns as there are choices, uniform guessing."""
+    # A metric may look at some of the choices only (MC1 of a list made for MC2), and the preferred one may not be among
+    # them. So the order of the others matters as well: it runs through all permutations from item to item, the second
+    # preference changing fastest, so that every subset of the choices is guessed uniformly, too.
 
     def prefer(number: int, choices: Sequence[tuple[str, str]]) -> list[int]:
         others = [(turn + step) % len(choices) for step in range(len(choices))]
@@ -143,10 +142,9 @@ def rotate_choices(turn: int) -> Preference:
 
 
 def length_preference(sign: int, turn: int) -> Preference:
-    """Prefers the shortest text (`sign` 1) or the longest (-1), context included: WinoGrande's choices lie in it.
-
-    Among equally long ones, what `rotate_choices` prefers in this turn: no model can see a choice's position.
-    """
+    """Prefers the shortest text (`sign` 1) or the longest (-1), context included: WinoGrande's choices lie in it."""
+    # Ties are rotated: the first of them would be a fixed position, which no model can see, and in TruthfulQA the first
+    # choice is always the right one.
     guessed = rotate_choices(turn)
 
     def prefer(number: int, choices: Sequence[tuple[str, str]]) -> list[int]:
@@ -165,10 +163,9 @@ def constant_preference(answer: str) -> Preference:
 
 
 class Unigram(NullModel):
-    """Knows how often each word occurs in the very texts it is asked about: the best that frequency alone can do.
+    """Knows how often each word occurs in the very texts that it scores: the best that frequency alone can do."""
 
-    No model that ignores context can be better on these texts, as none may be fitted to them.
-    """
+    # Fitted to the test texts on purpose: maximum likelihood makes it an upper bound of all models that ignore context.
 
     def loglikelihood(self, requests: list[Any]) -> list[tuple[float, bool]]:
         """Of the continuations; greedy, one repeats the most frequent word."""

@@ -1,7 +1,10 @@
-"""What to compute so that every token that requests have in common is computed once.
+"""Plans forward passes so that every token that requests have in common is computed once.
 
-The tokens that requests put into a model are paths from the root of a trie: what two paths begin with is the same for
-both, as long as a token attends to nothing but what stands before it. A plan cuts the trie into forward passes.
+The tokens that requests put into a model are paths from the root of a trie. In a causal model the state of a token
+depends on nothing but the tokens before it, so a prefix of several paths need be computed only once. A plan cuts the
+trie into steps: several paths are packed into one row, with a mask that shows each token its ancestors alone (tree
+attention: Miao et al. 2024, SpecInfer, arXiv:2305.09781); what several rows have in common is computed before them,
+into the cache. lm-eval's own model computes the context of a question again for each of its answers.
 """
 
 from collections import OrderedDict
@@ -19,9 +22,9 @@ EncodedRequest = tuple[Sequence[int], Sequence[int]]
 """The tokens of a context and of its continuation."""
 
 WORTH_CACHING = 16
-"""Fewer shared tokens than these are cheaper to compute again than to compute on their own."""
+"""Fewer shared tokens than these are cheaper to compute again than in a pass of their own."""
 TOKENS_KEPT = 1 << 24
-"""Of the plans that are kept; they take some 20 bytes each."""
+"""Tokens of the plans that are kept in memory, at some 20 bytes each."""
 _BYTES = 4  # of a token
 
 
@@ -36,7 +39,7 @@ class Step:
     positions: Ints
     """The depth of each token."""
     runs: tuple[tuple[int, int], ...]
-    """Runs of tokens that follow each other in the trie: index of the first, and of the token it follows, or -1."""
+    """Unbranched runs: index of the first token, and of the one that it follows, -1 if that is not in this step."""
     cached: bool
     """Whether later steps build on the tokens, which are a single run then."""
     scored: Ints
@@ -48,6 +51,7 @@ class Step:
 
     def visible(self) -> NDArray[np.bool_]:
         """Which token (row) attends to which (column), those in the cache aside: to its ancestors and to itself."""
+        # Depth first, a run sees what its parent sees, and itself: one copy of a row per run, not one walk per token.
         size = len(self.tokens)
         found = np.tri(size, dtype=bool)
         for (start, parent), (end, _) in pairwise((*self.runs, (size, -1))):
@@ -61,20 +65,20 @@ class ScoringPlan:
 
     steps: tuple[Step, ...]
     destinations: Ints
-    """Where each log-probability belongs, step by step, in a list of those of all requests."""
+    """`(log-probabilities,)`, step by step: the place of each in a list of those of all requests."""
     starts: Ints
-    """Where the log-probabilities of each request start in that list."""
+    """`(requests,)`: where the log-probabilities of each start in that list."""
     truncated: tuple[int, ...] = ()
-    """Which requests are too long, and lose what they begin with."""
+    """Requests that are too long and lose their beginning."""
 
     @cached_property
     def tokens(self) -> int:
-        """How many are computed."""
+        """How many tokens are computed."""
         return sum(len(step.tokens) for step in self.steps)
 
 
 class PlanCache:
-    """The plans used last, by what they are for, so that models with one tokenizer need not each make their own."""
+    """The plans used last: arms of one model have one tokenizer, so a plan made for the first serves all of them."""
 
     def __init__(self) -> None:
         """Empty."""
@@ -106,32 +110,34 @@ def plan(requests: Sequence[EncodedRequest], max_length: int, row_tokens: int, p
     trie = _Trie([whole[:-_BYTES] for whole in wholes])
     counts = np.array([len(continuation) for _, continuation in requests], dtype=np.int64)
     starts = np.cumsum(counts) - counts
-    asked: dict[bytes, list[int]] = {path: [] for path in trie.keys}
+    # The last token of a request is only predicted, never put in, so requests may differ in it and still be one path.
+    requests_of: dict[bytes, list[int]] = {path: [] for path in trie.keys}
     for index, whole in enumerate(wholes):
-        asked[whole[:-_BYTES]].append(index)
+        requests_of[whole[:-_BYTES]].append(index)
 
-    drafts: list[_StepBuilder] = []
+    steps: list[_StepBuilder] = []
     above: list[_StepBuilder] = []
-    for piece in _merged(_subtries(trie, row_tokens, path_tokens), trie, row_tokens):
-        while above and above[-1].end > piece.base:
+    for subtrie in _merged(_subtries(trie, row_tokens, path_tokens), trie, row_tokens):
+        while above and above[-1].end > subtrie.base:
             above.pop()
-        draft = _StepBuilder(piece.base, piece.cached)
-        drafts.append(draft)
-        if draft.cached:
-            draft.add(trie.paths[piece.first][: piece.end], piece.base)
-            above.append(draft)
+        step = _StepBuilder(subtrie.base, subtrie.cached)
+        steps.append(step)
+        if step.cached:
+            step.add(trie.paths[subtrie.first][: subtrie.end], subtrie.base)
+            above.append(step)
             continue
-        for number in range(piece.first, piece.last):
+        for number in range(subtrie.first, subtrie.last):
             path, shared = trie.paths[number], int(trie.shared[number])
-            draft.add(path, piece.base if number == piece.first else shared)
-            for index in asked[trie.keys[number]]:
+            step.add(path, subtrie.base if number == subtrie.first else shared)
+            for index in requests_of[trie.keys[number]]:
                 targets = _tokens(wholes[index])[-counts[index] :]
-                for each in (*above, draft):
-                    each.ask(len(path) - len(targets), targets, starts[index])
-    drafts = [draft for draft in drafts if draft.size]
-    destinations = [slot for draft in drafts for slot in draft.destinations]
+                # The first target is predicted by the last token of the context, which may lie in a step above.
+                for each in (*above, step):
+                    each.score(len(path) - len(targets), targets, starts[index])
+    steps = [step for step in steps if step.size]
+    destinations = [each for step in steps for each in step.destinations]
     truncated = tuple(index for index, pair in enumerate(requests) if sum(map(len, pair)) > max_length + 1)
-    return ScoringPlan(tuple(draft.step() for draft in drafts), _concatenated(destinations), starts, truncated)
+    return ScoringPlan(tuple(step.build() for step in steps), _concatenated(destinations), starts, truncated)
 
 
 def _tokens(path: bytes) -> Ints:
@@ -143,7 +149,9 @@ def _concatenated(parts: Sequence[Ints]) -> Ints:
 
 
 class _Trie:
-    """Distinct paths in order, and how much each has in common with the one before it."""
+    """Distinct paths in sorted order, and how many tokens each shares with the one before it."""
+
+    # Sorted neighbours share the most, so these lengths alone describe the trie; it needs no nodes.
 
     def __init__(self, paths: Iterable[bytes]) -> None:
         self.keys = sorted(set(paths))
@@ -181,18 +189,23 @@ class _Subtrie(NamedTuple):
 
 def _subtries(trie: _Trie, row_tokens: int, path_tokens: int) -> Iterator[_Subtrie]:
     """Cuts the trie, depth first, into what fits into one step, and what several of those have in common."""
+    # Why not one row of all tokens: attention takes the product of the row with itself, and all that tokens of
+    # different branches have with each other is computed only to be masked. Beyond `row_tokens` that costs more than
+    # is saved, while shorter rows leave the processor waiting for weights.
     todo = [_Subtrie(0, len(trie.keys), 0)] if trie.keys else []
     while todo:
-        piece = todo.pop()
-        first, last, base, _ = piece
+        subtrie = todo.pop()
+        first, last, base, _ = subtrie
         if trie.size(first, last, base) <= row_tokens:
-            yield piece
+            yield subtrie
             continue
         if last - first == 1:
             *cached, (start, _) = _even_parts(base, int(trie.lengths[first]), path_tokens)
             yield from (_Subtrie(first, last, *part) for part in cached)
             yield _Subtrie(first, last, start)
             continue
+        # The branches part where neighbours share least. What all share is cached, if it is long enough to pay for a
+        # pass of its own; the branches then build on it.
         shared = trie.shared[first + 1 : last]
         common = int(shared.min())
         cuts = [first, *(np.flatnonzero(shared == common) + first + 1).tolist(), last]
@@ -203,26 +216,26 @@ def _subtries(trie: _Trie, row_tokens: int, path_tokens: int) -> Iterator[_Subtr
 
 
 def _even_parts(base: int, end: int, most: int) -> Iterator[tuple[int, int]]:
-    """As few parts as there can be of the depths from `base` to before `end`, nearly alike, each of at most `most`."""
+    """The depths from `base` to before `end`, in as few and as equal parts of at most `most` as can be."""
     count = -(-(end - base) // most)
     return pairwise(base + (end - base) * number // count for number in range(count + 1))
 
 
-def _merged(pieces: Iterable[_Subtrie], trie: _Trie, row_tokens: int) -> Iterator[_Subtrie]:
-    """Joins neighbours that fit into one step."""
+def _merged(subtries: Iterable[_Subtrie], trie: _Trie, row_tokens: int) -> Iterator[_Subtrie]:
+    """Joins neighbours that build on the same cache and fit into one step: few large steps are faster than many."""
     held: _Subtrie | None = None
-    for piece in pieces:
+    for subtrie in subtries:
         if held is None:
-            held = piece
+            held = subtrie
         elif (
-            not (held.cached or piece.cached)
-            and (held.last, held.base) == (piece.first, piece.base)
-            and trie.size(held.first, piece.last, held.base) <= row_tokens
+            not (held.cached or subtrie.cached)
+            and (held.last, held.base) == (subtrie.first, subtrie.base)
+            and trie.size(held.first, subtrie.last, held.base) <= row_tokens
         ):
-            held = held._replace(last=piece.last)
+            held = held._replace(last=subtrie.last)
         else:
             yield held
-            held = piece
+            held = subtrie
     if held is not None:
         yield held
 
@@ -259,15 +272,15 @@ class _StepBuilder:
         self.where = np.concatenate([known, np.arange(self.size, self.size + new)])
         self.size += new
 
-    def ask(self, begin: int, targets: Ints, slot: int) -> None:
-        """Has `targets` scored, the first by the token at depth `begin`, as far as the tokens before them are here."""
+    def score(self, begin: int, targets: Ints, destination: int) -> None:
+        """Scores those `targets` whose predicting tokens are in this step; the first is predicted at depth `begin`."""
         low, high = max(begin, self.base), min(begin + len(targets), self.end)
         if low < high:
             self.scored.append(self.where[low - self.base : high - self.base])
             self.targets.append(targets[low - begin : high - begin])
-            self.destinations.append(np.arange(slot + low - begin, slot + high - begin))
+            self.destinations.append(np.arange(destination + low - begin, destination + high - begin))
 
-    def step(self) -> Step:
+    def build(self) -> Step:
         scored, picks = np.unique(_concatenated(self.scored), return_inverse=True)
         return Step(
             base=self.base,

@@ -1,4 +1,4 @@
-"""What a model scored on a task, item by item, made of lm-eval's samples."""
+"""What a model scored on a task, item by item, from lm-eval's samples."""
 
 import hashlib
 import json
@@ -14,6 +14,7 @@ from glu_prune.evaluation.lm import ANSWER_LIMIT, EvaluatedLM
 from glu_prune.evaluation.metrics import LIKELIHOODS, aggregate
 
 _AGREEMENT = 1e-6
+"""Relative difference up to which our aggregate of the items agrees with lm-eval's."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class TaskResult:
     """What one model scored on one task."""
 
     items: tuple[str, ...]
-    """What identifies each item and its prompt, the same for every model."""
+    """An identity of each item and its prompt, the same for every model."""
     documents: tuple[Mapping[str, Any], ...]
     outputs: tuple[str, ...]
     """What the model answered: text, or the log-likelihoods of the choices."""
@@ -56,7 +57,7 @@ class TaskResult:
     truncated: int | None = 0
     """Items of which a prompt lost its beginning, as it was too long for the model; None if that is not known."""
     scoring_facts: Mapping[str, str | int] = field(default_factory=dict)
-    """How the model came to its answers, see `EvaluatedLM`, and the seed by which worked examples are drawn."""
+    """How the answers were computed, see `EvaluatedLM`, and the seed by which worked examples are drawn."""
 
 
 def _pair(name: str, value: Any) -> tuple[float, float]:

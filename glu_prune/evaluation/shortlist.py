@@ -1,10 +1,11 @@
-"""The likeliest tokens of a loop without most of the output layer, where a bound proves that it would change nothing.
+"""The likeliest tokens of a loop from a part of the output layer, where a bound proves that the rest cannot win.
 
-The logit of a token is the product of its weights w in the output layer and a hidden state. In a loop, hidden states of
-the same place in the period hardly change, or change steadily. So all logits are found for some of them; for a state h
-between two of these, g of which h is e away lies on the line between both. There no token has a larger logit than the
-same share of its two, and at h it differs by |w| |e| at most (Cauchy and Schwarz). What is far from being the likeliest
-token at both is thereby excluded, and only a short list has to be computed.
+The output layer of a small model with a large vocabulary takes most of the time of a draft. The logit of a token is the
+product of its weights w with the hidden state. In a loop, hidden states at the same place in the period hardly change,
+or change steadily. So all logits are computed for some states only. Let h be a state between two of these, g the point
+on the line between them that is nearest in time, and e = h - g. Logits are linear, so at g no token has a larger logit
+than the same interpolation of its two; from g to h it changes by |w| |e| at most (Cauchy-Schwarz). Tokens that are far
+behind at both ends are thereby excluded, and only a short list has to be computed for h.
 """
 
 from typing import Any
@@ -18,7 +19,7 @@ LENGTH = 1024
 SHARE = 1 / 8
 """The part of the vocabulary that the short list is, at most."""
 SPACING = 64
-"""Tokens of a loop between two of which all logits are found, at least."""
+"""At least so many tokens lie between two states for which all logits are computed."""
 _TRIAL = 4
 """Tokens of the input on which an output layer is tried."""
 
@@ -31,15 +32,15 @@ class OutputLayer:
         self._weights = weights = weights.detach()
         self._longest = float(weights.norm(dim=1).max())
         self._rounding = 4 * weights.shape[1] * torch.finfo(weights.dtype).eps * self._longest
-        """By how much, per length of the hidden state, rounding may change the difference of two logits."""
+        """A bound of the rounding error of the difference of two logits, per unit length of the hidden state."""
 
     @classmethod
     @torch.no_grad()
     def of(cls, model: Any) -> "OutputLayer | None":
         """That of `model`; None if its logits are not such products, or not in float32.
 
-        Other dtypes round logits so much that several tokens are the likeliest. What the model does is tried on a few
-        tokens, as some scale, cap or shift their logits.
+        Other dtypes round logits so much that several tokens are the likeliest. The product is tried on a few tokens,
+        because some models scale, cap or shift their logits.
         """
         layer = model.get_output_embeddings()
         if not isinstance(layer, torch.nn.Linear) or layer.bias is not None or layer.weight.dtype != torch.float32:
@@ -52,7 +53,7 @@ class OutputLayer:
     def likeliest(self, hidden: Tensor, period: int) -> Tensor:
         """The likeliest token after each of the hidden states, of shape (tokens, hidden size), of a loop.
 
-        Whichever is not proven to be the likeliest is found by all logits.
+        Where the bound does not prove the winner, all logits are computed.
 
         Raises:
             FloatingPointError: some of these are NaN.
@@ -71,6 +72,8 @@ class OutputLayer:
         off = (hidden - torch.lerp(hidden[before], hidden[after], share[:, None])).norm(dim=1)
         others = torch.lerp(rest_before, rest_after, share) + self._longest * off
         rounding = self._rounding * hidden.norm(dim=1).max()
+        # The winner must beat the runner-up of the list as well: products of a part of the matrix may be rounded
+        # differently than those of the whole, so a near tie is decided by all logits, as without the list.
         unproven = ~(best - torch.maximum(second, others) > rounding)
         found[unproven] = self._in_full(hidden[unproven])
         return found

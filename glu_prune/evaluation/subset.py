@@ -1,4 +1,4 @@
-"""Subsets of a task: runs of its documents in an order that is drawn once and is the same for every model."""
+"""Subsets of a task: runs of its documents in one random order, the same for every model."""
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,12 +10,12 @@ from glu_prune.evaluation.capability import Capability
 ORDER_SEED = 20251222
 _FIRST_DOCUMENTS, _FIRST_UNBOUNDED, _FIRST_CLUSTERS = 64, 128, 32
 _MOST = 1 << 20
-"""Units after which no part begins: no task has as many."""
+"""No subset begins after so many units: no task has as many."""
 
 
 @dataclass(frozen=True)
 class Subset:
-    """Some units of a task, by their places in the drawn order: documents, or clusters of them, which stay together."""
+    """Some units of a task by their places in the random order: documents, or clusters of them, which stay together."""
 
     start: int
     stop: int
@@ -28,7 +28,7 @@ class Subset:
         return f"{self.start}-{self.stop}" + (f" by {self.cluster}" if self.cluster else "")
 
     def documents(self, tasks: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, list[int]]:
-        """Task to the places of its documents in this part, rising; tasks without any are left out."""
+        """Task to the places of its documents in this subset, ascending; tasks without any are left out."""
         units: dict[object, list[tuple[str, int]]] = {}
         for task in sorted(tasks):
             for place in range(len(tasks[task])):
@@ -42,11 +42,10 @@ class Subset:
         return found
 
 
-def parts(capability: Capability) -> Iterator[Subset]:
-    """What is looked at between one look and the next: as much as before, so that totals double.
-
-    The first holds as many units as the tests of such items need at least to keep their promise.
-    """
+def growing_subsets(capability: Capability) -> Iterator[Subset]:
+    """The subsets that are evaluated one after the other, each as large as all before it together."""
+    # Totals that double keep the number of looks logarithmic and waste at most half of the items. The first subset has
+    # as many units as the tests need at least: tests of unbounded values and of clusters are asymptotic.
     first = _FIRST_UNBOUNDED if capability.logarithmic else _FIRST_DOCUMENTS
     start, stop = 0, _FIRST_CLUSTERS if capability.cluster else first
     while start < _MOST:

@@ -1,4 +1,4 @@
-"""What code that is not ours prints and raises, kept from the user but for one line."""
+"""Keeps what other people's code prints and raises from the user, except for one line."""
 
 import os
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from glu_prune.errors import EvaluationError, first_line
 
 @contextmanager
 def errors_as_one_line(says: str) -> Iterator[None]:
-    """Turns whatever a backend raises, or that it would end the process, into one line."""
+    """Turns whatever a backend raises, `SystemExit` included, into an `EvaluationError` that begins with `says`."""
     try:
         yield
     except (Exception, SystemExit) as error:
@@ -22,7 +22,7 @@ def errors_as_one_line(says: str) -> Iterator[None]:
 
 @contextmanager
 def muted() -> Iterator[None]:
-    """Swallows chatter. What stands in for the terminal is a file: backends ask it for its descriptor."""
+    """Discards what is printed. The sink is a real file, because backends ask for its descriptor."""
     sink = _null_stream()
     with redirect_stdout(sink), redirect_stderr(sink):
         yield
@@ -30,5 +30,5 @@ def muted() -> Iterator[None]:
 
 @cache
 def _null_stream() -> TextIO:
-    """Never closed, as loggers that are made meanwhile keep it."""
+    """Never closed: loggers that are created in the meantime keep it."""
     return Path(os.devnull).open("w", encoding="utf-8")

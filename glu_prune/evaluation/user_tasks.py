@@ -8,17 +8,17 @@ from typing import Any
 import yaml
 
 from glu_prune.errors import EvaluationError
-from glu_prune.evaluation.files import digest
+from glu_prune.evaluation.files import files_digest
 
 _LEFT_OUT = ("__pycache__", ".ipynb_checkpoints")
-"""Folders that lm-eval does not look into, and Python writes to."""
+"""Folders that lm-eval does not read and Python writes to."""
 _NAMES = ("task", "group")
 """Keys whose text is the name of what a YAML file declares."""
 
 
 def user_tasks_digest(folder: Path) -> str:
     """SHA-256 over the names and contents of all files in `folder`: settings, code and data."""
-    return digest(folder, _files(folder))
+    return files_digest(folder, _files(folder))
 
 
 def names(folder: Path) -> tuple[str, ...]:
@@ -45,6 +45,7 @@ def load(task: str, folder: Path) -> dict[str, Any]:
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
     manager = TaskManager(include_path=str(folder), include_defaults=False)
     try:
+        # Indexing all of lm-eval's tasks takes seconds, so it is done only for a group that names one of them.
         if set(_members(manager.task_index, task)) - set(manager.task_index):
             manager = TaskManager(include_path=str(folder))
         loaded: dict[str, Any] = manager.load([task])

@@ -70,5 +70,5 @@ def _tasks(case: Case) -> Iterator[str]:
     for capability, _ in needs(case):
         if capability.folder is None:  # else the file says where its task is, and reading it has looked
             yield from scored_together(capability.task)
-    if isinstance(case, EfficiencyCase) and local_data.named():
+    if isinstance(case, EfficiencyCase) and local_data.is_configured():
         yield from (each.benchmark for each in workloads(case) if each.benchmark is not None)

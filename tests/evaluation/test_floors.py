@@ -1,4 +1,3 @@
-import csv
 import itertools
 import json
 import math
@@ -324,15 +323,6 @@ def test_echoes_are_no_floors():
 
 
 VALUES = st.lists(st.floats(-5, 5), min_size=2, max_size=20)
-
-
-def test_the_table_has_a_row_per_metric_and_null(capsys):
-    floors.main(["tiny_recall_mc", "tiny_truthfulness:0"])
-    rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
-    assert len(rows) == 3 + 2 * 3
-    assert set(rows[0]) == {"task", "metric", "null", "score", "sd", "items"}
-    uniform = next(row for row in rows if (row["task"], row["null"]) == ("tiny_recall_mc", "uniform"))
-    assert (uniform["score"], uniform["sd"], uniform["items"]) == ("0.25", "0", "480")
 
 
 def test_scoring_leaves_random_numbers_alone(evaluator):

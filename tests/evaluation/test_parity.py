@@ -16,6 +16,7 @@ from glu_prune.evaluation import local_data, result
 from glu_prune.evaluation.capability import EMBEDDED, STUDY
 from glu_prune.evaluation.evaluate import TASKS, Evaluator
 from glu_prune.evaluation.lm import ANSWER_LIMIT
+from glu_prune.evaluation.local_benchmarks import BENCHMARKS
 from glu_prune.evaluation.scorer import SharedPrefixLM
 from glu_prune.models.source import load, load_tokenizer, locate
 
@@ -92,7 +93,7 @@ def some_rows(tmp_path_factory) -> Path:
     if not DATA:
         pytest.skip(f"{local_data.VARIABLE} names no folder of benchmark data")
     folder = tmp_path_factory.mktemp("data")
-    for task, benchmark in local_data._BENCHMARKS.items():
+    for task, benchmark in BENCHMARKS.items():
         for number, pattern in enumerate(benchmark.within(Path(DATA)).splits.values()):
             for path in sorted(Path(DATA).glob(pattern)):
                 rows = path.read_text(encoding="utf-8").split("\n")[: ROWS.get(task, 6) if number == 0 else 6]

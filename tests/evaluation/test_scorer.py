@@ -8,7 +8,7 @@ import transformers
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glu_prune.evaluation import memory, prefixes, scorer
+from glu_prune.evaluation import memory, prefix_sharing, prefixes
 from glu_prune.evaluation.lm import CountingLM
 from glu_prune.evaluation.prefixes import WORTH_CACHING, PlanCache, plan
 from glu_prune.evaluation.scorer import SHARED, SharedPrefixLM
@@ -407,7 +407,7 @@ def test_weights_that_are_not_numbers_are_not_proven():
 )  # fmt: skip
 def test_reasons_against_sharing(changes, reason):
     config = {"model_type": "qwen2", "layer_types": ["full_attention"], "rope_parameters": {"rope_type": "yarn"}, "_attn_implementation": "sdpa"} | changes  # fmt: skip
-    assert scorer._obstacle(SimpleNamespace(**config)) == reason
+    assert prefix_sharing.sharing_obstacle(SimpleNamespace(**config)) == reason
 
 
 def test_short_models_are_checked_too():

@@ -5,7 +5,7 @@ from itertools import chain, islice
 import pytest
 
 from glu_prune.evaluation.capability import SUITES
-from glu_prune.evaluation.subset import Subset, parts
+from glu_prune.evaluation.subset import Subset, growing_subsets
 
 TASKS = {
     "b": [{"subject": "history"}] * 30,
@@ -44,10 +44,10 @@ def test_clusters_stay_together():
 )
 def test_totals_double(suite, name, first):
     capability = SUITES[suite][name]
-    found = list(islice(parts(capability), 3))
+    found = list(islice(growing_subsets(capability), 3))
     assert [(part.start, part.stop) for part in found] == [(0, first), (first, 2 * first), (2 * first, 4 * first)]
     assert {part.cluster for part in found} == {capability.cluster}
-    assert len(list(parts(capability))) < 20
+    assert len(list(growing_subsets(capability))) < 20
 
 
 def test_parts_are_written_for_people():
