@@ -69,7 +69,7 @@ def test_the_layouts_are_in_the_table(family, layout):
 
 def test_tiny_models_have_biases_where_their_family_can():
     for family in ("llama", "granite", "recurrent_gemma", "gpt_oss"):
-        assert any("bias" in slot.parameter for block in find_blocks(tiny.build(family)) for slot in block.others)
+        assert any("bias" in slot.parameter for block in find_blocks(tiny.build(family)) for slot in block.other_slices)
 
 
 def test_the_documentation_shows_the_table():
