@@ -205,7 +205,7 @@ def test_loops_are_found(start, loop):
     assert again.generated[-50 - period :][:50] == draft
 
 
-@given(generated=st.lists(st.integers(0, 2), min_size=1, max_size=80))
+@given(said=st.lists(st.integers(0, 2), min_size=1, max_size=80))
 def test_what_does_not_repeat_is_no_loop(said):
     period = Generation([], 100, NEVER, generated=said, loop_threshold=4).period()
     if period:
