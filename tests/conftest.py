@@ -1,5 +1,6 @@
 """Shared fixtures: small real models, and hypothesis profiles."""
 
+import gc
 import os
 
 import _hypothesis_globals
@@ -20,6 +21,11 @@ for _name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):  # inner sessions must n
 def pytest_configure(config: pytest.Config) -> None:
     """Where slow tests are left out, there are fewer examples, too."""
     settings.load_profile("fast" if config.option.markexpr == "not slow" else "all")
+
+
+def pytest_collection_finish() -> None:
+    """What is imported by now stays: no garbage collection need look at it again, of which libraries ask for many."""
+    gc.freeze()
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from glu_prune.judgement.across import TrendVerdict, judge_trend
 from glu_prune.judgement.claims import Experiment, TrendClaim
 from glu_prune.judgement.expectation import TrendCase
 from glu_prune.judgement.scores import PairedScores
+from tests.helpers.examples import scaled
 from tests.helpers.verdicts import recorded, scored, share
 
 RATIOS = ("0.1", "0.2", "0.3", "0.4", "0.5", "0.6")
@@ -164,7 +165,7 @@ def test_knees_where_less_is_better():
 def test_a_loss_of_exactly_the_margin_rarely_refutes_a_knee():
     """About one run in twenty, however many ratios lie below the claimed one; the score test is a little liberal."""
     rng = np.random.default_rng(8)
-    runs = 400
+    runs = scaled(400)
     refuted = 0
     for _ in range(runs):
         dense = rng.random(N) < 0.8

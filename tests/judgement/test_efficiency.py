@@ -24,11 +24,12 @@ from glu_prune.judgement.expectation import EfficiencyCase, read
 from glu_prune.lab import RunLab
 from glu_prune.models.source import locate
 from tests.helpers.cost_series import EIGHT, LABEL, NO_METER, ONE, series, took
+from tests.helpers.examples import scaled
 from tests.helpers.records import record
 from tests.helpers.verdicts import scored, share
 
 HALF = Decimal("0.5")
-SIMULATIONS = 400
+SIMULATIONS = scaled(400)
 MOST_WRONG = binom.ppf(0.999, SIMULATIONS, 0.05)
 """As many wrong verdicts as chance gives a judge who is wrong in 5 % of cases."""
 

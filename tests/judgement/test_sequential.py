@@ -8,9 +8,10 @@ from glu_prune.experiment.merging import restrict
 from glu_prune.experiment.record import FloorRecord
 from glu_prune.judgement.scores import PairedScores
 from glu_prune.judgement.verdict import Verdict, judge
+from tests.helpers.examples import scaled
 from tests.helpers.verdicts import HALF, case, recorded, scored, share
 
-RUNS, N = 250, 400
+RUNS, N = scaled(250), 400
 LOOKS = (64, 128, 256, N)
 
 
