@@ -140,21 +140,6 @@ def declare(parser: pytest.Parser) -> None:
     )
 
 
-def path(config: pytest.Config, option: str) -> Path | None:
-    """The place that an option names, relative to where pytest was started.
-
-    Defaults are relative to pytest's root, if that is known: without a configuration file pytest guesses what lies
-    above every folder on the command line, a model's included. None: nothing was named, and there is no default.
-    """
-    started: Path = config.invocation_params.dir
-    if chosen := config.getoption(option):
-        return started / str(chosen)
-    if option not in _PLACES:
-        return None
-    known = config.inipath is not None or config.option.rootdir is not None
-    return (config.rootpath if known else started) / _PLACES[option]
-
-
 def named(config: pytest.Config, option: str) -> Path | None:
     """The path that an option names, relative to where pytest was started; None where it is not given."""
     chosen = config.getoption(option)
@@ -195,6 +180,21 @@ def effort(config: pytest.Config) -> "Effort":
     from glu_prune.efficiency.benchmark import Effort
 
     return Effort(*map(config.getoption, ("--glu-rounds", "--glu-window", "--glu-processes", "--glu-grid")))
+
+
+def refuse_contradictions(config: pytest.Config) -> None:
+    """Raises `pytest.UsageError` for options that cannot be meant together."""
+    sequential, published = config.getoption("--glu-sequential"), judges_published(config)
+    if sequential and published:
+        msg = "--glu-sequential stops runs early; with --glu-evidence published nothing is run"
+        raise pytest.UsageError(msg)
+    if sequential and config.getoption("--glu-limit"):
+        msg = "--glu-sequential and --glu-limit both say how many items are asked; give one of them"
+        raise pytest.UsageError(msg)
+    baselines = any(config.getoption(each) for each in ("--glu-compare", "--glu-save-baseline"))
+    if baselines and (sequential or published):
+        msg = "baselines are of all items of runs; leave out --glu-sequential and --glu-evidence published"
+        raise pytest.UsageError(msg)
 
 
 def judges_published(config: pytest.Config) -> bool:

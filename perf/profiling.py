@@ -82,13 +82,13 @@ def watch(clock: Clock) -> None:
     import lm_eval
     from transformers import PreTrainedModel
 
-    from glu_prune import lab
     from glu_prune.evaluation.evaluate import Evaluator
     from glu_prune.evaluation.scorer import SharedPrefixLM
     from glu_prune.evaluation.shortlist import OutputLayer
     from glu_prune.experiment import arms
+    from glu_prune.judgement.kinds.direction import DirectionCase
     from glu_prune.pruning import plan, surgery
-    from glu_prune.report.session import SessionReport
+    from glu_prune.report import files
 
     for owner, names, stage in (
         (PreTrainedModel, "__call__", MODEL),
@@ -104,9 +104,9 @@ def watch(clock: Clock) -> None:
         (SharedPrefixLM, "generate_until", "around the forward passes: choosing tokens, texts"),
         (lm_eval, "evaluate", "lm-eval: requests, answers, scores"),
         (Engine, "_run_floors", "floors"),
-        (lab.RunLab, "_judge_direction", "judging"),
+        (DirectionCase, "_verdict _tables", "judging"),
         (Store, "get put", "records"),
-        (SessionReport, "write", "tables"),
+        (files, "write", "tables"),
     ):
         for name in names.split():
             clock.watch(owner, name, stage)

@@ -7,7 +7,7 @@ import yaml
 from glu_prune import cli
 from glu_prune.judgement import yaml_file
 from glu_prune.project.write import TEMPLATE
-from glu_prune.report import session
+from glu_prune.results.report import VERSION
 from tests.helpers import ROOT
 
 GUIDE = (ROOT / "docs" / "ci.md").read_text()
@@ -29,7 +29,7 @@ def test_limits_and_codes_are_those_of_the_code():
     assert (
         f"{yaml_file.MOST_BYTES // 1024} KiB, {yaml_file.MOST_NODES:,} entries, {yaml_file.MOST_DEPTH} levels" in GUIDE
     )
-    assert f"`version` (now {session.VERSION})" in GUIDE
+    assert f"`version` (now {VERSION})" in GUIDE
     for code in (0, 1, cli._UNUSABLE, cli._INTERRUPTED):
         assert re.search(rf"^\| (`glu-prune` )?\| {code} \|", GUIDE, re.MULTILINE)
 

@@ -4,7 +4,8 @@ import re
 
 from glu_prune.evaluation.null_names import NULLS
 from glu_prune.evidence.checks import CHECKS
-from glu_prune.judgement.claims import Outcome, Relation
+from glu_prune.judgement.kinds.trend import Relation
+from glu_prune.results.base import Outcome
 from tests.helpers import ROOT
 
 GUIDE = (ROOT / "docs" / "judgement.md").read_text()

@@ -10,8 +10,8 @@ import glu_prune
 
 PACKAGE = Path(glu_prune.__file__).parent
 ORDER = (
-    "errors", "units", "files", "statistics", "pruning", "models", "contract", "evaluation", "efficiency", "experiment", "evidence", "judgement", "baseline", "report",
-    "lab", "published", "readiness", "hookspec", "options", "plugin", "project", "commands", "cli",
+    "errors", "units", "files", "statistics", "pruning", "results", "models", "contract", "evaluation", "efficiency", "experiment", "evidence", "judgement", "baseline", "sources", "report",
+    "readiness", "hookspec", "options", "session", "plugin", "project", "commands", "cli",
 )  # fmt: skip
 MODULES = sorted(PACKAGE.rglob("*.py"))
 HEAVY = {

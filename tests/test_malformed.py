@@ -19,7 +19,7 @@ from glu_prune.evidence.checks import examine
 from glu_prune.evidence.figures import read_evidence
 from glu_prune.judgement.expectation import read
 from glu_prune.pruning.plan import PruningPlan
-from glu_prune.published import PublishedLab
+from glu_prune.sources.published import PublishedSource
 from tests.helpers import ROOT
 from tests.helpers.examples import examples
 from tests.helpers.malformed import SHORT, VALUES, complaint, spoilt_bytes, spoilt_json, spoilt_yaml
@@ -167,10 +167,10 @@ def test_cases_on_strange_figures_are_judged_or_refused(place, data):
         lines[index] = ",".join(cells)
     (folder / "evidence" / name).write_text("\n".join(lines) + "\n")
     (folder / "claims.yaml").write_text(FULL)
-    lab = PublishedLab()
+    source = PublishedSource()
     for case in read(folder / "claims.yaml"):
         try:
-            assert lab.judge(case).sentence
+            assert case.judge(source).sentence
         except ExpectationError as error:  # about the file
             complaint(error, name)
             return

@@ -19,7 +19,7 @@ from glu_prune.report.table import Column, render
 from tools.miniature.recipes import RECIPES, Recipe
 from tools.miniature.world import WORLD_SEED
 
-_SCORES = (
+_SCORES: tuple[Column[dict[str, object]], ...] = (
     Column("capability", lambda row: row["capability"]),
     Column("task", lambda row: row["task"]),
     Column("metric", lambda row: row["metric"]),

@@ -2,16 +2,16 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from glu_prune.baseline.outcome import About, Outcome
 from glu_prune.errors import BaselineError
 from glu_prune.judgement.scores import SEED, tied
 from glu_prune.judgement.verdict import ALPHA, digits
+from glu_prune.results.baselines import BaselineResult, State
 from glu_prune.statistics.comparison import contrast, holm
 
-State = Literal["improved", "unchanged", "regressed", "incomparable"]
-Pair = tuple[Outcome | None, Outcome | None]
+OutcomePair = tuple[Outcome | None, Outcome | None]
 """Before and after; None where one side has no such outcome."""
 Adjust = Callable[[list[float]], list[float]]
 """Corrects p-values for how many there are."""
@@ -79,38 +79,38 @@ class Compared:
         ]
         return "; ".join([f"{what}, {numbers}", flips, *named])
 
-    def row(self, model: str, against: str, named: int | None = NAMED) -> dict[str, Any]:
+    def result(self, model: str, against: str, named: int | None = NAMED) -> BaselineResult:
         """As tables and files show it, with the names of at most so many items that changed in either direction."""
         about, change = self.about, self.change
-        return {
-            "model": model,
-            "against": against,
-            "arm": about.arm,
-            "capability": about.capability,
-            "task": about.task,
-            "metric": about.metric,
-            "better": "higher" if about.higher_is_better else "lower",
-            "items": about.n,
-            "before": self.before,
-            "after": self.after,
-            "delta": change.delta if change else None,
-            "low": change.low if change else None,
-            "high": change.high if change else None,
-            "p": self.p if change else None,
-            "test": change.test if change else "",
-            "worse": len(change.worse) if change else None,
-            "improved": len(change.better) if change else None,
-            "worse_items": list(change.worse[:named]) if change else [],
-            "improved_items": list(change.better[:named]) if change else [],
-            "band": self.band,
-            "margin": self.margin,
-            "outcome": self.outcome,
-            "note": self.note,
-            "sentence": self.sentence,
-        }
+        return BaselineResult(
+            model=model,
+            against=against,
+            arm=about.arm,
+            capability=about.capability,
+            task=about.task,
+            metric=about.metric,
+            better="higher" if about.higher_is_better else "lower",
+            items=about.n,
+            before=self.before,
+            after=self.after,
+            delta=change.delta if change else None,
+            low=change.low if change else None,
+            high=change.high if change else None,
+            p=self.p if change else None,
+            test=change.test if change else "",
+            worse=len(change.worse) if change else None,
+            improved=len(change.better) if change else None,
+            worse_items=change.worse[:named] if change else (),
+            improved_items=change.better[:named] if change else (),
+            band=self.band,
+            margin=self.margin,
+            outcome=self.outcome,
+            note=self.note,
+            sentence=self.sentence,
+        )
 
 
-def paired(before: Sequence[Outcome], after: Sequence[Outcome]) -> list[Pair]:
+def paired(before: Sequence[Outcome], after: Sequence[Outcome]) -> list[OutcomePair]:
     """Outcomes of the same things; where each side is about one model, its name need not be the same.
 
     Of several outcomes of one thing, which were asked in different ways, those that can be compared are taken.
@@ -124,15 +124,15 @@ def paired(before: Sequence[Outcome], after: Sequence[Outcome]) -> list[Pair]:
         return found
 
     first, second = things(before), things(after)
-    pairs: list[Pair] = []
+    pairs: list[OutcomePair] = []
     for key in sorted({*first, *second}):
         pairs += _matched(first.get(key, []), second.get(key, []))
     return pairs
 
 
-def _matched(before: Sequence[Outcome], after: Sequence[Outcome]) -> list[Pair]:
+def _matched(before: Sequence[Outcome], after: Sequence[Outcome]) -> list[OutcomePair]:
     """Outcomes of one thing: each later one with an earlier one of the same items, or with what is left."""
-    left, pairs, single = list(before), list[Pair](), list[Outcome]()
+    left, pairs, single = list(before), list[OutcomePair](), list[Outcome]()
     for each in after:
         match = closest(left, each)
         if match is None or different(match, each):
@@ -206,7 +206,7 @@ def of_many(tests: int) -> Adjust:
     return lambda p_values: [min(1.0, p * tests) for p in p_values]
 
 
-def compare(pairs: Iterable[Pair], margin: float = 0.0, adjust: Adjust = holm) -> list[Compared]:
+def compare(pairs: Iterable[OutcomePair], margin: float = 0.0, adjust: Adjust = holm) -> list[Compared]:
     """What each pair comes to.
 
     A change counts as shown where its two-sided p is at most 0.05, after `adjust` has corrected it for how many

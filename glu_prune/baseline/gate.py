@@ -1,10 +1,9 @@
 """What a session does about baselines: it compares its cells with one, pins them as one, or both."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
 
 from glu_prune.baseline.compare import FAIL_ON, compare, of_many
 from glu_prune.baseline.file import Baseline, Environment, load, path_of, save
@@ -15,12 +14,10 @@ from glu_prune.experiment.cell import DENSE, Arm, Cell
 from glu_prune.experiment.engine import Engine
 from glu_prune.experiment.record import Record
 from glu_prune.experiment.store import Store
-from glu_prune.judgement.expectation import Case
+from glu_prune.judgement.case import Case
 from glu_prune.judgement.scores import PairedScores
-
-Row = Mapping[str, Any]
-COMPARED, PINS = "baseline", "pins"
-"""Names of the rows about what was compared, and about what is to be pinned."""
+from glu_prune.results.baselines import BaselineResult, Pin, PinnedCapability
+from glu_prune.results.report import CaseTables, Tables
 
 
 @dataclass(frozen=True)
@@ -53,39 +50,39 @@ class Gate:
         """The name under which cells are pinned: also that of a baseline to compare with, while there is none."""
         return self.save_as or (self.against if self.baseline is None else None)
 
-    def rows(
+    def compared(
         self,
         engine: Engine,
         case: Case,
-        measured: PairedScores,
+        scores: PairedScores,
         cells: Mapping[Arm, Cell],
         records: Mapping[Arm, Record],
-    ) -> dict[str, list[Row]]:
+    ) -> CaseTables:
         """What is found about the cells of one capability of `case`, and what it takes to pin them."""
-        capability = measured.capability
-        floor = (measured.floor.name, measured.floor.score) if measured.floor else None
-        found: dict[str, list[Row]] = {}
+        capability = scores.capability
+        floor = (scores.floor.name, scores.floor.score) if scores.floor else None
+        against: tuple[BaselineResult, ...] = ()
         if self.against and self.baseline:
             now = [outcome(record, capability, floor) for record in records.values()]
             pairs = [(self.baseline.find(each), each) for each in now]
             margin = case.experiment.baseline_margins.get(capability.name, 0.0)
             subject = case.experiment.subject
             family = of_many(sum(each.about.model == now[0].about.model for each in self.baseline.outcomes))
-            found[COMPARED] = [each.row(subject, f"baseline {self.against}") for each in compare(pairs, margin, family)]
-        if self.pins:
-            second = again(cells[DENSE])
-            engine.record(second)
-            found[PINS] = [
-                {
-                    "key": cell.key,
-                    "dense": cells[DENSE].key,
-                    "again": second.key,
-                    "capability": {name: getattr(capability, name) for name in _NEEDED},
-                    "floor": floor,
-                }
-                for cell in cells.values()
-            ]
-        return found
+            found = compare(pairs, margin, family)
+            against = tuple(each.result(subject, f"baseline {self.against}") for each in found)
+        return CaseTables(baseline=against, pins=tuple(self._pins(engine, capability, floor, cells)))
+
+    def _pins(
+        self, engine: Engine, capability: Capability, floor: tuple[str, float] | None, cells: Mapping[Arm, Cell]
+    ) -> Iterator[Pin]:
+        """What it takes to pin `cells`: also a second answer of the dense model, for the noise band."""
+        if not self.pins:
+            return
+        second = replicate(cells[DENSE])
+        engine.record(second)
+        needed = PinnedCapability(**{name: getattr(capability, name) for name in PinnedCapability.model_fields})
+        for cell in cells.values():
+            yield Pin(key=cell.key, dense=cells[DENSE].key, replicate=second.key, capability=needed, floor=floor)
 
     def refuse_missing(self) -> None:
         """Raises `BaselineError` if there is no baseline to compare with."""
@@ -96,41 +93,37 @@ class Gate:
             )
             raise BaselineError(msg)
 
-    def pin(self, store: Store, rows: Sequence[Row]) -> str:
-        """Writes the baseline of the cells that `rows` are about, in place of what it held; a line about it.
+    def pin(self, store: Store, pins: Sequence[Pin]) -> str:
+        """Writes the baseline of the cells that `pins` are about, in place of what it held; a line about it.
 
         Raises:
             BaselineError: it cannot be written, or there is nothing to write.
             StoreError: a record cannot be trusted.
         """
         assert self.pins
-        if not rows and not self.save_as:
+        if not pins and not self.save_as:
             return f"baseline {self.pins}: there is none yet, and nothing was measured that could be pinned"
         get = lru_cache(maxsize=None)(lambda key: _record(store, key))
         every = {}
-        for row in rows:
-            each = _pinned(get, row)
+        for pin in pins:
+            each = _pinned(get, pin)
             every[each.about.key, tuple(sorted(each.about.comparable.items()))] = each
-        machines = sorted({get(row["key"]).machine for row in rows})
-        versions = {name: each for row in rows for name, each in get(row["key"]).versions.items()}
+        machines = sorted({get(pin.key).machine for pin in pins})
+        versions = {name: each for pin in pins for name, each in get(pin.key).versions.items()}
         path = path_of(self.folder, self.pins)
         count = save(path, Environment(machine="; ".join(machines), versions=versions), every.values())
         new = "" if self.save_as else "there was none yet, so nothing was compared; "
         return f"baseline {self.pins}: {new}{count} outcomes pinned in {path}"
 
 
-_NEEDED = ("name", "task", "metric", "higher_is_better", "cluster")
-"""What of a capability an outcome depends on."""
-
-
-def failures(rows: Mapping[str, Iterable[Row]], *, strict: bool) -> str:
+def failures(tables: Tables, *, strict: bool) -> str:
     """What a case fails for: its regressions, and with `strict` what could not be compared; empty if there is none."""
     fatal = FAIL_ON["incomparable" if strict else "regressed"]
-    found = [row for row in rows.get(COMPARED, ()) if row["outcome"] in fatal]
-    return f"against {found[0]['against']}: {' | '.join(row['sentence'] for row in found)}" if found else ""
+    found = [row for row in tables.baseline if row.outcome in fatal]
+    return f"against {found[0].against}: {' | '.join(row.sentence for row in found)}" if found else ""
 
 
-def again(cell: Cell) -> Cell:
+def replicate(cell: Cell) -> Cell:
     """The same questions, answered in batches of another size by another number of threads."""
     import torch
 
@@ -147,9 +140,8 @@ def _record(store: Store, key: str) -> Record:
     return record
 
 
-def _pinned(get: Any, row: Row) -> Outcome:
-    """The outcome that `row` is about, with the noise band of its task."""
-    capability = Capability(**row["capability"], measures="")
-    floor = tuple(row["floor"]) if row["floor"] else None
-    noise = band(get(row["dense"]), get(row["again"]), capability.metric)
-    return outcome(get(row["key"]), capability, floor, noise)
+def _pinned(get: Callable[[str], Record], pin: Pin) -> Outcome:
+    """The outcome that `pin` is about, with the noise band of its task."""
+    capability = Capability(**dict(pin.capability), measures="")
+    noise = band(get(pin.dense), get(pin.replicate), capability.metric)
+    return outcome(get(pin.key), capability, pin.floor, noise)

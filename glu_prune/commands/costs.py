@@ -11,7 +11,7 @@ from glu_prune.errors import PlanError, StoreError, WorkloadError
 
 if TYPE_CHECKING:
     from glu_prune.efficiency.workload import Workload
-    from glu_prune.report.session import SessionReport
+    from glu_prune.results.report import Report
 
 
 def measure(options: argparse.Namespace) -> str:
@@ -24,12 +24,13 @@ def measure(options: argparse.Namespace) -> str:
     from glu_prune.experiment.engine import Engine
     from glu_prune.experiment.machine import machine
     from glu_prune.experiment.store import Store
+    from glu_prune.judgement.conclusion import conclude
     from glu_prune.judgement.cost_runs import findings
+    from glu_prune.judgement.cost_tables import cost_tables
     from glu_prune.models.source import locate
     from glu_prune.pruning.criteria import criterion
     from glu_prune.pruning.ratio import parse_ratio
-    from glu_prune.report.efficiency import measured_tables
-    from glu_prune.report.session import SessionReport
+    from glu_prune.report.formats import terminal
 
     how = criterion(options.criterion)
     if how.looks_at == "activations":
@@ -42,21 +43,19 @@ def measure(options: argparse.Namespace) -> str:
     source, settings = locate(options.model, options.revision), Settings(options.dtype, options.device)
     if options.out is not None:
         _refuse_unwritable(options.out)
-    report = SessionReport()
     with interruptible(), tempfile.TemporaryDirectory(prefix="glu-prune-") as scratch, rounds() as (steps, say):
         engine = Engine(Store(options.store or Path(scratch)), CodeCarbonMeter(options.grid), say, steps)
         cells = [SeriesCell(source, arms, each, settings, effort) for each in workloads]
         for cell in cells:
             engine.check(cell)
         measured = [engine.series(cell).series for cell in cells]
-    for arm in arms[1:] or arms:
-        about = options.model, arm.ratio, measured, arm.label
-        report.add(measured_tables(*about, findings(*about)))
-    notes = [*report.notes, *(_written(report, options.out) if options.out is not None else ())]
-    tables = (f"{heading}\n{text}" for heading, text in report.tables("simple"))
+    abouts = [(options.model, arm.ratio, measured, arm.label) for arm in arms[1:] or arms]
+    report = conclude([cost_tables(*about, findings(*about)) for about in abouts])
+    shown = terminal.text(report)
+    notes = [*(_written(report, options.out) if options.out is not None else ())]
     asked = ", ".join(dict.fromkeys(series.prompts for series in measured))
     here = f"{machine()}; {options.dtype} on {options.device}; prompts: {asked}"
-    return "\n\n".join([*tables, *notes, here])
+    return "\n\n".join([*shown, *notes, here])
 
 
 def _refuse_unwritable(folder: Path) -> None:
@@ -67,10 +66,12 @@ def _refuse_unwritable(folder: Path) -> None:
         raise StoreError(msg)
 
 
-def _written(report: "SessionReport", folder: Path) -> Iterator[str]:
+def _written(report: "Report", folder: Path) -> Iterator[str]:
     """Writes the tables; says so if that fails, as what was measured is still to be shown."""
+    from glu_prune.report.files import write
+
     try:
-        report.write(folder)
+        write(report, folder)
     except OSError as error:
         yield f"tables were not written to {folder}: {error}"
 

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable, Mapping
 
+from glu_prune.evidence.check import Check
 from glu_prune.evidence.energy_checks import constant_power, energy_unit
 from glu_prune.evidence.figures import Evidence, Floor, Run, Score
-from glu_prune.evidence.finding import Check, Finding
 from glu_prune.evidence.run_checks import first_token_is_last, unequal_lengths
 from glu_prune.evidence.score_checks import at_chance, impossible_score, missing_items
+from glu_prune.results.findings import Finding
 
 CHECKS: Mapping[str, Check] = {
     check.name: check

@@ -5,8 +5,9 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from glu_prune.evidence.check import grouped, ratios_of, workloads_of
 from glu_prune.evidence.figures import Evidence, Run
-from glu_prune.evidence.finding import Finding, grouped, ratios_of, workloads_of
+from glu_prune.results.findings import Finding
 from glu_prune.units import JOULES_PER_KILOWATT_HOUR
 
 LEAST_RUNS = 5

@@ -1,30 +1,18 @@
 """Energy per token, channel by channel, from energies that can be taken for what they are named."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from decimal import Decimal
+from collections.abc import Iterable, Iterator
 from statistics import fmean
 
+from glu_prune.evidence.check import grouped
 from glu_prune.evidence.energy_checks import ENERGY_UNITS
 from glu_prune.evidence.figures import Run
-from glu_prune.evidence.finding import Finding, grouped
+from glu_prune.results.costs import RecomputedEnergy
+from glu_prune.results.findings import Finding
 
 _CHANNELS = ("gpu", "cpu", "ram")
 
 
-@dataclass(frozen=True)
-class Recomputed:
-    """Joules per new token of one workload at one ratio, means over runs."""
-
-    model: str
-    workload: str
-    ratio: Decimal
-    runs: int
-    joules: Mapping[str, float]
-    """Channel to J per token: `gpu`, `cpu`, `ram`, `total`, and `rest` for what no channel accounts for."""
-
-
-def recompute(runs: Iterable[Run], findings: Iterable[Finding]) -> Iterator[Recomputed]:
+def recompute(runs: Iterable[Run], findings: Iterable[Finding]) -> Iterator[RecomputedEnergy]:
     """From the energies of `runs` that no finding spoils for what they are, whatever was reported per token.
 
     A column belongs to the channel in its name: `codecarbon_gpu_kwh` to the GPU. Runs of unequal length are not made
@@ -39,7 +27,7 @@ def recompute(runs: Iterable[Run], findings: Iterable[Finding]) -> Iterator[Reco
         if "total" in joules and not set(_CHANNELS) <= set(joules):
             joules["rest"] = joules["total"] - sum(joules[channel] for channel in joules if channel != "total")
         if joules:
-            yield Recomputed(model, workload, ratio, len(group), joules)
+            yield RecomputedEnergy(model=model, workload=workload, ratio=ratio, runs=len(group), joules=joules)
 
 
 def _per_token(run: Run, spoilt: set[tuple[str, str]]) -> dict[str, float]:

@@ -4,10 +4,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from statistics import fmean
 
+from glu_prune.evidence.check import grouped, ratios_of
 from glu_prune.evidence.energy_checks import ENERGY_UNITS
 from glu_prune.evidence.figures import Evidence, Run
-from glu_prune.evidence.finding import Finding, grouped, ratios_of
 from glu_prune.pruning.ratio import show_ratio
+from glu_prune.results.findings import Finding
 
 NEAR = 0.02
 """Relative difference up to which a time to first token is the whole time."""

@@ -9,8 +9,8 @@ from statistics import NormalDist
 from glu_prune.evaluation.metrics import on_scale
 from glu_prune.evaluation.null_names import UNIFORM
 from glu_prune.evidence.figures import Evidence, Score, StandardError, standard_error
-from glu_prune.evidence.finding import Finding
 from glu_prune.pruning.ratio import show_ratio
+from glu_prune.results.findings import Finding
 
 CONFIDENCE = 0.95
 _Z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)

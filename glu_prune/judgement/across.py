@@ -3,14 +3,17 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 from glu_prune.experiment.cell import DENSE
-from glu_prune.judgement.claims import Outcome
-from glu_prune.judgement.expectation import TrendCase
 from glu_prune.judgement.scores import CapabilityScores
 from glu_prune.judgement.verdict import ALPHA, above_floor, one_sided, something_to_lose, under
 from glu_prune.pruning.ratio import show_ratio
+from glu_prune.results.base import Outcome
 from glu_prune.statistics import trends
+
+if TYPE_CHECKING:
+    from glu_prune.judgement.kinds.trend import TrendCase
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class _Found:
     reasons: tuple[str, ...] = ()
 
 
-def judge_trend(case: TrendCase, measured: Sequence[CapabilityScores]) -> TrendVerdict:
+def judge_trend(case: "TrendCase", measured: Sequence[CapabilityScores]) -> TrendVerdict:
     """The verdict on `case` from what was measured of each of its capabilities, at all ratios of the file.
 
     Raises:
@@ -61,16 +64,16 @@ def judge_trend(case: TrendCase, measured: Sequence[CapabilityScores]) -> TrendV
     )
 
 
-def _ratios(case: TrendCase, measured: Sequence[CapabilityScores]) -> list[Decimal]:
+def _ratios(case: "TrendCase", measured: Sequence[CapabilityScores]) -> list[Decimal]:
     """Ratios at which everything was measured, the dense model first, which must be among them."""
     return [ratio for ratio in case.ratios if ratio == 0 or _has(case, measured, ratio)]
 
 
-def _has(case: TrendCase, measured: Sequence[CapabilityScores], ratio: Decimal) -> bool:
+def _has(case: "TrendCase", measured: Sequence[CapabilityScores], ratio: Decimal) -> bool:
     return all(each.has(case.arm(ratio)) for each in measured)
 
 
-def _capabilities(case: TrendCase, measured: CapabilityScores, ratios: Sequence[Decimal]) -> list[float]:
+def _capabilities(case: "TrendCase", measured: CapabilityScores, ratios: Sequence[Decimal]) -> list[float]:
     """Scores with the sign that makes more better."""
     return [measured.better * measured.score(case.arm(r)) for r in ratios]
 
@@ -82,11 +85,11 @@ def _few(smallest: float) -> tuple[str, ...]:
     return ()
 
 
-def _trend(case: TrendCase, measured: CapabilityScores, ratios: Sequence[Decimal]) -> trends.Association:
+def _trend(case: "TrendCase", measured: CapabilityScores, ratios: Sequence[Decimal]) -> trends.Association:
     return trends.monotone([float(ratio) for ratio in ratios], _capabilities(case, measured, ratios))
 
 
-def _monotone(case: TrendCase, measured: Sequence[CapabilityScores]) -> _Found:
+def _monotone(case: "TrendCase", measured: Sequence[CapabilityScores]) -> _Found:
     """Rising or falling: exact Mann-Kendall test over the ratios."""
     ratios = _ratios(case, measured)
     found = _trend(case, measured[0], ratios)
@@ -98,7 +101,7 @@ def _monotone(case: TrendCase, measured: Sequence[CapabilityScores]) -> _Found:
     return _with_floors(case, numbers, measured, ratios)
 
 
-def _correlation(case: TrendCase, measured: Sequence[CapabilityScores]) -> _Found:
+def _correlation(case: "TrendCase", measured: Sequence[CapabilityScores]) -> _Found:
     """Inverse or positive: Pearson's and Spearman's coefficient must both show it."""
     ratios = _ratios(case, measured)
     found = trends.correlation(*(_capabilities(case, each, ratios) for each in measured))
@@ -113,7 +116,7 @@ def _correlation(case: TrendCase, measured: Sequence[CapabilityScores]) -> _Foun
 
 
 def _with_floors(
-    case: TrendCase, numbers: str, measured: Sequence[CapabilityScores], ratios: Sequence[Decimal]
+    case: "TrendCase", numbers: str, measured: Sequence[CapabilityScores], ratios: Sequence[Decimal]
 ) -> _Found:
     """A trend that holds: what rises must end above its floor, and what falls must have been above it."""
     conditions = []
@@ -127,7 +130,7 @@ def _with_floors(
     return _Found(outcome, numbers, tuple(condition.reason for condition in conditions))
 
 
-def _knee(case: TrendCase, measured: Sequence[CapabilityScores]) -> _Found:
+def _knee(case: "TrendCase", measured: Sequence[CapabilityScores]) -> _Found:
     """The largest ratio up to which, step by step, the loss is shown to be smaller than the margin, above the floor.
 
     Ratios are tested in order, each only if the one before held, and nothing is tested after the first that did not: so
@@ -154,7 +157,7 @@ def _knee(case: TrendCase, measured: Sequence[CapabilityScores]) -> _Found:
     return _Found("confirmed" if stopped is None or state == "larger" else "inconclusive", numbers, reasons)
 
 
-def _loss(case: TrendCase, measured: CapabilityScores, ratio: Decimal) -> tuple[str, str]:
+def _loss(case: "TrendCase", measured: CapabilityScores, ratio: Decimal) -> tuple[str, str]:
     """(state, reason) of the loss at `ratio`: `smaller` or `larger` than the margin, or `open`.
 
     It is `floor` if it is smaller only because there is nothing to lose.
@@ -171,7 +174,7 @@ def _loss(case: TrendCase, measured: CapabilityScores, ratio: Decimal) -> tuple[
     return {"shown": "smaller", "fails": "floor", "open": "open"}[floor.state], floor.reason
 
 
-def _equilibrium(case: TrendCase, measured: Sequence[CapabilityScores]) -> _Found:
+def _equilibrium(case: "TrendCase", measured: Sequence[CapabilityScores]) -> _Found:
     """Whether the mean of the capabilities is highest at the claimed ratio; what is under a floor counts as the floor.
 
     The claimed ratio is compared with each other one, the dense model among them: normal, with the standard errors of
@@ -196,13 +199,13 @@ def _equilibrium(case: TrendCase, measured: Sequence[CapabilityScores]) -> _Foun
     return _Found("inconclusive", numbers, (f"highest at {show_ratio(best)}, not shown to differ",))
 
 
-def _clipped(case: TrendCase, measured: CapabilityScores, ratio: Decimal) -> float:
+def _clipped(case: "TrendCase", measured: CapabilityScores, ratio: Decimal) -> float:
     score = measured.score(case.arm(ratio))
     return max(score, measured.floor.score) if measured.floor else score
 
 
 def _p_better(
-    case: TrendCase,
+    case: "TrendCase",
     measured: Sequence[CapabilityScores],
     first: Decimal,
     second: Decimal,

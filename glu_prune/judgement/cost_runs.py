@@ -12,10 +12,11 @@ from glu_prune.errors import EvaluationError
 from glu_prune.evaluation.capability import Capability
 from glu_prune.evidence.checks import examine
 from glu_prune.evidence.figures import Run
-from glu_prune.evidence.finding import Finding
 from glu_prune.experiment.record import Record
-from glu_prune.judgement.efficiency import Pair, percent
+from glu_prune.judgement.efficiency import percent
 from glu_prune.judgement.scores import SEED
+from glu_prune.judgement.sources import RunPair
+from glu_prune.results.findings import Finding
 from glu_prune.statistics import comparison
 from glu_prune.statistics.means import student_interval
 
@@ -212,7 +213,7 @@ class QuestionCost:
     tokens_per_question: float
     accuracy: float
     """Of the dense model."""
-    ratio: tuple[float, float]
+    log_accuracy_ratio: tuple[float, float]
     """(logarithm of the pruned model's accuracy over the dense model's, its standard error over the questions)."""
 
     @classmethod
@@ -247,11 +248,11 @@ class QuestionCost:
         return cls(
             tokens_per_question=dense.cost.positions / len(dense.items),
             accuracy=before.score,
-            ratio=(math.log(after.score / before.score), change.standard_error),
+            log_accuracy_ratio=(math.log(after.score / before.score), change.standard_error),
         )
 
-    def add(self, pairs: Sequence[Pair]) -> list[Pair]:
-        """`pairs` with the energy per correct answer, as if both arms knew as much as the dense one: see `ratio`."""
+    def add(self, pairs: Sequence[RunPair]) -> list[RunPair]:
+        """`pairs` with the energy per correct answer at the dense model's accuracy; see `log_accuracy_ratio`."""
         factor = self.tokens_per_question / self.accuracy
         return [(_answering(dense, factor), _answering(pruned, factor)) for dense, pruned in pairs]
 

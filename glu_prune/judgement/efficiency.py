@@ -2,32 +2,33 @@
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from glu_prune.errors import EvaluationError
 from glu_prune.evidence.figures import Run
-from glu_prune.evidence.finding import Finding
-from glu_prune.judgement.claims import Outcome
-from glu_prune.judgement.expectation import EfficiencyCase
 from glu_prune.judgement.scores import SEED
-from glu_prune.judgement.verdict import Verdict, more, settle
+from glu_prune.judgement.sources import CostEvidence, RunPair
+from glu_prune.judgement.verdict import Verdict, power_note, settle
 from glu_prune.pruning.ratio import show_ratio
+from glu_prune.results.base import Outcome
+from glu_prune.results.findings import Finding
 from glu_prune.statistics import comparison
 from glu_prune.statistics.comparison import Contrast
+
+if TYPE_CHECKING:
+    from glu_prune.judgement.kinds.cost import EfficiencyCase
 
 _MOST = 700.0
 """Its exponential is about the largest float."""
 
-Pair = tuple[Run, Run]
-"""(dense, pruned): of one workload, and of one seed or round."""
 
-
-def paired(dense: Sequence[Run], pruned: Sequence[Run]) -> list[Pair]:
+def paired(dense: Sequence[Run], pruned: Sequence[Run]) -> list[RunPair]:
     """Runs of one workload and seed, in the order of the pruned ones."""
     known = {(run.workload, run.seed): run for run in dense}
     return [(known[key], run) for run in pruned if (key := (run.workload, run.seed)) in known]
 
 
-def change_of(figure: str, pairs: Sequence[Pair]) -> Contrast:
+def change_of(figure: str, pairs: Sequence[RunPair]) -> Contrast:
     """The logarithm of the second run's figure over the first's.
 
     Raises:
@@ -45,51 +46,35 @@ def change_of(figure: str, pairs: Sequence[Pair]) -> Contrast:
     return comparison.contrast(logs[0], logs[1], [1.0] * len(pairs), bounded=False, seed=SEED)
 
 
-def judge_efficiency(
-    case: EfficiencyCase,
-    figure: str,
-    pairs: Sequence[Pair],
-    findings: Sequence[Finding],
-    *,
-    again: Sequence[Pair] = (),
-    less: tuple[float, float] = (0.0, 0.0),
-) -> Verdict:
+def judge_efficiency(case: "EfficiencyCase", found: CostEvidence) -> Verdict:
     """The verdict on `case`, about these workloads and no others.
 
-    A direction must be shown against a copy of the dense model as well, where one was measured: what copying alone, or
-    an unsteady machine, does to the figure is no effect of pruning.
+    A direction must be shown against a replicate of the dense model as well, where one was measured: what copying
+    alone, or an unsteady machine, does to the figure is no effect of pruning.
 
     If a finding says that the figure cannot be used for what it is named after in one of the workloads, a direction
     that holds is an *artefact*, and one that is refuted is *inconclusive*; where the finding leaves the direction
     open, both are *inconclusive*.
 
-    Args:
-        case: The claim at one ratio.
-        figure: Its key in `Run.figures`.
-        pairs: Runs that were made alike.
-        findings: What is wrong with these runs.
-        again: The same pairs with a copy of the dense model in its place.
-        less: (logarithm of a ratio, its standard error) by which the figure is divided besides, known independently.
-
     Raises:
         EvaluationError: no pair of runs has the figure.
     """
-    claim, model = case.claim, case.experiment.model
-    usable, usable_again = (having(figure, each) for each in (pairs, again))
+    claim, model, figure = case.claim, case.experiment.model, found.figure
+    usable, replicate = (having(figure, each) for each in (found.pairs, found.replicate))
     if not usable:
         where = f" in workload {claim.workload}" if claim.workload else ""
         msg = f"no two runs of {model} at ratios 0 and {show_ratio(case.ratio)}{where} have a figure {figure!r}"
         raise EvaluationError(msg)
-    change = _change(figure, usable, less)
+    change = _change(figure, usable, found.log_accuracy_ratio)
     settled = settle(claim, change, better=1, tests=case.tests)
     shown, reasons = settled.outcome, settled.reasons
-    if usable_again and shown != "inconclusive":
-        other = _change(figure, usable_again, less)
+    if replicate and shown != "inconclusive":
+        other = _change(figure, replicate, found.log_accuracy_ratio)
         if settle(claim, other, better=1, tests=case.tests).outcome != shown:
             shown = "inconclusive"
             reasons = (*reasons, f"not shown against a copy of the dense model: that is {_size(other)}")
     workloads = tuple(dict.fromkeys(run.workload for run, _ in usable))
-    spoilt = [each for each in findings if any(each.touches(model, figure, workload) for workload in workloads)]
+    spoilt = [each for each in found.findings if any(each.touches(model, figure, workload) for workload in workloads)]
     outcome = _under(shown, spoilt)
     low, high = change.interval()
     dense = math.exp(sum(math.log(run.figures[figure]) for run, _ in usable) / len(usable))
@@ -116,22 +101,22 @@ def judge_efficiency(
         reasons=(
             f"that is {_size(change)} over {len(usable)} pairs of runs of {len(workloads)} workloads",
             *reasons,
-            *more(settled.needed, change.units, "pairs of runs"),
+            *power_note(settled.needed, change.units, "pairs of runs"),
             *(f"{finding.check}: {finding.says}" for finding in spoilt if outcome != shown),
         ),
     )
 
 
-def having(figure: str, pairs: Sequence[Pair]) -> list[Pair]:
+def having(figure: str, pairs: Sequence[RunPair]) -> list[RunPair]:
     """Those pairs of which both runs have the figure."""
     return [pair for pair in pairs if all(figure in run.figures for run in pair)]
 
 
-def _change(figure: str, pairs: Sequence[Pair], less: tuple[float, float]) -> Contrast:
+def _change(figure: str, pairs: Sequence[RunPair], log_ratio: tuple[float, float]) -> Contrast:
     change = change_of(figure, pairs)
-    if not any(less):
+    if not any(log_ratio):
         return change
-    return comparison.unpaired(change.difference, change.standard_error, *less, change.units, change.units - 1)
+    return comparison.unpaired(change.difference, change.standard_error, *log_ratio, change.units, change.units - 1)
 
 
 def _size(change: Contrast) -> str:

@@ -11,9 +11,10 @@ from glu_prune.evaluation.null_names import UNIFORM, best_floor
 from glu_prune.evidence.figures import Evidence, Score, standard_error
 from glu_prune.evidence.figures import Floor as PublishedFloor
 from glu_prune.experiment.cell import DENSE, Arm
-from glu_prune.judgement.efficiency import Pair, paired
-from glu_prune.judgement.expectation import EfficiencyCase
+from glu_prune.judgement.efficiency import paired
+from glu_prune.judgement.kinds.cost import EfficiencyCase
 from glu_prune.judgement.scores import CapabilityScores, Floor
+from glu_prune.judgement.sources import RunPair
 from glu_prune.pruning.ratio import show_ratio
 from glu_prune.statistics import comparison
 from glu_prune.statistics.comparison import Contrast
@@ -106,7 +107,7 @@ class PublishedScores(CapabilityScores):
         return ("unpaired", *(f"standard error {how}" for how in ways if how != "reported"))
 
 
-def published_pairs(case: EfficiencyCase, evidence: Evidence) -> tuple[str, list[Pair]]:
+def published_pairs(case: EfficiencyCase, evidence: Evidence) -> tuple[str, list[RunPair]]:
     """(figure that `case` is about, pairs of published runs that have it)."""
     figure = _FIGURES.get(case.claim.efficiency, case.claim.efficiency)
     wanted = case.claim.workload or "*"

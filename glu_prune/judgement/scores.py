@@ -39,12 +39,12 @@ class CapabilityScores(ABC):
         """`capability` says which metric, and which way is better."""
         self.capability = capability
         self.better = 1 if capability.higher_is_better else -1
-        self.of: int | None = None
+        self.total_items: int | None = None
 
     @property
     def complete(self) -> bool:
-        """Whether no items are still to come: `of` is how many there are, where they are looked at part by part."""
-        return self.of is None or self.items >= self.of
+        """Whether no items are still to come; `total_items` is how many there are, if they are judged by subsets."""
+        return self.total_items is None or self.items >= self.total_items
 
     @property
     @abstractmethod
@@ -109,7 +109,7 @@ class PairedScores(CapabilityScores):
             EvaluationError: the records are not about the same items, or lack the metric.
         """
         super().__init__(capability)
-        self.of = len(growing_to.items) if growing_to else None
+        self.total_items = len(growing_to.items) if growing_to else None
         self._every = growing_to or floors
         self._records = records
         self._floors = floors
@@ -132,7 +132,7 @@ class PairedScores(CapabilityScores):
             first.weights,
             clusters=self._clusters,
             ratio=self.capability.logarithmic,
-            anytime=self.of is not None,
+            anytime=self.total_items is not None,
             heaviest=self._heaviest,
             seed=SEED,
         )

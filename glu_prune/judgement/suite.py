@@ -6,11 +6,11 @@ from dataclasses import replace
 from glu_prune.errors import EvaluationError
 from glu_prune.evaluation import user_tasks
 from glu_prune.evaluation.capability import SUITES, Capability
-from glu_prune.judgement.claims import CapabilityClaim, Claim, EfficiencyClaim, Experiment
-from glu_prune.judgement.source import Source
+from glu_prune.judgement.document import Document
+from glu_prune.judgement.experiment import Experiment
 
 
-def capabilities(source: Source, experiment: Experiment) -> Mapping[str, Capability]:
+def capabilities(document: Document, experiment: Experiment) -> Mapping[str, Capability]:
     """By name; a task that the file's folder of tasks declares is taken from there.
 
     Raises:
@@ -18,30 +18,23 @@ def capabilities(source: Source, experiment: Experiment) -> Mapping[str, Capabil
     """
     declared = {name: each.named(name) for name, each in experiment.capabilities.items()}
     for name in declared:
-        if not any(name in _names(claim) for claim in experiment.expect):
+        if not any(name in claim.capability_names for claim in experiment.expect):
             complaint = f"no claim is about capability {name!r}, which is declared here; make one, or remove it"
-            raise source.error(("capabilities", name), complaint)
-    return {**SUITES[experiment.suite], **_found(source, experiment, declared)}
+            raise document.error(("capabilities", name), complaint)
+    return {**SUITES[experiment.suite], **_found(document, experiment, declared)}
 
 
-def _found(source: Source, experiment: Experiment, declared: dict[str, Capability]) -> dict[str, Capability]:
+def _found(document: Document, experiment: Experiment, declared: dict[str, Capability]) -> dict[str, Capability]:
     """`declared`, with the folder of those whose tasks are in it."""
     if experiment.tasks is None:
         return declared
-    folder = source.path.absolute().parent / experiment.tasks
+    folder = document.path.absolute().parent / experiment.tasks
     try:
         there = user_tasks.names(folder)
     except EvaluationError as error:
-        raise source.error(("tasks",), str(error)) from error
+        raise document.error(("tasks",), str(error)) from error
     if not any(each.task in there for each in declared.values()):
         tasks = ", ".join(there) or "none"
         complaint = f"no capability that is declared here is measured by a task of {folder}; its tasks: {tasks}"
-        raise source.error(("tasks",), complaint)
+        raise document.error(("tasks",), complaint)
     return {name: replace(each, folder=folder) if each.task in there else each for name, each in declared.items()}
-
-
-def _names(claim: Claim) -> tuple[str | None, ...]:
-    """The capabilities that `claim` is about."""
-    if isinstance(claim, CapabilityClaim):
-        return (claim.capability,)
-    return (claim.questions,) if isinstance(claim, EfficiencyClaim) else claim.trend

@@ -2,13 +2,16 @@
 
 import math
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from glu_prune.experiment.cell import DENSE, Arm
-from glu_prune.judgement.claims import ClaimAtRatios, Outcome
-from glu_prune.judgement.expectation import DirectionCase
+from glu_prune.judgement.claim import ClaimAtRatios
 from glu_prune.judgement.scores import CapabilityScores
+from glu_prune.results.base import Outcome
 from glu_prune.statistics.comparison import Contrast, items_needed
+
+if TYPE_CHECKING:
+    from glu_prune.judgement.kinds.direction import DirectionCase
 
 ALPHA = 0.05
 """Error rate of a claim over all its ratios."""
@@ -52,8 +55,8 @@ class Verdict:
     """A word or two on what the outcome does not say by itself, such as "under the floor"."""
     reasons: tuple[str, ...] = ()
     """What led to the outcome beside the numbers above."""
-    of: int | None = None
-    """How many items there are, where they were looked at part by part; None where all were judged at once."""
+    total_items: int | None = None
+    """How many items there are, where they were judged subset by subset; None where all were judged at once."""
 
     @property
     def sentence(self) -> str:
@@ -66,15 +69,15 @@ class Verdict:
             f"({self.delta:+.3f}, 95 % interval {self.low:+.3f} to {self.high:+.3f}){moved}; {self.test} "
             f"p = {self.p:.2g}{times}"
         )
-        return "; ".join([numbers, *self._looks, *self.reasons])
+        return "; ".join([numbers, *self._interim, *self.reasons])
 
     @property
-    def _looks(self) -> tuple[str, ...]:
+    def _interim(self) -> tuple[str, ...]:
         """How many of all items it took, in words."""
-        if self.of is None:
+        if self.total_items is None:
             return ()
         state = "not decided" if self.outcome == "inconclusive" else "decided"
-        return (f"{state} after {self.items} of {self.of} items, anytime-valid",)
+        return (f"{state} after {self.items} of {self.total_items} items, anytime-valid",)
 
 
 def digits(value: float) -> str:
@@ -98,7 +101,7 @@ class Condition:
     """Whether the reason is worth printing beside a confirmed claim."""
 
 
-def judge(case: DirectionCase, measured: CapabilityScores) -> Verdict:
+def judge(case: "DirectionCase", measured: CapabilityScores) -> Verdict:
     """The verdict on `case`.
 
     The direction is tested first: `up` and `down` two-sided against no difference, `preserved` by two one-sided
@@ -153,10 +156,10 @@ def judge(case: DirectionCase, measured: CapabilityScores) -> Verdict:
             *settled.reasons,
             *told,
             *(chance[1:] if chance else ()),
-            *more(needed, change.units, measured.unit),
+            *power_note(needed, change.units, measured.unit),
             *measured.remarks(arm),
         ),
-        of=measured.of,
+        total_items=measured.total_items,
     )
 
 
@@ -191,7 +194,7 @@ def settle(claim: ClaimAtRatios, change: Contrast, *, better: int, tests: int) -
     return Settled("inconclusive", p, test, _items(change, gap, ALPHA / tests))
 
 
-def _conditions(case: DirectionCase, measured: CapabilityScores, tests: int) -> list[Condition]:
+def _conditions(case: "DirectionCase", measured: CapabilityScores, tests: int) -> list[Condition]:
     """What the direction of `case` rests on."""
     if case.claim.direction == "down":
         found = [something_to_lose(measured, tests)]
@@ -238,7 +241,7 @@ def something_to_lose(measured: CapabilityScores, tests: int) -> Condition:
     return found if found.state == "shown" else replace(found, state="open", reason=f"nothing to lose: {found.reason}")
 
 
-def _stronger(case: DirectionCase, measured: CapabilityScores, control: Arm, tests: int) -> Condition:
+def _stronger(case: "DirectionCase", measured: CapabilityScores, control: Arm, tests: int) -> Condition:
     """Whether the criterion does more than `control`, which removes as many neurons; it fails if that does more.
 
     Both are models with errors of their own, so that a tie shows nothing.
@@ -284,12 +287,15 @@ def _items(contrast: Contrast, gap: float, alpha: float) -> int | None:
     return None if total is None else max(1, total - contrast.units)
 
 
-def more(needed: int | None, units: int, unit: str) -> tuple[str, ...]:
+def power_note(needed: int | None, units: int, unit: str) -> tuple[str, ...]:
     """How many more items, or clusters of items, would decide, in words."""
     if needed is None:
         return ()
-    many = (
-        f"about {needed:,}" if needed < _HOPELESS * units else f"over {_HOPELESS:,} times as many, that is {needed:,},"
-    )
-    more = f"{many} more {unit}" if needed < _HOPELESS * units else f"{many} {unit}"
-    return (f"{more} would decide it at 80 % power",)
+    if needed < _HOPELESS * units:
+        return (f"about {needed:,} more {unit} would decide it at 80 % power",)
+    return (f"over {_HOPELESS:,} times as many, that is {needed:,}, {unit} would decide it at 80 % power",)
+
+
+def claim_fields(verdict: Verdict) -> dict[str, object]:
+    """What a result says of a verdict: its numbers, its sentence, and p corrected for the ratios of the claim."""
+    return {**vars(verdict), "sentence": verdict.sentence, "p_ratios": min(1.0, verdict.p * verdict.tests)}

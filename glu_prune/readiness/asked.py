@@ -7,9 +7,8 @@ from pathlib import Path
 from glu_prune.evaluation import local_data
 from glu_prune.evaluation.capability import scored_together
 from glu_prune.experiment.cell import Arm
-from glu_prune.judgement.claims import ANY
 from glu_prune.judgement.expectation import Case, EfficiencyCase, read
-from glu_prune.lab import needs, workloads
+from glu_prune.judgement.experiment import ANY
 
 _SERIES = 3
 """Copies of a model that are in memory while costs are measured: dense, pruned, and dense again."""
@@ -60,15 +59,15 @@ def asked_by(cases: Sequence[Case]) -> Asked:
 
 def _model(name: str, revision: str | None, cases: Sequence[Case]) -> Model:
     measured = [case for case in cases if isinstance(case, EfficiencyCase)]
-    scored = (arm for case in cases for _, arms in needs(case) for arm in arms)
+    scored = (arm for case in cases for needed in case.requirements() for arm in needed.arms)
     pruned = (arm for arm in (*scored, *(case.arm for case in measured)) if arm.criterion is not None)
     return Model(name, revision, tuple(dict.fromkeys(pruned)), bool(measured))
 
 
 def _tasks(case: Case) -> Iterator[str]:
     """The tasks that `case` needs, what is scored in one call with them, and benchmarks that give prompts."""
-    for capability, _ in needs(case):
+    for capability in (needed.capability for needed in case.requirements()):
         if capability.folder is None:  # else the file says where its task is, and reading it has looked
             yield from scored_together(capability.task)
     if isinstance(case, EfficiencyCase) and local_data.is_configured():
-        yield from (each.benchmark for each in workloads(case) if each.benchmark is not None)
+        yield from (each.benchmark for each in case.workloads if each.benchmark is not None)

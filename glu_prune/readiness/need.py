@@ -27,17 +27,17 @@ class Need:
         return self.state == "missing"
 
 
-_COLUMNS = (
-    Column("what", lambda row: row["what"]),
-    Column("state", lambda row: row["state"]),
-    Column("found", lambda row: row["detail"]),
-    Column("how to get it", lambda row: row["remedy"]),
+_COLUMNS: tuple[Column[Need], ...] = (
+    Column("what", lambda row: row.what),
+    Column("state", lambda row: row.state),
+    Column("found", lambda row: row.detail),
+    Column("how to get it", lambda row: row.remedy),
 )
 
 
 def table(needs: Iterable[Need]) -> str:
     """`needs`, one per row."""
-    return render(_COLUMNS, map(vars, needs), "simple")
+    return render(_COLUMNS, needs, "simple")
 
 
 def size_of(size: int) -> str:

@@ -6,16 +6,16 @@ from pathlib import Path
 
 from glu_prune.report import github, summary
 from glu_prune.report.clean import one_line
-from glu_prune.report.session import SessionReport
+from glu_prune.results.report import Report
 
 
-def told(report: SessionReport, page: Path | None, started: Path, root: Path) -> Iterator[str]:
+def told(report: Report, page: Path | None, started: Path, root: Path) -> Iterator[str]:
     """Writes the page of the session where it is wanted; gives the lines that are to be printed.
 
     `page` is the file that the user wants it in; paths of cases are seen from `started`, and `root` is the folder of
     the repository unless GitHub names one.
     """
-    if not (cases := report.rows("cases")):
+    if not report.cases:
         return
     text = summary.summary(report)
     if page is not None:
@@ -26,7 +26,7 @@ def told(report: SessionReport, page: Path | None, started: Path, root: Path) ->
         except OSError as error:
             yield one_line(f"{github.SUMMARY}: the summary was not written: {error}")
     if github.annotated():
-        yield from github.annotations(cases, started, github.root(root))
+        yield from github.annotations(report.cases, started, github.root(root))
 
 
 def _written(page: Path, text: str) -> Iterator[str]:

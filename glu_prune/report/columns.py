@@ -2,26 +2,28 @@
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from decimal import Decimal
+from typing import Any, Protocol
 
 from glu_prune.efficiency.meter import CHANNELS
 from glu_prune.judgement.verdict import digits
-from glu_prune.report.rows import Row
+from glu_prune.pruning.ratio import show_ratio
 from glu_prune.report.table import Column
+from glu_prune.results.baselines import BaselineResult
+from glu_prune.results.claims import CapabilityResult, ClaimResult, CostResult, RatioResult, TrendResult
+from glu_prune.results.costs import ChannelEnergy, EvaluationCost, FigureResult, RecomputedEnergy
+from glu_prune.results.explanations import Explanation, GroupScores
+from glu_prune.results.findings import Finding
 
 
-def _field(name: str) -> Callable[[Row], Any]:
-    return lambda row: row[name]
+class _AtRatio(Protocol):
+    @property
+    def ratio(self) -> Decimal: ...
 
 
-def _entry(name: str, key: str) -> Callable[[Row], Any]:
-    """The entry `key` of a mapping in a row; None where it has none."""
-    return lambda row: row[name].get(key)
-
-
-def _place(name: str, place: int) -> Callable[[Row], Any]:
-    """The entry at `place` of a list in a row."""
-    return lambda row: row[name][place]
+class _OfCapability(Protocol):
+    @property
+    def capability(self) -> str: ...
 
 
 def _number(digits: int, sign: str = "") -> Callable[[Any], str]:
@@ -70,180 +72,190 @@ def _or_none(show: Callable[[Any], str] = str) -> Callable[[Any], str]:
     return lambda value: "-" if value is None else show(value)
 
 
-def _metric(row: Row) -> str:
-    return str(row["metric"]) + (" (lower is better)" if row["better"] == "lower" else "")
+def _metric(row: CapabilityResult | BaselineResult) -> str:
+    return row.metric + (" (lower is better)" if row.better == "lower" else "")
 
 
-def _changed(row: Row) -> str:
+def _changed(row: BaselineResult) -> str:
     """The names of a few items that got worse, or better if none did."""
-    kind = "worse" if row["worse"] else "improved"
-    names = row[f"{kind}_items"][:_FEW]
-    return f"{', '.join(names)}{', ...' if (row[kind] or 0) > len(names) else ''}" or "-"
+    names, count = (row.worse_items, row.worse) if row.worse else (row.improved_items, row.improved)
+    few = names[:_FEW]
+    return f"{', '.join(few)}{', ...' if (count or 0) > len(few) else ''}" or "-"
 
 
-def _verdict(row: Row) -> str:
-    return str(row["outcome"]) + ("" if row["outcome"] == row["declared"] else f" (declared {row['declared']})")
+def _verdict(row: ClaimResult) -> str:
+    return row.outcome + ("" if row.outcome == row.declared else f" (declared {row.declared})")
 
 
-def _adjusted(row: Row) -> float:
-    return min(1.0, float(row["p"]) * int(row["tests"]))
+def _ratio(row: _AtRatio) -> str:
+    return show_ratio(row.ratio)
 
 
 _FEW = 3
 """Items that a table names."""
 _LIMITS = ("", "low", "high")
-_RATIO = Column("ratio", _field("ratio"))
-_CAPABILITY = Column("capability", _field("capability"))
+_RATIO = Column("ratio", _ratio)
+_CAPABILITY = Column[_OfCapability]("capability", lambda row: row.capability)
 _VERDICT = Column("verdict", _verdict)
-_JUDGED = (
-    Column("p", _field("p"), _probability),
-    Column("p, ratios", _adjusted, _probability),
-    Column("p, file", _field("holm"), _probability),
-    Column("claim", _field("claim")),
+_JUDGED: tuple[Column[RatioResult], ...] = (
+    Column("p", lambda row: row.p, _probability),
+    Column("p, ratios", lambda row: row.p_ratios, _probability),
+    Column("p, file", lambda row: row.holm, _or_none(_probability)),
+    Column("claim", lambda row: row.claim),
     _VERDICT,
-    Column("note", _field("note")),
+    Column("note", lambda row: row.note),
 )
 """What every claim at a ratio ends with."""
 
-SCORES = (
+SCORES: tuple[Column[CapabilityResult], ...] = (
     _RATIO,
     _CAPABILITY,
     Column("metric", _metric),
-    Column("items", _field("items")),
-    Column("floor", _field("floor"), _number(3)),
-    Column("of", _field("floor_of"), lambda name: name or "-"),
-    Column("dense", _field("dense"), _number(3)),
-    Column("pruned", _field("pruned"), _number(3)),
-    Column("delta", _field("delta"), _number(3, "+")),
-    Column("low", _field("low"), _number(3, "+")),
-    Column("high", _field("high"), _number(3, "+")),
+    Column("items", lambda row: row.items),
+    Column("floor", lambda row: row.floor, _number(3)),
+    Column("of", lambda row: row.floor_of, lambda name: name or "-"),
+    Column("dense", lambda row: row.dense, _number(3)),
+    Column("pruned", lambda row: row.pruned, _number(3)),
+    Column("delta", lambda row: row.delta, _number(3, "+")),
+    Column("low", lambda row: row.low, _number(3, "+")),
+    Column("high", lambda row: row.high, _number(3, "+")),
     *_JUDGED,
 )
 
-AGAINST = (
-    Column("arm", _field("arm")),
+AGAINST: tuple[Column[BaselineResult], ...] = (
+    Column("arm", lambda row: row.arm),
     _CAPABILITY,
     Column("metric", _metric),
-    Column("items", _field("items")),
-    Column("before", _field("before"), _or_none(digits)),
-    Column("now", _field("after"), _or_none(digits)),
-    Column("delta", _field("delta"), _number(3, "+")),
-    Column("low", _field("low"), _number(3, "+")),
-    Column("high", _field("high"), _number(3, "+")),
-    Column("p", _field("p"), _or_none(_probability)),
-    Column("better", _field("improved"), _or_none()),
-    Column("worse", _field("worse"), _or_none()),
+    Column("items", lambda row: row.items),
+    Column("before", lambda row: row.before, _or_none(digits)),
+    Column("now", lambda row: row.after, _or_none(digits)),
+    Column("delta", lambda row: row.delta, _number(3, "+")),
+    Column("low", lambda row: row.low, _number(3, "+")),
+    Column("high", lambda row: row.high, _number(3, "+")),
+    Column("p", lambda row: row.p, _or_none(_probability)),
+    Column("better", lambda row: row.improved, _or_none()),
+    Column("worse", lambda row: row.worse, _or_none()),
     Column("items that changed", _changed),
-    Column("noise band", _field("band"), digits),
-    Column("margin", _field("margin"), digits),
-    Column("outcome", _field("outcome")),
-    Column("note", _field("note")),
+    Column("noise band", lambda row: row.band, digits),
+    Column("margin", lambda row: row.margin, digits),
+    Column("outcome", lambda row: row.outcome),
+    Column("note", lambda row: row.note),
 )
 
-WHY = (
+WHY: tuple[Column[Explanation], ...] = (
     _RATIO,
     _CAPABILITY,
-    Column("better", _field("gained")),
-    Column("worse", _field("lost")),
-    Column("margin, nats", _field("margin"), _pair(2)),
-    Column("tokens", _field("length"), _pair(1)),
-    Column("flawed", _field("flawed"), _pair(0, "%")),
-    Column("kinds", _field("kinds"), lambda pair: " -> ".join(pair) if pair else "-"),
-    Column("score without", _field("sound"), _pair(3)),
-    Column("over", _field("sound_items")),
+    Column("better", lambda row: row.gained),
+    Column("worse", lambda row: row.lost),
+    Column("margin, nats", lambda row: row.margin, _pair(2)),
+    Column("tokens", lambda row: row.length, _pair(1)),
+    Column("flawed", lambda row: row.flawed, _pair(0, "%")),
+    Column("kinds", lambda row: row.kinds, lambda pair: " -> ".join(pair) if pair else "-"),
+    Column("score without", lambda row: row.sound, _pair(3)),
+    Column("over", lambda row: row.sound_items),
 )
 
-GROUPS = (
+GROUPS: tuple[Column[GroupScores], ...] = (
     _RATIO,
     _CAPABILITY,
-    Column("by", _field("field")),
-    Column("group", _field("label")),
-    Column("items", _field("items")),
-    Column("dense", _field("dense"), _number(3)),
-    Column("pruned", _field("pruned"), _number(3)),
+    Column("by", lambda row: row.field),
+    Column("group", lambda row: row.label),
+    Column("items", lambda row: row.items),
+    Column("dense", lambda row: row.dense, _number(3)),
+    Column("pruned", lambda row: row.pruned, _number(3)),
 )
 
-TRENDS = (
-    Column("claim", lambda row: f"{row['about']}: {row['relation']}"),
-    Column("ratios", _field("points")),
-    Column("found", _field("statistics")),
-    Column("because", lambda row: "; ".join(row["reasons"]) or "-"),
+TRENDS: tuple[Column[TrendResult], ...] = (
+    Column("claim", lambda row: f"{row.about}: {row.relation}"),
+    Column("ratios", lambda row: row.points),
+    Column("found", lambda row: row.statistics),
+    Column("because", lambda row: "; ".join(row.reasons) or "-"),
     _VERDICT,
 )
 
-COST_CLAIMS = (
+COST_CLAIMS: tuple[Column[CostResult], ...] = (
     _RATIO,
-    Column("figure", _field("capability")),
-    Column("pairs of runs", _field("items")),
-    Column("dense", _field("dense"), digits),
-    Column("pruned", _field("pruned"), digits),
-    Column("change, %", _place("percent", 0), _number(1, "+")),
-    Column("low", _place("percent", 1), _number(1, "+")),
-    Column("high", _place("percent", 2), _number(1, "+")),
+    Column("figure", lambda row: row.capability),
+    Column("pairs of runs", lambda row: row.items),
+    Column("dense", lambda row: row.dense, digits),
+    Column("pruned", lambda row: row.pruned, digits),
+    Column("change, %", lambda row: row.percent[0], _number(1, "+")),
+    Column("low", lambda row: row.percent[1], _number(1, "+")),
+    Column("high", lambda row: row.percent[2], _number(1, "+")),
     *_JUDGED,
 )
 
-FINDINGS = (
-    Column("check", _field("check")),
-    Column("about", _field("subject")),
-    Column("ratios", lambda row: ", ".join(row["ratios"]) or "-"),
-    Column("finding", _field("says")),
+FINDINGS: tuple[Column[Finding], ...] = (
+    Column("check", lambda row: row.check),
+    Column("about", lambda row: row.subject),
+    Column("ratios", lambda row: ", ".join(map(show_ratio, row.ratios)) or "-"),
+    Column("finding", lambda row: row.says),
 )
 
-EFFICIENCY = (
+EFFICIENCY: tuple[Column[FigureResult], ...] = (
     _RATIO,
-    Column("workload", _field("workload")),
-    Column("figure", _field("figure")),
-    Column("unit", _field("unit")),
-    Column("n", _field("n")),
-    Column("dense", _field("dense"), _interval, _LIMITS),
-    Column("pruned", _field("pruned"), _interval, _LIMITS),
-    Column("change, %", _field("change"), _percent, _LIMITS),
-    Column("dense again, %", _field("again"), _percent, _LIMITS),
-    Column("how", _field("how")),
+    Column("workload", lambda row: row.workload),
+    Column("figure", lambda row: row.figure),
+    Column("unit", lambda row: row.unit),
+    Column("n", lambda row: row.n),
+    Column("dense", lambda row: row.dense, _interval, _LIMITS),
+    Column("pruned", lambda row: row.pruned, _interval, _LIMITS),
+    Column("change, %", lambda row: row.change, _percent, _LIMITS),
+    Column("dense again, %", lambda row: row.replicate, _percent, _LIMITS),
+    Column("how", lambda row: row.how),
 )
 
-ENERGY = (
+ENERGY: tuple[Column[ChannelEnergy], ...] = (
     _RATIO,
-    Column("workload", _field("workload")),
-    Column("arm", _field("arm")),
-    Column("channel", _field("channel")),
-    Column("n", _field("n")),
-    Column("J per token", _field("gross"), _interval, _LIMITS),
-    Column("idle, W", _field("idle"), _spread, ("", "sd")),
-    Column("net J per token", _field("net"), _interval, _LIMITS),
-    Column("energy is", _field("method")),
+    Column("workload", lambda row: row.workload),
+    Column("arm", lambda row: row.arm),
+    Column("channel", lambda row: row.channel),
+    Column("n", lambda row: row.n),
+    Column("J per token", lambda row: row.gross, _interval, _LIMITS),
+    Column("idle, W", lambda row: row.idle, _spread, ("", "sd")),
+    Column("net J per token", lambda row: row.net, _interval, _LIMITS),
+    Column("energy is", lambda row: row.method),
 )
 
-RECOMPUTED = (
-    Column("workload", _field("workload")),
+
+def _joules(channel: str) -> Callable[[RecomputedEnergy | EvaluationCost], float | None]:
+    return lambda row: row.joules.get(channel)
+
+
+RECOMPUTED: tuple[Column[RecomputedEnergy], ...] = (
+    Column("workload", lambda row: row.workload),
     _RATIO,
-    Column("runs", _field("runs")),
+    Column("runs", lambda row: row.runs),
     *(
-        Column(f"{channel} J per token", _entry("joules", channel), _number(4))
+        Column(f"{channel} J per token", _joules(channel), _number(4))
         for channel in ("gpu", "cpu", "ram", "rest", "total")
     ),
 )
 
-EVALUATIONS = (
-    Column("arm", _field("arm")),
-    Column("width", _field("width")),
-    Column("expansion ratio", _field("expansion_ratio"), _number(2)),
-    Column("parameters", _field("parameters"), _number(0)),
-    Column("MB", lambda row: row["bytes"] / 1e6, _number(1)),
-    Column("tokens/s", _field("tokens_per_second"), _number(0)),
-    Column("J per 1000 tokens", _field("joules_per_1000_tokens"), _number(2)),
-    *(Column(f"{channel} J", _entry("joules", channel), _number(1)) for channel in CHANNELS),
-    Column("others", _field("others"), lambda share: "-" if share is None else f"{share:.0%}"),
-    Column("energy is", _field("method")),
+EVALUATIONS: tuple[Column[EvaluationCost], ...] = (
+    Column("arm", lambda row: row.arm),
+    Column("width", lambda row: row.width),
+    Column("expansion ratio", lambda row: row.expansion_ratio, _number(2)),
+    Column("parameters", lambda row: row.parameters, _number(0)),
+    Column("MB", lambda row: row.megabytes, _number(1)),
+    Column("tokens/s", lambda row: row.tokens_per_second, _number(0)),
+    Column("J per 1000 tokens", lambda row: row.joules_per_1000_tokens, _number(2)),
+    *(Column(f"{channel} J", _joules(channel), _number(1)) for channel in CHANNELS),
+    Column("others", lambda row: row.other_load, lambda share: "-" if share is None else f"{share:.0%}"),
+    Column("energy is", lambda row: row.method),
 )
 
 
-def score_columns(rows: Sequence[Row]) -> tuple[Column, ...]:
+def _control(name: str) -> Callable[[CapabilityResult], float | None]:
+    return lambda row: row.controls.get(name)
+
+
+def score_columns(rows: Sequence[CapabilityResult]) -> tuple[Column[CapabilityResult], ...]:
     """The columns of a score table: after `pruned` each control, after `items` their total if that was not the aim."""
-    controls = dict.fromkeys(name for row in rows for name in row["controls"])
-    extra = tuple(Column(name, _entry("controls", name), _number(3)) for name in controls)
-    every = (Column("of all", _field("of")),) if any(row["of"] is not None for row in rows) else ()
+    controls = dict.fromkeys(name for row in rows for name in row.controls)
+    extra = tuple(Column(name, _control(name), _number(3)) for name in controls)
+    partial = any(row.total_items is not None for row in rows)
+    every: tuple[Column[CapabilityResult], ...] = (Column("of all", lambda row: row.total_items),) if partial else ()
     items, delta = (_place_of(name) + 1 for name in ("items", "pruned"))
     return SCORES[:items] + every + SCORES[items:delta] + extra + SCORES[delta:]
 

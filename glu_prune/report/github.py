@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from glu_prune.report.clean import one_line
-from glu_prune.report.rows import Row
+from glu_prune.results.report import CaseOutcome
 
 SUMMARY = "GITHUB_STEP_SUMMARY"
 """The environment variable that names the file whose Markdown becomes the page of the run."""
@@ -24,16 +24,16 @@ def root(default: Path) -> Path:
     return Path(os.environ.get("GITHUB_WORKSPACE") or default)
 
 
-def annotations(cases: Iterable[Row], started: Path, repository: Path) -> Iterator[str]:
+def annotations(cases: Iterable[CaseOutcome], started: Path, repository: Path) -> Iterator[str]:
     """A workflow command for each case that failed or is inconclusive, on the file and line of its claim.
 
     The files of `cases` are seen from `started`, those of annotations from `repository`.
     """
     for case in cases:
-        if level := _LEVELS.get(case["result"]):
-            file = seen_from(repository, started / case["file"])
-            place = f"file={_property(file)},line={case['line']},title={_property(case['case'])}"
-            yield f"::{level} {place}::{_data(one_line(case['message'])[:_LONGEST])}"
+        if level := _LEVELS.get(case.result):
+            file = seen_from(repository, started / case.file)
+            place = f"file={_property(file)},line={case.line},title={_property(case.case)}"
+            yield f"::{level} {place}::{_data(one_line(case.message)[:_LONGEST])}"
 
 
 def seen_from(folder: Path, file: Path) -> str:

@@ -5,16 +5,16 @@ from glu_prune.report.table import Column, render
 
 def criteria() -> str:
     """A table of every criterion, with what it looks at, its formula and its source."""
-    from glu_prune.pruning.criteria import CRITERIA, REVERSED
+    from glu_prune.pruning.criteria import CRITERIA, REVERSED, Criterion
 
-    columns = (
-        Column("criterion", lambda row: ", ".join((row["name"], *row["aliases"]))),
-        Column("looks at", lambda row: row["looks_at"]),
-        Column("formula", lambda row: row["formula"]),
-        Column("source", lambda row: row["source"]),
+    columns: tuple[Column[Criterion], ...] = (
+        Column("criterion", lambda row: ", ".join((row.name, *row.aliases))),
+        Column("looks at", lambda row: row.looks_at),
+        Column("formula", lambda row: row.formula),
+        Column("source", lambda row: row.source),
     )
     notes = (
         "i: a neuron; g, u, d: its weights in gate, up and down; a: its output on calibration text.",
         f"{REVERSED}-NAME keeps what NAME removes: a control. MODULE:FUNCTION is one of your own.",
     )
-    return "\n".join([render(columns, map(vars, CRITERIA.values()), "simple"), "", *notes])
+    return "\n".join([render(columns, CRITERIA.values(), "simple"), "", *notes])

@@ -10,13 +10,13 @@ if TYPE_CHECKING:
     from glu_prune.pruning.disk_model import DiskModel
 
 
-def _change(name: str, digits: int | None = None) -> Column:
+def _change(name: str, digits: int | None = None) -> Column[dict[str, Any]]:
     """A figure before and after."""
     form = ",d" if digits is None else f".{digits}f"
     return Column(name, lambda row: row[name], lambda pair: f"{pair[0]:{form}} -> {pair[1]:{form}}")
 
 
-_COLUMNS = (
+_COLUMNS: tuple[Column[dict[str, Any]], ...] = (
     Column("GLU blocks", lambda row: row["name"]),
     Column("count", lambda row: row["count"]),
     Column("hidden", lambda row: row["hidden"], "{:,}".format),

@@ -14,7 +14,6 @@ from glu_prune.experiment.parquet import tables
 from glu_prune.experiment.record import FloorRecord, Record, SeriesRecord
 from glu_prune.experiment.store import Store
 from glu_prune.files import write_whole
-from glu_prune.report.rows import Row
 from glu_prune.report.table import Column, render
 
 if TYPE_CHECKING:
@@ -140,7 +139,7 @@ def _flat(table: "pa.Table") -> "pa.Table":
     return table
 
 
-def _row(entry: Entry) -> Row:
+def _row(entry: Entry) -> dict[str, Any]:
     head = entry.head
     return {
         "key": entry.key[:_SHOWN],

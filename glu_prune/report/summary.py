@@ -1,23 +1,24 @@
 """A session as one page of Markdown, for a CI run: what changed, capabilities, what to look at, findings."""
 
-import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import get_args
 
-from glu_prune.report.against import counts
+from glu_prune.files import write_whole
+from glu_prune.report.baseline_notes import counts
 from glu_prune.report.clean import markdown
-from glu_prune.report.rows import Row
-from glu_prune.report.session import SessionReport
+from glu_prune.report.formats.markdown import headed
+from glu_prune.results.report import CaseOutcome, Report
 
 LIMIT = 1_000_000
 """Bytes of a page; GitHub refuses one of more than 1 MiB as a whole."""
 _CUT = "\n_Cut here: a page holds no more. The tables are whole in the results folder._\n"
-_RESULTS = ("passed", "failed", "inconclusive", "skipped")
+_RESULTS = get_args(CaseOutcome.model_fields["result"].annotation)
 _LOOK_AT = ("failed", "inconclusive")
 
 
-def summary(report: SessionReport) -> str:
+def summary(report: Report) -> str:
     """The page."""
     return "\n".join(_lines(report)) + "\n"
 
@@ -40,9 +41,7 @@ def write(path: Path, text: str) -> None:
         OSError: the file cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    partial.write_text(fitting(text, LIMIT), encoding="utf-8")
-    partial.replace(path)
+    write_whole(path, fitting(text, LIMIT))
 
 
 def fitting(text: str, room: int) -> str:
@@ -58,28 +57,29 @@ def fitting(text: str, room: int) -> str:
     return "".join([*kept, _CUT]) if left > -room and kept else ""
 
 
-def _lines(report: SessionReport) -> Iterator[str]:
-    cases = report.rows("cases")
+def _lines(report: Report) -> Iterator[str]:
     yield "# glu-prune"
     yield ""
-    yield _counts(cases)
-    for heading, text in report.tables("pipe", names=("baseline",), long=False):
-        yield from ("", f"## {heading}", "", text)
-    for line in counts(report.rows("baseline")):
+    yield _counts(report.cases)
+    yield from _headed(report, "baseline", long=False)
+    for line in counts(report.baseline):
         yield from ("", markdown(line))
-    for heading, text in report.tables("pipe", names=("scores",)):
-        yield from ("", f"## {heading}", "", text)
-    if look_at := [case for case in cases if case["result"] in _LOOK_AT]:
+    yield from _headed(report, "scores")
+    if look_at := [case for case in report.cases if case.result in _LOOK_AT]:
         yield from ("", "## To look at", "", *map(_item, look_at))
-    for heading, text in report.tables("pipe", names=("findings",)):
+    yield from _headed(report, "findings")
+
+
+def _headed(report: Report, name: str, *, long: bool = True) -> Iterator[str]:
+    for heading, text in headed(report, (name,), long=long):
         yield from ("", f"## {heading}", "", text)
 
 
-def _counts(cases: Sequence[Row]) -> str:
-    counts = Counter(case["result"] for case in cases)
+def _counts(cases: Sequence[CaseOutcome]) -> str:
+    counts = Counter(case.result for case in cases)
     return ", ".join(f"{counts[result]} {result}" for result in _RESULTS if counts[result]) + f" of {len(cases)} cases"
 
 
-def _item(case: Row) -> str:
-    where = markdown(f"{case['file']}:{case['line']}")
-    return f"- **{case['result']}** {where} {markdown(case['case'])}: {markdown(case['message'])}"
+def _item(case: CaseOutcome) -> str:
+    where = markdown(f"{case.file}:{case.line}")
+    return f"- **{case.result}** {where} {markdown(case.case)}: {markdown(case.message)}"

@@ -1,50 +1,53 @@
-"""Tables: lists of columns over rows; renderers only print, and do no arithmetic."""
+"""Columns over rows. Formats only print them, and do no arithmetic."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from glu_prune.report.clean import markdown, one_line
-from glu_prune.report.rows import Row
 
 if TYPE_CHECKING:
     import pandas as pd
 
+RowT = TypeVar("RowT", contravariant=True)
+
 
 @dataclass(frozen=True)
-class Column:
+class Column(Generic[RowT]):
     """One column: its heading, its value in a row, and how that is written for people."""
 
     name: str
-    get: Callable[[Row], Any]
+    get: Callable[[RowT], Any]
     show: Callable[[Any], str] = str
     parts: tuple[str, ...] = ()
     """For values that are several numbers: what each is; files have a column for each."""
 
+    @property
+    def headings(self) -> tuple[str, ...]:
+        """Its headings in files."""
+        return tuple(f"{self.name} {part}".rstrip() for part in self.parts) or (self.name,)
 
-def frame(columns: Sequence[Column], rows: Iterable[Row]) -> "pd.DataFrame":
+    def cells(self, row: RowT) -> Iterable[tuple[str, object]]:
+        """Its values in files, by their headings."""
+        value, names = self.get(row), self.headings
+        values = (value,) if not self.parts else (None,) * len(names) if value is None else value
+        return zip(names, values, strict=True)
+
+
+def frame(columns: Sequence[Column[RowT]], rows: Iterable[RowT]) -> "pd.DataFrame":
     """`rows` as a data frame of plain values."""
     import pandas as pd
 
-    return pd.DataFrame([{k: v for c in columns for k, v in _cells(c, row)} for row in rows], columns=headings(columns))
+    values = [{name: value for column in columns for name, value in column.cells(row)} for row in rows]
+    return pd.DataFrame(values, columns=headings(columns))
 
 
-def headings(columns: Iterable[Column]) -> list[str]:
+def headings(columns: Iterable[Column[RowT]]) -> list[str]:
     """The headings of `columns` in files."""
-    return [name for column in columns for name in _names(column)]
+    return [name for column in columns for name in column.headings]
 
 
-def _names(column: Column) -> tuple[str, ...]:
-    return tuple(f"{column.name} {part}".rstrip() for part in column.parts) or (column.name,)
-
-
-def _cells(column: Column, row: Row) -> Iterable[tuple[str, Any]]:
-    value, names = column.get(row), _names(column)
-    values = (value,) if not column.parts else (None,) * len(names) if value is None else value
-    return zip(names, values, strict=True)
-
-
-def render(columns: Sequence[Column], rows: Iterable[Row], style: str) -> str:
+def render(columns: Sequence[Column[RowT]], rows: Iterable[RowT], style: str) -> str:
     """`rows` as text that only shows, whatever is in them: style `simple` for terminals, `pipe` for Markdown."""
     from tabulate import tabulate
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from glu_prune.evidence.checks import CHECKS, examine
 from glu_prune.evidence.figures import Floor, Run, read_evidence
-from glu_prune.evidence.finding import Finding
+from glu_prune.results.findings import Finding
 from tests.helpers.evidence import PUBLISHED, score
 
 EVIDENCE = read_evidence(PUBLISHED)

@@ -6,8 +6,9 @@ import pytest
 
 from glu_prune.evidence.checks import examine
 from glu_prune.evidence.figures import Run, read_evidence
-from glu_prune.evidence.finding import Finding
-from glu_prune.evidence.recompute import Recomputed, recompute
+from glu_prune.evidence.recompute import recompute
+from glu_prune.results.costs import RecomputedEnergy
+from glu_prune.results.findings import Finding
 from tests.helpers import ROOT
 
 SMALL, LARGE = "meta-llama/Llama-3.2-1B", "meta-llama/Llama-3.2-3B"
@@ -20,7 +21,7 @@ def run(seed: int = 0, ratio: str = "0", workload: str = "w", new_tokens: float 
 
 
 def spoilt(*names: str) -> Finding:
-    return Finding("energy_unit", "m", names[0], "says", frozenset(names))
+    return Finding(check="energy_unit", model="m", subject=names[0], says="says", spoils=frozenset(names))
 
 
 def joules(*runs: Run, findings: tuple[Finding, ...] = ()) -> dict[str, float]:
@@ -63,7 +64,9 @@ def test_what_is_no_energy_is_not_used():
 
 
 def test_unequal_lengths_spoil_no_energy_for_what_it_is():
-    unequal = Finding("unequal_lengths", "m", "w", "says", frozenset(KWH), (), ("w",))
+    unequal = Finding(
+        check="unequal_lengths", model="m", subject="w", says="says", spoils=frozenset(KWH), workloads=("w",)
+    )
     assert "gpu" in joules(run(), findings=(unequal,))
 
 
@@ -76,7 +79,7 @@ def test_runs_without_channels_or_tokens_give_nothing(figures):
 
 
 @pytest.fixture(scope="module")
-def study() -> dict[tuple[str, str, Decimal], Recomputed]:
+def study() -> dict[tuple[str, str, Decimal], RecomputedEnergy]:
     evidence = read_evidence(ROOT / "expectations" / "evidence")
     found = recompute(evidence.runs, examine(runs=evidence.runs))
     return {(each.model, each.workload, each.ratio): each for each in found}

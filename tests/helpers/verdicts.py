@@ -5,8 +5,9 @@ from decimal import Decimal
 from glu_prune.evaluation.capability import Capability
 from glu_prune.experiment.cell import DENSE, Arm
 from glu_prune.experiment.record import FloorRecord, Record, ScoreRecord
-from glu_prune.judgement.claims import CapabilityClaim, Experiment
 from glu_prune.judgement.expectation import DirectionCase
+from glu_prune.judgement.experiment import Experiment
+from glu_prune.judgement.kinds.direction import CapabilityClaim
 from glu_prune.judgement.scores import PairedScores
 from glu_prune.judgement.verdict import Verdict, judge
 from tests.helpers.records import record

@@ -7,8 +7,9 @@ from glu_prune.errors import EvaluationError
 from glu_prune.evaluation.capability import Capability
 from glu_prune.experiment.record import FloorRecord
 from glu_prune.judgement.across import TrendVerdict, judge_trend
-from glu_prune.judgement.claims import Experiment, TrendClaim
 from glu_prune.judgement.expectation import TrendCase
+from glu_prune.judgement.experiment import Experiment
+from glu_prune.judgement.kinds.trend import TrendClaim
 from glu_prune.judgement.scores import PairedScores
 from tests.helpers.examples import scaled
 from tests.helpers.verdicts import recorded, scored, share

@@ -17,12 +17,14 @@ from glu_prune.experiment.cell import Arm, Cell, FloorCell, SeriesCell, Settings
 from glu_prune.experiment.engine import Engine
 from glu_prune.experiment.record import CostRecord, FloorRecord, SeriesRecord
 from glu_prune.experiment.store import Store
-from glu_prune.judgement.claims import EfficiencyClaim, Experiment
 from glu_prune.judgement.cost_runs import QuestionCost, findings, runs
 from glu_prune.judgement.efficiency import judge_efficiency, paired
 from glu_prune.judgement.expectation import EfficiencyCase, read
-from glu_prune.lab import RunLab
+from glu_prune.judgement.experiment import Experiment
+from glu_prune.judgement.kinds.cost import EfficiencyClaim
+from glu_prune.judgement.sources import CostEvidence
 from glu_prune.models.source import locate
+from glu_prune.sources.runs import RunSource
 from tests.helpers.cost_series import EIGHT, LABEL, NO_METER, ONE, series, took
 from tests.helpers.examples import scaled
 from tests.helpers.records import record
@@ -42,14 +44,14 @@ def case(direction: str, figure: str = "joules_per_token", model: str = "m", **c
 
 
 def verdict(direction: str, *measured, figure: str = "joules_per_token", about=None, **claim):
-    """As the laboratory has it judged; `about` are the findings, looked for unless they are given."""
+    """As it is judged in a session; `about` are the findings, looked for unless they are given."""
     dense, pruned, twin = (
         [run for each in measured for run in runs("m", ratio, each, label)]
         for ratio, label in ((Decimal(0), DENSE), (HALF, LABEL), (Decimal(0), REPLICATE))
     )
     known = findings("m", HALF, measured, LABEL) if about is None else about
     claimed = case(direction, figure, **claim)
-    return judge_efficiency(claimed, figure, paired(dense, pruned), known, again=paired(twin, pruned))
+    return judge_efficiency(claimed, CostEvidence(figure, paired(dense, pruned), known, paired(twin, pruned)))
 
 
 def named(check: str, *measured) -> list:
@@ -133,7 +135,7 @@ def test_opposite_directions_against_dense_and_copy_are_inconclusive():
 
 def test_without_a_copy_the_dense_model_decides():
     claimed, pairs = case("down"), paired(runs("m", Decimal(0), SAVING, DENSE), runs("m", HALF, SAVING, LABEL))
-    assert judge_efficiency(claimed, "joules_per_token", pairs, ()).outcome == "confirmed"
+    assert judge_efficiency(claimed, CostEvidence("joules_per_token", pairs, ())).outcome == "confirmed"
 
 
 def steady(rng) -> dict[str, list[float]]:
@@ -180,7 +182,7 @@ def test_drift_falls_on_all_arms_alike():
         arms = {label: [(seconds, {"gpu": 50 * seconds}) for seconds in all_] for label, all_ in drifting(rng).items()}
         measured = series(arms[DENSE], arms[LABEL])
         pairs = paired(runs("m", Decimal(0), measured, DENSE), runs("m", HALF, measured, LABEL))
-        wrong += judge_efficiency(case("down"), "joules_per_token", pairs, ()).outcome != "inconclusive"
+        wrong += judge_efficiency(case("down"), CostEvidence("joules_per_token", pairs, ())).outcome != "inconclusive"
     assert wrong <= binom.ppf(0.999, SIMULATIONS // 4, 0.05)
 
 
@@ -307,7 +309,9 @@ def per_answer(questions_cost: QuestionCost, measured, direction: str = "up"):
     dense, pruned = (runs("m", ratio, measured, which) for ratio, which in ((Decimal(0), DENSE), (HALF, LABEL)))
     claimed = case(direction, "joules_per_correct_answer", questions="factual_knowledge")
     pairs = questions_cost.add(paired(dense, pruned))
-    return judge_efficiency(claimed, "joules_per_correct_answer", pairs, (), less=questions_cost.ratio)
+    ratio = questions_cost.log_accuracy_ratio
+    evidence = CostEvidence("joules_per_correct_answer", pairs, (), log_accuracy_ratio=ratio)
+    return judge_efficiency(claimed, evidence)
 
 
 def test_half_the_right_answers_cost_twice_the_energy():
@@ -331,7 +335,7 @@ def test_the_error_of_the_accuracies_widens_the_interval():
 
 def test_as_many_right_answers_leave_the_energy_as_it_is():
     questions_cost = QuestionCost.of(SKILL, answered(80), answered(80))
-    assert questions_cost.ratio == (0.0, 0.0)
+    assert questions_cost.log_accuracy_ratio == (0.0, 0.0)
     assert per_answer(questions_cost, SAVING, "down").outcome == "confirmed"
 
 
@@ -384,8 +388,8 @@ def filled(folder, again: float) -> Store:
     return store
 
 
-def lab(store: Store) -> RunLab:
-    return RunLab(Engine(store, NoMeter("no meter"), lambda _: None), SETTINGS, EFFORT)
+def source(store: Store) -> RunSource:
+    return RunSource(Engine(store, NoMeter("no meter"), lambda _: None), SETTINGS, EFFORT)
 
 
 def tiny(direction: str = "down", figure: str = "joules_per_token", **claim) -> EfficiencyCase:
@@ -394,32 +398,32 @@ def tiny(direction: str = "down", figure: str = "joules_per_token", **claim) -> 
 
 @pytest.mark.parametrize("pattern", ["p64_n32_b8", "*_b8", "*8"])
 def test_patterns_choose_workloads(store, pattern):
-    judged = lab(store).judge(tiny(workload=pattern))
+    judged = tiny(workload=pattern).judge(source(store))
     assert judged.outcome == "confirmed"
-    assert {row["workload"] for row in judged.rows["efficiency"]} == {"p64_n32_b8"}
+    assert {row.workload for row in judged.tables.efficiency} == {"p64_n32_b8"}
 
 
-def test_the_laboratory_compares_with_the_copy_too(tmp_path):
-    judged = lab(filled(tmp_path, again=2.4)).judge(tiny(workload="*_b8"))
+def test_measurements_are_compared_with_the_replicate_too(tmp_path):
+    judged = tiny(workload="*_b8").judge(source(filled(tmp_path, again=2.4)))
     assert judged.outcome == "inconclusive"
     assert "not shown against a copy of the dense model" in judged.sentence
 
 
 def test_without_a_pattern_all_workloads_are_measured(store):
     with pytest.raises(NotMeasuredError, match="no meter"):
-        lab(store).judge(tiny())
+        tiny().judge(source(store))
 
 
 def test_a_workload_that_does_not_exist_is_an_error_that_lists_those_that_do(store):
     with pytest.raises(ExpectationError) as caught:
-        lab(store).preflight([tiny(workload="*_b4")])
+        source(store).preflight([tiny(workload="*_b4")])
     assert str(caught.value) == (
         "f.yaml:4: no workload of suite embedded is called '*_b4'; there are p64_n32_b1, p64_n32_b8"
     )
-    lab(store).preflight([tiny(workload="*_b1"), tiny()])
+    source(store).preflight([tiny(workload="*_b1"), tiny()])
 
 
-def test_the_laboratory_judges_energy_per_right_answer_with_its_questions(store):
+def test_energy_per_right_answer_with_its_questions(store):
     """Half the right answers at 0.8 times the energy: 1.6 times as much for each."""
     knowledge = SUITES["embedded"]["factual_knowledge"]
     task = (knowledge.task, knowledge.num_fewshot)
@@ -432,13 +436,13 @@ def test_the_laboratory_judges_energy_per_right_answer_with_its_questions(store)
     key = FloorCell(*task).key
     store.put(FloorRecord(key=key, task=knowledge.task, versions={}, created="now", items=items, nulls=nulls))
     claimed = {"questions": "factual_knowledge", "workload": "*_b8"}
-    judged = lab(store).judge(tiny("up", "joules_per_correct_answer", **claimed))
+    judged = tiny("up", "joules_per_correct_answer", **claimed).judge(source(store))
     assert judged.outcome == "confirmed"
-    (row,) = judged.rows["costs"]
-    assert row["percent"][0] == pytest.approx(60, abs=2)
-    assert row["capability"] == "joules_per_correct_answer of factual_knowledge in *_b8"
-    assert {each["arm"] for each in judged.rows["cells"]} == {"dense", "ppm-0.5"}
-    assert lab(store).judge(tiny("down", "joules_per_prompt_token", workload="*_b8")).outcome == "confirmed"
+    (row,) = judged.tables.costs
+    assert row.percent[0] == pytest.approx(60, abs=2)
+    assert row.capability == "joules_per_correct_answer of factual_knowledge in *_b8"
+    assert {each.arm for each in judged.tables.cells} == {"dense", "ppm-0.5"}
+    assert tiny("down", "joules_per_prompt_token", workload="*_b8").judge(source(store)).outcome == "confirmed"
 
 
 FILE = """\

@@ -7,7 +7,6 @@ import pytest
 from glu_prune.errors import ExpectationError
 from glu_prune.evidence.checks import CHECKS
 from glu_prune.experiment.cell import DENSE, Arm
-from glu_prune.judgement.claims import Flaw
 from glu_prune.judgement.expectation import (
     EfficiencyCase,
     EvidenceCase,
@@ -17,6 +16,7 @@ from glu_prune.judgement.expectation import (
     refuse_repeats,
     told_apart,
 )
+from glu_prune.judgement.kinds.evidence import Flaw
 
 GOOD = """\
 model: tiny-base

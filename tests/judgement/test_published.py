@@ -8,13 +8,16 @@ import pytest
 from glu_prune.errors import EvaluationError
 from glu_prune.evaluation.capability import Capability
 from glu_prune.evidence.figures import Evidence, Floor, Run, Score
-from glu_prune.evidence.finding import Finding
 from glu_prune.experiment.cell import DENSE, Arm
-from glu_prune.judgement.claims import CapabilityClaim, EfficiencyClaim, Experiment
 from glu_prune.judgement.efficiency import judge_efficiency
 from glu_prune.judgement.expectation import DirectionCase, EfficiencyCase
+from glu_prune.judgement.experiment import Experiment
+from glu_prune.judgement.kinds.cost import EfficiencyClaim
+from glu_prune.judgement.kinds.direction import CapabilityClaim
 from glu_prune.judgement.published import PublishedScores, published_pairs
+from glu_prune.judgement.sources import CostEvidence
 from glu_prune.judgement.verdict import judge
+from glu_prune.results.findings import Finding
 
 HALF = Decimal("0.5")
 SKILL = Capability("skill", "t", "acc", "a skill", chance=0.25)
@@ -105,10 +108,18 @@ def cost(direction: str, pruned: float, *, findings=(), workload: str | None = N
         for ratio, joules in ((Decimal(0), 1.0), (HALF, pruned))
     ]
     case = EfficiencyCase("f", 1, "id", experiment, made, HALF)
-    return judge_efficiency(case, *published_pairs(case, Evidence(runs=tuple(runs))), findings)
+    return judge_efficiency(case, CostEvidence(*published_pairs(case, Evidence(runs=tuple(runs))), findings))
 
 
-SPOILT = Finding("unequal_lengths", "m", "w", "says why", frozenset({"joules_per_token"}), (HALF,), ("w",))
+SPOILT = Finding(
+    check="unequal_lengths",
+    model="m",
+    subject="w",
+    says="says why",
+    spoils=frozenset({"joules_per_token"}),
+    ratios=(HALF,),
+    workloads=("w",),
+)
 
 
 def test_costs_are_paired_by_workload_and_seed():
@@ -123,7 +134,7 @@ def test_a_spoilt_figure_confirms_and_refutes_nothing():
     assert (verdict.outcome, verdict.note) == ("artefact", "unequal_lengths")
     assert "unequal_lengths: says why" in verdict.sentence
     assert cost("up", 0.8, findings=[SPOILT]).outcome == "inconclusive"
-    other = Finding("unequal_lengths", "m", "v", "says", frozenset({"joules_per_token"}), (HALF,), ("v",))
+    other = SPOILT.model_copy(update={"subject": "v", "workloads": ("v",)})
     assert cost("down", 0.8, findings=[other]).outcome == "confirmed"
 
 

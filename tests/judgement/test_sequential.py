@@ -99,7 +99,7 @@ def test_a_score_at_its_floor_is_an_artefact_once_all_items_are_in():
 
 def test_a_score_far_below_its_floor_is_an_artefact_at_once():
     verdict = at(case("up"), 64, share(0, N), share(20, 64) + share(0, N - 64), nulls={"word loop": share(N, N)})
-    assert (verdict.outcome, verdict.items, verdict.of) == ("artefact", 64, N)
+    assert (verdict.outcome, verdict.items, verdict.total_items) == ("artefact", 64, N)
     assert "decided after 64 of 400 items, anytime-valid" in verdict.sentence
 
 
@@ -129,5 +129,5 @@ def test_ordinary_verdicts_say_nothing_about_looks():
     records = {DENSE: recorded(share(80)), case("down").arm: recorded(share(30))}
     floors = FloorRecord(key="k", task="t", versions={}, created="now", items=records[DENSE].items, nulls={})
     verdict = judge(case("down"), PairedScores(case("down").capability, records, floors))
-    assert verdict.of is None
+    assert verdict.total_items is None
     assert "anytime" not in verdict.sentence

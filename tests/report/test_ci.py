@@ -9,20 +9,18 @@ from hypothesis import strategies as st
 from glu_prune.report import ci, summary
 from glu_prune.report.clean import markdown, one_line
 from glu_prune.report.github import annotations, seen_from
-from glu_prune.report.session import SessionReport
+from glu_prune.results.report import CaseOutcome, Report
 
 HOSTILE = "<script>x</script>|`[a](http://b)\n::set-output name=a::b\x1b[31m\u202edcba\r##[error]"
 
 
-def case(**more: object) -> dict[str, object]:
+def case(**more: object) -> CaseOutcome:
     row = {"case": "m-recall", "model": "m", "file": "expectations/m.yaml", "line": 3, "declared": "confirmed"}
-    return {**row, "result": "failed", "message": "found refuted", **more}
+    return CaseOutcome.model_validate({**row, "result": "failed", "message": "found refuted", **more})
 
 
-def session(*cases: dict[str, object]) -> SessionReport:
-    report = SessionReport()
-    report.add({"cases": list(cases)})
-    return report
+def session(*cases: CaseOutcome) -> Report:
+    return Report(cases=cases)
 
 
 @pytest.mark.parametrize(
@@ -140,5 +138,5 @@ def test_a_page_that_cannot_be_written_is_one_line(tmp_path, monkeypatch):
 
 def test_a_session_without_cases_says_nothing(tmp_path, monkeypatch):
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "page.md"))
-    assert list(ci.told(SessionReport(), tmp_path / "mine.md", tmp_path, tmp_path)) == []
+    assert list(ci.told(Report(), tmp_path / "mine.md", tmp_path, tmp_path)) == []
     assert list(tmp_path.iterdir()) == []

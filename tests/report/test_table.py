@@ -8,7 +8,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from glu_prune.judgement.conclusion import conclude
 from glu_prune.judgement.cost_runs import findings
+from glu_prune.judgement.cost_tables import cost_tables
+from glu_prune.judgement.evaluation_costs import evaluation_costs
 from glu_prune.report.columns import (
     COST_CLAIMS,
     EFFICIENCY,
@@ -21,18 +24,33 @@ from glu_prune.report.columns import (
     WHY,
     score_columns,
 )
-from glu_prune.report.efficiency import evaluation_rows, measured_tables
-from glu_prune.report.session import SessionReport
+from glu_prune.report.files import write
+from glu_prune.report.formats import terminal
 from glu_prune.report.table import frame, render
+from glu_prune.report.tables import notes
+from glu_prune.results.claims import CapabilityResult, CostResult, TrendResult
+from glu_prune.results.costs import CellResult, ChannelEnergy, FigureResult, FloorScore
+from glu_prune.results.explanations import Explanation, GroupScores
+from glu_prune.results.findings import Finding
+from glu_prune.results.report import CaseTables, Report
 from tests.helpers.cost_series import LABEL, LONG, NO_METER, series, took
 
-SCORE = {
+SCORE = CapabilityResult.model_validate({
     "model": "m", "ratio": "0.5", "capability": "skill", "metric": "acc", "better": "higher", "floor": 0.25,
     "floor_of": "uniform", "claim": "down", "declared": "confirmed", "controls": {"random": 0.4}, "where": "f.yaml:3",
     "file": "f.yaml", "in_file": 4, "outcome": "confirmed", "dense": 0.8, "pruned": 0.3, "delta": -0.5, "low": -0.6,
-    "high": -0.4, "p": 0.01, "tests": 3, "test": "exact McNemar", "items": 100, "gained": 1, "lost": 51, "note": "",
-    "sentence": "skill down: confirmed.", "of": None,
-}  # fmt: skip
+    "high": -0.4, "p": 0.01, "tests": 3, "p_ratios": 0.03, "test": "exact McNemar", "items": 100, "gained": 1,
+    "lost": 51, "needed": None, "note": "", "reasons": (), "why": "w", "sentence": "skill down: confirmed.", "of": None,
+})  # fmt: skip
+
+
+def changed(row, **fields):
+    """`row` with other fields, checked like those it was made with."""
+    return type(row).model_validate({**dict(row), **fields})
+
+
+def concluded(*cases: dict) -> Report:
+    return conclude([CaseTables(**tables) for tables in cases])
 
 
 def cost(
@@ -44,16 +62,18 @@ def cost(
     scored: int | None,
     cpu: float | None,
     others: float | None = 0.01,
-) -> dict:
+) -> CellResult:
     energy = {} if cpu is None else {"cpu": {"joules": cpu, "method": "rapl"}}
-    return {
+    return CellResult.model_validate({
         "model": "m", "arm": arm, "ratio": "0.5", "task": task, "prompts": 2, "scores": {"acc": [0.5, 0.1, 2]},
-        "control": False, "new_tokens": 0, "part": "",
+        "control": False, "new_tokens": 0, "part": "", "truncated": 0, "limit": None,
         "size": {"parameters": 1000, "bytes": 4_000_000, "width": 8, "hidden": 2, "expansion_ratio": 4.0},
         "cost": {"seconds": seconds, "positions": positions, "scored_positions": scored, "energy": energy,
                  "note": "" if energy else "no meter", "others": others},
-    }  # fmt: skip
+    })  # fmt: skip
 
+
+HALF = Decimal("0.5")
 
 COSTS = [
     cost("dense", "choices", seconds=2.0, positions=100, scored=100, cpu=10.0),
@@ -69,17 +89,15 @@ def shown(columns, row) -> dict[str, str]:
 def test_positions_that_are_not_counted_give_no_speed():
     """As where a backend answers; how large arms are and what energy they took is known all the same."""
     uncounted = [cost("dense", "choices", seconds=2.0, positions=None, scored=None, cpu=10.0)]
-    (row,) = evaluation_rows(uncounted)
-    assert (row["tokens_per_second"], row["joules_per_1000_tokens"]) == (None, None)
-    assert (row["parameters"], row["joules"]) == (1000, {"cpu": 10.0})
-    both = evaluation_rows([*uncounted, *COSTS[1:]])
-    assert [each["tokens_per_second"] for each in both] == [None, 100.0]
+    (row,) = evaluation_costs(uncounted)
+    assert (row.tokens_per_second, row.joules_per_1000_tokens) == (None, None)
+    assert (row.parameters, row.joules) == (1000, {"cpu": 10.0})
+    both = evaluation_costs([*uncounted, *COSTS[1:]])
+    assert [each.tokens_per_second for each in both] == [None, 100.0]
 
 
 def test_each_score_column():
-    report = SessionReport()
-    report.add({"scores": [SCORE]})
-    (row,) = report.rows("scores")
+    (row,) = concluded({"scores": (SCORE,)}).scores
     assert {c.name: c.get(row) for c in score_columns([row])} == {
         "ratio": "0.5", "capability": "skill", "metric": "acc", "items": 100, "floor": 0.25, "of": "uniform",
         "dense": 0.8, "pruned": 0.3, "random": 0.4, "delta": -0.5, "low": -0.6, "high": -0.4, "p": 0.01,
@@ -88,13 +106,13 @@ def test_each_score_column():
 
 
 def test_a_claim_that_took_fewer_items_shows_how_many_there_are():
-    row = {**SCORE, "holm": 0.03, "of": 480}
+    row = changed(SCORE, holm=0.03, total_items=480)
     assert list(shown(score_columns([SCORE, row]), row).items())[3:5] == [("items", "100"), ("of all", "480")]
     assert "of all" not in [column.name for column in score_columns([SCORE])]
 
 
 def test_scores_are_written_for_people():
-    row = {**SCORE, "holm": 0.0001, "floor": None, "floor_of": None}
+    row = changed(SCORE, holm=0.0001, floor=None, floor_of=None)
     assert list(shown(score_columns([row]), row).values()) == [
         "0.5", "skill", "acc", "100", "-", "-", "0.800", "0.300", "0.400", "-0.500", "-0.600", "-0.400", "0.010",
         "0.030", "<0.001", "down", "confirmed", "",
@@ -102,101 +120,96 @@ def test_scores_are_written_for_people():
 
 
 def test_holm_counts_every_claim_of_the_file_and_no_other_file():
-    report = SessionReport()
-    report.add({"scores": [{**SCORE, "ratio": "0.1", "p": 0.02}, SCORE, {**SCORE, "file": "g.yaml", "in_file": 1}]})
-    assert [row["holm"] for row in report.rows("scores")] == [pytest.approx(0.06), pytest.approx(0.04), 0.01]
+    rows = (changed(SCORE, ratio="0.1", p=0.02), SCORE, changed(SCORE, file="g.yaml", in_file=1))
+    assert [row.holm for row in concluded({"scores": rows}).scores] == [pytest.approx(0.06), pytest.approx(0.04), 0.01]
 
 
 def test_each_column_of_why():
-    row = {
-        "ratio": "0.5", "capability": "skill", "gained": 3, "lost": 7, "margin": [1.5, -0.25], "length": [10.0, 64.0],
-        "flawed": [0.01, 0.5], "kinds": ["1 cut", "30 cut, 20 loop"], "sound": [0.5, 0.25], "sound_items": 40,
-    }  # fmt: skip
+    row = Explanation.model_validate({
+        "model": "m", "ratio": "0.5", "capability": "skill", "gained": 3, "lost": 7, "margin": (1.5, -0.25),
+        "length": (10.0, 64.0), "flawed": (0.01, 0.5), "kinds": ("1 cut", "30 cut, 20 loop"), "sound": (0.5, 0.25),
+        "sound_items": 40,
+    })  # fmt: skip
     assert list(shown(WHY, row).values()) == [
         "0.5", "skill", "3", "7", "1.50 -> -0.25", "10.0 -> 64.0", "1% -> 50%", "1 cut -> 30 cut, 20 loop",
         "0.500 -> 0.250", "40",
     ]  # fmt: skip
     nothing = dict.fromkeys(("margin", "length", "flawed", "kinds", "sound"))
-    assert list(shown(WHY, {**row, **nothing}).values())[4:9] == ["-"] * 5
+    assert list(shown(WHY, changed(row, **nothing)).values())[4:9] == ["-"] * 5
 
 
 def test_each_column_of_groups_trends_costs_and_findings():
-    group = {
-        "ratio": "0.5",
-        "capability": "skill",
-        "field": "band",
-        "label": "head",
-        "items": 3,
-        "dense": 1.0,
-        "pruned": 0.5,
-    }
+    group = GroupScores(
+        model="m", ratio=HALF, capability="skill", field="band", label="head", items=3, dense=1.0, pruned=0.5
+    )
     assert list(shown(GROUPS, group).values()) == ["0.5", "skill", "band", "head", "3", "1.000", "0.500"]
-    trend = {
-        "about": "a and b", "relation": "inverse", "points": 7, "statistics": "r = -1", "reasons": ["x", "y"],
-        "outcome": "refuted", "declared": "confirmed",
-    }  # fmt: skip
+    trend = TrendResult(
+        model="m", about="a and b", relation="inverse", points=7, statistics="r = -1", reasons=("x", "y"), file="f",
+        outcome="refuted", declared="confirmed", where="f:1", why="w", in_file=1, sentence="s",
+    )  # fmt: skip
     assert list(shown(TRENDS, trend).values()) == [
         "a and b: inverse", "7", "r = -1", "x; y", "refuted (declared confirmed)",
     ]  # fmt: skip
-    costs = {**SCORE, "holm": 0.2, "capability": "joules_per_token", "percent": [-20.0, -30.0, -10.0]}
+    fields = {name: value for name, value in dict(SCORE).items() if name in CostResult.model_fields}
+    about = {"capability": "joules_per_token", "percent": (-20.0, -30.0, -10.0), "holm": 0.2}
+    costs = CostResult.model_validate({**fields, **about})
     assert list(shown(COST_CLAIMS, costs).values()) == [
         "0.5", "joules_per_token", "100", "0.800", "0.300", "-20.0", "-30.0", "-10.0", "0.010", "0.030", "0.200", "down", "confirmed", "",
     ]  # fmt: skip
-    finding = {"check": "energy_unit", "subject": "kwh", "ratios": ["0.0", "0.1"], "says": "not an energy"}
+    ratios = (Decimal(0), Decimal("0.1"))
+    finding = Finding(model="m", check="energy_unit", subject="kwh", ratios=ratios, says="not an energy")
     assert list(shown(FINDINGS, finding).values()) == ["energy_unit", "kwh", "0.0, 0.1", "not an energy"]
 
 
 def test_another_verdict_than_declared_is_marked():
-    row = {**SCORE, "outcome": "refuted", "holm": 0.1}
+    row = changed(SCORE, outcome="refuted", holm=0.1)
     assert {c.name: c.get(row) for c in SCORES}["verdict"] == "refuted (declared confirmed)"
 
 
 def test_lower_is_better_is_said():
-    assert "acc (lower is better)" in render(SCORES, [{**SCORE, "better": "lower", "holm": 0.1}], "simple")
+    assert "acc (lower is better)" in render(SCORES, [changed(SCORE, better="lower", holm=0.1)], "simple")
 
 
 def test_speed_is_compared_over_the_work_all_arms_share():
-    dense, pruned = evaluation_rows(COSTS)
-    assert dense["tokens_per_second"] == 50
-    assert pruned["tokens_per_second"] == 100
-    assert dense["joules_per_1000_tokens"] == 100
-    assert pruned["joules_per_1000_tokens"] == 40
-    assert dense["joules"] == {"cpu": 40.0}
-    assert dense["method"] == "cpu: rapl"
+    dense, pruned = evaluation_costs(COSTS)
+    assert dense.tokens_per_second == 50
+    assert pruned.tokens_per_second == 100
+    assert dense.joules_per_1000_tokens == 100
+    assert pruned.joules_per_1000_tokens == 40
+    assert dense.joules == {"cpu": 40.0}
+    assert dense.method == "cpu: rapl"
 
 
 def test_generated_text_gives_no_speed():
-    (row,) = evaluation_rows([COSTS[1]])
-    assert row["tokens_per_second"] is None
-    assert row["joules_per_1000_tokens"] is None
+    (row,) = evaluation_costs([COSTS[1]])
+    assert row.tokens_per_second is None
+    assert row.joules_per_1000_tokens is None
 
 
 def test_energy_that_was_not_measured_is_absent_not_zero():
-    (row,) = evaluation_rows([cost("dense", "choices", seconds=1, positions=10, scored=10, cpu=None)])
-    assert row["joules_per_1000_tokens"] is None
-    assert row["joules"] == {}
-    assert row["method"] == "no meter"
+    (row,) = evaluation_costs([cost("dense", "choices", seconds=1, positions=10, scored=10, cpu=None)])
+    assert row.joules_per_1000_tokens is None
+    assert row.joules == {}
+    assert row.method == "no meter"
     assert "| -" in render(EVALUATIONS, [row], "pipe")
 
 
 def test_a_cell_that_several_claims_use_counts_once():
-    assert evaluation_rows([*COSTS, *COSTS]) == evaluation_rows(COSTS)
+    assert evaluation_costs([*COSTS, *COSTS]) == evaluation_costs(COSTS)
 
 
 def test_frames_hold_numbers():
-    table = frame(EVALUATIONS, evaluation_rows(COSTS))
+    table = frame(EVALUATIONS, evaluation_costs(COSTS))
     assert table["tokens/s"].tolist() == [50.0, 100.0]
     assert table["MB"].tolist() == [4.0, 4.0]
     assert table["cpu J"].tolist() == [40.0, 4.0]
 
 
 def test_files_agree_with_the_rows(tmp_path: Path):
-    report = SessionReport()
-    report.add({"scores": [SCORE], "cells": COSTS})
-    report.add({"scores": [SCORE], "cells": COSTS})
-    names = report.write(tmp_path)
+    found = {"scores": (SCORE,), "cells": tuple(COSTS)}
+    names = write(concluded(found, found), tmp_path)
     assert pd.read_csv(tmp_path / "scores.csv")["delta"].tolist() == [-0.5]
-    assert json.loads((tmp_path / "report.json").read_text())["scores"] == [{**SCORE, "holm": 0.04}]
+    assert json.loads((tmp_path / "report.json").read_text())["scores"] == [changed(SCORE, holm=0.04).json_row()]
     markdown = (tmp_path / "report.md").read_text()
     assert "## m: capabilities" in markdown
     assert "- m, ratio 0.5: skill down: confirmed." in markdown
@@ -205,63 +218,62 @@ def test_files_agree_with_the_rows(tmp_path: Path):
 
 
 def test_an_empty_session_shows_nothing():
-    assert not SessionReport()
+    assert not Report()
 
 
 def test_parts_of_tasks_are_added_up_and_not_checked():
     """Each part is a piece of work that counts once; scores of few items, or work on other ones, are no findings."""
-    parts = [{**COSTS[2], "part": part} for part in ("0-64", "64-128")]
-    report = SessionReport()
-    report.add({"scores": [SCORE], "cells": parts})
-    report.add({"cells": parts[:1]})
-    assert report.rows("findings") == []
-    (row,) = report.rows("evaluations")
-    alone = SessionReport()
-    alone.add({"scores": [SCORE], "cells": parts[:1]})
-    (one,) = alone.rows("evaluations")
-    assert row["joules"]["cpu"] == pytest.approx(2 * one["joules"]["cpu"])
+    parts = tuple(changed(COSTS[2], subset=part) for part in ("0-64", "64-128"))
+    report = concluded({"scores": (SCORE,), "cells": parts}, {"cells": parts[:1]})
+    assert report.findings == ()
+    (row,) = report.evaluations
+    (one,) = concluded({"scores": (SCORE,), "cells": parts[:1]}).evaluations
+    assert row.joules["cpu"] == pytest.approx(2 * one.joules["cpu"])
 
 
 def test_our_own_records_are_checked_but_not_controls():
     """Scores at chance are found, in the arm that the claim is about and in no other."""
-    report = SessionReport()
-    uniform = {"task": "choices", "metric": "acc", "null": "uniform", "score": 0.5, "sd": 0.0, "items": 2}
-    by_lot = {**COSTS[2], "arm": "random-0.5", "control": True, "ratio": "0.9"}
-    report.add({"scores": [SCORE], "cells": [*COSTS, by_lot], "floors": [uniform]})
-    (finding,) = (row for row in report.rows("findings") if row["check"] == "at_chance")
-    assert (finding["subject"], finding["ratios"]) == ("choices acc", ["0.5"])
+    uniform = FloorScore(task="choices", metric="acc", null="uniform", score=0.5, sd=0.0, items=2)
+    control = changed(COSTS[2], arm="random-0.5", control=True, ratio="0.9")
+    report = concluded({"scores": (SCORE,), "cells": (*COSTS, control), "floors": (uniform,)})
+    (finding,) = (row for row in report.findings if row.check == "at_chance")
+    assert (finding.subject, finding.ratios) == ("choices acc", (HALF,))
 
 
 def test_arms_that_answered_while_others_worked_are_found():
     """By the time of all their tasks; controls, too, for what they cost is in the table."""
-    quiet = [*COSTS[1:], cost("random-0.5", "choices", seconds=1.0, positions=100, scored=100, cpu=4.0, others=0.12)]
+    control = cost("random-0.5", "choices", seconds=1.0, positions=100, scored=100, cpu=4.0, others=0.12)
     busy = cost("dense", "choices", seconds=3.0, positions=100, scored=100, cpu=10.0, others=0.81)
-    report = SessionReport()
-    report.add({"scores": [SCORE], "cells": [*quiet, busy]})
-    (finding,) = report.rows("findings")
-    assert (finding["check"], finding["subject"], finding["spoils"]) == ("busy_machine", "evaluations", [])
+    report = concluded({"scores": (SCORE,), "cells": (*COSTS[1:], control, busy)})
+    (finding,) = report.findings
+    assert (finding.check, finding.subject, finding.spoils) == ("busy_machine", "evaluations", frozenset())
     assert (
-        "more than 10% of this machine's processors while 2 of 3 arms answered, and 31% while dense did"
-        in finding["says"]
+        "more than 10% of this machine's processors while 2 of 3 arms answered, and 31% while dense did" in finding.says
     )
-    assert {row["arm"]: shown(EVALUATIONS, row)["others"] for row in report.rows("evaluations")} == {
+    assert {row.arm: shown(EVALUATIONS, row)["others"] for row in report.evaluations} == {
         "dense": "31%", "ppm-0.5": "1%", "random-0.5": "12%",
     }  # fmt: skip
 
 
 def test_where_nobody_looked_at_other_processes_nothing_is_said_of_them():
-    report = SessionReport()
-    report.add({"cells": [cost("dense", "choices", seconds=1.0, positions=None, scored=None, cpu=None, others=None)]})
-    assert report.rows("findings") == []
-    (row,) = report.rows("evaluations")
+    cell = cost("dense", "choices", seconds=1.0, positions=None, scored=None, cpu=None, others=None)
+    report = concluded({"cells": (cell,)})
+    assert report.findings == ()
+    (row,) = report.evaluations
     assert shown(EVALUATIONS, row)["others"] == "-"
 
 
-FIGURE = {
+def test_a_cost_that_was_not_measured_here_is_absent():
+    """As where scores come from a store that another machine filled."""
+    (row,) = evaluation_costs([changed(COSTS[0], cost=None)])
+    assert (row.tokens_per_second, row.joules, row.other_load, row.method) == (None, {}, None, "-")
+
+
+FIGURE = FigureResult.model_validate({
     "model": "m", "ratio": "0.5", "arm": LABEL, "workload": "w", "figure": "joules_per_token", "unit": "J", "n": 8,
     "dense": [1234.56, 999.5, 1000.0], "pruned": [0.01234, 0.01, 0.02], "change": [-20.04, -30.0, 10.0],
     "again": [0.5, 0.5, 0.5], "how": "gpu: nvml",
-}  # fmt: skip
+})  # fmt: skip
 
 
 def test_figures_are_shown_with_intervals_and_changes():
@@ -272,8 +284,8 @@ def test_figures_are_shown_with_intervals_and_changes():
 
 
 def test_what_is_not_known_of_a_figure_is_a_dash():
-    nothing = dict.fromkeys(("pruned", "change", "again"))
-    assert list(shown(EFFICIENCY, {**FIGURE, **nothing}).values())[6:9] == ["-", "-", "-"]
+    nothing = dict.fromkeys(("pruned", "change", "replicate"))
+    assert list(shown(EFFICIENCY, changed(FIGURE, **nothing)).values())[6:9] == ["-", "-", "-"]
 
 
 @pytest.mark.parametrize(
@@ -288,31 +300,33 @@ def test_what_is_not_known_of_a_figure_is_a_dash():
     ],
 )
 def test_numbers_have_four_digits_or_separators(value, text):
-    assert shown(EFFICIENCY, {**FIGURE, "dense": [value] * 3})["dense"] == text
+    assert shown(EFFICIENCY, changed(FIGURE, dense=[value] * 3))["dense"] == text
 
 
 def test_each_column_of_energy():
-    row = {
-        "ratio": "0.5", "workload": "w", "arm": "dense", "channel": "gpu", "n": 8, "gross": [2.0, 1.5, 2.5],
-        "idle": [10.0, 0.25], "net": [-0.5, -1.0, 0.0], "method": "nvml",
-    }  # fmt: skip
+    row = ChannelEnergy(
+        model="m", ratio=HALF, workload="w", arm="dense", channel="gpu", n=8, gross=(2.0, 1.5, 2.5), idle=(10.0, 0.25),
+        net=(-0.5, -1.0, 0.0), method="nvml",
+    )  # fmt: skip
     assert list(shown(ENERGY, row).values()) == [
         "0.5", "w", "dense", "gpu", "8", "2.000 (1.500 to 2.500)", "10.00 +- 0.25", "-0.5000 (-1.000 to 0.000)", "nvml",
     ]  # fmt: skip
-    assert list(shown(ENERGY, {**row, "idle": None, "net": None}).values())[6:8] == ["-", "-"]
+    assert list(shown(ENERGY, changed(row, idle=None, net=None)).values())[6:8] == ["-", "-"]
 
 
 MEASURED = series(
     took(1.0, gpu=50, cpu=10), took(0.5, seed=1, gpu=50, cpu=10), methods={"gpu": "nvml", "cpu": "modelled"}, idle=20.0,
     held=([300_000_000, 310_000_000], [200_000_000, 210_000_000]),
 )  # fmt: skip
-ABOUT = "m", Decimal("0.5"), [MEASURED], LABEL
 
 
-def figures(measured=MEASURED, label: str = LABEL) -> dict:
-    about = "m", Decimal("0.5"), [measured], label
-    tables = measured_tables(*about, findings(*about))
-    return {row["figure"]: row for row in tables["efficiency"]}
+def tables(measured=MEASURED, label: str = LABEL) -> CaseTables:
+    about = "m", HALF, [measured], label
+    return cost_tables(*about, findings(*about))
+
+
+def figures(measured=MEASURED, label: str = LABEL) -> dict[str, FigureResult]:
+    return {row.figure: row for row in tables(measured, label).efficiency}
 
 
 def test_every_figure_that_was_measured_has_a_row():
@@ -322,42 +336,42 @@ def test_every_figure_that_was_measured_has_a_row():
         "decode_tokens_per_second", "tokens_per_second", "joules_per_token", "net_joules_per_token",
         "joules_per_prompt_token", "resident_memory", "peak_memory", "co2e_per_1000_tokens", "model_bytes",
     }  # fmt: skip
-    assert {row["ratio"] for row in found.values()} == {"0.5"}
-    assert {row["workload"] for row in found.values()} == {"p64_n32_b1"}
-    assert (found["time_to_last_token"]["n"], found["peak_memory"]["n"], found["model_bytes"]["n"]) == (8, 2, 1)
+    assert {row.ratio for row in found.values()} == {HALF}
+    assert {row.workload for row in found.values()} == {"p64_n32_b1"}
+    assert (found["time_to_last_token"].n, found["peak_memory"].n, found["model_bytes"].n) == (8, 2, 1)
 
 
 def test_figures_are_what_was_measured():
     """Windows of two batches of 32 tokens: 1 s and 50 J of the GPU are 500 ms to the last token and 50 / 64 J."""
     found = figures()
     seconds = [turn.generation.seconds for turn in MEASURED.arms["dense"].turns]
-    assert found["time_to_last_token"]["dense"][0] == pytest.approx(1000 * sum(seconds) / 8 / 2 / LONG)
-    assert found["joules_per_token"]["dense"][0] == pytest.approx(50 / 64, rel=0.02)
-    assert found["net_joules_per_token"]["dense"][0] == pytest.approx(30 / 64, rel=0.03)
-    assert found["peak_memory"]["dense"][0] == pytest.approx(305)
-    assert found["peak_memory"]["change"][0] == pytest.approx(100 * (math.sqrt(200 * 210 / 300 / 310) - 1))
-    assert found["model_bytes"]["change"] == pytest.approx([-40.0] * 3)
-    assert found["co2e_per_1000_tokens"]["dense"][0] == pytest.approx(1e-6 / 64 * 1e6)
-    low, change, high = (found["tokens_per_second"]["change"][place] for place in (1, 0, 2))
+    assert found["time_to_last_token"].dense[0] == pytest.approx(1000 * sum(seconds) / 8 / 2 / LONG)
+    assert found["joules_per_token"].dense[0] == pytest.approx(50 / 64, rel=0.02)
+    assert found["net_joules_per_token"].dense[0] == pytest.approx(30 / 64, rel=0.03)
+    assert found["peak_memory"].dense[0] == pytest.approx(305)
+    assert found["peak_memory"].change[0] == pytest.approx(100 * (math.sqrt(200 * 210 / 300 / 310) - 1))
+    assert found["model_bytes"].change == pytest.approx([-40.0] * 3)
+    assert found["co2e_per_1000_tokens"].dense[0] == pytest.approx(1e-6 / 64 * 1e6)
+    low, change, high = (found["tokens_per_second"].change[place] for place in (1, 0, 2))
     assert low < change < high
     assert change == pytest.approx(100, abs=3)
 
 
 def test_a_copy_that_does_the_same_changes_nothing():
-    assert figures()["joules_per_token"]["again"] == [0.0, 0.0, 0.0]
-    assert figures()["peak_memory"]["again"] is None
-    assert figures()["joules_per_token"]["change"][0] < -45
+    assert figures()["joules_per_token"].replicate == (0.0, 0.0, 0.0)
+    assert figures()["peak_memory"].replicate is None
+    assert figures()["joules_per_token"].change[0] < -45
 
 
 def test_every_figure_says_how_it_was_obtained():
-    found = {name: row["how"] for name, row in figures().items()}
+    found = {name: row.how for name, row in figures().items()}
     assert found["time_to_last_token"] == "host clock"
     assert found["joules_per_token"] == "gpu: nvml"
     assert found["peak_memory"] == "resident set"
     assert found["co2e_per_1000_tokens"] == "energy of all channels (gpu: nvml, cpu: modelled) on the grid of USA"
     assert found["model_bytes"] == "parameters x bytes of their dtype"
     modelled = series(took(1.0, cpu=10, ram=5), took(0.5, cpu=10, ram=5), methods=NO_METER)
-    assert figures(modelled)["joules_per_token"]["how"] == "cpu: modelled, ram: modelled"
+    assert figures(modelled)["joules_per_token"].how == "cpu: modelled, ram: modelled"
 
 
 def test_without_a_meter_there_is_time_and_no_energy():
@@ -368,40 +382,38 @@ def test_without_a_meter_there_is_time_and_no_energy():
 
 def test_net_energy_below_zero_is_shown_without_a_change():
     found = figures(series(took(1.0, gpu=50), took(0.5, gpu=50), idle=60.0))["net_joules_per_token"]
-    assert found["dense"][0] < 0
-    assert found["change"] is None
+    assert found.dense[0] < 0
+    assert found.change is None
 
 
 def test_energies_are_shown_channel_by_channel():
-    rows = measured_tables(*ABOUT, findings(*ABOUT))["energy"]
-    assert [(row["arm"], row["channel"]) for row in rows] == [
+    rows = tables().energy
+    assert [(row.arm, row.channel) for row in rows] == [
         (arm, channel) for arm in ("dense", LABEL, "dense again") for channel in ("gpu", "cpu")
     ]
-    assert rows[1]["gross"][0] == pytest.approx(10 / 64, rel=0.02)
-    assert rows[1]["net"][0] == pytest.approx(-10 / 64, rel=0.05)
-    assert [row["method"] for row in rows[:2]] == ["nvml", "modelled"]
+    assert rows[1].gross[0] == pytest.approx(10 / 64, rel=0.02)
+    assert rows[1].net[0] == pytest.approx(-10 / 64, rel=0.05)
+    assert [row.method for row in rows[:2]] == ["nvml", "modelled"]
 
 
 def test_a_dense_model_alone_is_shown_without_a_comparison():
     found = figures(label="dense")
-    assert all(row["pruned"] is row["change"] is None for row in found.values())
-    assert found["time_to_last_token"]["dense"][0] > 0
+    assert all(row.pruned is row.change is None for row in found.values())
+    assert found["time_to_last_token"].dense[0] > 0
 
 
 def test_measurements_are_tables_and_files(tmp_path: Path):
-    report = SessionReport()
-    for _ in range(2):
-        report.add(measured_tables(*ABOUT, findings(*ABOUT)))
-    headings = [heading for heading, _ in report.tables("simple", long=False)]
-    assert headings == ["m: efficiency"]
-    assert [heading for heading, _ in report.tables("simple")] == ["m: efficiency", "m: energy by channel"]
-    assert any("Student's t" in note for note in report.notes)
-    report.write(tmp_path)
+    report = conclude([tables(), tables()])
+    headings = [block.heading for block in terminal.blocks(report, long=False)]
+    assert headings == ["m: efficiency", ""]
+    every = [block.heading for block in terminal.blocks(report, long=True)]
+    assert every == ["m: efficiency", "m: energy by channel", "verdicts", ""]
+    assert any("Student's t" in note for note in notes(report))
+    write(report, tmp_path)
     table = pd.read_csv(tmp_path / "efficiency.csv")
     assert len(table) == len(figures())
-    assert json.loads((tmp_path / "report.json").read_text())["efficiency"] == json.loads(
-        json.dumps(list(figures().values()))
-    )
+    written = json.loads((tmp_path / "report.json").read_text())["efficiency"]
+    assert [FigureResult.model_validate(row) for row in written] == list(figures().values())
 
 
 def test_a_change_beyond_all_numbers_is_open():

@@ -1,25 +1,25 @@
 """Columns that users add to tables: checked where they are made, and kept in a row beside what it had."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TypeVar
 
 from glu_prune.errors import ReportError
 from glu_prune.judgement.verdict import digits
-from glu_prune.report.rows import Row
 from glu_prune.report.table import Column, headings
+from glu_prune.results.base import Row
 
-MORE = "more"
-"""The key of a row under which added values stand."""
+Extended = TypeVar("Extended", bound=Row)
+Value = str | float | bool | None
 
 
-def with_more(row: Row, columns: Sequence[Column], found: Iterable[object]) -> Row:
+def with_extra(row: Extended, columns: Sequence[Column[Extended]], found: Iterable[object]) -> Extended:
     """`row` of a table of `columns` with the values that were `found` for it, each a mapping from heading to value.
 
     Raises:
         ReportError: one of them is something else, or has a heading or a value that a table cannot show.
     """
-    more: dict[str, Any] = {}
+    extra: dict[str, Value] = {}
     taken = {"model", *headings(columns)}
     for values in found:
         if not isinstance(values, Mapping):
@@ -28,8 +28,8 @@ def with_more(row: Row, columns: Sequence[Column], found: Iterable[object]) -> R
         for heading, value in values.items():
             _refuse_unfit(heading, value, taken)
             taken.add(heading)
-            more[heading] = value
-    return {**row, MORE: more} if more else row
+            extra[heading] = value
+    return row.model_copy(update={"extra": extra}) if extra else row
 
 
 def _refuse_unfit(heading: object, value: object, taken: set[str]) -> None:
@@ -46,17 +46,17 @@ def _refuse_unfit(heading: object, value: object, taken: set[str]) -> None:
     raise ReportError(msg)
 
 
-def more_columns(rows: Sequence[Row]) -> tuple[Column, ...]:
+def extra_columns(rows: Sequence[Row]) -> tuple[Column[Row], ...]:
     """A column for each value that was added to some row, in order of appearance."""
-    names = dict.fromkeys(name for row in rows for name in row.get(MORE, ()))
+    names = dict.fromkeys(name for row in rows for name in row.extra)
     return tuple(Column(name, _entry(name), _show) for name in names)
 
 
-def _entry(name: str) -> Any:
-    return lambda row: row.get(MORE, {}).get(name)
+def _entry(name: str) -> Callable[[Row], Value]:
+    return lambda row: row.extra.get(name)
 
 
-def _show(value: str | float | None) -> str:
+def _show(value: Value) -> str:
     if value is None:
         return "-"
     return digits(value) if isinstance(value, float) else str(value)

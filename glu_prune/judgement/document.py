@@ -9,8 +9,10 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from glu_prune.errors import ExpectationError, shown
-from glu_prune.judgement.claims import KINDS, Experiment, Flaw
 from glu_prune.judgement.declared import Declared
+from glu_prune.judgement.experiment import Experiment
+from glu_prune.judgement.kinds import CLAIMS
+from glu_prune.judgement.kinds.evidence import Flaw
 from glu_prune.judgement.yaml_file import compose
 
 Location = Sequence[int | str]
@@ -22,7 +24,7 @@ _LONGEST = 2000
 
 
 @dataclass(frozen=True)
-class Source:
+class Document:
     """A YAML file and where everything in it stands."""
 
     path: Path
@@ -57,7 +59,7 @@ class Source:
         return self.error(location, f"{what} {shown(found)} does not exist{hint} Allowed: {', '.join(allowed)}")
 
 
-def load(path: Path) -> tuple[Source, Experiment]:
+def load(path: Path) -> tuple[Document, Experiment]:
     """The file and what it says.
 
     Raises:
@@ -74,14 +76,14 @@ def load(path: Path) -> tuple[Source, Experiment]:
         line = f":{mark.line + 1}" if mark else ""
         msg = f"{path}{line}: not YAML: {getattr(error, 'problem', None) or str(error).splitlines()[0]}"
         raise ExpectationError(msg) from error
-    source = Source(path, root)
+    document = Document(path, root)
     if (repeated := _repeated_key(root)) is not None:
         msg = f"{path}:{repeated.start_mark.line + 1}: key {repeated.value!r} occurs a second time in the same place"
         raise ExpectationError(msg)
     try:
-        return source, Experiment.model_validate(data)
+        return document, Experiment.model_validate(data)
     except ValidationError as error:
-        raise _explain(source, error) from error
+        raise _explain(document, error) from error
 
 
 def _repeated_key(node: yaml.Node | None) -> yaml.Node | None:
@@ -101,19 +103,19 @@ def _repeated_key(node: yaml.Node | None) -> yaml.Node | None:
     return None
 
 
-def _explain(source: Source, error: ValidationError) -> ExpectationError:
+def _explain(document: Document, error: ValidationError) -> ExpectationError:
     """One complaint of pydantic, in one line, with the line of the file; a misspelt key rather than the missing one."""
     errors = error.errors()
     first = next((each for each in errors if each["type"] == "extra_forbidden"), errors[0])
     location, kind = _in_file(first["loc"])
     where = ".".join(map(str, location)) or "the file"
     if first["type"] == "extra_forbidden":
-        return source.unknown(location, f"{where}: key", str(first["loc"][-1]), _keys(location, kind))
+        return document.unknown(location, f"{where}: key", str(first["loc"][-1]), _keys(location, kind))
     if first["type"] == "missing":
-        return source.error(location, f"{where} is missing")
+        return document.error(location, f"{where} is missing")
     found = first["input"]
     as_found = "" if isinstance(found, dict | BaseModel) or found is None else f" (found {shown(found)})"
-    return source.error(location, f"{where}: {first['msg'].removeprefix('Value error, ')}{as_found}")
+    return document.error(location, f"{where}: {first['msg'].removeprefix('Value error, ')}{as_found}")
 
 
 def _in_file(location: tuple[int | str, ...]) -> tuple[tuple[int | str, ...], str | None]:
@@ -128,5 +130,5 @@ def _in_file(location: tuple[int | str, ...]) -> tuple[tuple[int | str, ...], st
 def _keys(location: tuple[int | str, ...], kind: str | None) -> tuple[str, ...]:
     within: dict[str, type[BaseModel]] = {"flaws": Flaw, "capabilities": Declared}
     inner = within.get(str(location[0])) if len(location) > 1 else None
-    model = KINDS[kind] if kind else inner or Experiment
+    model = CLAIMS[kind] if kind else inner or Experiment
     return tuple(model.model_fields)

@@ -2,68 +2,52 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from decimal import Decimal
 
 from glu_prune.evaluation.capability import Capability
 from glu_prune.experiment.record import Record, ScoreRecord
+from glu_prune.results.explanations import Explanation, GroupScores
 from glu_prune.statistics.means import mean
 
 
-@dataclass(frozen=True)
-class Why:
-    """Dense and pruned, side by side; None where a task has no such thing."""
+def explanation(
+    model: str,
+    ratio: Decimal,
+    capability: Capability,
+    both: tuple[Record, Record],
+    moved: tuple[int | None, int | None],
+) -> Explanation:
+    """What lies behind the change of a score: `both` are the dense and the pruned record of the same items.
 
-    margin: tuple[float, float] | None
-    """Mean log-likelihood of the best right choice minus the best wrong one, in nats."""
-    length: tuple[float, float] | None
-    """Mean tokens of the output."""
-    flawed: tuple[float, float] | None
-    """Share of outputs that are empty, loops, echoes, or cut by the length limit."""
-    kinds: tuple[str, str] | None
-    """How many outputs have each flaw, in words."""
-    sound: tuple[float, float] | None
-    """Scores over the items where both outputs have no flaw; None where there are none."""
-    sound_items: int
-    """How many those are."""
-
-
-def why(capability: Capability, dense: Record, pruned: Record) -> Why:
-    """What lies behind the change from `dense` to `pruned`, two records of the same items."""
-    both = (dense, pruned)
+    `moved` says how many items got better, and how many worse.
+    """
+    dense, pruned = both
+    fields = {"model": model, "ratio": ratio, "capability": capability.name, "gained": moved[0], "lost": moved[1]}
+    nothing = {"margin": None, "length": None, "flawed": None, "kinds": None, "sound": None, "sound_items": 0}
     if not dense.flaws:
-        margins = (_mean(dense.margins), _mean(pruned.margins)) if dense.margins else None
-        return Why(margins, None, None, None, None, 0)
+        margin = (_mean(dense.margins), _mean(pruned.margins)) if dense.margins else None
+        return Explanation.model_validate({**fields, **nothing, "margin": margin})
     sound = [index for index in range(len(dense.items)) if not dense.flaws[index] and not pruned.flaws[index]]
     scores = [record.metrics[capability.metric] for record in both]
-    return Why(
-        margin=None,
-        length=(_mean(dense.lengths), _mean(pruned.lengths)),
-        flawed=(_mean([bool(f) for f in dense.flaws]), _mean([bool(f) for f in pruned.flaws])),
-        kinds=(_kinds(dense.flaws), _kinds(pruned.flaws)),
-        sound=(mean_of(scores[0], sound), mean_of(scores[1], sound)) if sound else None,
-        sound_items=len(sound),
-    )
+    text = {
+        "length": (_mean(dense.lengths), _mean(pruned.lengths)),
+        "flawed": (_mean([bool(each) for each in dense.flaws]), _mean([bool(each) for each in pruned.flaws])),
+        "kinds": (_kinds(dense.flaws), _kinds(pruned.flaws)),
+        "sound": (mean_of(scores[0], sound), mean_of(scores[1], sound)) if sound else None,
+        "sound_items": len(sound),
+    }
+    return Explanation.model_validate({**fields, **nothing, **text})
 
 
-@dataclass(frozen=True)
-class Group:
-    """Scores of the items that share a label."""
-
-    field: str
-    label: str
-    items: int
-    dense: float
-    pruned: float
-
-
-def groups(capability: Capability, dense: Record, pruned: Record) -> list[Group]:
+def groups(model: str, ratio: Decimal, capability: Capability, both: tuple[Record, Record]) -> list[GroupScores]:
     """Scores by each label of each field by which the capability is broken down.
 
     Where an item has several labels and the metric scores as many parts (IFEval's instructions), each part counts under
     its own label; otherwise the item counts under each of its labels.
     """
     found = []
-    scores = [record.metrics[capability.metric] for record in (dense, pruned)]
+    dense = both[0]
+    scores = [record.metrics[capability.metric] for record in both]
     for field in capability.groups:
         members: dict[str, list[tuple[int, int]]] = {}
         for item, labels in enumerate(dense.fields[field]):
@@ -71,7 +55,18 @@ def groups(capability: Capability, dense: Record, pruned: Record) -> list[Group]
                 members.setdefault(label, []).append((item, part))
         for label in sorted(members):
             means = [_mean_of_parts(score, members[label], dense.fields[field]) for score in scores]
-            found.append(Group(field, label, len(members[label]), *means))
+            found.append(
+                GroupScores(
+                    model=model,
+                    ratio=ratio,
+                    capability=capability.name,
+                    field=field,
+                    label=label,
+                    items=len(members[label]),
+                    dense=means[0],
+                    pruned=means[1],
+                )
+            )
     return found
 
 

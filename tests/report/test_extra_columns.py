@@ -6,21 +6,27 @@ import numpy as np
 import pytest
 
 from glu_prune.errors import ReportError
-from glu_prune.report.more import more_columns, with_more
-from glu_prune.report.session import SessionReport, extended
+from glu_prune.report.extra_columns import extra_columns, with_extra
 from glu_prune.report.table import Column, frame, render
+from glu_prune.results.base import Row
 
-COLUMNS = (Column("dense", lambda row: row["dense"]), Column("mean", lambda row: row["mean"], parts=("", "low")))
-ROW = {"dense": 1, "mean": None}
+
+class Measured(Row):
+    dense: int
+    mean: tuple[float, float] | None
+
+
+COLUMNS = (Column("dense", lambda row: row.dense), Column("mean", lambda row: row.mean, parts=("", "low")))
+ROW = Measured(model="m", dense=1, mean=None)
 
 
 def test_values_stand_after_the_tables_own_in_order_of_appearance():
     rows = [
-        with_more(ROW, COLUMNS, [{"kept": 0.5, "seen": True}]),
+        with_extra(ROW, COLUMNS, [{"kept": 0.5, "seen": True}]),
         ROW,
-        with_more(ROW, COLUMNS, [{"kept": None}, {"by": "me"}]),
+        with_extra(ROW, COLUMNS, [{"kept": None}, {"by": "me"}]),
     ]
-    columns = COLUMNS[:1] + more_columns(rows)
+    columns = COLUMNS[:1] + extra_columns(rows)
     assert [line.split() for line in render(columns, rows, "plain").splitlines()] == [
         ["dense", "kept", "seen", "by"],
         ["1", "0.500", "True", "-"],
@@ -31,9 +37,9 @@ def test_values_stand_after_the_tables_own_in_order_of_appearance():
 
 
 def test_without_more_a_row_stays_as_it_is():
-    assert with_more(ROW, COLUMNS, []) is ROW
-    assert with_more(ROW, COLUMNS, [{}]) is ROW
-    assert more_columns([ROW]) == ()
+    assert with_extra(ROW, COLUMNS, []) is ROW
+    assert with_extra(ROW, COLUMNS, [{}]) is ROW
+    assert extra_columns([ROW]) == ()
 
 
 @pytest.mark.parametrize(
@@ -53,21 +59,4 @@ def test_without_more_a_row_stays_as_it_is():
 )
 def test_what_a_table_cannot_show_is_refused(found, complaint):
     with pytest.raises(ReportError, match=complaint):
-        with_more(ROW, COLUMNS, found)
-
-
-def test_rows_of_tables_are_asked_about_and_others_are_not():
-    asked = []
-
-    def ask(table, row):
-        asked.append((table, row["name"]))
-        return [{"more": 1.0}]
-
-    rows = {"trends": [{"name": "a"}, {"name": "b"}], "cells": [{"name": "c"}]}
-    found = extended(rows, ask)
-    assert asked == [("trends", "a"), ("trends", "b")]
-    assert found == {"trends": [{"name": n, "more": {"more": 1.0}} for n in "ab"], "cells": [{"name": "c"}]}
-    report = SessionReport()
-    report.add(found)
-    report.add(found)
-    assert len(report.rows("trends")) == 2
+        with_extra(ROW, COLUMNS, found)

@@ -1,4 +1,4 @@
-"""What a check of evidence is, and what it finds."""
+"""What a check of evidence is, and how its findings name runs."""
 
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass
@@ -6,32 +6,9 @@ from decimal import Decimal
 from typing import TypeVar
 
 from glu_prune.evidence.figures import Evidence, Run
+from glu_prune.results.findings import Finding
 
 Key = TypeVar("Key", bound=Hashable)
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that is wrong with figures, or must be known of them."""
-
-    check: str
-    model: str
-    subject: str
-    """The column, workload, or task and metric that it is about."""
-    says: str
-    """What was found, with its numbers, in one line."""
-    spoils: frozenset[str] = frozenset()
-    """Names in `Run.figures` that cannot be used for what they are named after; empty if it is only to be known."""
-    ratios: tuple[Decimal, ...] = ()
-    """The pruning ratios concerned."""
-    workloads: tuple[str, ...] = ()
-    """The workloads concerned, if it is about runs."""
-    leaves_open: bool = False
-    """Whether what the spoilt figures seem to show may be so all the same."""
-
-    def touches(self, model: str, figure: str, workload: str) -> bool:
-        """Whether it spoils this figure of this workload."""
-        return self.model == model and figure in self.spoils and workload in self.workloads
 
 
 @dataclass(frozen=True)

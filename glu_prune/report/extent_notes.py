@@ -2,20 +2,20 @@
 
 from collections.abc import Iterator, Sequence
 
-from glu_prune.report.rows import Row
+from glu_prune.results.costs import CellResult
 
 
-def looks(cells: Sequence[Row]) -> Iterator[str]:
+def limits(cells: Sequence[CellResult]) -> Iterator[str]:
     """That only some items were asked, where so."""
-    for limit in dict.fromkeys(row["limit"] for row in cells if row.get("limit")):
+    for limit in dict.fromkeys(cell.limit for cell in cells if cell.limit):
         yield f"A quick look: at most {limit} items of each task (--glu-limit)."
 
 
-def truncations(cells: Sequence[Row]) -> Iterator[str]:
+def truncations(cells: Sequence[CellResult]) -> Iterator[str]:
     """Where prompts were too long for a model and lost their beginning, which is the same in all its arms."""
     found: dict[str, dict[str, str]] = {}
-    for row in cells:
-        if row.get("truncated"):
-            found.setdefault(row["model"], {})[row["task"]] = f"{row['task']} {row['truncated']} of {row['prompts']}"
+    for cell in cells:
+        if cell.truncated:
+            found.setdefault(cell.model, {})[cell.task] = f"{cell.task} {cell.truncated} of {cell.prompts}"
     for model, tasks in found.items():
         yield f"Prompts that lost their beginning, as they are too long for {model}: {', '.join(tasks.values())}."

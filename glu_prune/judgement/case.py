@@ -1,0 +1,122 @@
+"""What becomes one pytest case, whichever kind of claim it is about."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING, ClassVar
+
+from glu_prune.experiment.cell import DENSE, Arm
+from glu_prune.results.base import Outcome
+
+if TYPE_CHECKING:
+    from glu_prune.evaluation.capability import Capability
+    from glu_prune.judgement.claim import Claim, ClaimAtRatios
+    from glu_prune.judgement.experiment import Experiment
+    from glu_prune.judgement.sources import Source
+    from glu_prune.results.report import CaseResult
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """A capability, and the arms whose scores on it a case is judged by."""
+
+    capability: "Capability"
+    arms: tuple[Arm, ...]
+
+
+@dataclass(frozen=True)
+class Case(ABC):
+    """One claim, or one check of evidence, with the experiment that its file describes."""
+
+    FIXTURE: ClassVar[str]
+    """The argument of a test that is called with cases of this kind."""
+    ABOUT_RUNS: ClassVar[bool] = True
+    """Whether runs can judge it; else only published figures can."""
+    SEQUENTIAL: ClassVar[bool] = False
+    """Whether it may be judged on the way, before all items are answered."""
+
+    file: str
+    line: int
+    id: str
+    experiment: "Experiment"
+
+    @property
+    def where(self) -> str:
+        """File and line of the claim."""
+        return f"{self.file}:{self.line}"
+
+    @property
+    @abstractmethod
+    def declared(self) -> str:
+        """What must be found for the case to pass."""
+
+    @property
+    def claimed(self) -> str:
+        """What is the same for two cases that claim the same thing."""
+        return self.id
+
+    def requirements(self) -> Iterator[Requirement]:
+        """The scores that it is judged by."""
+        yield from ()
+
+    @abstractmethod
+    def judge(self, source: "Source") -> "CaseResult":
+        """What is found, from what `source` has measured.
+
+        Raises:
+            GluPruneError: it cannot be judged.
+        """
+
+
+@dataclass(frozen=True)
+class ClaimCase(Case):
+    """A case that an entry of `expect` makes."""
+
+    claim: "Claim"
+
+    @property
+    def about(self) -> dict[str, object]:
+        """What every result about the claim says of it."""
+        experiment = self.experiment
+        return {
+            "model": experiment.subject,
+            "declared": self.declared,
+            "why": self.claim.why,
+            "file": self.file,
+            "where": self.where,
+            "in_file": sum(len(claim.ratios_in(experiment)) for claim in experiment.expect),
+        }
+
+
+@dataclass(frozen=True)
+class CaseAtRatio(ClaimCase):
+    """One claim at one of its ratios."""
+
+    claim: "ClaimAtRatios"
+    ratio: Decimal
+
+    @property
+    def declared(self) -> Outcome:
+        """As the claim says for this ratio."""
+        return self.claim.declared(self.ratio)
+
+    @property
+    def claimed(self) -> str:
+        """The id with the direction in it, which ids have only where one file makes several claims."""
+        return f"{self.id.removesuffix(f'-{self.claim.direction}')} {self.claim.direction}"
+
+    @property
+    def tests(self) -> int:
+        """At how many ratios the claim is made, each with a test of its own."""
+        return len(self.claim.ratios_in(self.experiment))
+
+    @property
+    def arm(self) -> Arm:
+        """The pruned model that the claim is about."""
+        return arm_at(self.experiment, self.ratio)
+
+
+def arm_at(experiment: "Experiment", ratio: Decimal) -> Arm:
+    """The model of `experiment` at `ratio`; 0 is the dense one."""
+    return Arm(experiment.criterion, ratio, experiment.seed) if ratio else DENSE

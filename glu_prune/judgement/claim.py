@@ -1,0 +1,161 @@
+"""What every claim in an expectation file has, and the values that several kinds of claims take."""
+
+from abc import abstractmethod
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from glu_prune.errors import PlanError
+from glu_prune.pruning.ratio import parse_ratio, show_ratio
+from glu_prune.results.base import Outcome
+
+if TYPE_CHECKING:
+    from glu_prune.evaluation.capability import Capability
+    from glu_prune.judgement.case import Case
+    from glu_prune.judgement.document import Document, Location
+    from glu_prune.judgement.experiment import Experiment
+
+Direction = Literal["up", "down", "preserved"]
+
+
+def _any_ratio(value: object) -> Decimal:
+    try:
+        return parse_ratio(value)
+    except PlanError as error:
+        raise ValueError(str(error)) from error
+
+
+def _ratio(value: object) -> Decimal:
+    ratio = _any_ratio(value)
+    if ratio == 0:
+        msg = "ratio 0 is the dense model, which every case is compared with; leave it out"
+        raise ValueError(msg)
+    return ratio
+
+
+def unique(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """`values`; raises `ValueError` if one occurs more than once."""
+    repeated = [value for value, count in Counter(values).items() if count > 1]
+    if repeated:
+        msg = f"{repeated[0]} occurs more than once"
+        raise ValueError(msg)
+    return values
+
+
+AnyRatio = Annotated[Decimal, BeforeValidator(_any_ratio)]
+"""A ratio, that of the dense model included."""
+Ratio = Annotated[Decimal, BeforeValidator(_ratio)]
+Ratios = Annotated[tuple[Ratio, ...], Field(min_length=1, max_length=100), AfterValidator(unique)]
+Margin = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class ClosedModel(BaseModel):
+    """Frozen, and closed to keys it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Where a claim stands: its file and line, and what the file says beside it."""
+
+    file: str
+    line: int
+    experiment: "Experiment"
+    suite: Mapping[str, "Capability"]
+    """The capabilities that claims of the file can be about, by name."""
+
+
+class Claim(ClosedModel):
+    """What every claim carries; each kind is one file of `judgement/kinds/`: its claim, its case, how it is judged."""
+
+    KEY: ClassVar[str]
+    """The key that makes an entry of `expect` a claim of this kind."""
+
+    why: Annotated[str, Field(min_length=1)]
+
+    @property
+    @abstractmethod
+    def capability_names(self) -> tuple[str, ...]:
+        """The capabilities that the claim is about."""
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """What test ids call it."""
+
+    @property
+    def variant(self) -> str:
+        """What tells it from another claim of the same name."""
+        return ""
+
+    @abstractmethod
+    def refuse_unknown(
+        self, document: "Document", here: "Location", experiment: "Experiment", suite: Mapping[str, "Capability"]
+    ) -> None:
+        """Raises `ExpectationError` for what would match nothing, such as a capability that the suite does not have."""
+
+    def ratios_in(self, experiment: "Experiment") -> tuple[Decimal, ...]:
+        """The ratios at which it is judged, each a case; none if it is one case across ratios."""
+        del experiment
+        return ()
+
+    @abstractmethod
+    def case(self, entry: Entry, identity: str, ratio: Decimal | None) -> "Case":
+        """The case at `ratio`, or across ratios if there is none."""
+
+
+class ClaimAtRatios(Claim):
+    """A claim that is judged at each of its ratios."""
+
+    direction: Direction
+    ratios: Ratios | None = None
+    """Where the claim is made; all ratios of the file if absent."""
+    margin: Margin | None = None
+    """For `preserved`: the largest change that does not matter, in units of the metric."""
+    verdict: Outcome | dict[Ratio, Outcome] = "confirmed"
+    """What is known to happen, everywhere or by ratio (`confirmed` where none is named); the case fails when something
+    else does."""
+
+    @model_validator(mode="after")
+    def _margin_where_needed(self) -> "ClaimAtRatios":
+        if (self.direction == "preserved") != (self.margin is not None):
+            msg = f"direction {self.direction} {'needs' if self.margin is None else 'takes no'} margin"
+            raise ValueError(msg)
+        return self
+
+    @property
+    def text(self) -> str:
+        """The direction, with its margin if it has one."""
+        return self.direction if self.margin is None else f"{self.direction} within {self.margin:g}"
+
+    @property
+    def variant(self) -> str:
+        """Its direction."""
+        return self.direction
+
+    def declared(self, ratio: Decimal) -> Outcome:
+        """The verdict that is known to be found at `ratio`."""
+        return self.verdict.get(ratio, "confirmed") if isinstance(self.verdict, dict) else self.verdict
+
+    def ratios_in(self, experiment: "Experiment") -> tuple[Decimal, ...]:
+        """The family of its tests: each of its verdicts is corrected for their number."""
+        return self.ratios or experiment.ratios
+
+    def refuse_unknown_ratio(self, document: "Document", here: "Location", experiment: "Experiment") -> None:
+        """Raises `ExpectationError` for a ratio of the claim that would match no case."""
+        declared = self.verdict if isinstance(self.verdict, dict) else ()
+        for key, found, allowed, whose in (
+            ("ratios", self.ratios or (), experiment.ratios, "this file"),
+            ("verdict", declared, self.ratios_in(experiment), "this claim"),
+        ):
+            if strange := set(found) - set(allowed):
+                complaint = (
+                    f"ratio {show_ratio(min(strange))} is not among the ratios of {whose} "
+                    f"({', '.join(map(show_ratio, allowed))}); this entry would match no case there"
+                )
+                raise document.error((*here, key), complaint)

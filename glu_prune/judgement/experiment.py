@@ -1,0 +1,100 @@
+"""What an expectation file says as a whole: a model, how it is pruned, and the claims about it."""
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from glu_prune.errors import PlanError
+from glu_prune.judgement.claim import ClosedModel, Ratios, unique
+from glu_prune.judgement.declared import CapabilityName, Declared
+from glu_prune.judgement.kinds import AnyClaim
+from glu_prune.judgement.kinds.direction import CapabilityClaim
+from glu_prune.judgement.kinds.evidence import Flaw
+from glu_prune.pruning.criteria import REVERSED, criterion
+
+ANY = "any"
+"""In place of a model: the file is about whichever model the user names, if no other file is."""
+
+
+def _criterion(name: str) -> str:
+    """The name of a criterion that a sweep can use: it exists and needs no calibration text."""
+    try:
+        found = criterion(name)
+    except PlanError as error:
+        raise ValueError(str(error)) from error
+    if found.looks_at == "activations":
+        msg = f"criterion {name!r} needs calibration text, which expectation files cannot give"
+        raise ValueError(msg)
+    return name if name.startswith(REVERSED) else found.name
+
+
+_Criterion = Annotated[str, AfterValidator(_criterion)]
+
+
+class Experiment(ClosedModel):
+    """What an expectation file says: a model, how it is pruned, and the claims about it."""
+
+    model: Annotated[str, Field(max_length=250)]
+    """An embedded model, a Hugging Face id, a folder (`$VARIABLE/...` if it lies elsewhere for each user), or `any`."""
+    revision: str | None = None
+    suite: Literal["embedded", "study", "study-instruct", "stories"] = "embedded"
+    capabilities: Mapping[CapabilityName, Declared] = {}
+    """More capabilities than the suite has, or others in place of its own."""
+    tasks: str | None = None
+    """A folder of lm-eval's YAML files, relative to this file, that declares tasks of these capabilities."""
+    criterion: _Criterion = "ppm"
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] = 0
+    chat_template: bool = False
+    """Whether prompts are put into the model's chat template."""
+    ratios: Ratios
+    controls: Annotated[tuple[_Criterion, ...], AfterValidator(unique)] = ()
+    """Criteria that are run at the same ratios, for comparison."""
+    baseline_margins: Mapping[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = {}
+    """Capability to the largest worsening against a baseline that does not matter, in units of the metric."""
+    evidence: str | None = None
+    """A folder of published figures about the model, relative to the file."""
+    flaws: tuple[Flaw, ...] = ()
+    """What evidence checks are known to find in those figures."""
+    expect: Annotated[tuple[AnyClaim, ...], Field(min_length=1, max_length=500)]
+
+    @model_validator(mode="after")
+    def _complete(self) -> "Experiment":
+        if self.flaws and self.evidence is None:
+            msg = "flaws are about published figures; name their folder with evidence"
+            raise ValueError(msg)
+        if strange := self._no_control():
+            msg = f"control {strange!r} chooses as the criterion {self.criterion!r} or another control does"
+            raise ValueError(msg)
+        if len(self.flaws) > len({flaw.check for flaw in self.flaws}):
+            msg = "flaws: each check is named once; list what it finds under `about`"
+            raise ValueError(msg)
+        if not self.controls and any(isinstance(c, CapabilityClaim) and c.specific for c in self.expect):
+            msg = "a claim that is specific needs controls to be compared with, such as `controls: [random]`"
+            raise ValueError(msg)
+        return self
+
+    @property
+    def subject(self) -> str:
+        """The model, as tables name it, and whether it is asked in its chat template."""
+        return f"{self.model} (chat)" if self.chat_template else self.model
+
+    @property
+    def control_criteria(self) -> tuple[str, ...]:
+        """The criteria of the controls; `reversed` alone is the reverse of the experiment's own."""
+        return tuple(self._reverse if name == REVERSED else name for name in self.controls)
+
+    @property
+    def _reverse(self) -> str:
+        prefix = f"{REVERSED}-"
+        own = self.criterion
+        return own.removeprefix(prefix) if own.startswith(prefix) else prefix + own
+
+    def _no_control(self) -> str | None:
+        """A control that is no other way to choose neurons; None if all are."""
+        taken = [self.criterion]
+        for name, resolved in zip(self.controls, self.control_criteria, strict=True):
+            if resolved in taken:
+                return name
+            taken.append(resolved)
+        return None

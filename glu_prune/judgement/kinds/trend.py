@@ -1,0 +1,136 @@
+"""Claims about what one or more capabilities do across all ratios of a file."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from glu_prune.evaluation.capability import Capability
+from glu_prune.experiment.cell import Arm
+from glu_prune.judgement.across import judge_trend
+from glu_prune.judgement.case import ClaimCase, Requirement, arm_at
+from glu_prune.judgement.claim import AnyRatio, Claim, Entry, Margin, unique
+from glu_prune.pruning.ratio import show_ratio
+from glu_prune.results.base import Outcome
+from glu_prune.results.claims import TrendResult
+from glu_prune.results.report import CaseResult, CaseTables
+
+if TYPE_CHECKING:
+    from glu_prune.judgement.document import Document, Location
+    from glu_prune.judgement.experiment import Experiment
+    from glu_prune.judgement.sources import Source
+
+Relation = Literal["rising", "falling", "inverse", "positive", "knee", "equilibrium"]
+
+_NAMES_PER_RELATION: Mapping[Relation, tuple[int, int]] = {
+    "rising": (1, 1),
+    "falling": (1, 1),
+    "knee": (1, 1),
+    "inverse": (2, 2),
+    "positive": (2, 2),
+    "equilibrium": (2, 99),
+}
+"""How many capabilities a trend of each kind is about, at least and at most."""
+
+
+def _listed(value: object) -> object:
+    """One name as a list of one."""
+    return (value,) if isinstance(value, str) else value
+
+
+class TrendClaim(Claim):
+    """What one or more capabilities do across all ratios of the file."""
+
+    KEY: ClassVar[str] = "trend"
+
+    trend: Annotated[tuple[str, ...], BeforeValidator(_listed), Field(min_length=1), AfterValidator(unique)]
+    """Names of capabilities."""
+    relation: Relation
+    at: AnyRatio | None = None
+    """For `knee` and `equilibrium`: the ratio where it is claimed to be."""
+    margin: Margin | None = None
+    """For `knee`: the largest loss that still counts as preserved, in units of the metric."""
+    verdict: Outcome = "confirmed"
+
+    @model_validator(mode="after")
+    def _complete(self) -> "TrendClaim":
+        least, most = _NAMES_PER_RELATION[self.relation]
+        if not least <= len(self.trend) <= most:
+            many = f"{least}" if least == most else f"at least {least}"
+            msg = f"relation {self.relation} is about {many} capabilities (found {len(self.trend)})"
+            raise ValueError(msg)
+        for name, needed in (("at", ("knee", "equilibrium")), ("margin", ("knee",))):
+            if (self.relation in needed) != (getattr(self, name) is not None):
+                msg = f"relation {self.relation} {'needs' if self.relation in needed else 'takes no'} {name}"
+                raise ValueError(msg)
+        return self
+
+    @property
+    def capability_names(self) -> tuple[str, ...]:
+        """All that move."""
+        return self.trend
+
+    @property
+    def name(self) -> str:
+        """The capabilities and their relation."""
+        return "-".join((*self.trend, self.relation))
+
+    def refuse_unknown(
+        self, document: "Document", here: "Location", experiment: "Experiment", suite: Mapping[str, Capability]
+    ) -> None:
+        """Raises `ExpectationError` for a capability or a ratio that does not exist, or means of what has none."""
+        for name in self.trend:
+            if name not in suite:
+                raise document.unknown((*here, "trend"), "capability", name, tuple(suite))
+            if self.relation == "equilibrium" and not suite[name].share:
+                complaint = f"capability {name} is no share of right answers; an equilibrium is a mean of such scores"
+                raise document.error((*here, "trend"), complaint)
+        if self.at and self.at not in experiment.ratios:
+            shown = ", ".join(map(show_ratio, experiment.ratios))
+            complaint = f"ratio {show_ratio(self.at)} is not among the ratios of this file (0, {shown})"
+            raise document.error((*here, "at"), complaint)
+
+    def case(self, entry: Entry, identity: str, ratio: Decimal | None) -> "TrendCase":
+        """The only case of the claim."""
+        del ratio
+        capabilities = tuple(entry.suite[name] for name in self.trend)
+        return TrendCase(entry.file, entry.line, identity, entry.experiment, self, capabilities)
+
+
+@dataclass(frozen=True)
+class TrendCase(ClaimCase):
+    """One claim about capabilities across all ratios."""
+
+    FIXTURE: ClassVar[str] = "glu_trend"
+
+    claim: TrendClaim
+    capabilities: tuple[Capability, ...]
+
+    @property
+    def declared(self) -> Outcome:
+        """As the claim says."""
+        return self.claim.verdict
+
+    @property
+    def ratios(self) -> tuple[Decimal, ...]:
+        """All ratios of the file in order, the dense model's 0 first."""
+        return tuple(sorted({Decimal(0), *self.experiment.ratios}))
+
+    def arm(self, ratio: Decimal) -> Arm:
+        """The model at `ratio`."""
+        return arm_at(self.experiment, ratio)
+
+    def requirements(self) -> Iterator[Requirement]:
+        """Each capability at every ratio."""
+        arms = tuple(map(self.arm, self.ratios))
+        return (Requirement(capability, arms) for capability in self.capabilities)
+
+    def judge(self, source: "Source") -> CaseResult:
+        """From the scores at all ratios of the file."""
+        found = [evaluation for needed in self.requirements() for evaluation in source.scores(self, needed)]
+        verdict = judge_trend(self, [each.scores for each in found])
+        result = TrendResult.model_validate({**self.about, **vars(verdict), "sentence": verdict.sentence})
+        tables = CaseTables(trends=(result,)).joined([each.tables for each in found])
+        return CaseResult(outcome=verdict.outcome, sentence=verdict.sentence, tables=tables)

@@ -1,0 +1,80 @@
+"""What cases are judged by, wherever it comes from: runs of this session, or figures that others published."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from glu_prune.evidence.figures import Evidence, Run
+from glu_prune.experiment.cell import Arm
+from glu_prune.experiment.record import Record
+from glu_prune.judgement.case import Case, Requirement
+from glu_prune.judgement.scores import CapabilityScores
+from glu_prune.results.findings import Finding
+from glu_prune.results.report import CaseTables
+
+if TYPE_CHECKING:
+    from glu_prune.judgement.kinds.cost import EfficiencyCase
+
+RunPair = tuple[Run, Run]
+"""(dense, pruned): of one workload, and of one seed or round."""
+
+
+NO_TABLES = CaseTables()
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The scores of one capability, and what else is known of the items behind them."""
+
+    scores: CapabilityScores
+    records: Mapping[Arm, Record] = field(default_factory=dict)
+    """The items of each arm; none where only aggregates are known."""
+    tables: CaseTables = NO_TABLES
+
+
+@dataclass(frozen=True)
+class CostEvidence:
+    """Runs of dense and pruned models that were made alike."""
+
+    figure: str
+    """Its key in `Run.figures`."""
+    pairs: Sequence[RunPair]
+    findings: Sequence[Finding]
+    """What is wrong with these runs."""
+    replicate: Sequence[RunPair] = ()
+    """The same pairs with a copy of the dense model in its place."""
+    log_accuracy_ratio: tuple[float, float] = (0.0, 0.0)
+    """(logarithm of a ratio, its standard error) by which the figure is divided besides, known independently."""
+    tables: CaseTables = NO_TABLES
+
+
+class Source(Protocol):
+    """Where the scores and costs come from that cases are judged by."""
+
+    def preflight(self, cases: Iterable[Case]) -> list[Case]:
+        """Which of `cases` have something to run; finds, before that begins, what would stop it later.
+
+        Raises:
+            GluPruneError: something is missing, or cannot be trusted.
+        """
+
+    def scores(self, case: Case, needed: Requirement) -> Iterator[Evaluation]:
+        """The scores that `needed` names; where items are answered subset by subset, after each, the last complete.
+
+        Raises:
+            GluPruneError: they cannot be had.
+        """
+
+    def costs(self, case: "EfficiencyCase") -> CostEvidence:
+        """The runs that the claim is about.
+
+        Raises:
+            GluPruneError: they cannot be had.
+        """
+
+    def evidence(self, case: Case) -> tuple[Evidence, Sequence[Finding]]:
+        """The published figures about the model, and what the checks find in them.
+
+        Raises:
+            EvaluationError: nothing published is judged here.
+        """

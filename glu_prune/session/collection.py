@@ -1,0 +1,64 @@
+"""Which cases a session has: those of its expectation files about models that are here, or that are asked for."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from glu_prune import options
+from glu_prune.errors import ExpectationError, ModelNotFoundError
+from glu_prune.judgement.case import Case
+from glu_prune.judgement.expectation import cases_about, files, read, told_apart
+from glu_prune.judgement.experiment import ANY
+from glu_prune.models.source import locate
+
+
+def read_cases(config: pytest.Config) -> tuple[Case, ...]:
+    """The cases that the options choose, file by file.
+
+    Raises:
+        ExpectationError: a file cannot be used, or none is about the model that was asked for.
+        ModelNotFoundError: that model is not here.
+    """
+    place = options.place(config, "--glu-expectations")
+    cases = told_apart([case for file in files(place) for case in read(options.relative(config, file))])
+    wanted = config.getoption("--glu-model")
+    if wanted is not None:
+        models = dict.fromkeys(case.experiment.model for case in cases)
+        cases = cases_about(cases, wanted)
+        if not cases:
+            msg = f"no expectation file in {place} is about model {wanted!r}; they are about: {', '.join(models)}"
+            raise ExpectationError(msg)
+    return tuple(_published(place, cases) if options.judges_published(config) else _runnable(cases, wanted))
+
+
+def _published(place: Path, cases: Sequence[Case]) -> list[Case]:
+    """Cases about which figures have been published."""
+    found = [case for case in cases if case.experiment.evidence is not None]
+    if not found:
+        models = ", ".join(dict.fromkeys(case.experiment.model for case in cases))
+        msg = f"no expectation file in {place} about {models} names published figures; give it `evidence: FOLDER`"
+        raise ExpectationError(msg)
+    return found
+
+
+def _runnable(cases: Sequence[Case], wanted: str | None) -> list[Case]:
+    """Cases that can be run; those of a model that is `wanted` by name, else of models that are here.
+
+    Raises:
+        ModelNotFoundError: the wanted model is not here.
+    """
+    if wanted is not None:
+        locate(wanted, cases[0].experiment.revision)
+    return [case for case in cases if case.ABOUT_RUNS and (wanted is not None or _is_here(case))]
+
+
+def _is_here(case: Case) -> bool:
+    """Whether the model is on this machine; one that a file names by a variable, or not at all, must be asked for."""
+    if "$" in case.experiment.model or case.experiment.model == ANY:
+        return False
+    try:
+        locate(case.experiment.model, case.experiment.revision)
+    except ModelNotFoundError:
+        return False
+    return True

@@ -1,0 +1,129 @@
+"""The state of one pytest session: its cases, what they are judged by, and what they found."""
+
+from functools import cached_property
+from pathlib import Path
+
+import pytest
+
+from glu_prune import options
+from glu_prune.baseline.gate import Gate
+from glu_prune.errors import BaselineError, GluPruneError
+from glu_prune.judgement.case import Case
+from glu_prune.judgement.conclusion import conclude
+from glu_prune.judgement.kinds import CASES
+from glu_prune.judgement.sources import Source
+from glu_prune.report.clean import one_line
+from glu_prune.results.report import CaseOutcome, CaseResult, Report
+from glu_prune.session.collection import read_cases
+from glu_prune.session.progress import progress
+from glu_prune.sources.published import PublishedSource
+
+FIXTURES = {kind.FIXTURE: kind for kind in CASES}
+"""The argument of a test to the kind of case that it is called with."""
+
+
+def is_worker(config: pytest.Config) -> bool:
+    """Whether this process runs tests for another, which has the terminal."""
+    return hasattr(config, "workerinput")
+
+
+class Session:
+    """One per process; under pytest-xdist, the process that started the workers gathers what they found."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        """Nothing is read or loaded yet.
+
+        Raises:
+            BaselineError: a baseline that the options name cannot be used.
+        """
+        self._config = config
+        self._found: list[CaseResult] = []
+        self._ended: list[CaseOutcome] = []
+        self.pinned = ""
+        """A line about what was pinned; empty if nothing was to be."""
+        names = [config.getoption(each) for each in ("--glu-compare", "--glu-save-baseline")]
+        self.gate = Gate(options.place(config, "--glu-baselines"), *names)
+        if config.getoption("--glu-strict"):
+            self.gate.refuse_missing()
+        _ = self.gate.baseline
+
+    @cached_property
+    def cases(self) -> tuple[Case, ...]:
+        """All cases that may be collected."""
+        cases = read_cases(self._config)
+        if options.judges_published(self._config):
+            self.source.preflight(cases)
+        return cases
+
+    @cached_property
+    def source(self) -> Source:
+        """What cases are judged by."""
+        config = self._config
+        if options.judges_published(config):
+            return PublishedSource()
+        from glu_prune.efficiency.meter import Meter, NoMeter
+        from glu_prune.efficiency.tracking import CodeCarbonMeter
+        from glu_prune.experiment.engine import Engine
+        from glu_prune.experiment.store import Store
+        from glu_prune.sources.runs import Extent, RunSource
+
+        effort = options.effort(config)
+        if is_worker(config):
+            meter: Meter = NoMeter("not measured: cases run side by side under pytest-xdist; measure with -n 0")
+        else:
+            meter = CodeCarbonMeter(effort.grid)
+        engine = Engine(Store(self._store), meter, progress(config))
+        extent = Extent(config.getoption("--glu-sequential"), config.getoption("--glu-limit"))
+        return RunSource(engine, options.settings(config), effort, extent, self.gate)
+
+    @property
+    def _store(self) -> Path:
+        return options.place(self._config, "--glu-store")
+
+    def preflight(self, items: list[pytest.Item]) -> None:
+        """Finds what would stop the run, before any model loads.
+
+        Raises:
+            GluPruneError: something is missing, or cannot be trusted.
+        """
+        cases = [case for item in items if (case := case_of(item)) is not None]
+        if cases and (to_run := self.source.preflight(cases)):
+            from glu_prune.readiness.obstacles import refuse_obstacles
+
+            refuse_obstacles(to_run, options.settings(self._config))
+
+    def add(self, result: CaseResult) -> None:
+        """Takes what was found about a case."""
+        self._found.append(result)
+
+    def end(self, outcome: CaseOutcome) -> None:
+        """Takes how a case ended."""
+        self._ended.append(outcome)
+
+    def report(self) -> Report:
+        """What has come in so far, as if that were all."""
+        return conclude([each.tables for each in self._found], self._ended)
+
+    def pin(self, status: int) -> bool:
+        """Pins what was measured, if it is to be; whether that went well."""
+        name = self.gate.pins
+        if not name or status == pytest.ExitCode.NO_TESTS_COLLECTED or self._config.option.collectonly:
+            return True
+        from glu_prune.experiment.store import Store
+
+        try:
+            if status not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+                msg = "the session did not come to its end"
+                raise BaselineError(msg)
+            pins = [pin for found in self._found for pin in found.tables.pins]
+            self.pinned = one_line(self.gate.pin(Store(self._store), pins))
+        except GluPruneError as error:
+            self.pinned = one_line(f"baseline {name} was not pinned: {error}")
+            return False
+        return True
+
+
+def case_of(item: pytest.Item) -> Case | None:
+    """The case that `item` is about, if it is about one."""
+    params = getattr(getattr(item, "callspec", None), "params", {})
+    return next((params[name] for name in FIXTURES if isinstance(params.get(name), Case)), None)

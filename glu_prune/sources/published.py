@@ -1,0 +1,46 @@
+"""Published figures as what cases are judged by: no model, no run."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from glu_prune.evidence.checks import examine
+from glu_prune.evidence.figures import Evidence, read_evidence
+from glu_prune.judgement.case import Case, Requirement
+from glu_prune.judgement.kinds.cost import EfficiencyCase
+from glu_prune.judgement.published import PublishedScores, published_pairs
+from glu_prune.judgement.sources import CostEvidence, Evaluation
+from glu_prune.results.findings import Finding
+
+
+class PublishedSource:
+    """The figures that the expectation file of a case names."""
+
+    def __init__(self) -> None:
+        """Nothing is read yet."""
+        self._evidence: dict[Path, tuple[Evidence, tuple[Finding, ...]]] = {}
+
+    def preflight(self, cases: Iterable[Case]) -> list[Case]:
+        """Reads all figures; nothing is to be run."""
+        for case in cases:
+            self.evidence(case)
+        return []
+
+    def scores(self, case: Case, needed: Requirement) -> Iterator[Evaluation]:
+        """Aggregates, unpaired."""
+        evidence, _ = self.evidence(case)
+        experiment = case.experiment
+        yield Evaluation(PublishedScores(needed.capability, evidence, experiment.model, experiment.criterion))
+
+    def costs(self, case: EfficiencyCase) -> CostEvidence:
+        """Published runs of the same workload and seed."""
+        evidence, findings = self.evidence(case)
+        figure, pairs = published_pairs(case, evidence)
+        return CostEvidence(figure, pairs, [each for each in findings if each.model == case.experiment.model])
+
+    def evidence(self, case: Case) -> tuple[Evidence, Sequence[Finding]]:
+        """All figures in the folder that the file names, and what the checks find in them."""
+        folder = Path(case.file).parent / str(case.experiment.evidence)
+        if folder not in self._evidence:
+            evidence = read_evidence(folder)
+            self._evidence[folder] = evidence, examine(evidence.scores, evidence.runs, evidence.floors)
+        return self._evidence[folder]

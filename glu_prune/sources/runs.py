@@ -1,0 +1,240 @@
+"""Runs of this session as what cases are judged by: their records, from the store or computed now."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from pathlib import Path
+
+from glu_prune.baseline.gate import Gate
+from glu_prune.efficiency.benchmark import Effort
+from glu_prune.efficiency.series import REPLICATE
+from glu_prune.errors import EvaluationError
+from glu_prune.evaluation.backend import Backend
+from glu_prune.evaluation.capability import Capability
+from glu_prune.evaluation.metrics import scale_of
+from glu_prune.evaluation.subset import Subset, growing_subsets
+from glu_prune.evidence.figures import Evidence
+from glu_prune.experiment.cell import DENSE, Arm, Cell, FloorCell, SeriesCell, Settings
+from glu_prune.experiment.engine import Engine
+from glu_prune.experiment.merging import join, restrict
+from glu_prune.experiment.record import FloorRecord, Record, ScoreRecord
+from glu_prune.judgement.case import Case, Requirement
+from glu_prune.judgement.cost_runs import QuestionCost, findings, runs
+from glu_prune.judgement.cost_tables import cost_tables
+from glu_prune.judgement.efficiency import paired
+from glu_prune.judgement.kinds.cost import EfficiencyCase
+from glu_prune.judgement.scores import PairedScores
+from glu_prune.judgement.sources import CostEvidence, Evaluation
+from glu_prune.models.source import locate
+from glu_prune.results.costs import CellResult, EvaluationReadings, FloorScore, MetricSummary, ModelSize
+from glu_prune.results.findings import Finding
+from glu_prune.results.report import CaseTables
+from glu_prune.statistics.means import spread, standard_error
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How many items are answered; all of them, unless something is said."""
+
+    sequential: bool = False
+    """Claims that may be judged on the way take no more items than decide them."""
+    limit: int | None = None
+    """Every task is cut to so many items, drawn once."""
+
+
+class RunSource:
+    """Records of runs; runs what the store lacks."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        settings: Settings,
+        effort: Effort,
+        extent: Extent = Extent(),
+        gate: Gate | None = None,
+    ) -> None:
+        """`settings` hold for every cell of the session, `effort` for every measurement of costs.
+
+        `gate` says what baseline cells are compared with, or pinned as.
+        """
+        self._gate = gate or Gate(Path())
+        self._engine = engine
+        self._settings = settings
+        self._effort = effort
+        self._extent = extent
+        self._sample = Subset(0, extent.limit) if extent.limit else None
+
+    def preflight(self, cases: Iterable[Case]) -> list[Case]:
+        """Finds models that are not here, stored records that cannot be trusted, and a backend that cannot be used."""
+        if self._settings.backend:
+            Backend.parse(self._settings.backend).check()
+        checked = [(case, list(map(self._engine.check, self._all_cells(case)))) for case in cases]
+        return [case for case, missing in checked if any(missing)]
+
+    def _all_cells(self, case: Case) -> Iterator[Cell | FloorCell | SeriesCell]:
+        """Whatever may have to be run for `case`."""
+        for needed in case.requirements():
+            for cell in self._cells(case, needed).values():
+                if self._by_subsets(case):
+                    yield from (replace(cell, part=subset) for subset in growing_subsets(needed.capability))
+                else:
+                    yield cell
+            yield _floor_cell(case, needed.capability)
+        if isinstance(case, EfficiencyCase):
+            yield from self._series(case)
+
+    def _by_subsets(self, case: Case) -> bool:
+        return self._extent.sequential and case.SEQUENTIAL
+
+    def _series(self, case: EfficiencyCase) -> list[SeriesCell]:
+        """What has to be measured for `case`.
+
+        Raises:
+            ExpectationError: the suite has no such workload.
+        """
+        chosen = case.workloads
+        source = locate(case.experiment.model, case.experiment.revision)
+        return [SeriesCell(source, (DENSE, case.arm), each, self._settings, self._effort) for each in chosen]
+
+    def _cells(self, case: Case, needed: Requirement) -> dict[Arm, Cell]:
+        capability = needed.capability
+        source = locate(case.experiment.model, case.experiment.revision)
+        task = (capability.task, capability.num_fewshot, capability.fields)
+        settings = replace(self._settings, chat_template=case.experiment.chat_template)
+        return {each: Cell(source, each, *task, settings, self._sample, capability.folder) for each in needed.arms}
+
+    def scores(self, case: Case, needed: Requirement) -> Iterator[Evaluation]:
+        """Paired items of every arm; subset by subset, if the session is to stop as soon as a claim is decided."""
+        if self._by_subsets(case):
+            yield from self._interim(case, needed)
+            return
+        capability = needed.capability
+        floors = self._null_scores(case, capability)
+        cells = self._cells(case, needed)
+        records = {each: self._engine.record(cell) for each, cell in cells.items()}
+        if self._sample:
+            floors = restrict(floors, records[DENSE].items)
+        scores = PairedScores(capability, records, floors)
+        compared = self._gate.compared(self._engine, case, scores, cells, records)
+        about = self._about(case, capability, {each: [record] for each, record in records.items()}, floors)
+        yield Evaluation(scores, records, about.joined([compared]))
+
+    def _interim(self, case: Case, needed: Requirement) -> Iterator[Evaluation]:
+        """What is known after each subset of the items; the last time, after all of them."""
+        capability = needed.capability
+        floors = self._null_scores(case, capability)
+        cells = self._cells(case, needed)
+        found: dict[Arm, list[Record]] = {each: [] for each in cells}
+        for subset in growing_subsets(capability):
+            for each, cell in cells.items():
+                found[each].append(self._engine.record(replace(cell, part=subset)))
+            records = {each: join(taken) for each, taken in found.items()}
+            scores = PairedScores(capability, records, restrict(floors, records[DENSE].items), floors)
+            yield Evaluation(scores, records, self._about(case, capability, found, floors))
+            if scores.complete:
+                return
+
+    def _null_scores(self, case: Case, capability: Capability) -> FloorRecord:
+        """The floors of a task, which show before any model answers whether it has the metric.
+
+        Raises:
+            EvaluationError: it has not.
+        """
+        floors = self._engine.floors(_floor_cell(case, capability))
+        metrics = sorted({metric for scores in floors.nulls.values() for metric in scores})
+        if capability.metric not in metrics:
+            has = ", ".join(metrics) or "none"
+            msg = (
+                f"{capability.name}: task {floors.task} has no metric {capability.metric!r} that scores item by item; "
+                f"it has {has}"
+            )
+            raise EvaluationError(msg)
+        return floors
+
+    def _about(
+        self, case: Case, capability: Capability, cells: Mapping[Arm, list[Record]], floors: FloorRecord
+    ) -> CaseTables:
+        """The cells, and the floors of their task."""
+        limit = self._extent.limit
+        found = (_cell(case, each, record, limit) for each, records in cells.items() for record in records)
+        return CaseTables(cells=tuple(found), floors=tuple(_floor_scores(capability, floors)))
+
+    def costs(self, case: EfficiencyCase) -> CostEvidence:
+        """Our own measurements, arms in turns; energies per correct answer from what the questions say."""
+        model, label = case.experiment.model, case.arm.label
+        measured = [self._engine.series(cell).series for cell in self._series(case)]
+        dense, pruned, replicate = (
+            [run for series in measured for run in runs(model, ratio, series, which)]
+            for ratio, which in ((Decimal(0), DENSE.label), (case.ratio, label), (Decimal(0), REPLICATE))
+        )
+        found = findings(model, case.ratio, measured, label)
+        evidence = CostEvidence(
+            figure=case.claim.efficiency,
+            pairs=paired(dense, pruned),
+            findings=found,
+            replicate=paired(replicate, pruned),
+            tables=cost_tables(model, case.ratio, measured, label, found),
+        )
+        for needed in case.requirements():
+            for answered in self.scores(case, needed):
+                cost = QuestionCost.of(needed.capability, answered.records[DENSE], answered.records[case.arm])
+                evidence = replace(
+                    evidence,
+                    pairs=cost.add(evidence.pairs),
+                    replicate=cost.add(evidence.replicate),
+                    log_accuracy_ratio=cost.log_accuracy_ratio,
+                    tables=evidence.tables.joined([answered.tables]),
+                )
+        return evidence
+
+    def evidence(self, case: Case) -> tuple[Evidence, Sequence[Finding]]:
+        """Nothing is published here."""
+        msg = f"{case.id} is about published figures, not about runs; judge it with --glu-evidence published"
+        raise EvaluationError(msg)
+
+
+def _floor_cell(case: Case, capability: Capability) -> FloorCell:
+    """The floors of the prompts that the case's models are given."""
+    source = locate(case.experiment.model, case.experiment.revision) if case.experiment.chat_template else None
+    return FloorCell(capability.task, capability.num_fewshot, capability.folder, source)
+
+
+def _cell(case: Case, each: Arm, record: Record, limit: int | None) -> CellResult:
+    """What a cell cost and scored, without its items."""
+    return CellResult(
+        model=case.experiment.subject,
+        arm=record.arm,
+        control=each.criterion not in (None, case.experiment.criterion),
+        ratio=each.ratio,
+        task=record.task,
+        subset=str(record.settings.get("part", "")),
+        prompts=len(record.items),
+        truncated=record.truncated,
+        new_tokens=sum(record.lengths),
+        limit=limit,
+        scores={name: _summary(name, score) for name, score in record.metrics.items()},
+        size=ModelSize(**record.size.model_dump(), expansion_ratio=record.size.expansion_ratio),
+        cost=EvaluationReadings.model_validate(record.cost.model_dump()),
+    )
+
+
+def _summary(metric: str, scores: ScoreRecord) -> MetricSummary:
+    """The standard error of a perplexity is by the rule for logarithms."""
+    error = standard_error(scores.values, scores.weights)
+    scored = sum(map(len, scores.parts)) or len(scores.values)
+    return MetricSummary(scores.score, error * scores.score if scale_of(metric) == "nats" else error, scored)
+
+
+def _floor_scores(capability: Capability, floors: FloorRecord) -> Iterator[FloorScore]:
+    """What the null models score, as the checks of evidence take it."""
+    for name, scores in floors.nulls.items():
+        if capability.metric in scores:
+            found = scores[capability.metric]
+            yield FloorScore(
+                task=floors.task,
+                metric=capability.metric,
+                null=name,
+                score=found.score,
+                sd=spread(found.values, found.weights),
+                items=len(floors.items),
+            )
