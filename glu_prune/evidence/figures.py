@@ -12,7 +12,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from glu_prune.evaluation.metrics import on_scale, scale_of
-from glu_prune.evidence.csv_rows import Row, read_rows
+from glu_prune.evidence.csv_rows import CsvRow, read_rows
 
 FIGURES: Mapping[str, str] = {
     "reported_ttft_ms": "ttft_ms",
@@ -225,7 +225,7 @@ def _runs(path: Path) -> Iterator[Run]:
         )
 
 
-def _figures(row: Row) -> Iterator[tuple[str, float]]:
+def _figures(row: CsvRow) -> Iterator[tuple[str, float]]:
     for column in row.cells:
         if column not in _LABELS and (value := row.optional(column)) is not None:
             yield FIGURES.get(column, column), value
@@ -239,7 +239,7 @@ def _floors(path: Path) -> Iterator[Floor]:
         yield Floor(row.text("task"), metric, row.text("null"), score, sd, row.count("items"))
 
 
-def _refuse_perplexity_below_one(row: Row, metric: str, value: float) -> None:
+def _refuse_perplexity_below_one(row: CsvRow, metric: str, value: float) -> None:
     if scale_of(metric) == "nats" and value < 1:
         msg = f"{metric} is {value:g}; allowed: a number >= 1, as a perplexity is"
         raise row.refuse(msg)
