@@ -1,9 +1,9 @@
 """Two arms compared by tests that stay valid however often one looks: e-processes, and the p-values they give.
 
-An e-process starts at 1 and, where the hypothesis is true, is never expected to grow; so it ever reaches 1 / alpha with
-probability alpha at most (Ville). One over its value is therefore a p-value at any number of units at which one may
-choose to stop. Both kinds here are mixtures over bets that were fixed beforehand: the order of the units, and how many
-looks there have been, change nothing.
+An e-process starts at 1 and, where the hypothesis is true, is not expected to grow; so the probability that it ever
+reaches 1 / alpha is alpha at most (Ville's inequality). One over its value is therefore a p-value at whatever number of
+units one stops. Both kinds here are mixtures over bets that are fixed beforehand, so neither the order of the units nor
+the number of looks changes the result.
 
 Source: Ramdas, Gruenwald, Vovk & Shafer (2023), Stat. Sci. 38, 576-601.
 """
@@ -116,15 +116,18 @@ class BettingEProcess(AnytimeContrast):
         return kinds[0], kinds[1], counts.astype(float)
 
     def _log_evidence(self, side: Side, shift: float) -> float:
+        # Many items have the same difference and weight: each kind is computed once and counted.
         values, weights, counts = self._counted
         place = side * shift + self.max_difference
         if place <= 0:  # no mean is beyond it, unless all units are at the very edge
             return math.inf if place < 0 or (side * values > -self.max_difference).any() else 0.0
         gains = weights * ((side * values + self.max_difference) / place - 1)
+        # Logarithms of products of many small stakes; the mean over shares is taken by logaddexp, without overflow.
         capital = np.log1p(np.outer(_BETS, gains)) @ counts
         return float(np.logaddexp.reduce(capital)) - math.log(len(_BETS))
 
     def _limit(self, side: Side, tail: float) -> float:
+        # The capital falls as the mean that is bet against rises, so the limit is its only crossing of 1 / tail.
         from scipy.optimize import brentq
 
         def surplus(shift: float) -> float:
@@ -140,9 +143,9 @@ class BettingEProcess(AnytimeContrast):
 class AsymptoticSequence(AnytimeContrast):
     """The ratio of two sums over units of any size and range: clusters, nats per word.
 
-    Residuals of the ratio, over their root mean square about the hypothesis, are taken for standard normal steps, whose
+    Residuals of the ratio, over their root mean square about the hypothesis, are taken as standard normal steps, whose
     mean is bet on with a half-normal mixture of variance `_SCALE`. That is valid as units become many; skewed ones take
-    more. Squares about the hypothesis, not about the estimate, keep few units from looking too sure.
+    more.
 
     Source: Waudby-Smith, Arbour, Sinha, Kennedy & Ramdas (2024), Ann. Stat. 52, 2613-2640; self-normalisation: de la
     Pena (1999), Ann. Probab. 27, 537-564.
@@ -180,6 +183,8 @@ class AsymptoticSequence(AnytimeContrast):
         surplus = side * (self.difference - shift)
         if self.units < MIN_UNITS:
             return 0.0
+        # Squares about the hypothesis, not about the estimate: with few units the estimate lies close to the data by
+        # construction, and the standard error about it looks too small.
         about = math.hypot(self._careful_error, surplus / math.sqrt(self.units))
         return log_mixture(surplus / about if about else 0.0, self.units)
 
@@ -196,10 +201,9 @@ class AsymptoticSequence(AnytimeContrast):
 
     @property
     def _careful_error(self) -> float:
-        """The standard error, had two more units changed by the most they can, where there is such a bound.
-
-        Where changes are rare, units that have not changed yet would else seem to vary less than they do.
-        """
+        """The standard error, had two more units changed by the most they can, where there is such a bound."""
+        # Where changes are rare, few or none have been seen yet, and the observed variance would say that there are
+        # none: the same remedy as adding two successes and failures to a proportion (Agresti & Coull 1998).
         unseen = math.sqrt(2) * self.max_difference / self.units if math.isfinite(self.max_difference) else 0.0
         return math.hypot(self.standard_error, unseen)
 
@@ -229,7 +233,7 @@ def log_mixture(z: float, units: float) -> float:
 
 
 def boundary(alpha: float, units: float) -> float:
-    """The z-score at which that e-process reaches 1 / alpha; it grows without bound, but slower than any root."""
+    """The z-score at which that e-process reaches 1 / alpha; it grows like the root of the units' logarithm."""
     from scipy.optimize import brentq
 
     def surplus(z: float) -> float:

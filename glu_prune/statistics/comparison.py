@@ -1,6 +1,6 @@
 """Two arms compared: the method that fits their values, how many units would have been enough, and many claims at once.
 
-scipy and numpy do the arithmetic; this file says which test is asked what.
+scipy and numpy do the arithmetic; this file chooses the test.
 """
 
 import math
@@ -20,9 +20,9 @@ __all__ = ["Contrast", "contrast", "holm", "items_needed", "unpaired"]
 
 Array = NDArray[np.float64]
 _STEPS = 20
-"""Of a search whose error shrinks at least tenfold with each."""
+"""Steps of a search whose error shrinks at least tenfold with each."""
 _SURE = 1e6
-"""A standard error that is so much smaller than another adds nothing to it."""
+"""Ratio of standard errors from which the smaller one adds nothing."""
 
 
 def contrast(
@@ -68,6 +68,7 @@ def contrast(
     if not (ratio or clustered) and (counts == counts[0]).all() and np.isin(values, (0.0, 1.0)).all():
         return PairedProportions(gained=int((one > other).sum()), lost=int((one < other).sum()), units=len(one))
     parts = (one - other) * counts
+    # Third powers break the tie of a sum of 0, so that exchanging the arms also exchanges the sign there.
     sign: Side = -1 if (math.fsum(parts), math.fsum(parts**3)) < (0, 0) else 1
     changes, sizes = _by_unit(sign * parts, counts, names)
     test = "paired bootstrap" if ratio else "sign-flip permutation"
@@ -85,7 +86,7 @@ def contrast(
 def _anytime(
     parts: Array, counts: Array, names: NDArray[np.generic], within: bool, heaviest: float
 ) -> BettingEProcess | AsymptoticSequence:
-    """Bets, which are exact, on items that are scored from 0 to 1; else, and for clusters, the asymptotic sequence."""
+    """Bets, which are exact, for items scored from 0 to 1; the asymptotic sequence for clusters and all others."""
     changes, sizes = _by_unit(parts, counts, names)
     if within and len(sizes) == len(counts):
         return BettingEProcess(changes / sizes, sizes / max(heaviest, float(sizes.max())))
@@ -200,13 +201,14 @@ def items_needed(c: Contrast, gap: float, alpha: float, power: float = 0.8) -> i
     def total(critical: float) -> float:
         return float((critical * math.hypot(spread, gap) + ndtri(power) * spread) / gap) ** 2
 
+    # The critical value of a sequential test depends on the number of units, which depends on it: a fixed point.
     needed = total(ndtri(1 - alpha))
     if isinstance(c, AnytimeContrast):
         for _ in range(_STEPS):
             needed = total(boundary(alpha, max(needed, 1.0)))
     if isinstance(c, PairedProportions):  # an exact test of counts uses up less than its level
         needed *= (1 + math.sqrt(1 + 4 / (needed * gap))) ** 2 / 4
-    return math.ceil(max(needed, -math.log2(alpha)))
+    return math.ceil(max(needed, -math.log2(alpha)))  # fewer signs than -log2(alpha) cannot reach alpha at all
 
 
 def holm(p_values: Sequence[float], family: int | None = None) -> list[float]:
@@ -227,6 +229,7 @@ def holm(p_values: Sequence[float], family: int | None = None) -> list[float]:
         raise EvaluationError(msg)
     adjusted = [1.0] * len(p_values)
     highest = 0.0
+    # The running maximum keeps the order of the p-values: a claim is not rejected after a smaller p was not.
     for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
         highest = max(highest, min(1.0, (claims - rank) * p_values[index]))
         adjusted[index] = highest

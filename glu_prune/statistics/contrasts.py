@@ -1,4 +1,4 @@
-"""What a comparison of two arms can be asked, and how a test of no difference joins one of every other difference."""
+"""The questions that a comparison of two arms answers, and how a test of no difference joins a test of all others."""
 
 from abc import ABC, abstractmethod
 from typing import Literal, Protocol
@@ -42,11 +42,12 @@ class Contrast(Protocol):
 class CoherentContrast(ABC):
     """A contrast with one test of "no difference" and another of all other differences, joined without contradiction.
 
-    The test at 0 decides on which side of 0 a limit lies. So p grows with the shift, and an interval leaves 0 out just
-    where the test of no difference rejects it.
-
     Source: Gabriel (1969), Ann. Math. Stat. 40, 224-250 (coherence).
     """
+
+    # Exact tests (McNemar, sign flips) exist for "no difference" only; margins and intervals need an approximate test.
+    # Taken side by side, the two may contradict each other near 0: "different" by one, 0 inside the interval of the
+    # other. So the exact test decides on which side of 0 a limit lies, and p grows with the shift across both.
 
     @abstractmethod
     def _p_at_zero(self, side: Side) -> float:
@@ -89,5 +90,5 @@ class CoherentContrast(ABC):
 
 
 def smallest_possible_p(units: int) -> float:
-    """The smallest p that so few units can give: that of all being on one side, were both sides as likely."""
+    """The smallest one-sided p that `units` signs can give: all on one side, where both are equally likely."""
     return float(0.5**units)

@@ -10,7 +10,7 @@ def mean(values: Sequence[float], weights: Sequence[float]) -> float:
 
 
 def mean_or_none(values: Sequence[float | None], weights: Sequence[float]) -> float | None:
-    """As `mean`; None if some value is not known, or all weights are 0."""
+    """As `mean`; None if a value is missing or all weights are 0."""
     known = [value for value in values if value is not None]
     return mean(known, weights) if len(known) == len(values) and any(weights) else None
 

@@ -43,6 +43,7 @@ class PairedProportions(CoherentContrast):
         return _binomial(self.gained, self.lost, "greater" if side == 1 else "less")
 
     def _p_elsewhere(self, side: Side, shift: float) -> float:
+        # The score test is asymptotic and may promise more than any data of so few items can: hence the lower bound.
         from scipy.special import ndtr
 
         return max(
@@ -66,10 +67,11 @@ def _binomial(gained: int, lost: int, alternative: Literal["two-sided", "greater
 def tango_z(gained: int, lost: int, units: int, shift: float) -> float:
     """The score statistic of the hypothesis that the difference is `shift`; it falls as `shift` grows.
 
-    Its variance is that under the hypothesis, so it is none only where every item would have to change.
-
     Source: Tango (1998), Stat. Med. 17, 891-908.
     """
+    # Unlike Wald's, which takes the observed variance and finds an interval of no width where no item changed, a score
+    # test takes the variance that the hypothesis implies. `only_second` is the maximum likelihood estimate, under the
+    # hypothesis, of the share of items that only the second arm gets right: the root of a quadratic equation.
     if abs(shift) >= 1:
         return -math.copysign(math.inf, shift)
     linear = (2 * units - gained + lost) * shift - gained - lost
@@ -81,7 +83,7 @@ def tango_z(gained: int, lost: int, units: int, shift: float) -> float:
 
 
 def tango_interval(gained: int, lost: int, units: int, confidence: float) -> tuple[float, float]:
-    """All differences that the score test does not reject; wide even where no item changed.
+    """All differences that the score test does not reject; of some width even where no item changed.
 
     Source: Tango (1998), Stat. Med. 17, 891-908; recommended by Fagerland, Lydersen & Laake (2014), Stat. Med. 33,
     2850-2875.

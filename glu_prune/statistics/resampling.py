@@ -1,4 +1,4 @@
-"""Values of any kind, of two arms on the same units: sign flips test no difference, a BCa bootstrap all others."""
+"""Paired values of any kind: sign flips test no difference, a BCa bootstrap tests all others."""
 
 import math
 from collections.abc import Iterator
@@ -23,11 +23,10 @@ _TINY = 1e-9
 
 @dataclass(frozen=True, eq=False)
 class ResampledMeans(CoherentContrast):
-    """The difference of two weighted means over units that were sampled independently.
+    """The difference of two weighted means over units that were sampled independently."""
 
-    Changes are held such that their sum is not negative, and in order: exchanging the arms mirrors every answer, and
-    the order of the items does not matter.
-    """
+    # Seeded resampling depends on the order and the sign of its data. Changes are therefore sorted, and held such that
+    # their sum is not negative: neither the order of the items nor which arm comes first changes any answer.
 
     changes: Array
     """(units,): the weighted sum of first minus second, times `sign`."""
@@ -38,7 +37,7 @@ class ResampledMeans(CoherentContrast):
     max_difference: float
     """The largest difference there can be; infinite for values without bounds."""
     ratio: bool
-    """Whether the values are logarithms, without bounds, whose mean is all that is asked about."""
+    """Whether values are logarithms without bounds, so that only their mean is tested, also at 0."""
     seed: int
     test: str
 
@@ -67,6 +66,8 @@ class ResampledMeans(CoherentContrast):
     def _p_at_zero(self, side: Side) -> float:
         if self.ratio:
             return self._p_elsewhere(side, 0.0)
+        # Sign flips are symmetric, so half of the two-sided p belongs to each side; p of the other side is what is left
+        # when the sums beyond the observed one are taken off.
         as_extreme, beyond = self._flips
         return as_extreme / 2 if side == self.sign and self._mean > 0 else 1 - beyond / 2
 
@@ -79,6 +80,7 @@ class ResampledMeans(CoherentContrast):
         if self._unchanged:
             rare = self.max_difference * (1 - tail ** (1 / self.units))
             return -rare, rare
+        # So far out, resamples say nothing: no limit is claimed short of what is possible.
         if tail < self._smallest_p:
             return -self.max_difference, self.max_difference
         return self._bca_limit(1, tail), self._bca_limit(-1, tail)
@@ -112,12 +114,15 @@ class ResampledMeans(CoherentContrast):
 
     @cached_property
     def _means(self) -> Array:
+        # Sums in another order differ in the last bits; what equals the mean must equal it, or ties would be counted
+        # as above or below by chance.
         means = bootstrap_means(self.changes, self.weights, self.seed)
         means[np.abs(means - self._mean) <= self._rounding] = self._mean
         return means
 
     @cached_property
     def _bias(self) -> float:
+        # The share of resamples below the observed mean, ties by half; 1/2 where the bootstrap is unbiased.
         from scipy.special import ndtri
 
         below = np.searchsorted(self._means, self._mean, "left") + np.searchsorted(self._means, self._mean, "right")
@@ -171,13 +176,14 @@ class ResampledMeans(CoherentContrast):
 def sign_flips(changes: Array, seed: int) -> tuple[float, float]:
     """How likely a sum at least as far from 0 as this one is, and one farther, were each unit's sign a coin toss.
 
-    All tosses are tried where few units changed; else `RESAMPLES` seeded ones and the observed one. Where none of these
-    comes as far, a bound says how much rarer it is, so that many claims can be corrected for.
+    All tosses are tried where few units changed; else `RESAMPLES` seeded ones and the observed one.
 
     Source: Fisher (1935), The Design of Experiments, section 21; Phipson & Smyth (2010), arXiv:1603.05766; Hoeffding
     (1963), JASA 58, 13-30, theorem 2.
     """
     changed = changes[changes != 0]
+    # Under "no difference" each unit could as well have come out the other way round. Units that did not change have
+    # no sign to flip. The observed assignment counts as one of the tosses, so p is never 0.
     exact = len(changed) <= _EXACT_UNITS
     observed, rounding = abs(math.fsum(changed)), 1e-12 * float(np.abs(changed).sum())
     as_extreme = beyond = 0
@@ -187,6 +193,8 @@ def sign_flips(changes: Array, seed: int) -> tuple[float, float]:
         beyond += int((sums > observed + rounding).sum())
     if exact:
         return as_extreme / 2 ** len(changed), beyond / 2 ** len(changed)
+    # 10,000 tosses cannot tell p = 1e-5 from 1e-50, and correcting for many claims multiplies the smallest p they can
+    # give. Hoeffding's inequality holds for any sum of bounded terms, so where it is smaller it is a valid p, too.
     if not as_extreme:
         return min(1 / (RESAMPLES + 1), _rarer_than(changed)), 0.0
     return (as_extreme + 1) / (RESAMPLES + 1), beyond / (RESAMPLES + 1)
@@ -195,7 +203,7 @@ def sign_flips(changes: Array, seed: int) -> tuple[float, float]:
 def _rarer_than(changes: Array) -> float:
     """A probability that a sum of random signs, at least as far from 0 as this one, does not exceed."""
     largest = np.abs(changes).max()
-    scaled = changes / largest
+    scaled = changes / largest  # squares of subnormal numbers would be 0
     return 2 * math.exp(-(math.fsum(scaled) ** 2) / (2 * float(scaled @ scaled)))
 
 
@@ -218,7 +226,7 @@ def bootstrap_means(changes: Array, weights: Array, seed: int) -> Array:
     Source: Efron & Tibshirani (1993), An Introduction to the Bootstrap, chapters 13 and 14.
     """
     generator = np.random.default_rng(seed)
-    both = changes + 1j * weights
+    both = changes + 1j * weights  # as one complex array, both are gathered and summed in one pass
     sums = np.concatenate(
         [both[generator.integers(0, len(both), (count, len(both)))].sum(axis=1) for count in _batches(len(both))]
     )

@@ -78,6 +78,7 @@ def _series(x: Sequence[float], y: Sequence[float]) -> tuple[Array, Array]:
 
 
 def _centred(series: Array) -> Array:
+    # What is left of a constant series is rounding; divided by its own length it would look like a trend.
     centred = series - series.mean(axis=1, keepdims=True)
     return np.where(np.abs(centred) > _ROUNDING * np.abs(series).max(), centred, 0.0)
 
@@ -95,7 +96,9 @@ def _signs(series: Array) -> Array:
 
 
 def _associate(name: str, features: Features, x: Array, y: Array) -> Association:
-    """The coefficient in the order as given, first, beside those in the other orders."""
+    """The coefficient of the series as given, with its place among those of all orders."""
+    # With 7 ratios there are 5,040 orders: exact p-values are cheap, and no approximation holds for so few points. How
+    # small p can become at all is kept too, because a short series may be unable to decide anything.
     coefficients = _cosines(features(x[None])[0], features(y[_orders(len(y))]))
     return Association(
         name=name,
