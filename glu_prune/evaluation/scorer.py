@@ -4,7 +4,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from contextlib import nullcontext
 from functools import cached_property
 from itertools import chain
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ from glu_prune.evaluation.memory import path_tokens, step_tokens
 from glu_prune.evaluation.prefix_sharing import TRIAL_ROW, attention_masks, sharing_obstacle, trial_requests
 from glu_prune.evaluation.prefixes import EncodedRequest, PlanCache, ScoringPlan, Step, plan
 
+_T = TypeVar("_T")
 Answer = tuple[float, bool]
 """The log-likelihood of a continuation in nats, and whether greedy decoding would give it."""
 
@@ -77,9 +78,7 @@ class SharedPrefixLM(CountingLM):
         """The answers to lm-eval's requests, each for a context and a continuation."""
         self.scoring_facts["scoring"] = self.scoring
         if self.scoring != SHARED:
-            with self.metered():
-                plain: list[Answer] = super().loglikelihood(requests, disable_tqdm=disable_tqdm)
-            return plain
+            return self._plainly(super().loglikelihood, requests, disable_tqdm)
         texts = tuple(request.args for request in requests)
         made = self._plan_once(texts, lambda: self._pairs(texts))
         self.truncated.update(texts[index] for index in made.truncated)
@@ -93,9 +92,7 @@ class SharedPrefixLM(CountingLM):
         """The log-likelihood in nats of each text of lm-eval's requests; the windows of all texts share a plan."""
         self.scoring_facts["scoring"] = self.scoring
         if self.scoring != SHARED:
-            with self.metered():
-                plain: list[float] = super().loglikelihood_rolling(requests, disable_tqdm=disable_tqdm)
-            return plain
+            return self._plainly(super().loglikelihood_rolling, requests, disable_tqdm)
         texts = tuple(request.args for request in requests)
         windows = [self._windows(text) for (text,) in texts]
         made = self._plan_once(texts, lambda: chain.from_iterable(windows))
@@ -105,6 +102,11 @@ class SharedPrefixLM(CountingLM):
         for request, answer in zip(requests, found, strict=True):
             self.cache_hook.add_partial("loglikelihood_rolling", request.args, answer)
         return found
+
+    def _plainly(self, answer: Callable[..., list[_T]], requests: Sequence[Any], disable_tqdm: bool) -> list[_T]:
+        """What `CountingLM` answers, metered."""
+        with self.metered():
+            return answer(requests, disable_tqdm=disable_tqdm)
 
     @cached_property
     def generating(self) -> str:
@@ -129,9 +131,7 @@ class SharedPrefixLM(CountingLM):
             self.generating if asked else "plain: more than the likeliest tokens is asked for"
         )
         if len(batched) < len(rows):
-            with self.metered():
-                plain: list[str] = super().generate_until(requests, disable_tqdm=disable_tqdm)
-            return plain
+            return self._plainly(super().generate_until, requests, disable_tqdm)
         decoder = Decoder(self.model, self.batch_size)
         try:
             with self.metered():

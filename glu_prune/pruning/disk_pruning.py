@@ -10,13 +10,14 @@ from typing import Any
 import torch
 
 from glu_prune.errors import CheckpointError
+from glu_prune.files import write_whole
 from glu_prune.pruning.card import model_card
 from glu_prune.pruning.checkpoint import PLAN_FILE, new_folder, read_config
 from glu_prune.pruning.checksums import CHECKSUMS, checksum
 from glu_prune.pruning.criteria import criterion
 from glu_prune.pruning.disk_model import DiskModel, Progress, no_progress, read_blocks
 from glu_prune.pruning.plan import PruningPlan, Ranking, rank_block
-from glu_prune.pruning.shards import INDEX, Shards, rewrite, write_text
+from glu_prune.pruning.shards import INDEX, Edit, Shards, rewrite
 from glu_prune.pruning.surgery import narrowed_meta_model
 from glu_prune.pruning.width_map import WIDTHS, WidthMap, configure, map_widths
 
@@ -94,23 +95,28 @@ def write_pruned(
         checksums[key] = checksum(narrower)
         return narrower
 
+    edit = Edit(
+        shape=lambda key, shape: cuts[key].shape(shape) if key in cuts else shape,
+        tensor=cut,
+        done=lambda read: progress(read, shards.nbytes),
+    )
     with new_folder(out) as partial:
         _refuse_full_disk(partial, shards)
-        rewrite(
-            shards,
-            partial,
-            lambda key, shape: cuts[key].shape(shape) if key in cuts else shape,
-            cut,
-            lambda read: progress(read, shards.nbytes),
-        )
+        rewrite(shards, partial, edit)
         config.save_pretrained(partial)
         pruned = _verified(disk_model, config, partial, widths)
-        for path in sorted(disk_model.folder.iterdir()):
-            if path.is_file() and path.name not in _OURS and path.suffix not in _WEIGHTS:
-                shutil.copyfile(path, partial / path.name)
-        write_text(partial / CHECKSUMS, f"{json.dumps(checksums, indent=0)}\n")
-        write_text(partial / PLAN_FILE, f"{plan.to_json()}\n")
-        write_text(partial / "README.md", model_card(name or disk_model.folder.name, plan, disk_model.model, pruned))
+        _copy_others(disk_model.folder, partial)
+        card = model_card(name or disk_model.folder.name, plan, disk_model.model, pruned)
+        texts = {CHECKSUMS: f"{json.dumps(checksums, indent=0)}\n", PLAN_FILE: f"{plan.to_json()}\n", "README.md": card}
+        for file, text in texts.items():
+            write_whole(partial / file, text, sync=True)
+
+
+def _copy_others(folder: Path, out: Path) -> None:
+    """Copies files that are neither weights nor ours to write, such as the tokenizer's."""
+    for path in sorted(folder.iterdir()):
+        if path.is_file() and path.name not in _OURS and path.suffix not in _WEIGHTS:
+            shutil.copyfile(path, out / path.name)
 
 
 def _padded(width_map: WidthMap, widths: Mapping[str, int]) -> dict[str, int]:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from glu_prune.errors import CheckpointError, shown
+from glu_prune.files import write_whole
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -98,17 +99,22 @@ def _opened(path: Path) -> Iterator[Any]:
         yield file
 
 
-def rewrite(
-    shards: Shards,
-    out: Path,
-    shapes: Callable[[str, tuple[int, ...]], tuple[int, ...]],
-    change: Callable[[str, torch.Tensor], torch.Tensor],
-    done: Callable[[int], None],
-) -> None:
+@dataclass(frozen=True)
+class Edit:
+    """How tensors change while they are copied."""
+
+    shape: Callable[[str, tuple[int, ...]], tuple[int, ...]]
+    """(name, shape) -> the shape afterwards, which the header of a file states before any tensor is read."""
+    tensor: Callable[[str, torch.Tensor], torch.Tensor]
+    """(name, tensor) -> the changed tensor."""
+    done: Callable[[int], None]
+    """Called with the bytes read of each tensor."""
+
+
+def rewrite(shards: Shards, out: Path, edit: Edit) -> None:
     """Writes every tensor of `shards`, changed, into files of the same names in the folder `out`.
 
-    `shapes` tells the shape of a changed tensor beforehand; `done` is called with the bytes read of each tensor. Memory
-    holds the file being read, mapped, and one changed tensor. Files are flushed to the disk.
+    Memory holds the file being read, mapped, and one changed tensor. Files are flushed to the disk.
 
     Raises:
         CheckpointError: a file cannot be read.
@@ -117,27 +123,22 @@ def rewrite(
     total = 0
     for name in shards.files:
         with _opened(shards.folder / name) as file:
-            total += _rewrite_file(file, out / name, shapes, change, done)
+            total += _rewrite_file(file, out / name, edit)
     if shards.index is not None:
         metadata = {**shards.index.get("metadata", {}), "total_size": total}
         text = json.dumps({"metadata": metadata, "weight_map": dict(shards.weight_map)}, indent=2)
-        write_text(out / INDEX, f"{text}\n")
+        write_whole(out / INDEX, f"{text}\n", sync=True)
 
 
-def _rewrite_file(
-    file: Any,
-    out: Path,
-    shapes: Callable[[str, tuple[int, ...]], tuple[int, ...]],
-    change: Callable[[str, torch.Tensor], torch.Tensor],
-    done: Callable[[int], None],
-) -> int:
+def _rewrite_file(file: Any, out: Path, edit: Edit) -> int:
     """Writes one file in the safetensors format: length of the header, header, data. Returns the bytes of data."""
+    # Not by safetensors' own `save_file`, which takes all tensors of a file in memory at once.
     header: dict[str, Any] = {"__metadata__": file.metadata() or {"format": "pt"}}
     end = 0
     for key in file.keys():  # noqa: SIM118 - not a mapping
         part = file.get_slice(key)
         old = tuple(part.get_shape())
-        shape, size = shapes(key, old), _itemsize(file, key)
+        shape, size = edit.shape(key, old), _itemsize(file, key)
         begin, end = end, end + size * math.prod(shape)
         header[key] = {"dtype": part.get_dtype(), "shape": list(shape), "data_offsets": [begin, end]}
     text = json.dumps(header, separators=(",", ":")).encode()
@@ -146,12 +147,12 @@ def _rewrite_file(
         stream.write(struct.pack("<Q", len(text)) + text)
         for key in file.keys():  # noqa: SIM118
             tensor = file.get_tensor(key)
-            changed = change(key, tensor).contiguous()
+            changed = edit.tensor(key, tensor).contiguous()
             if list(changed.shape) != header[key]["shape"]:
                 msg = f"{key} became {tuple(changed.shape)}, not {tuple(header[key]['shape'])}"
                 raise CheckpointError(msg)
             stream.write(changed.flatten().view(torch.uint8).numpy().data)
-            done(tensor.nbytes)
+            edit.done(tensor.nbytes)
         stream.flush()
         os.fsync(stream.fileno())
     return end
@@ -163,11 +164,3 @@ def _itemsize(file: Any, key: str) -> int:
     first = part[tuple(slice(0, 1) for _ in shape)] if shape else file.get_tensor(key)
     size: int = first.element_size()
     return size
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes a text file, down to the disk."""
-    with path.open("w", encoding="utf-8") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())

@@ -9,14 +9,14 @@ Source: Ramdas, Gruenwald, Vovk & Shafer (2023), Stat. Sci. 38, 576-601.
 """
 
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from glu_prune.statistics.contrasts import Side
+from glu_prune.statistics.contrasts import OneSidedTests, Side
 
 Array = NDArray[np.float64]
 
@@ -34,11 +34,18 @@ _EDGE = 1e-12
 """How close to its extremes a difference is looked for."""
 
 
-class AnytimeContrast(ABC):
+class AnytimeContrast(OneSidedTests):
     """A contrast whose p-values hold at whatever number of units one stops, and its interval at all of them at once."""
 
+    changes: Array
+    """(units,): first minus second, weighted or not."""
     max_difference: float
     """The largest difference there can be."""
+
+    @property
+    def units(self) -> int:
+        """How many there are."""
+        return len(self.changes)
 
     @property
     @abstractmethod
@@ -53,24 +60,12 @@ class AnytimeContrast(ABC):
     def _limit(self, side: Side, tail: float) -> float:
         """The nearest difference that `side`'s test does not reject at `tail`: the lower limit for 1."""
 
-    def p_two_sided(self) -> float:
-        """Twice the smaller one-sided p of no difference."""
-        return min(1.0, 2 * min(self.p_greater(), self.p_less()))
-
-    def p_greater(self, shift: float = 0.0) -> float:
-        """One-sided, against "the difference is at most `shift`"."""
-        return self._p(1, shift)
-
-    def p_less(self, shift: float = 0.0) -> float:
-        """One-sided, against "the difference is at least `shift`"."""
-        return self._p(-1, shift)
-
     def interval(self, confidence: float = 0.95) -> tuple[float, float]:
         """All differences that neither one-sided test rejects at (1 - confidence) / 2."""
         tail = (1 - confidence) / 2
         return self._limit(1, tail) + 0.0, self._limit(-1, tail) + 0.0
 
-    def _p(self, side: Side, shift: float) -> float:
+    def _one_sided(self, side: Side, shift: float) -> float:
         return math.exp(min(0.0, -self._log_evidence(side, shift)))
 
 
@@ -93,11 +88,6 @@ class BettingEProcess(AnytimeContrast):
     """(units,): as shares of the heaviest that there may be."""
     max_difference: float = 1.0
     test: str = "betting e-process"
-
-    @property
-    def units(self) -> int:
-        """How many there are."""
-        return len(self.changes)
 
     @cached_property
     def difference(self) -> float:
@@ -157,11 +147,6 @@ class AsymptoticSequence(AnytimeContrast):
     """(units,)."""
     max_difference: float = math.inf
     test: str = "asymptotic confidence sequence"
-
-    @property
-    def units(self) -> int:
-        """How many there are."""
-        return len(self.changes)
 
     @cached_property
     def difference(self) -> float:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from glu_prune.errors import EvaluationError
 from glu_prune.statistics.anytime import AnytimeContrast, AsymptoticSequence, BettingEProcess, boundary
-from glu_prune.statistics.contrasts import Contrast, Side
+from glu_prune.statistics.contrasts import Contrast, OneSidedTests, Side
 from glu_prune.statistics.proportions import PairedProportions
 from glu_prune.statistics.resampling import ResampledMeans
 
@@ -67,7 +67,14 @@ def contrast(
         return _anytime((one - other) * counts, counts, names, within, heaviest)
     if not (ratio or clustered) and (counts == counts[0]).all() and np.isin(values, (0.0, 1.0)).all():
         return PairedProportions(gained=int((one > other).sum()), lost=int((one < other).sum()), units=len(one))
-    parts = (one - other) * counts
+    max_difference = math.inf if ratio or not bounded else max(1.0, float(np.ptp(values)))
+    return _resampled((one - other) * counts, counts, names, max_difference, ratio=ratio, seed=seed)
+
+
+def _resampled(
+    parts: Array, counts: Array, names: NDArray[np.generic], max_difference: float, *, ratio: bool, seed: int
+) -> ResampledMeans:
+    """Sign flips, or for logarithms of ratios the bootstrap alone, over items or clusters of them."""
     # Third powers break the tie of a sum of 0, so that exchanging the arms also exchanges the sign there.
     sign: Side = -1 if (math.fsum(parts), math.fsum(parts**3)) < (0, 0) else 1
     changes, sizes = _by_unit(sign * parts, counts, names)
@@ -76,10 +83,10 @@ def contrast(
         changes=changes,
         weights=sizes,
         sign=sign,
-        max_difference=math.inf if ratio or not bounded else max(1.0, float(np.ptp(values))),
+        max_difference=max_difference,
         ratio=ratio,
         seed=seed,
-        test=f"{test} over {len(sizes)} clusters" if clustered else test,
+        test=f"{test} over {len(sizes)} clusters" if len(sizes) < len(counts) else test,
     )
 
 
@@ -118,7 +125,7 @@ def _by_unit(parts: Array, weights: Array, names: NDArray[np.generic]) -> tuple[
 
 
 @dataclass(frozen=True)
-class _Unpaired:
+class _Unpaired(OneSidedTests):
     """The difference of two independent, normal estimates."""
 
     difference: float
@@ -132,18 +139,6 @@ class _Unpaired:
         """By the normal distribution, or by Student's where few units tell the standard error."""
         return "unpaired z" if math.isinf(self.freedom) else "unpaired t"
 
-    def p_two_sided(self) -> float:
-        """Of no difference."""
-        return min(1.0, 2 * min(self.p_greater(), self.p_less()))
-
-    def p_greater(self, shift: float = 0.0) -> float:
-        """One-sided p against "the difference is at most `shift`"."""
-        return self._tail(self.difference - shift)
-
-    def p_less(self, shift: float = 0.0) -> float:
-        """One-sided p against "the difference is at least `shift`"."""
-        return self._tail(shift - self.difference)
-
     def interval(self, confidence: float = 0.95) -> tuple[float, float]:
         """The difference and as many standard errors on either side as the confidence takes."""
         from scipy.special import ndtri, stdtrit
@@ -153,9 +148,10 @@ class _Unpaired:
         half = float(quantile) * self.standard_error
         return self.difference - half, self.difference + half
 
-    def _tail(self, surplus: float) -> float:
+    def _one_sided(self, side: Side, shift: float) -> float:
         from scipy.special import ndtr, stdtr
 
+        surplus = side * (self.difference - shift)
         if self.standard_error == 0:
             return 0.0 if surplus > 0 else 1.0
         away = -surplus / self.standard_error

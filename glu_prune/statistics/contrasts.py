@@ -39,7 +39,27 @@ class Contrast(Protocol):
         """All differences that neither one-sided test rejects at (1 - confidence) / 2."""
 
 
-class CoherentContrast(ABC):
+class OneSidedTests(ABC):
+    """What follows from a contrast's one-sided tests alone."""
+
+    @abstractmethod
+    def _one_sided(self, side: Side, shift: float) -> float:
+        """One-sided p against "the difference is not beyond `shift` on this side"."""
+
+    def p_two_sided(self) -> float:
+        """Twice the smaller one-sided p of no difference."""
+        return min(1.0, 2 * min(self.p_greater(), self.p_less()))
+
+    def p_greater(self, shift: float = 0.0) -> float:
+        """One-sided p against "the difference is at most `shift`"."""
+        return self._one_sided(1, shift)
+
+    def p_less(self, shift: float = 0.0) -> float:
+        """One-sided p against "the difference is at least `shift`"."""
+        return self._one_sided(-1, shift)
+
+
+class CoherentContrast(OneSidedTests):
     """A contrast with one test of "no difference" and another of all other differences, joined without contradiction.
 
     Source: Gabriel (1969), Ann. Math. Stat. 40, 224-250 (coherence).
@@ -60,18 +80,6 @@ class CoherentContrast(ABC):
     @abstractmethod
     def _limits(self, tail: float) -> tuple[float, float]:
         """Where `_p_elsewhere` is `tail`, on either side."""
-
-    def p_two_sided(self) -> float:
-        """Twice the smaller one-sided p of no difference."""
-        return min(1.0, 2 * min(self._p_at_zero(1), self._p_at_zero(-1)))
-
-    def p_greater(self, shift: float = 0.0) -> float:
-        """One-sided p against "the difference is at most `shift`"."""
-        return self._one_sided(1, shift)
-
-    def p_less(self, shift: float = 0.0) -> float:
-        """One-sided p against "the difference is at least `shift`"."""
-        return self._one_sided(-1, shift)
 
     def interval(self, confidence: float = 0.95) -> tuple[float, float]:
         """All differences that neither one-sided test rejects at (1 - confidence) / 2."""
