@@ -1,0 +1,57 @@
+"""An arm against what a baseline pins of it, and what it takes to pin it anew."""
+
+from typing import Literal
+
+from glu_prune.results.base import Better, Number, Result, Row
+
+State = Literal["improved", "unchanged", "regressed", "incomparable"]
+"""What a comparison of two runs on the same items comes to."""
+
+
+class BaselineResult(Row):
+    """One arm on one capability against a baseline, as `Compared` and `Change` explain its fields."""
+
+    against: str
+    arm: str
+    capability: str
+    task: str
+    metric: str
+    better: Better
+    items: int
+    before: Number
+    after: Number
+    delta: Number
+    low: Number
+    high: Number
+    p: Number
+    test: str
+    worse: int | None
+    improved: int | None
+    worse_items: tuple[str, ...]
+    improved_items: tuple[str, ...]
+    band: float
+    margin: float
+    outcome: State
+    note: str
+    sentence: str
+
+
+class PinnedCapability(Result):
+    """What of a capability a pinned score depends on."""
+
+    name: str
+    task: str
+    metric: str
+    higher_is_better: bool
+    cluster: str | None
+
+
+class Pin(Result):
+    """A cell that is to be pinned: the keys of its record, of the dense one, and of the dense model's replicate."""
+
+    key: str
+    dense: str
+    replicate: str
+    capability: PinnedCapability
+    floor: tuple[str, float] | None
+    """The best null model and its score."""

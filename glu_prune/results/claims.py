@@ -1,0 +1,80 @@
+"""Claims with their verdicts: about a capability, about a cost, or across ratios."""
+
+from collections.abc import Mapping
+from typing import Annotated
+
+from pydantic import Field
+
+from glu_prune.results.base import Better, Interval, Number, Outcome, RatioField, Row
+
+
+class ClaimResult(Row):
+    """A claim, what was declared of it, and what was found."""
+
+    declared: Outcome
+    outcome: Outcome
+    sentence: str
+    """The verdict and the numbers that led to it."""
+    reasons: tuple[str, ...]
+    why: str
+    """The claim's own reason, as its file gives it."""
+    file: str
+    where: str
+    """File and line."""
+    in_file: int
+    """Claims at ratios in the file, the family over which `holm` is corrected."""
+
+
+class RatioResult(ClaimResult):
+    """A claim at one ratio, as `Verdict` explains its fields."""
+
+    ratio: RatioField
+    capability: str
+    """The capability, or the figure of cost."""
+    metric: str
+    claim: str
+    dense: Number
+    pruned: Number
+    delta: Number
+    low: Number
+    high: Number
+    p: float
+    tests: int
+    p_ratios: float
+    """p, corrected for the ratios at which the claim is made (Bonferroni); it decides."""
+    holm: Number = None
+    """p, corrected for all claims at ratios of the file (Holm); None until all cases of a session are in."""
+    test: str
+    items: int
+    gained: int | None
+    lost: int | None
+    floor: Number
+    floor_of: str | None
+    needed: int | None
+    note: str
+    total_items: Annotated[int | None, Field(alias="of")]
+    """How many items there are, where they were judged subset by subset; else None."""
+
+
+class CapabilityResult(RatioResult):
+    """A claim about a capability."""
+
+    better: Better
+    controls: Mapping[str, Number]
+    """Criterion of a control to its score at the same ratio."""
+
+
+class CostResult(RatioResult):
+    """A claim about a figure of cost."""
+
+    percent: Interval
+    """Change of the figure, and the limits of its 95 % interval."""
+
+
+class TrendResult(ClaimResult):
+    """A claim across ratios."""
+
+    about: str
+    relation: str
+    points: int
+    statistics: str

@@ -1,0 +1,132 @@
+"""What arms cost: figures and energies of measured workloads, and what the evaluations took."""
+
+from collections.abc import Mapping
+from typing import Annotated, NamedTuple
+
+from pydantic import Field
+
+from glu_prune.results.base import Interval, Number, RatioField, Result, Row
+
+
+class FigureResult(Row):
+    """One figure of one workload."""
+
+    ratio: RatioField
+    arm: str
+    workload: str
+    figure: str
+    unit: str
+    n: int
+    dense: Interval
+    pruned: Interval | None
+    change: Interval | None
+    """From dense to pruned, in percent."""
+    replicate: Annotated[Interval | None, Field(alias="again")]
+    """The same for a copy of the dense model (A/A): what differs there is the machine."""
+    how: str
+
+
+class ChannelEnergy(Row):
+    """Energy of one channel of one arm, in joules per new token."""
+
+    ratio: RatioField
+    workload: str
+    arm: str
+    channel: str
+    n: int
+    gross: Interval | None
+    idle: tuple[Number, Number] | None
+    """Watts, and their standard deviation."""
+    net: Interval | None
+    method: str
+
+
+class RecomputedEnergy(Row):
+    """Joules per new token of one workload at one ratio, means over published runs."""
+
+    workload: str
+    ratio: RatioField
+    runs: int
+    joules: Mapping[str, float]
+    """Channel to J per token: `gpu`, `cpu`, `ram`, `total`, and `rest` for what no channel accounts for."""
+
+
+class ModelSize(Result):
+    """How large the model of an arm is."""
+
+    parameters: int
+    bytes: int
+    width: int
+    hidden: int
+    expansion_ratio: float
+
+
+class EnergyReading(Result):
+    """Energy of one channel, and how it was obtained."""
+
+    joules: float
+    method: str
+
+
+class EvaluationReadings(Result):
+    """What answering one task took, as the record of its cost says."""
+
+    seconds: float
+    positions: int | None
+    scored_positions: int | None
+    energy: Mapping[str, EnergyReading]
+    note: str
+    other_load: Annotated[Number, Field(alias="others")]
+    """Share of the machine's processors that other processes used meanwhile."""
+
+
+class MetricSummary(NamedTuple):
+    """A score, its standard error, and how many items, or parts of items, were scored."""
+
+    score: float
+    error: Number
+    scored: int
+
+
+class CellResult(Row):
+    """One task on one arm."""
+
+    arm: str
+    control: bool
+    ratio: RatioField
+    task: str
+    subset: Annotated[str, Field(alias="part")]
+    """Which items were asked; empty for all of them."""
+    prompts: int
+    truncated: int | None
+    new_tokens: int
+    limit: int | None
+    scores: Mapping[str, MetricSummary]
+    size: ModelSize
+    cost: EvaluationReadings | None
+    """None where the scores come from another machine, on which it was not measured."""
+
+
+class FloorScore(Result):
+    """What one null model scores on one task by one metric."""
+
+    task: str
+    metric: str
+    null: str
+    score: float
+    sd: Number
+    """Standard deviation over items, on the scale on which scores are compared."""
+    items: int
+
+
+class EvaluationCost(Row, ModelSize):
+    """What the evaluations of one arm cost in all."""
+
+    arm: str
+    megabytes: float
+    tokens_per_second: Number
+    joules_per_1000_tokens: Number
+    joules: Mapping[str, float]
+    other_load: Annotated[Number, Field(alias="others")]
+    """Share of the machine's processors that other processes used meanwhile."""
+    method: str

@@ -1,0 +1,39 @@
+"""What lies behind a change of score: margins, lengths, flawed outputs, and scores by group."""
+
+from glu_prune.results.base import Number, RatioField, Row
+
+Pair = tuple[Number, Number]
+"""Dense, and pruned."""
+
+
+class Explanation(Row):
+    """What moved with a capability; None where a task has no such thing."""
+
+    ratio: RatioField
+    capability: str
+    gained: int | None
+    lost: int | None
+    margin: Pair | None
+    """Mean log-likelihood of the best right choice minus the best wrong one, in nats."""
+    length: Pair | None
+    """Mean tokens of the output."""
+    flawed: Pair | None
+    """Share of outputs that are empty, loops, echoes, or cut by the length limit."""
+    kinds: tuple[str, str] | None
+    """How many outputs have each flaw, in words."""
+    sound: Pair | None
+    """Scores over the items where both outputs have no flaw; None where there are none."""
+    sound_items: int
+    """How many those are."""
+
+
+class GroupScores(Row):
+    """A capability on the items that share a label."""
+
+    ratio: RatioField
+    capability: str
+    field: str
+    label: str
+    items: int
+    dense: Number
+    pruned: Number
