@@ -11,6 +11,8 @@ import pytest
 from tests.helpers import ROOT
 from tests.helpers.commands import BLOCKED
 
+pytestmark = pytest.mark.slow("all that `make bench` runs, three times")
+
 
 def run(folder: Path, store: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """`pytest benchmarks` of this repository with every socket blocked; results go to `folder`."""

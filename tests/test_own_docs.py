@@ -81,17 +81,20 @@ def judged(project) -> pd.DataFrame:
     return pd.read_csv(project / "results" / "scores.csv").set_index("capability")
 
 
+@pytest.mark.slow("judges five claims as the guide's workflow does")
 def test_the_capability_is_measured(judged):
     row = judged.loc["sums_by_choice"]
     assert (row["items"], row["verdict"]) == (200, "confirmed")
     assert row["dense"] > 0.9
 
 
+@pytest.mark.slow("judges five claims as the guide's workflow does")
 def test_its_groups_are_shown(project, judged):
     groups = pd.read_csv(project / "results" / "groups.csv")
     assert set(groups[groups["capability"] == "sums_by_choice"]["group"]) == {"True", "False"}
 
 
+@pytest.mark.slow("judges five claims as the guide's workflow does")
 def test_the_criterion_is_used(project, judged):
     scores = pd.read_csv(project / "results" / "scores.csv")
     mine = scores[scores["capability"] == "factual_knowledge"]
@@ -100,12 +103,14 @@ def test_the_criterion_is_used(project, judged):
     assert mine["ppm"].notna().sum() == 1
 
 
+@pytest.mark.slow("judges five claims as the guide's workflow does")
 def test_the_column_stands_in_the_table(judged):
     assert list(judged.columns)[-1] == "kept, %"
     row = judged.loc["sums_by_choice"]
     assert row["kept, %"] == pytest.approx(100 * row["pruned"] / row["dense"], abs=0.06)
 
 
+@pytest.mark.slow("judges five claims as the guide's workflow does")
 def test_the_workflow_shows_and_keeps_what_there_is(project, judged):
     steps = yaml.safe_load((project / WORKFLOW).read_text())["jobs"]["claims"]["steps"]
     assert (project / "results" / "junit.xml").is_file()

@@ -50,6 +50,7 @@ def test_all_data_of_the_package_is_in_the_wheel(wheel):
     assert {name.split("/")[0] for name in names} == {"glu_prune", "glu_prune-0.1.0.dist-info"}
 
 
+@pytest.mark.slow("installs, and judges a model in a process of its own")
 def test_a_project_works_at_once_from_the_wheel_alone(installed, tmp_path):
     project = tmp_path / "project"
     project.mkdir()

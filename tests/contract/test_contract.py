@@ -23,6 +23,7 @@ def contract(pytester: pytest.Pytester, model: object, *options: str) -> pytest.
     return pytester.runpytest_subprocess(f"--glu-contract={model}", "--glu-contract-examples=3", *options)
 
 
+@pytest.mark.slow("tries the whole contract on a model of 5 layers")
 @pytest.mark.parametrize("model", ["tiny-base", "tiny-instruct"])
 def test_it_holds_on_the_embedded_models(pytester, model):
     result = contract(pytester, model)
@@ -34,6 +35,7 @@ def test_it_holds_on_a_model_that_others_trained(pytester):
     contract(pytester, DATA).assert_outcomes(passed=len(PROPERTIES), skipped=1)
 
 
+@pytest.mark.slow("tries the whole contract on a model of 5 layers")
 def test_it_holds_on_a_pruned_model_and_sees_when_one_neuron_is_swapped(pytester, tmp_path):
     out = tmp_path / "pruned"
     assert main(["prune", "tiny-base", "--ratio", "0.5", "--out", str(out)]) == 0

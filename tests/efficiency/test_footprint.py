@@ -65,6 +65,7 @@ def parameters(name: str) -> int:
     return sum(each.numel() for each in model.parameters())
 
 
+@pytest.mark.slow("measures models of a hundred megabytes in fresh processes")
 @pytest.mark.parametrize("name", ["wide", "untied"])
 def test_models_differ_by_the_bytes_of_their_weights(found, name):
     """Also by those that one forward pass does not touch, such as most rows of an embedding matrix."""
@@ -73,6 +74,7 @@ def test_models_differ_by_the_bytes_of_their_weights(found, name):
     assert found[name][0].resident - found["narrow"][0].resident == pytest.approx(known, abs=RESIDENT_SLACK)
 
 
+@pytest.mark.slow("measures models of a hundred megabytes in fresh processes")
 def test_resident_holds_the_weights_and_repeats_agree(found):
     one, two = found["narrow"]
     assert one.resident - one.empty > 2 * parameters("narrow")
@@ -80,6 +82,7 @@ def test_resident_holds_the_weights_and_repeats_agree(found):
     assert one.resident == pytest.approx(two.resident, abs=RESIDENT_SLACK)
 
 
+@pytest.mark.slow("measures models of a hundred megabytes in fresh processes")
 def test_the_peak_holds_the_cache(run, folder):
     cache = 2 * 2 * SMALL.layers * SMALL.kv_heads * SMALL.head_dim * len(BATCH) * (len(BATCH[0]) + TOKENS)
     assert cache > 15_000_000
@@ -88,6 +91,7 @@ def test_the_peak_holds_the_cache(run, folder):
     assert each.how == "resident set; its high-water mark since loading"
 
 
+@pytest.mark.slow("measures models of a hundred megabytes in fresh processes")
 def test_what_loading_took_is_not_in_the_peak(run, folder):
     """Weights that are converted are in memory as they are in the file and as they will be, for a while."""
     (each,) = run(locate(str(folder / "wide")), dtype="float32", batch=((1,),), new_tokens=1)
@@ -95,6 +99,7 @@ def test_what_loading_took_is_not_in_the_peak(run, folder):
     assert each.peak - each.resident < 2 * parameters("wide") / 4
 
 
+@pytest.mark.slow("measures models of a hundred megabytes in fresh processes")
 def test_there_is_no_device_without_cuda(found):
     one = found["narrow"][0]
     assert (one.device_resident, one.device_peak, one.device_used) == (None, None, None)

@@ -337,6 +337,7 @@ def test_scoring_leaves_random_numbers_alone(evaluator):
 # Real data
 
 
+@pytest.mark.slow("scores every item of a real benchmark with every null model")
 @needs_data
 def test_content_free_output_follows_one_ifeval_prompt_in_six(evaluator, no_sockets):
     scores = floors.task_floors("ifeval")["prompt_level_strict_acc"]
@@ -347,6 +348,7 @@ def test_content_free_output_follows_one_ifeval_prompt_in_six(evaluator, no_sock
     assert scores["echo"] == pytest.approx(0.250, abs=1.5 / 541)
 
 
+@pytest.mark.slow("scores every item of a real benchmark with every null model")
 @needs_data
 def test_ifeval_scores_the_same_reply_the_same_every_time(evaluator):
     lm = nulls.Writer(lambda prompt, _words: prompt)
@@ -358,7 +360,14 @@ def test_ifeval_scores_the_same_reply_the_same_every_time(evaluator):
 
 
 @needs_data
-@pytest.mark.parametrize(("task", "chance"), [("truthfulqa_mc1", 0.223), ("truthfulqa_mc2", 0.464), ("piqa", 0.5)])
+@pytest.mark.parametrize(
+    ("task", "chance"),
+    [
+        ("truthfulqa_mc1", 0.223),
+        ("truthfulqa_mc2", 0.464),
+        pytest.param("piqa", 0.5, marks=pytest.mark.slow("scores 1838 items with every null model")),
+    ],
+)
 def test_guessing_scores_chance_on_real_tasks(no_sockets, task, chance):
     assert round(floors.task_floors(task)["acc"]["uniform"], 3) == chance
 

@@ -59,6 +59,7 @@ def measured(kind: str, batch: int, count: int) -> tuple[int, int]:
     return taken, bound
 
 
+@pytest.mark.slow("fills memory in processes of their own")
 @pytest.mark.skipif(sys.platform != "linux", reason="the high-water mark of memory can be reset on Linux only")
 @pytest.mark.parametrize("kind", ["scoring", "generating"])
 def test_memory_stays_within_what_the_batch_size_says(kind):
@@ -69,6 +70,7 @@ def test_memory_stays_within_what_the_batch_size_says(kind):
     assert large_bound < 8 * large
 
 
+@pytest.mark.slow("fills memory in processes of their own")
 @pytest.mark.skipif(sys.platform != "linux", reason="the high-water mark of memory can be reset on Linux only")
 def test_a_long_page_is_scored_in_steps():
     """At once, its logits alone would take twelve bytes a token and word of the vocabulary: more than the bound."""

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,15 @@ def compare(
         assert metric.values == pytest.approx(theirs.values, rel=1e-4, abs=1e-5)
 
 
-@pytest.mark.parametrize("task", sorted({each.task for each in EMBEDDED}))
+slow = pytest.mark.slow("answers a whole task twice, once as slowly as plain lm-eval does")
+
+
+def fast_and_slow(tasks: Iterable[str], fast: set[str]) -> list[object]:
+    """All tasks, of which one for each kind of request is in the fast tier."""
+    return [task if task in fast else pytest.param(task, marks=slow) for task in tasks]
+
+
+@pytest.mark.parametrize("task", fast_and_slow(sorted({each.task for each in EMBEDDED}), {"tiny_truthfulness"}))
 def test_embedded_tasks(evaluator, task):
     compare(evaluator, *load(locate("tiny-base"), "float32", "cpu"), task)
 
@@ -121,13 +130,15 @@ def small_model():
     return model, tokenizer
 
 
-@pytest.mark.parametrize("task", local_data.TASKS)
+@pytest.mark.parametrize(
+    "task", fast_and_slow(local_data.TASKS, {"arc_challenge", "gsm8k", "lambada_openai", "wikitext"})
+)
 def test_benchmarks_on_local_data(evaluator, some_rows, small_model, monkeypatch, task):
     monkeypatch.setenv(local_data.VARIABLE, str(some_rows))
     compare(evaluator, *small_model, task, SHOTS.get(task, 0))
 
 
-@pytest.mark.parametrize("task", local_data.TASKS)
+@pytest.mark.parametrize("task", fast_and_slow(local_data.TASKS, {"piqa"}))
 def test_benchmarks_on_local_data_beyond_the_context(evaluator, some_rows, monkeypatch, task):
     """A real model with room for 512 tokens: prompts are cut as lm-eval cuts them, and long answers get half of it."""
     stories = load(locate(f"{DATA}/stories260K"), "float32", "cpu")

@@ -24,7 +24,7 @@ from tests.helpers.sessions import Sessions
 KILLS = int(os.environ.get("GLU_PRUNE_KILLS", "3"))
 RACES = int(os.environ.get("GLU_PRUNE_RACES", "2"))
 MOMENTS = random.Random(int(os.environ.get("GLU_PRUNE_SEED", "0")))
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow("starts sessions, kills them and starts them again")
 TABLES = ("scores.csv", "why.csv", "groups.csv")
 CLAIMS = """\
 model: {model}

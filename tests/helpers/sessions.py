@@ -1,4 +1,4 @@
-"""Sessions of pytest that can be killed: forks of one process that has imported what they need, so that they start at once."""
+"""Sessions of pytest, and commands, that can be killed: forks of one process that has imported what they need."""
 
 import json
 import os
@@ -23,7 +23,12 @@ for line in sys.stdin:
         said = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(said, 1), os.dup2(said, 2)
         os.chdir(order["folder"])
-        code = pytest.main(order["arguments"])
+        from glu_prune.cli import main
+
+        try:
+            code = (main if order["command"] else pytest.main)(order["arguments"])
+        except SystemExit as left:
+            code = left.code
         sys.stdout.flush()
         os._exit(int(code))
     print(child, flush=True)
@@ -46,15 +51,19 @@ class Sessions:
 
     def start(self, folder: Path, log: Path, *arguments: str) -> int:
         """The process id of a session in `folder` that writes to `log`."""
-        return self._ask(folder=str(folder), log=str(log), arguments=arguments)
+        return self._ask(folder=str(folder), log=str(log), arguments=arguments, command=False)
+
+    def command(self, folder: Path, log: Path, *arguments: str) -> int:
+        """The process id of `glu-prune` in `folder`, which writes to `log`."""
+        return self._ask(folder=str(folder), log=str(log), arguments=arguments, command=True)
 
     def wait(self, process: int) -> int:
         """The exit status of a session; minus the signal that ended it."""
         return self._ask(wait=process)
 
-    def kill(self, process: int) -> int:
-        """Ends a session as if its machine had; gives its exit status, which is 0 if it had ended by itself."""
-        os.kill(process, signal.SIGKILL)
+    def kill(self, process: int, how: signal.Signals = signal.SIGKILL) -> int:
+        """Ends a session, if not said otherwise as if its machine had; gives its exit status, 0 if it had ended by itself."""
+        os.kill(process, how)
         return self.wait(process)
 
     def _ask(self, **order: object) -> int:

@@ -1,6 +1,7 @@
 """A real model judged against itself, and against itself at another batch size: nothing may be confirmed or refuted."""
 
 from decimal import Decimal
+from functools import cache
 
 import pytest
 
@@ -21,6 +22,8 @@ from tests.helpers.records import record
 HALF = Decimal("0.5")
 TASKS = ("tiny_recall", "tiny_recall_mc", "tiny_truthfulness", "tiny_stories")
 CAPABILITIES = [each for each in EMBEDDED if each.task in TASKS]
+SLOW = pytest.mark.slow("answers a whole task at two batch sizes")
+EACH = [pytest.param(each, id=each.name, marks=() if each.task == "tiny_stories" else SLOW) for each in CAPABILITIES]
 
 
 @pytest.fixture(scope="module")
@@ -28,12 +31,13 @@ def answers():
     """Task to records of tiny-base at two batch sizes, and the floors."""
     evaluator = Evaluator()
     model, tokenizer = load(locate("tiny-base"), "float32", "cpu")
-    found = {}
-    for task in TASKS:
+
+    @cache
+    def of(task: str) -> tuple[list[Record], FloorRecord]:
         results = [evaluator.evaluate(CountingLM(model, tokenizer, batch), task) for batch in (64, 7)]
-        nulls = null_results(evaluator, task)
-        found[task] = [recorded(result) for result in results], floors(nulls)
-    return found
+        return [recorded(result) for result in results], floors(null_results(evaluator, task))
+
+    return of
 
 
 def scores(result) -> dict[str, ScoreRecord]:
@@ -59,30 +63,30 @@ def outcome(capability: Capability, direction: str, dense: Record, other: Record
     return judge(case, PairedScores(capability, {DENSE: dense, case.arm: other}, floor)).outcome
 
 
-@pytest.mark.parametrize("capability", CAPABILITIES, ids=lambda each: each.name)
+@pytest.mark.parametrize("capability", EACH)
 @pytest.mark.parametrize("direction", ["up", "down"])
 def test_the_same_answers(answers, capability, direction):
-    (dense, _), floor = answers[capability.task]
+    (dense, _), floor = answers(capability.task)
     assert outcome(capability, direction, dense, dense, floor) == "inconclusive"
 
 
-@pytest.mark.parametrize("capability", CAPABILITIES, ids=lambda each: each.name)
+@pytest.mark.parametrize("capability", EACH)
 @pytest.mark.parametrize("direction", ["up", "down"])
 def test_another_batch_size(answers, capability, direction):
-    (dense, other), floor = answers[capability.task]
+    (dense, other), floor = answers(capability.task)
     assert outcome(capability, direction, dense, other, floor) == "inconclusive"
 
 
 def test_another_batch_size_does_change_likelihoods_and_by_less_than_counts(answers):
     """Else the test above tests nothing, or rounding is worse than it is taken for."""
-    (dense, other), _ = answers["tiny_stories"]
+    (dense, other), _ = answers("tiny_stories")
     pairs = zip(dense.metrics["bits_per_byte"].values, other.metrics["bits_per_byte"].values, strict=True)
     changes = [abs(a - b) for a, b in pairs]
     assert 0 < max(changes) < ROUNDING / 10
 
 
 def test_rounding_that_always_goes_one_way_is_no_change(answers):
-    (dense, _), floor = answers["tiny_stories"]
+    (dense, _), floor = answers("tiny_stories")
     capability = next(each for each in CAPABILITIES if each.task == "tiny_stories")
     values = dense.metrics["bits_per_byte"].values
     shifted = dense.metrics["bits_per_byte"].model_copy(update={"values": tuple(value + 3e-6 for value in values)})

@@ -23,6 +23,7 @@ needs_both = pytest.mark.skipif(
 LAST = r"total (\d+) s -> (\d+) s: \d+\.\d x faster than the usual loop"
 
 
+@pytest.mark.slow("runs a sweep beside lm-eval and OptiPFair in the usual loop")
 @needs_both
 def test_both_give_the_same_answers_and_the_table_has_every_row(tmp_path):
     tasks = ["truthfulqa", "winogrande", "lambada_openai"]

@@ -1,13 +1,13 @@
 """From disk to disk: equal to pruning in memory, in little memory, whole or not at all."""
 
 import json
-import os
 import resource
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from glu_prune.pruning.shards import INDEX, open_shards
 from glu_prune.pruning.surgery import apply, prune
 from glu_prune.pruning.target import Target
 from tests.helpers.models import TOKENS, llama
+from tests.helpers.sessions import Sessions
 
 
 def save(model, folder: Path, shard: str = "5GB") -> Path:
@@ -270,26 +271,33 @@ def test_memory_holds_a_shard_and_a_block(big, tmp_path):
     assert grew < shards.nbytes / 3
 
 
+@pytest.fixture(scope="module")
+def sessions() -> Iterator[Sessions]:
+    with Sessions() as found:
+        yield found
+
+
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_a_killed_run_leaves_all_or_nothing(big, tmp_path, how):
+def test_a_killed_run_leaves_all_or_nothing(sessions, big, tmp_path, how):
     """Killed at several moments of writing; what a kill leaves behind goes with the next run."""
-    out = tmp_path / "out"
-    command = [sys.executable, "-m", "glu_prune.cli", "prune", str(big), "--ratio", "0.4", "--out", str(out)]
+    (place := tmp_path / "place").mkdir()
+    out, log = place / "out", tmp_path / "log"
+    command = (place, log, "prune", str(big), "--ratio", "0.4", "--out", str(out))
     for share in (0.0, 0.3, 0.8):
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        while process.poll() is None and written(tmp_path) < share * 140e6 + 1:
+        process, deadline = sessions.command(*command), time.monotonic() + 60
+        while not out.exists() and written(place) < share * 140e6 + 1:
+            assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.002)
-        os.kill(process.pid, how)
-        _, errors = process.communicate(timeout=60)
+        sessions.kill(process, how)
         if out.exists():  # it was faster
             assert load(out).config.intermediate_size == 2458
             shutil.rmtree(out)
         elif how != signal.SIGKILL:
-            assert errors.splitlines()[-1] == "glu-prune: interrupted; nothing was written"
-            assert written(tmp_path) == 0
-    assert subprocess.run(command, check=True, capture_output=True).returncode == 0
+            assert log.read_text().splitlines()[-1] == "glu-prune: interrupted; nothing was written"
+            assert written(place) == 0
+    assert sessions.wait(sessions.command(*command)) == 0
     assert load(out).config.intermediate_size == 2458
-    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert [path.name for path in place.iterdir()] == ["out"]
 
 
 def written(folder: Path) -> int:

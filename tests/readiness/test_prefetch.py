@@ -46,6 +46,7 @@ def rows(shown: str) -> dict[str, str]:
     return {line[:width].strip(): line[width:].strip() for line in table}
 
 
+@pytest.mark.slow("starts commands one after another, each of which imports all libraries")
 def test_what_is_missing_is_fetched_once_and_then_runs_offline(file, tmp_path):
     with serving(Hub(REPOSITORIES)) as hub:
         env = environment(tmp_path, HF_ENDPOINT=hub.url)
@@ -89,6 +90,7 @@ def test_without_a_network_each_row_says_what_mends_it(file, tmp_path):
     assert "missing: model someone/tiny, data of piqa" in done.stdout.splitlines()[-1]
 
 
+@pytest.mark.slow("starts commands one after another, each of which imports all libraries")
 @pytest.mark.parametrize(
     ("name", "complaint", "remedy"),
     [
@@ -115,6 +117,7 @@ def test_what_the_hub_refuses_is_one_row_and_the_rest_is_fetched(file, tmp_path,
     assert found["data of piqa"].startswith("ready")
 
 
+@pytest.mark.slow("starts commands one after another, each of which imports all libraries")
 def test_a_full_disk_is_one_row_and_what_was_fetched_stays(file, tmp_path):
     """The limit on the size of files is the system's own way to refuse a write; only the weights are larger."""
     code = (

@@ -142,7 +142,7 @@ def test_the_units_needed_give_the_power_promised():
     assert power == pytest.approx(0.8, abs=3 * math.sqrt(0.16 / RUNS))
 
 
-@pytest.mark.slow
+@pytest.mark.slow("simulates 2000 runs of each kind")
 @pytest.mark.parametrize("draw", [clustered, perplexities])
 def test_coverage_in_many_runs(draw):
     rng, runs = np.random.default_rng(11), 2000
