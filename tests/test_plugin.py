@@ -44,14 +44,14 @@ def test_direction(glu_case, glu_check):
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory) -> Path:
-    """A random Llama with the embedded tokenizer: real, too narrow to know anything, and deep enough to be metered."""
+    """A random Llama with the embedded tokenizer: real, too narrow to know anything, and deep enough for its answers to be metered."""
     import torch
 
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("models") / "random"
     embedded = locate("tiny-base").folder
     config = LlamaConfig.from_pretrained(embedded)
-    config.update({"hidden_size": 16, "intermediate_size": 64, "num_hidden_layers": 16, "num_attention_heads": 2})
+    config.update({"hidden_size": 16, "intermediate_size": 64, "num_hidden_layers": 4, "num_attention_heads": 2})
     config.num_key_value_heads, config.head_dim = 2, 8
     LlamaForCausalLM(config).save_pretrained(folder)
     for name in ("tokenizer.json", "tokenizer_config.json"):

@@ -259,6 +259,7 @@ sys.exit(code)
 """
 
 
+@pytest.mark.slow("prunes 200 MB in a process of its own")
 def test_memory_holds_a_shard_and_a_block(big, tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", _MEASURED, big, tmp_path / "out"], capture_output=True, text=True, check=True
@@ -277,7 +278,12 @@ def sessions() -> Iterator[Sessions]:
         yield found
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+SLOW = pytest.mark.slow("kills three runs as the first does, in another way")
+
+
+@pytest.mark.parametrize(
+    "how", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=SLOW), pytest.param(signal.SIGINT, marks=SLOW)]
+)
 def test_a_killed_run_leaves_all_or_nothing(sessions, big, tmp_path, how):
     """Killed at several moments of writing; what a kill leaves behind goes with the next run."""
     (place := tmp_path / "place").mkdir()

@@ -46,6 +46,7 @@ def test_an_embedded_model_is_judged_without_a_socket(tmp_path):
     assert not (tmp_path / "tried").exists()
 
 
+@pytest.mark.slow("starts a session that imports all libraries")
 def test_an_absent_model_is_one_line_without_a_socket(tmp_path):
     done = pytest_offline(tmp_path, "--glu-model=meta-llama/Llama-3.2-1B", "-k", "ratio_0.4")
     assert done.returncode != 0
@@ -57,6 +58,7 @@ def test_an_absent_model_is_one_line_without_a_socket(tmp_path):
     assert not (tmp_path / "tried").exists()
 
 
+@pytest.mark.slow("starts a session that imports all libraries")
 def test_data_that_is_absent_stops_the_run_before_a_model_loads_without_a_socket(tmp_path):
     (tmp_path / "study.yaml").write_text(STUDY)
     done = pytest_offline(tmp_path, f"--glu-expectations={tmp_path / 'study.yaml'}")
