@@ -51,6 +51,7 @@ def _property(check: Callable[[Subject, PruningCase], str]) -> Property:
 
 def _apart(subject: Subject, found: torch.Tensor, expected: torch.Tensor) -> str:
     """How far two answers are apart, if by more than the order of sums explains."""
+    # Narrower matrices are multiplied in other blocks, so sums are taken in another order and the last bits differ.
     scale, apart = float(expected.abs().max()), float((found - expected).abs().max())
     if apart <= subject.tolerance * max(scale, _SMALL):
         return ""
@@ -60,6 +61,8 @@ def _apart(subject: Subject, found: torch.Tensor, expected: torch.Tensor) -> str
 @_property
 def cutting_equals_silencing(subject: Subject, case: PruningCase) -> str:
     """A model without some neurons answers as the dense one does when these are silent: nothing else was lost."""
+    # Silencing shares no code with surgery: it moves nothing and only sets entries of down to zero. So whatever a cut
+    # gets wrong (a bias left behind, a wrong half of a fused matrix, experts mixed up) makes the answers differ.
     plan = case.plan(subject)
     with silenced(subject.model, plan):
         expected = subject.answers()
@@ -104,6 +107,7 @@ def the_rest_is_untouched(subject: Subject, case: PruningCase) -> str:
 @_property
 def permuting_neurons_changes_nothing(subject: Subject, case: PruningCase) -> str:
     """The order of neurons is arbitrary: shuffled, the same neurons stay and the same answers come."""
+    # Compared by scores, not by indices: neurons of equal score are ranked by index, and a shuffle exchanges them.
     plan = case.plan(subject)
     with pruned(subject.model, plan):
         expected = subject.answers()
@@ -162,7 +166,7 @@ def ratio_zero_changes_nothing(subject: Subject, case: PruningCase) -> str:
 
 @_property
 def undoing_restores_every_bit(subject: Subject, case: PruningCase) -> str:
-    """A cut that is taken back, as when it fails half-way, leaves weights, attributes and configuration alone."""
+    """A cut that is undone, as when it fails half-way, leaves weights, attributes and configuration as they were."""
     before, state = {name: tensor.clone() for name, tensor in _tensors(subject.model)}, _attributes(subject.model)
     with pruned(subject.model, case.plan(subject)):
         pass
@@ -191,6 +195,7 @@ def reloading_gives_the_same(subject: Subject, case: PruningCase) -> str:
     with pruned(subject.model, case.plan(subject)), tempfile.TemporaryDirectory() as folder:
         subject.model.save_pretrained(folder)
         options: dict[str, Any] = {"dtype": subject.model.dtype}
+        # As in `Subject.of`: grouped kernels refuse most of the widths that are drawn here.
         if getattr(subject.model.config.get_text_config(), "_experts_implementation", None) is not None:
             options["experts_implementation"] = "eager"
         if hasattr(subject.model.config, WIDTHS):
@@ -209,8 +214,8 @@ def reloading_gives_the_same(subject: Subject, case: PruningCase) -> str:
 def silenced(model: nn.Module, plan: PruningPlan) -> Iterator[None]:
     """`model` with the neurons that `plan` does not keep made silent, at full width; then as it was.
 
-    Their columns of down become zero. Where a block looks at all neurons of a token at once, silence would count in;
-    there, that look is taken at the kept neurons alone.
+    Their columns of down become zero, because down is the only way out of a neuron. Where a block looks at all neurons
+    of a token at once (a norm, a threshold), silent ones would count, too: such methods are given the kept ones alone.
     """
     kept = {block.name: torch.tensor(block.kept) for block in plan.blocks}
     with ExitStack() as stack:

@@ -30,7 +30,7 @@ def test_property(name: str, glu_subject: Subject, request: pytest.FixtureReques
     @settings(
         max_examples=max(1, examples // 5) if name in _ONCE else examples,
         deadline=None,
-        derandomize=True,
+        derandomize=True,  # a failure in CI is the same failure on a desk
         database=None,
         phases=(Phase.generate, Phase.shrink),
         suppress_health_check=list(HealthCheck),

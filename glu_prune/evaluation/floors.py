@@ -113,6 +113,7 @@ def _choosers(run: Callable[[NullModel], TaskResult], tasks: Mapping[str, Any]) 
     if any(len({len(context) + len(answer) for context, answer in choices}) > 1 for choices in items):
         results["longest answer"] = expected(partial(length_preference, -1))
         results["shortest answer"] = expected(partial(length_preference, 1))
+    # The best of all constants is chosen with the right answers in view: an upper bound of what a constant can score.
     constants = [run(Chooser(constant_preference(answer))) for answer in _common_answers(items)]
     if constants:
         best = {name: max((each.metrics[name] for each in constants), key=_score) for name in constants[0].metrics}
@@ -134,6 +135,7 @@ def _common_answers(items: Sequence[Sequence[tuple[str, str]]]) -> list[str]:
 def _expected(turns: Sequence[TaskResult], counts: Sequence[int]) -> TaskResult:
     """The expected scores of choosing at random: the mean over as many turns as each item has choices. No outputs."""
 
+    # One random draw would put its luck into the floor; the mean over all rotations is exact and has no variance.
     def mean(metric: str) -> MetricScores:
         rows = zip(*(turn.metrics[metric].values for turn in turns), strict=True)
         values = tuple(math.fsum(row[:count]) / count for row, count in zip(rows, counts, strict=True))

@@ -94,6 +94,7 @@ class CountingLM(HFLM):  # type: ignore[misc]
         self, strings: list[str], padding_side: str = "left", left_truncate_len: int | None = None, **settings: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Token ids of prompts and their mask, as `HFLM` gives them; truncated prompts are noted."""
+        # Encoded whole and truncated here: `HFLM` does both in one step and does not say which prompts it truncated.
         tokens, mask = super().tok_batch_encode(strings, padding_side, None, **settings)
         if left_truncate_len:
             lengths = mask.sum(1).tolist()

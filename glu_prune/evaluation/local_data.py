@@ -16,7 +16,7 @@ from typing import Any
 
 from glu_prune.errors import EvaluationError
 from glu_prune.evaluation import lm_eval_tasks
-from glu_prune.evaluation.files import files_digest
+from glu_prune.evaluation.data_digest import files_digest
 from glu_prune.evaluation.local_benchmarks import BENCHMARKS, Benchmark
 
 VARIABLE = "GLU_PRUNE_DATA"

@@ -54,6 +54,7 @@ class Memory:
         row = max(
             step_tokens(self.batch_size, self.device), min(self.longest, path_tokens(self.batch_size, self.device))
         )
+        # The cache twice: transformers appends to it by concatenation, and the old one is freed only afterwards.
         return 2 * self.longest * self._cached + row * (self._computed + self._logits + (row + self.longest) * _MASK)
 
     @property

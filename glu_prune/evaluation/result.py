@@ -77,12 +77,16 @@ def _by_item(name: str, value: Any) -> bool:
 
 def item_of(task: str, sample: Mapping[str, Any]) -> str:
     """A short identity of a sample: its place in its task, its document and its prompt, whatever else is scored."""
+    # The place, because benchmarks repeat documents; the hashes, because the same place holds another document after
+    # an update of the data, and another prompt after a change of template or worked examples.
     prints = f"{sample['doc_hash']}|{sample['prompt_hash']}|{task}|{sample['doc_id']}"
     return hashlib.sha256(prints.encode()).hexdigest()[:16]
 
 
 def metric_of(task: str, name: str, reported: float, entries: list[Any]) -> MetricScores:
     """The scores of one metric, checked: finite, and equal to lm-eval's own aggregate."""
+    # Arms are compared by their items. Did these not add up to the score that lm-eval reports (corpus metrics such as
+    # BLEU, weights that we do not know), a test of them would be a test of something else.
     values, weights = zip(*(_pair(name, entry) for entry in entries), strict=True)
     broken = next((index for index, value in enumerate(values) if not math.isfinite(value)), None)
     if broken is not None:

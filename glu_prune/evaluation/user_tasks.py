@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from glu_prune.errors import EvaluationError
-from glu_prune.evaluation.files import files_digest
+from glu_prune.evaluation.data_digest import files_digest
 
 _LEFT_OUT = ("__pycache__", ".ipynb_checkpoints")
 """Folders that lm-eval does not read and Python writes to."""

@@ -24,6 +24,7 @@ def sequences(texts: Any) -> list[tuple[int, ...]]:
     Raises:
         PlanError: there is no token, or a batch has another form.
     """
+    # Sorted, so that the sum over tokens is taken in the same order however a data loader shuffles its batches.
     found = sorted(tuple(row) for item in texts for row in _rows(item) if len(row) > 0)
     if not found:
         msg = "the calibration text holds no token"

@@ -128,7 +128,7 @@ def criterion(name: str) -> Criterion:
         return found
     score, about = found.score, f"-({found.formula})"
 
-    @functools.wraps(score)
+    @functools.wraps(score)  # so that `source_digest` and `place` find the function that is reversed
     def reverse(neurons: Neurons) -> "torch.Tensor":
         return -score(neurons)
 

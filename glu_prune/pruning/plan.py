@@ -87,6 +87,7 @@ class PruningPlan:
                 f"and {wanted.get(wrong, 'none')} in the plan"
             )
             raise PlanError(msg)
+        # Experts of one layer are slices of one tensor, which has one width.
         widths = self.widths
         for owner, blocks in by_owner(width_map.blocks).items():
             if len(sizes := {widths[block.name] for block in blocks}) > 1:
@@ -307,6 +308,7 @@ def _refuse_nonfinite(name: str, weights: GluWeights, scores: torch.Tensor) -> N
 def block_checksum(weights: GluWeights) -> str:
     """One checksum over gate, up and down."""
     matrices = (weights.gate, weights.up, weights.down)
+    # Below some megabytes, starting threads takes longer than they save.
     if weights.gate.nbytes < _LARGE:
         parts = [checksum(matrix) for matrix in matrices]
     else:

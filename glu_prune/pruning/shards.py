@@ -42,6 +42,7 @@ class Shards:
             CheckpointError: the file cannot be read.
         """
         with _opened(self.folder / self.weight_map[key]) as file:
+            # A copy, because the tensor is a view of the mapped file, which would stay mapped as long as the tensor.
             tensor: torch.Tensor = file.get_tensor(key).clone()
         return tensor
 
@@ -64,6 +65,7 @@ def open_shards(folder: Path) -> Shards:
         except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             msg = f"{folder / INDEX} cannot be read: {shown(error)}"
             raise CheckpointError(msg) from error
+        # An index comes with a download: a name with a path in it could have any file read and copied.
         if outside := [name for name in weight_map.values() if name != Path(name).name or name == ".."]:
             msg = f"{folder / INDEX} names {shown(outside[0])}, which is no file of its folder; nothing else is read"
             raise CheckpointError(msg)
@@ -142,7 +144,7 @@ def _rewrite_file(file: Any, out: Path, edit: Edit) -> int:
         begin, end = end, end + size * math.prod(shape)
         header[key] = {"dtype": part.get_dtype(), "shape": list(shape), "data_offsets": [begin, end]}
     text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % _ALIGNMENT)
+    text += b" " * (-len(text) % _ALIGNMENT)  # so that readers can map the data at aligned addresses
     with out.open("wb") as stream:
         stream.write(struct.pack("<Q", len(text)) + text)
         for key in file.keys():  # noqa: SIM118

@@ -35,6 +35,7 @@ def round_width(width: int, removed: Fraction, multiple_of: int = 1) -> int:
             f"multiple_of {multiple_of} is not allowed for a width of {width}; it is a whole number from 1 to the width"
         )
         raise PlanError(msg)
+    # To the nearest multiple, not down: else every claim about a ratio would really be about a somewhat larger one.
     kept = min(width, width - floor(removed))
     nearest = (2 * kept + multiple_of) // (2 * multiple_of) * multiple_of
     return max(multiple_of, min(nearest, width // multiple_of * multiple_of))

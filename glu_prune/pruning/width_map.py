@@ -80,6 +80,7 @@ class WidthMap:
         """
         if self.config is None or all(widths[block.name] == block.width for block in self.blocks):
             return {}
+        # The configuration's own entries first, because then every loader reads the model; `glu_widths` is our own.
         found = self._express(widths)
         if found is None:
             return {(WIDTHS,): {owner: widths[blocks[0].name] for owner, blocks in by_owner(self.blocks).items()}}
@@ -125,7 +126,7 @@ def meta_model(kind: type[nn.Module], config: Any) -> nn.Module:
     try:
         with torch.device("meta"), _quiet_init():
             model: Any = kind(copy.deepcopy(config))
-            model.tie_weights()
+            model.tie_weights()  # tied parameters are one object only after this, and are counted and cut once
             return model  # type: ignore[no-any-return]
     except (
         TypeError,
@@ -225,6 +226,8 @@ def _is_width(value: object) -> bool:
 
 def _refuse_unknown(base: nn.Module, probe: nn.Module, primes: Mapping[Fraction, Path]) -> None:
     """Raises `UnsupportedModelError` if a parameter follows the width of blocks without being part of one."""
+    # Such a parameter (a gate over neurons, a bias in an unknown place) would keep its size, and the model would fail
+    # in its first forward pass, or, where shapes broadcast, answer wrongly.
     known = {id(neurons.tensor) for block in find_blocks(base) for neurons in block.slices}
     larger = dict(probe.named_parameters())
     for name, parameter in base.named_parameters():
