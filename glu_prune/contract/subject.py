@@ -1,4 +1,4 @@
-"""The model that properties are checked on, what is fed to it, and what is drawn for one check."""
+"""The model that properties are checked on, its inputs, and the case that is drawn for one check."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -55,7 +55,7 @@ class Subject:
 
 @dataclass(frozen=True)
 class PruningCase:
-    """What is drawn for one check; printed, it is the code that makes it again."""
+    """What is drawn for one check; its `repr` is the code that builds it again."""
 
     criterion: str = "ppm"
     ratio: str = "0.5"
@@ -65,7 +65,7 @@ class PruningCase:
     seed: int = 0
 
     def target(self, width_map: WidthMap, ratio: str | None = None) -> Target:
-        """The target for a model with this width_map; at `ratio` instead of its own, if given."""
+        """The target for a model with these blocks; at `ratio` instead of its own, if given."""
         others = [owner for owner in by_owner(width_map.blocks) if self.owners and owner not in self.owners]
         return Target.of(Decimal(ratio or self.ratio), multiple_of=self.multiple_of, skip=others)
 

@@ -153,7 +153,7 @@ def _parameters(kind: Any) -> tuple[set[str], bool]:
 
 @cache
 def _extra(name: str) -> tuple[str, ...]:
-    """The packages that lm-eval asks for under the extra `name`; none if there is no such extra."""
+    """The packages of lm-eval's extra `name`; none if there is no such extra."""
     if name not in (metadata("lm-eval").get_all("Provides-Extra") or ()):
         return ()
     marked = (line.partition(";") for line in requires("lm-eval") or ())

@@ -77,11 +77,11 @@ def _build_requests_once(task: Any) -> None:
 
     def reuse(*, samples: Sequence[int] | None = None, **settings: Any) -> None:
         # The chat template is a bound method and differs from model to model; the tokenizer's name identifies it.
-        asked = {name: value for name, value in settings.items() if name != "chat_template"}
-        if asked != built_for:
+        identity = {name: value for name, value in settings.items() if name != "chat_template"}
+        if identity != built_for:
             build(**settings)
             built_for.clear()
-            built_for.update(asked)
+            built_for.update(identity)
             built[:] = task.instances
         task.instances[:] = _fresh(built, samples)
 

@@ -1,4 +1,4 @@
-"""lm-eval's own tasks as its YAML files describe them: which there are, and what data they ask for. Loads no data."""
+"""lm-eval's own tasks as its YAML files describe them: their names and the datasets they need. Loads no data."""
 
 import logging
 from collections.abc import Iterator, Mapping
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 _FOLDERS: Mapping[str, str] = {"leaderboard_musr": "leaderboard/musr"}
-"""Task to its folder below lm-eval's tasks, where `local` does not know it: the index of all of them takes seconds."""
+"""Task to its folder below lm-eval's tasks, if `local_benchmarks` lacks it: indexing all takes seconds."""
 
 
 @dataclass(frozen=True)
@@ -54,14 +54,14 @@ def _below(task: str, index: Any) -> Iterator[str]:
 
 
 def datasets_of(task: str, folder: str | Path | None = None) -> tuple[Dataset, ...]:
-    """Everything that `task`, or any task of the group, asks `datasets` for, each once; `folder` as for `manager`."""
+    """The datasets that `task`, or any task of the group, loads, each once; `folder` as for `manager`."""
     index = manager(_FOLDERS.get(task, "") if folder is None else folder)
     found = [_dataset(index.task_index[leaf].cfg) for leaf in leaves(task, index)]
     return tuple(each for number, each in enumerate(found) if each not in found[:number])
 
 
 def _dataset(settings: Mapping[str, Any]) -> Dataset:
-    """As lm-eval's `ConfigurableTask.download` calls it: dataset scripts are no longer run, by anyone's leave."""
+    """The arguments that lm-eval's `ConfigurableTask.download` passes; `datasets` no longer runs scripts."""
     more = dict(settings.get("dataset_kwargs") or {})
     more.pop("trust_remote_code", None)
     return Dataset(str(settings["dataset_path"]), settings.get("dataset_name"), tuple(sorted(more.items())))

@@ -74,7 +74,7 @@ def load(task: str, num_fewshot: int | None) -> dict[str, Any] | None:
     """lm-eval's task dictionary for `task` on the folder's data; None if the folder is not for this task.
 
     Raises:
-        EvaluationError: the folder, a file in it, or the worked examples asked for are missing.
+        EvaluationError: the folder, a file in it, or the data of worked examples is missing.
     """
     if (folder := _folder(task)) is None:
         return None

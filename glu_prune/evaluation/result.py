@@ -157,8 +157,8 @@ def result_of(
 def _truncated(lm: EvaluatedLM, samples: Iterable[Mapping[str, Any]]) -> int | None:
     if (truncated := lm.truncated) is None:
         return None
-    asked = ([tuple(each for each in given if isinstance(each, str)) for given in s["arguments"]] for s in samples)
-    return sum(any(texts in truncated for texts in each) for each in asked)
+    requests = ([tuple(each for each in given if isinstance(each, str)) for given in s["arguments"]] for s in samples)
+    return sum(any(texts in truncated for texts in each) for each in requests)
 
 
 def _text(sample: Mapping[str, Any]) -> str | None:

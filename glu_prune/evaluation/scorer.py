@@ -126,9 +126,9 @@ class SharedPrefixLM(CountingLM):
         requests = self._fitted(requests)
         rows = [self._row(*request.args) for request in requests] if self.generating == BATCHED else [None]
         batched = [row for row in rows if row is not None]
-        asked = self.generating != BATCHED or len(batched) == len(rows)
+        greedy = self.generating != BATCHED or len(batched) == len(rows)
         self.scoring_facts["generation"] = (
-            self.generating if asked else "plain: more than the likeliest tokens is asked for"
+            self.generating if greedy else "plain: more than the likeliest tokens is asked for"
         )
         if len(batched) < len(rows):
             return self._plainly(super().generate_until, requests, disable_tqdm)

@@ -1,4 +1,4 @@
-"""Models on disk: how they are loaded, whatever their widths, recognised, and written whole or not at all."""
+"""Model folders: loaded whatever their widths, identified by their contents, and written whole or not at all."""
 
 import copy
 import hashlib

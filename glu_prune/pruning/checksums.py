@@ -1,4 +1,4 @@
-"""What a pruned folder's weights were when they were written, so that later damage is seen."""
+"""Checksums of a pruned folder's weights as they were written, so that later damage is noticed."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ CHECKSUMS = "pruning_checksums.json"
 
 
 def checksum(tensor: torch.Tensor) -> str:
-    """XXH3 over dtype, shape and bytes of a tensor; tells tensors apart, and is no proof against forgery."""
+    """XXH3 over dtype, shape and bytes of a tensor: detects damage, but is no protection against forgery."""
     digest = xxhash.xxh3_64(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
     digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()

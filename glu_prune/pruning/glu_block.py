@@ -1,4 +1,4 @@
-"""What a GLU block is: three matrices, and which elements of which parameters belong to each of its neurons."""
+"""GLU blocks: three matrices, and which elements of which parameters belong to each neuron."""
 
 import re
 from dataclasses import dataclass
@@ -72,7 +72,7 @@ class GluBlock:
     owner: str
     """The module that holds its parameters; all blocks of one owner must have one width."""
     layout: str
-    """How it is stored, in words: `gate_proj, up_proj, down_proj`."""
+    """How it is stored, for people: `gate_proj, up_proj, down_proj`."""
     gate: NeuronSlice
     up: NeuronSlice
     down: NeuronSlice
@@ -84,7 +84,7 @@ class GluBlock:
 
     @property
     def slices(self) -> tuple[NeuronSlice, ...]:
-        """Everything that must be cut when neurons go."""
+        """All slices that are cut when neurons are removed."""
         return (self.gate, self.up, self.down, *self.other_slices)
 
     @property

@@ -1,6 +1,6 @@
-"""How families of models store GLU blocks: one small adapter per layout, told apart by names and shapes.
+"""How families of models store GLU blocks: one small adapter per layout, recognised by names and shapes.
 
-An adapter gives the blocks that a module holds directly, or none if the module is not in its layout.
+An adapter yields the blocks that a module holds directly, and none if the module has another layout.
 """
 
 from collections.abc import Callable, Iterator

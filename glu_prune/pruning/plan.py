@@ -194,12 +194,12 @@ class Ranking:
         Raises:
             PlanError: the target is not allowed, or does not fit the model.
         """
-        asked = Target.of(target)
+        goal = Target.of(target)
         blocks = tuple(
             BlockPlan(name, len(self.orders[name]), _first(self.orders[name], width), self.checksums[name])
-            for name, width in asked.widths(self.width_map).items()
+            for name, width in goal.widths(self.width_map).items()
         )
-        return PruningPlan(self.criterion, str(asked), self.seed, blocks)
+        return PruningPlan(self.criterion, str(goal), self.seed, blocks)
 
 
 def _first(order: torch.Tensor, count: int) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""What the embedded tasks' YAML files refer to; lm-eval imports this file by its path."""
+"""Functions that the embedded tasks' YAML files refer to; lm-eval imports this file by its path."""
 
 import json
 from collections.abc import Iterator
