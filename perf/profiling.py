@@ -27,7 +27,7 @@ from glu_prune.experiment.arms import Arms
 from glu_prune.experiment.cell import DENSE, Arm, Cell, Settings
 from glu_prune.experiment.engine import Engine
 from glu_prune.experiment.store import Store
-from glu_prune.models.shapes import write_shape
+from glu_prune.models.shapes import write_random_model
 from glu_prune.models.source import locate
 from perf.pruning_speed import busy_elsewhere, machine
 from perf.sweep_items import SMALL
@@ -136,7 +136,7 @@ def embedded_run(folder: Path, clock: Clock) -> list[str]:
 def sweep(folder: Path, clock: Clock) -> list[str]:
     """A larger model, dense and at one ratio, on every embedded task."""
     model = folder / "model"
-    write_shape(SMALL, model, "float32", tokenizer="tiny-base")
+    write_random_model(SMALL, model, "float32", tokenizer="tiny-base")
     engine = Engine(Store(folder / "sweep"), NoMeter("the clock is enough"), lambda _: None)
     clock.seconds.clear()
     begin = time.perf_counter()

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from glu_prune.evaluation.capability import STUDY, Capability
-from glu_prune.models.shapes import SHAPES, Shape, write_shape
+from glu_prune.models.shapes import SHAPES, LlamaShape, write_random_model
 
-SMALL = Shape(
+SMALL = LlamaShape(
     hidden=512,
     width=2048,
     layers=4,
@@ -179,11 +179,11 @@ def _lines(path: Path) -> list[str]:
         return [line if line.endswith("\n") else f"{line}\n" for line in lines]
 
 
-def write_model(folder: Path, shape: Shape, dtype: str, data: Path, chosen: Iterable[Benchmark]) -> None:
+def write_model(folder: Path, shape: LlamaShape, dtype: str, data: Path, chosen: Iterable[Benchmark]) -> None:
     """A checkpoint with random weights, and a tokenizer trained on the text of all items."""
     from tools.miniature.tokenizer import train_tokenizer
 
-    write_shape(shape, folder, dtype)
+    write_random_model(shape, folder, dtype)
     files = dict.fromkeys(file for each in chosen for file in each.splits.values())
     paths = [path for file in files for path in sorted(data.glob(file))]
     rows = (json.loads(line) for path in paths for line in _lines(path))

@@ -6,7 +6,6 @@ from typing import Any
 from lm_eval.models.huggingface import HFLM
 
 from glu_prune.errors import EvaluationError
-from glu_prune.models.llama2c import is_llama2c
 from glu_prune.models.source import ModelSource, load_tokenizer
 
 
@@ -20,7 +19,7 @@ class ChatTemplate:
             EvaluationError: it has none.
             CheckpointError: the tokenizer cannot be loaded.
         """
-        self.tokenizer = None if is_llama2c(source.folder) else load_tokenizer(source, 0)
+        self.tokenizer = load_tokenizer(source)
         if getattr(self.tokenizer, "chat_template", None) is None:
             msg = f"the tokenizer of {source.name} has no chat template; ask without one (`chat_template: false`)"
             raise EvaluationError(msg)

@@ -62,7 +62,7 @@ class Arms:
     @cached_property
     def tokenizer(self) -> Any:
         """Loaded when it is needed: measuring costs on drawn tokens needs none."""
-        return load_tokenizer(self.source, self.model.config.vocab_size)
+        return load_tokenizer(self.source)
 
     def encode(self, text: str) -> list[int]:
         """Token ids of a prompt."""

@@ -103,9 +103,7 @@ class BackendArms:
             self._write(checkpoint, source.name, arm)
             checkpoint = open_disk_model(self._pruned)
         _refuse_uneven(checkpoint, what)
-        tokenizer = load_tokenizer(
-            ModelSource(source.name, checkpoint.folder), checkpoint.config.get_text_config().vocab_size
-        )
+        tokenizer = load_tokenizer(ModelSource(source.name, checkpoint.folder))
         self._progress(f"loading {what} into {settings.backend} ({settings.dtype})")
         how: dict[str, str | int] = {
             "dtype": settings.dtype,
@@ -124,12 +122,12 @@ class BackendArms:
 
     def _stock(self, source: ModelSource) -> Path:
         """The folder of the dense model as transformers saves models: its own, unless that is of another format."""
-        from glu_prune.models import llama2c
+        from glu_prune.models.formats import is_stock, write_stock
 
-        if not llama2c.is_llama2c(source.folder):
+        if is_stock(source.folder):
             return source.folder
         if not (converted := self._folder / "converted").exists():
-            llama2c.convert(source.folder, converted)
+            write_stock(source.folder, converted)
         return converted
 
     def _write(self, checkpoint: "DiskModel", name: str, arm: Arm) -> None:

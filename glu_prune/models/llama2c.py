@@ -1,6 +1,6 @@
-"""Checkpoints of llama2.c (`model.bin` beside `tokenizer.bin`) as transformers models and tokenizers.
+"""Checkpoints of llama2.c (`model.bin` beside `tokenizer.bin`): a format of `glu_prune.models.formats`.
 
-Source: https://github.com/karpathy/llama2.c, `export.py` (`legacy_export`, version 0) and `run.c` (`encode`).
+Source: https://github.com/karpathy/llama2.c, `export.py` (`legacy_export`, version 0).
 """
 
 import hashlib
@@ -13,20 +13,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from glu_prune.errors import CheckpointError
-from glu_prune.pruning.checkpoint import new_folder, refuse_existing
+from glu_prune.models import llama2c_tokenizer
+from glu_prune.models.llama2c_tokenizer import FIXED, tokenizer_file, unreadable
 
 if TYPE_CHECKING:
     from torch import Tensor
-    from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+NAME = "llama2.c checkpoint"
 _HEADER = struct.Struct("<7i")
-_LENGTH = struct.Struct("<i")
-_ENTRY = struct.Struct("<fi")
 _FLOAT = 4
 """Bytes of one weight."""
-_UNK, _BOS, _EOS = _SPECIAL = ("<unk>", "<s>", "</s>")
-_FIXED = (*_SPECIAL, *(f"<0x{byte:02X}>" for byte in range(256)))
-"""What every vocabulary begins with."""
 _ROPE_TABLES = "rope_tables"
 _ROTATED = ("self_attn.q_proj.weight", "self_attn.k_proj.weight")
 
@@ -91,49 +88,41 @@ class Header:
         return _HEADER.size + _FLOAT * weights
 
 
-def is_llama2c(folder: Path) -> bool:
-    """Whether `folder` is a llama2.c checkpoint: one whole model and one tokenizer, `tok*.bin`, and no config.json."""
+def refuse(folder: Path) -> None:
+    """Raises `CheckpointError` unless `folder` holds one whole model, one tokenizer `tok*.bin`, and no config.json."""
     if not folder.is_dir() or (folder / "config.json").exists():
-        return False
-    try:
-        _read_header(_model_file(folder))
-        _tokenizer_file(folder)
-    except CheckpointError:
-        return False
-    return True
+        msg = f"{folder} is no folder of a {NAME}, or has a config.json, which belongs to another format"
+        raise CheckpointError(msg)
+    _read_header(_model_file(folder))
+    tokenizer_file(folder)
 
 
-def fingerprint(folder: Path) -> str:
+def digest(folder: Path) -> str:
     """SHA-256 over the SHA-256 of the model file and that of the tokenizer file, whatever their names.
 
     Raises:
         CheckpointError: a file is missing or cannot be read.
     """
     whole = hashlib.sha256()
-    for path in (_model_file(folder), _tokenizer_file(folder)):
+    for path in (_model_file(folder), tokenizer_file(folder)):
         try:
             with path.open("rb") as stream:
                 whole.update(hashlib.file_digest(stream, "sha256").digest())
         except OSError as error:
-            raise _unreadable(path, error) from error
+            raise unreadable(path, error) from error
     return whole.hexdigest()
 
 
-def read_model(folder: Path, dtype: str = "float32") -> "LlamaForCausalLM":
-    """The model in `folder`, in `dtype` (`auto`: float32, as it is saved), ready for evaluation.
-
-    llama2.c rotates neighbouring pairs of query and key dimensions, transformers the first half against the second;
-    the rows of both projections are reordered, head by head, so that the logits are the same.
+def read_config(folder: Path) -> "LlamaConfig":
+    """The configuration that transformers would have for the model in `folder`.
 
     Raises:
         CheckpointError: the file is not whole, or not of this format.
     """
-    import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
+    from transformers import LlamaConfig
 
-    path = _model_file(folder)
-    header, rope_tables = _read_header(path)
-    config = LlamaConfig(
+    header, _ = _read_header(_model_file(folder))
+    return LlamaConfig(
         vocab_size=abs(header.vocab),
         hidden_size=header.dim,
         intermediate_size=header.hidden,
@@ -143,59 +132,59 @@ def read_model(folder: Path, dtype: str = "float32") -> "LlamaForCausalLM":
         max_position_embeddings=header.seq,
         rms_norm_eps=1e-5,
         rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
-        bos_token_id=_FIXED.index(_BOS),
-        eos_token_id=_FIXED.index(_EOS),
+        bos_token_id=FIXED.index("<s>"),
+        eos_token_id=FIXED.index("</s>"),
         tie_word_embeddings=header.tied,
     )
+
+
+def weight_bytes(folder: Path) -> int:
+    """Bytes of the model file.
+
+    Raises:
+        CheckpointError: the file is not whole, or not of this format.
+    """
+    path = _model_file(folder)
+    _read_header(path)
+    return path.stat().st_size
+
+
+def read_model(folder: Path, dtype: str = "float32", **options: str) -> "LlamaForCausalLM":
+    """The model in `folder`, in `dtype` (`auto`: float32, as it is saved), ready for evaluation.
+
+    llama2.c rotates neighbouring pairs of query and key dimensions, transformers the first half against the second;
+    the rows of both projections are reordered, head by head, so that the logits are the same.
+
+    Raises:
+        CheckpointError: the file is not whole, not of this format, or `options` are given, of which it takes none.
+    """
+    import torch
+    from transformers import LlamaForCausalLM
+
+    if options:
+        msg = f"{folder} is a {NAME}, which takes no {', '.join(options)}; convert it first"
+        raise CheckpointError(msg)
+    path = _model_file(folder)
+    header, rope_tables = _read_header(path)
     weights = _read_weights(path, header, rope_tables=rope_tables)
     # No weights are drawn first, and RoPE frequencies stay float32 in every dtype: `.to` would round them.
     exact = torch.float32 if dtype == "auto" else getattr(torch, dtype)
-    return LlamaForCausalLM.from_pretrained(None, config=config, state_dict=weights, dtype=exact).eval()
+    return LlamaForCausalLM.from_pretrained(None, config=read_config(folder), state_dict=weights, dtype=exact).eval()
 
 
-def read_tokenizer(folder: Path, vocab_size: int) -> "PreTrainedTokenizerFast":
-    """The tokenizer in `folder`, which gives the ids that llama2.c gives: <s>, a space, then the best merges first.
-
-    Text is only ever text: a `<s>` written in it is three characters, as in llama2.c.
-
-    Raises:
-        CheckpointError: the file is not whole, not of this format, or not of `vocab_size` pieces.
-    """
-    from tokenizers import Tokenizer, decoders, models, normalizers, processors
-    from transformers import PreTrainedTokenizerFast
-
-    path = _tokenizer_file(folder)
-    pieces = _read_pieces(path, vocab_size)
-    ids = {name: token for token, name in enumerate([*_FIXED, *pieces])}
-    bpe = models.BPE(ids, _merges(path, pieces), unk_token=_UNK, byte_fallback=True)
-    tokenizer = Tokenizer(bpe)
-    tokenizer.normalizer = normalizers.Prepend(" ")
-    tokenizer.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)])
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single=f"{_BOS} $A", pair=f"{_BOS} $A $B", special_tokens=[(_BOS, ids[_BOS])]
-    )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        unk_token=_UNK,
-        bos_token=_BOS,
-        eos_token=_EOS,
-        split_special_tokens=True,
-        clean_up_tokenization_spaces=False,
-    )
+def has_tokenizer(folder: Path) -> bool:
+    """Whether a tokenizer lies beside the model: without one, `folder` is not of this format."""
+    return tokenizer_file(folder).is_file()
 
 
-def convert(folder: Path, out: Path) -> None:
-    """Writes the checkpoint in `folder` to `out` as transformers saves models: config, safetensors, tokenizer.
+def read_tokenizer(folder: Path) -> "PreTrainedTokenizerFast":
+    """The tokenizer in `folder`, which gives the ids that llama2.c gives.
 
     Raises:
-        CheckpointError: `folder` cannot be read, or `out` exists or cannot be written.
+        CheckpointError: a file is not whole, not of this format, or they are not of the same model.
     """
-    refuse_existing(out)
-    model = read_model(folder)
-    tokenizer = read_tokenizer(folder, model.config.vocab_size)
-    with new_folder(out) as partial:
-        model.save_pretrained(partial)
-        tokenizer.save_pretrained(partial)
+    header, _ = _read_header(_model_file(folder))
+    return llama2c_tokenizer.read_tokenizer(folder, abs(header.vocab))
 
 
 def _model_file(folder: Path) -> Path:
@@ -220,17 +209,6 @@ def _whole(path: Path) -> bool:
     return True
 
 
-def _tokenizer_file(folder: Path) -> Path:
-    found = sorted(folder.glob("tok*.bin"))
-    if len(found) != 1:
-        names = ", ".join(path.name for path in found) or "none"
-        msg = (
-            f"{folder} holds {len(found)} tokenizers tok*.bin ({names}), but must hold one: put that of the model there"
-        )
-        raise CheckpointError(msg)
-    return found[0]
-
-
 def _read_header(path: Path) -> tuple[Header, bool]:
     """The header of the model file at `path`, and whether RoPE tables follow the weights.
 
@@ -242,7 +220,7 @@ def _read_header(path: Path) -> tuple[Header, bool]:
             start = stream.read(_HEADER.size)
         size = path.stat().st_size
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
     if len(start) < _HEADER.size:
         msg = f"{path} is {size} bytes long, but the header of a llama2.c model is {_HEADER.size}; fetch it again"
         raise CheckpointError(msg)
@@ -278,7 +256,7 @@ def _read_weights(path: Path, header: Header, *, rope_tables: bool) -> "dict[str
                         values = _half_split(values, header.head)
                     weights[name.format(layer)] = torch.from_numpy(values)
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
     weights.pop(_ROPE_TABLES, None)
     return weights
 
@@ -287,93 +265,3 @@ def _half_split(rows: "np.ndarray[Any, Any]", head: int) -> "np.ndarray[Any, Any
     """`rows` (heads x head, dim) with those of each head in the order 0, 2, 4, ..., 1, 3, 5, ..."""
     pairs = rows.reshape(-1, head // 2, 2, rows.shape[1])
     return np.ascontiguousarray(pairs.swapaxes(1, 2)).reshape(rows.shape)
-
-
-def _read_pieces(path: Path, vocab_size: int) -> dict[str, float]:
-    """The pieces after the special and the byte ones, with their scores, in the order of their ids.
-
-    Raises:
-        CheckpointError: the file cannot be read or is not of this format.
-    """
-    entries = _read_entries(path, vocab_size)
-    fixed = [name.strip() for name, _ in entries[: len(_FIXED)]]  # llama2.c writes <s> and </s> between line breaks
-    for token, expected in enumerate(_FIXED):
-        if fixed[token : token + 1] != [expected]:
-            found = repr(fixed[token]) if token < len(fixed) else "nothing"
-            msg = f"{path} has {found} as piece {token}, but must have {expected!r}; export it as llama2.c does"
-            raise CheckpointError(msg)
-    pieces: dict[str, float] = {}
-    for token, (name, score) in enumerate(entries[len(_FIXED) :], len(_FIXED)):
-        if name in pieces or name in _FIXED or not math.isfinite(score):
-            msg = (
-                f"{path} has piece {token} {name!r} twice or with no finite score ({score}); export it as llama2.c does"
-            )
-            raise CheckpointError(msg)
-        pieces[name] = score
-    return pieces
-
-
-def _read_entries(path: Path, vocab_size: int) -> list[tuple[str, float]]:
-    """All pieces and scores, `vocab_size` of them."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise _unreadable(path, error) from error
-    entries: list[tuple[str, float]] = []
-    try:
-        (longest,) = _LENGTH.unpack_from(data)
-        at = _LENGTH.size
-        for _ in range(vocab_size):
-            score, length = _ENTRY.unpack_from(data, at)
-            if not 0 < length <= longest:
-                msg = f"{path} has {length} bytes in piece {len(entries)}, but must have 1 to {longest}; fetch it again"
-                raise CheckpointError(msg)
-            at += _ENTRY.size + length
-            (name,) = struct.unpack_from(f"{length}s", data, at - length)
-            entries.append((name.decode(), score))
-    except struct.error as error:
-        msg = (
-            f"{path} ends after {len(entries)} pieces, but the model's vocabulary is {vocab_size}; fetch it again, or "
-            "put the tokenizer of this model there"
-        )
-        raise CheckpointError(msg) from error
-    except UnicodeDecodeError as error:
-        msg = f"{path} has a piece {len(entries)} {error.object!r}, which is not UTF-8; fetch it again"
-        raise CheckpointError(msg) from error
-    if at != len(data):
-        msg = (
-            f"{path} has {len(data) - at:,} bytes after its first {vocab_size} pieces, but the model's vocabulary is "
-            f"{vocab_size}; put the tokenizer of this model there"
-        )
-        raise CheckpointError(msg)
-    return entries
-
-
-def _merges(path: Path, pieces: dict[str, float]) -> list[tuple[str, str]]:
-    """The merges of a BPE that does what llama2.c does, best first: for each piece, all pairs that spell it.
-
-    llama2.c joins, of all neighbours that spell a piece, those with the best score, the leftmost of equals. The order
-    of the pairs of one piece does not matter: inside a stretch of text, merges do not depend on what is outside as long
-    as none crosses its border, so a piece always comes about from the same last pair, the others never stand side by
-    side.
-
-    Raises:
-        CheckpointError: two pieces have the same score, so that their order would depend on the text.
-    """
-    merges: list[tuple[str, str]] = []
-    by_score: dict[float, str] = {}
-    for piece in sorted(pieces, key=pieces.__getitem__, reverse=True):
-        halves = [(piece[:at], piece[at:]) for at in range(1, len(piece))]
-        pairs = [(left, right) for left, right in halves if left in pieces and right in pieces]
-        if pairs and (other := by_score.setdefault(pieces[piece], piece)) != piece:
-            msg = (
-                f"{path} gives {other!r} and {piece!r} the same score {pieces[piece]}, but each needs one of its own; "
-                "use a vocabulary trained as BPE, as llama2.c's are"
-            )
-            raise CheckpointError(msg)
-        merges += pairs
-    return merges
-
-
-def _unreadable(path: Path, error: OSError) -> CheckpointError:
-    return CheckpointError(f"{path} cannot be read: {error.strerror}; make it readable, or fetch it again")

@@ -26,7 +26,7 @@ _ROPE = {
 
 
 @dataclass(frozen=True)
-class Shape:
+class LlamaShape:
     """The sizes of a Llama model; positions are encoded as in Llama 3.2."""
 
     hidden: int
@@ -64,8 +64,8 @@ class Shape:
         )
 
 
-SHAPES: Mapping[str, Shape] = {
-    "llama-3.2-1b": Shape(
+SHAPES: Mapping[str, LlamaShape] = {
+    "llama-3.2-1b": LlamaShape(
         hidden=2048,
         width=8192,
         layers=16,
@@ -76,7 +76,7 @@ SHAPES: Mapping[str, Shape] = {
         tied=True,
         positions=131072,
     ),
-    "llama-3.2-3b": Shape(
+    "llama-3.2-3b": LlamaShape(
         hidden=3072,
         width=8192,
         layers=28,
@@ -87,7 +87,7 @@ SHAPES: Mapping[str, Shape] = {
         tied=True,
         positions=131072,
     ),
-    "mini": Shape(
+    "mini": LlamaShape(
         hidden=1024,
         width=4096,
         layers=8,
@@ -102,8 +102,8 @@ SHAPES: Mapping[str, Shape] = {
 """Those of Llama 3.2 are from the config.json of meta-llama/Llama-3.2-1B and -3B; mini has the same expansion ratio."""
 
 
-def shape(name: str) -> Shape:
-    """The shape called `name`.
+def known_shape(name: str) -> LlamaShape:
+    """The shape that `glu-prune shape` knows as `name`.
 
     Raises:
         CheckpointError: there is none.
@@ -114,8 +114,8 @@ def shape(name: str) -> Shape:
     return SHAPES[name]
 
 
-def write_shape(
-    shape: Shape, folder: Path, dtype: str = "bfloat16", seed: int = 0, tokenizer: str | None = None
+def write_random_model(
+    shape: LlamaShape, folder: Path, dtype: str = "bfloat16", seed: int = 0, tokenizer: str | None = None
 ) -> None:
     """Writes a stock Llama checkpoint of this shape to the new folder `folder`: config.json and safetensors.
 
@@ -153,7 +153,7 @@ def write_shape(
 
 def _tokenizer(model: str, vocabulary: int) -> Any:
     alone = ModelSource(model, Path(model))
-    words = load_tokenizer(alone if has_tokenizer(alone) else locate(model), vocabulary)
+    words = load_tokenizer(alone if has_tokenizer(alone) else locate(model))
     if len(words) > vocabulary:
         msg = f"{model}: its tokenizer knows {len(words)} tokens; a model of this shape has {vocabulary}"
         raise CheckpointError(msg)

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from glu_prune.errors import CheckpointError, ModelNotFoundError
-from glu_prune.models import llama2c
-from glu_prune.pruning import checkpoint
+from glu_prune.models import stock
+from glu_prune.models.formats import Format, recognised
 
 MODELS = Path(__file__).parent / "embedded"
 
@@ -30,11 +30,12 @@ class ModelSource:
     @property
     def fingerprint(self) -> str:
         """What identifies its weights, configuration and tokenizer."""
-        return (
-            llama2c.fingerprint(self.folder)
-            if llama2c.is_llama2c(self.folder)
-            else checkpoint.folder_digest(self.folder)
-        )
+        return self.format.digest(self.folder)
+
+    @property
+    def format(self) -> Format:
+        """How it lies in its folder; stock where that cannot be told, whose errors say what is missing."""
+        return recognised(self.folder) or stock
 
 
 def embedded_models() -> tuple[str, ...]:
@@ -55,9 +56,9 @@ def locate(name: str, revision: str | None = None) -> ModelSource:
     if name in embedded_models():
         return ModelSource(name, MODELS / name)
     folder = Path(os.path.expandvars(name))
-    if (folder / "config.json").is_file() or llama2c.is_llama2c(folder):
+    if recognised(folder) is not None:
         return ModelSource(name, folder)
-    if on_hub(name):
+    if is_hub_id(name):
         from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
         try:
@@ -73,8 +74,8 @@ def locate(name: str, revision: str | None = None) -> ModelSource:
     raise ModelNotFoundError(msg)
 
 
-def on_hub(name: str) -> bool:
-    """Whether `name` may be a Hugging Face id: owner and model."""
+def is_hub_id(name: str) -> bool:
+    """Whether `name` has the form of a Hugging Face id: owner and model."""
     return name.count("/") == 1 and not name.startswith(("/", ".", "~", "$"))
 
 
@@ -109,17 +110,9 @@ def load_model(source: ModelSource, dtype: str, device: str, *, attention: str =
     Raises:
         CheckpointError: the folder cannot be loaded, or the device not used.
     """
-    import torch
-
     options = {"attn_implementation": attention, "device_map": device_map}
     given = {name: value for name, value in options.items() if value}
-    if llama2c.is_llama2c(source.folder):
-        if given:
-            msg = f"{source.name} is a llama2.c checkpoint, which takes no {', '.join(given)}; convert it first"
-            raise CheckpointError(msg)
-        model: Any = llama2c.read_model(source.folder, dtype)
-    else:
-        model = checkpoint.load(source.folder, dtype=getattr(torch, dtype, dtype), **given)
+    model: Any = source.format.read_model(source.folder, dtype, **given)
     if device_map:
         return model
     try:
@@ -131,24 +124,16 @@ def load_model(source: ModelSource, dtype: str, device: str, *, attention: str =
 
 def has_tokenizer(source: ModelSource) -> bool:
     """Whether a tokenizer lies beside the weights; models of a shape with random weights have none."""
-    return llama2c.is_llama2c(source.folder) or any(source.folder.glob("tokenizer*.json"))
+    return source.format.has_tokenizer(source.folder)
 
 
-def load_tokenizer(source: ModelSource, vocabulary: int) -> Any:
-    """The tokenizer of a model that knows `vocabulary` token ids.
+def load_tokenizer(source: ModelSource) -> Any:
+    """The tokenizer of a model.
 
     Raises:
         CheckpointError: the folder has none that can be loaded.
     """
-    from transformers import AutoTokenizer
-
-    if llama2c.is_llama2c(source.folder):
-        return llama2c.read_tokenizer(source.folder, vocabulary)
-    try:
-        return AutoTokenizer.from_pretrained(source.folder, local_files_only=True)
-    except (OSError, ValueError, KeyError) as error:
-        msg = f"the tokenizer in {source.folder} cannot be loaded: {str(error).splitlines()[0]}"
-        raise CheckpointError(msg) from error
+    return source.format.read_tokenizer(source.folder)
 
 
 def load(source: ModelSource, dtype: str, device: str) -> tuple[Any, Any]:
@@ -157,5 +142,4 @@ def load(source: ModelSource, dtype: str, device: str) -> tuple[Any, Any]:
     Raises:
         CheckpointError: the folder cannot be loaded.
     """
-    model = load_model(source, dtype, device)
-    return model, load_tokenizer(source, model.config.vocab_size)
+    return load_model(source, dtype, device), load_tokenizer(source)

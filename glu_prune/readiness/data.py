@@ -7,45 +7,44 @@ from glu_prune.errors import EvaluationError
 from glu_prune.evaluation import lm_eval_tasks, local_data
 from glu_prune.evaluation.evaluate import FETCH_SENTENCES, is_embedded
 from glu_prune.evaluation.local_data import Split
-from glu_prune.readiness.need import Need
+from glu_prune.readiness.check import CheckResult, Run
+from glu_prune.readiness.loggers import errors_only
 from glu_prune.readiness.network import offline
-from glu_prune.readiness.quiet import hushed
 
 _CHECKERS = ("langdetect", "immutabledict", "nltk")
 """What lm-eval's checkers of instructions import."""
 PREFETCH = "`glu-prune prefetch` with the same files fetches it"
 
 
-def data(tasks: Sequence[str]) -> Iterator[Need]:
-    """What `tasks` need, those that come with this package in one row."""
+def data(run: Run) -> Iterator[CheckResult]:
+    """The data of every task, those that come with this package in one row."""
+    tasks = run.requirements.tasks
     embedded = [task for task in tasks if is_embedded(task) and task not in local_data.TASKS]
     if embedded:
-        yield Need(f"data of {len(embedded)} embedded tasks", "ready", "in this package")
+        yield CheckResult(f"data of {len(embedded)} embedded tasks", "ready", "in this package")
     for task in tasks:
         if task not in embedded:
             yield items(task)
         yield from sentences(task)
-    yield checkers()
 
 
-def items(task: str) -> Need:
+def items(task: str) -> CheckResult:
     """The items of one of lm-eval's own tasks: in the data folder if that is for them, else in the cache."""
     try:
         splits = local_data.splits(task)
     except EvaluationError as error:
-        return Need(f"data of {task}", "missing", str(error))
+        return CheckResult(f"data of {task}", "missing", str(error))
     return in_cache(task) if splits is None else _in_folder(task, splits)
 
 
-def _in_folder(task: str, splits: Sequence[Split]) -> Need:
+def _in_folder(task: str, splits: Sequence[Split]) -> CheckResult:
     detail = "; ".join(map(_found, splits))
     if all(split.complete for split in splits):
-        return Need(f"data of {task}", "ready", detail)
-    wrong = [split.name for split in splits if not split.complete]
-    remedy = (
-        f"complete {' and '.join(wrong)} in the folder that {local_data.VARIABLE} names; or name none, and prefetch"
-    )
-    return Need(f"data of {task}", "missing", detail, remedy)
+        return CheckResult(f"data of {task}", "ready", detail)
+    incomplete = " and ".join(split.name for split in splits if not split.complete)
+    remedy = f"complete {incomplete} in the folder that {local_data.VARIABLE} names; or name none, and prefetch"
+    # A sample of every split can be run, and records say of which items they are; without any, the task cannot.
+    return CheckResult(f"data of {task}", "note" if all(split.items for split in splits) else "missing", detail, remedy)
 
 
 def _found(split: Split) -> str:
@@ -56,21 +55,22 @@ def _found(split: Split) -> str:
     return f"{split.name}: {split.items:,}{of} items{lacks}"
 
 
-def in_cache(task: str) -> Need:
+def in_cache(task: str) -> CheckResult:
     """The data that lm-eval would load with `datasets`, which is asked for it with the network switched off."""
     wanted = lm_eval_tasks.datasets_of(task, local_data.stock_folder(task))
     lacking = [each for each in wanted if not cached(each)]
     names = ", ".join(dict.fromkeys(each.path for each in wanted))
     if not lacking:
-        return Need(f"data of {task}", "ready", f"{names} in the cache of datasets")
+        return CheckResult(f"data of {task}", "ready", f"{names} in the cache of datasets")
     count = f" ({len(lacking)} of {len(wanted)} parts)" if len(wanted) > 1 else ""
     folder = f"; or name a folder that has it: --data DIR, {local_data.VARIABLE}" if task in local_data.TASKS else ""
-    return Need(f"data of {task}", "missing", f"{names} not in the cache of datasets{count}", f"{PREFETCH}{folder}")
+    found = f"{names} not in the cache of datasets{count}"
+    return CheckResult(f"data of {task}", "missing", found, f"{PREFETCH}{folder}", downloadable=True)
 
 
 def cached(dataset: lm_eval_tasks.Dataset) -> bool:
     """Whether `dataset` can be loaded without a connection."""
-    with offline(), hushed():
+    with offline(), errors_only():
         from datasets import load_dataset_builder
 
         try:
@@ -80,7 +80,7 @@ def cached(dataset: lm_eval_tasks.Dataset) -> bool:
     return True
 
 
-def sentences(task: str) -> Iterator[Need]:
+def sentences(task: str) -> Iterator[CheckResult]:
     """NLTK's sentence splitter, for a task whose checkers count sentences."""
     try:
         place = local_data.sentences(task)
@@ -90,14 +90,19 @@ def sentences(task: str) -> Iterator[Need]:
         return
     what = f"sentence splitter of {task}"
     if place.is_dir():
-        yield Need(what, "ready", f"NLTK's punkt_tab, {place}")
+        yield CheckResult(what, "ready", f"NLTK's punkt_tab, {place}")
     else:
-        yield Need(what, "missing", f"NLTK's punkt_tab not in {place}", FETCH_SENTENCES)
+        downloadable = not local_data.serves(task)
+        yield CheckResult(what, "missing", f"NLTK's punkt_tab not in {place}", FETCH_SENTENCES, downloadable)
 
 
-def checkers() -> Need:
+def checkers(run: Run) -> Iterator[CheckResult]:
     """The packages that check instructions, of which one detects languages."""
+    if not run.requirements.tasks:
+        return
     absent = [name for name in _CHECKERS if find_spec(name) is None]
     if absent:
-        return Need("checkers", "missing", f"not installed: {', '.join(absent)}", "pip install 'lm-eval[ifeval]'")
-    return Need("checkers", "ready", ", ".join(_CHECKERS))
+        found = f"not installed: {', '.join(absent)}"
+        yield CheckResult("checkers", "missing", found, "pip install 'lm-eval[ifeval]'")
+    else:
+        yield CheckResult("checkers", "ready", ", ".join(_CHECKERS))

@@ -3,20 +3,19 @@
 import os
 import shutil
 import timeit
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, requires, version
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from glu_prune.efficiency.meter import MEASURED
 from glu_prune.efficiency.tracking import CodeCarbonMeter
-from glu_prune.errors import CheckpointError, MeterError, ModelNotFoundError, first_line
-from glu_prune.experiment.cell import Settings
+from glu_prune.errors import CheckpointError, EvaluationError, MeterError, ModelNotFoundError, first_line
+from glu_prune.evaluation.backend import Backend
 from glu_prune.experiment.machine import machine
 from glu_prune.models.source import locate
-from glu_prune.readiness.asked import Model
-from glu_prune.readiness.models import weights_in
-from glu_prune.readiness.need import Need, size_of
+from glu_prune.readiness.check import CheckResult, Run, size_of
+from glu_prune.readiness.memory import weights_in
+from glu_prune.readiness.requirements import RequiredModel
 
 if TYPE_CHECKING:
     from packaging.specifiers import SpecifierSet
@@ -28,42 +27,51 @@ _SLOW = 2.0
 _SHOWN = ("torch", "transformers", "datasets", "lm-eval", "codecarbon")
 
 
-def host(models: Sequence[Model], settings: Settings, store: Path) -> Iterator[Need]:
-    """The device, what reads its energy, the disk, and the libraries."""
-    yield device(settings.device)
-    if settings.device == "cpu" and settings.dtype != "float32":
-        yield arithmetic(settings.dtype)
-    yield energy()
-    yield disk(models, settings, store)
-    yield libraries()
+def backend(run: Run) -> Iterator[CheckResult]:
+    """Whether the backend of lm-eval that is to answer is installed, and can answer for a pruned model."""
+    if not run.settings.backend:
+        return
+    what = f"backend {run.settings.backend.partition(',')[0]}"
+    try:
+        chosen = Backend.parse(run.settings.backend)
+        chosen.check()
+    except EvaluationError as error:
+        yield CheckResult(what, "missing", str(error))
+    else:
+        yield CheckResult(what, "ready", ", ".join(f"{name} {found}" for name, found in chosen.versions.items()))
 
 
-def device(name: str) -> Need:
+def device(run: Run) -> Iterator[CheckResult]:
     """Whether torch can use the device; that it is a processor is worth a note where there is a GPU."""
     import torch
 
+    if run.settings.backend or run.settings.device_map:
+        return
+    name = run.settings.device
     try:
         kind = torch.empty(1, device=name).device.type
     except (RuntimeError, AssertionError) as error:
-        return Need(
-            f"device {name}",
-            "missing",
-            first_line(error),
-            "take the device cpu, or install a torch that was built for it",
-        )
+        remedy = "take the device cpu, or install a torch that was built for it"
+        yield CheckResult(f"device {name}", "missing", first_line(error), remedy)
+        return
     if kind == "cpu" and torch.cuda.is_available():
-        return Need("device cpu", "note", machine(), "--glu-device cuda uses the GPU")
+        yield CheckResult("device cpu", "note", machine(), "--glu-device cuda uses the GPU")
+        return
     found = machine() if kind == "cpu" else f"{machine()}; torch sees {torch.cuda.device_count()} CUDA devices"
-    return Need(f"device {name}", "ready", found)
+    yield CheckResult(f"device {name}", "ready", found)
 
 
-def arithmetic(dtype: str) -> Need:
-    """How fast this processor computes in `dtype`, against float32: many lack the instructions for 16 bits."""
-    slowdown = _product(dtype) / _product("float32")
+def arithmetic(run: Run) -> Iterator[CheckResult]:
+    """How fast this processor computes in 16 bits, against float32: many lack the instructions for it."""
+    dtype = run.settings.dtype
+    if run.settings.device != "cpu" or dtype == "float32":
+        return
+    what, slowdown = f"arithmetic in {dtype}", _product(dtype) / _product("float32")
     found = f"a matrix product takes {slowdown:.1f} times as long as in float32"
     if slowdown < _SLOW:
-        return Need(f"arithmetic in {dtype}", "ready", found)
-    return Need(f"arithmetic in {dtype}", "note", found, "where memory suffices for it, --glu-dtype float32 is faster")
+        yield CheckResult(what, "ready", found)
+    else:
+        yield CheckResult(what, "note", found, "where memory suffices for it, --glu-dtype float32 is faster")
 
 
 def _product(dtype: str) -> float:
@@ -74,53 +82,61 @@ def _product(dtype: str) -> float:
     return min(timeit.repeat(lambda: torch.nn.functional.linear(one, other), number=1, repeat=8))
 
 
-def energy() -> Need:
+def energy(run: Run) -> Iterator[CheckResult]:
     """Which channels of energy are read from a meter; a run works without any, but then confirms no claim on energy."""
+    if not any(model.workloads for model in run.requirements.models):
+        return
     try:
         methods = CodeCarbonMeter().methods()
     except MeterError as error:
-        return Need("energy", "missing", str(error))
+        yield CheckResult("energy", "missing", str(error))
+        return
     found = ", ".join(f"{channel}: {method}" for channel, method in methods.items())
     if MEASURED.intersection(methods.values()):
-        return Need("energy", "ready", found)
-    remedy = "a claim on energy needs an NVIDIA GPU, or RAPL counters that may be read; see docs/efficiency.md"
-    return Need("energy", "note", f"{found}: assumed power times time", remedy)
+        yield CheckResult("energy", "ready", found)
+    else:
+        remedy = "a claim on energy needs an NVIDIA GPU, or RAPL counters that may be read; see docs/efficiency.md"
+        yield CheckResult("energy", "note", f"{found}: assumed power times time", remedy)
 
 
-def disk(models: Sequence[Model], settings: Settings, store: Path) -> Need:
+def disk(run: Run) -> Iterator[CheckResult]:
     """Room in the store: for records, and for the largest model whose memory is measured, which is saved there."""
-    there = next(each for each in (store, *store.absolute().parents) if each.exists())
-    wanted = _RECORDS + max((_saved(each, settings) for each in models if each.measured), default=0)
-    what = f"disk for {store}"
+    there = next(each for each in (run.store, *run.store.absolute().parents) if each.exists())
+    measured = (model for model in run.requirements.models if model.workloads)
+    wanted = _RECORDS + max((_saved(model, run.settings.dtype) for model in measured), default=0)
+    what, another = f"disk for {run.store}", "choose another: --glu-store=DIR"
     if not there.is_dir() or not os.access(there, os.W_OK):
-        return Need(what, "missing", f"{there} is no folder that may be written to", "choose another: --glu-store=DIR")
+        yield CheckResult(what, "missing", f"{there} is no folder that may be written to", another)
+        return
     free = shutil.disk_usage(there).free
     found = f"{size_of(free)} free, {size_of(wanted)} wanted"
     if free < wanted:
-        return Need(what, "missing", found, "make room, or choose another: --glu-store=DIR")
-    return Need(what, "ready", found)
+        yield CheckResult(what, "missing", found, f"make room, or {another}")
+    else:
+        yield CheckResult(what, "ready", found)
 
 
-def _saved(model: Model, settings: Settings) -> int:
+def _saved(model: RequiredModel, dtype: str) -> int:
     try:
-        return weights_in(locate(model.name, model.revision), settings.dtype)
+        return weights_in(locate(model.name, model.revision), dtype)
     except (ModelNotFoundError, CheckpointError):
         return 0  # another row says that it is not here
 
 
-def libraries() -> Need:
+def libraries(_: Run) -> Iterator[CheckResult]:
     """Whether what is installed is what this package asks for."""
     from packaging.requirements import Requirement
 
     try:
-        asked = [Requirement(line) for line in requires("glu-prune") or ()]
+        declared = [Requirement(line) for line in requires("glu-prune") or ()]
     except PackageNotFoundError:
-        asked = []
-    wrong = [str(each) for each in asked if each.marker is None and not _satisfied(each.name, each.specifier)]
+        declared = []
+    wrong = [str(each) for each in declared if each.marker is None and not _satisfied(each.name, each.specifier)]
     if wrong:
-        wanted = " ".join(f"'{each}'" for each in wrong)
-        return Need("libraries", "missing", f"not installed, or too old: {', '.join(wrong)}", f"pip install {wanted}")
-    return Need("libraries", "ready", ", ".join(f"{name} {version(name)}" for name in _SHOWN))
+        remedy = f"pip install {' '.join(repr(each) for each in wrong)}"
+        yield CheckResult("libraries", "missing", f"not installed, or too old: {', '.join(wrong)}", remedy)
+    else:
+        yield CheckResult("libraries", "ready", ", ".join(f"{name} {version(name)}" for name in _SHOWN))
 
 
 def _satisfied(name: str, allowed: "SpecifierSet") -> bool:

@@ -11,11 +11,11 @@ from glu_prune.errors import first_line
 from glu_prune.evaluation import lm_eval_tasks, local_data
 from glu_prune.evaluation.evaluate import is_embedded
 from glu_prune.models.source import snapshot
-from glu_prune.readiness.asked import Asked, asked
+from glu_prune.readiness.check import CheckResult, table
 from glu_prune.readiness.data import cached, items, sentences
+from glu_prune.readiness.loggers import errors_only
 from glu_prune.readiness.models import from_hub, model
-from glu_prune.readiness.need import Need, table
-from glu_prune.readiness.quiet import hushed
+from glu_prune.readiness.requirements import Requirements, requirements_of_files
 
 _FULL = tuple(map(os.strerror, (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)))
 """What a system says when it writes no more."""
@@ -27,7 +27,7 @@ _HUB, _NLTK = "hub", "nltk"
 class _Item:
     """Something that may have to be fetched."""
 
-    check: Callable[[], Need]
+    check: Callable[[], CheckResult]
     fetch: Callable[[], object] | None
     """None for what is nowhere to be had."""
     source: str = _HUB
@@ -40,7 +40,7 @@ def prefetch(files: Sequence[Path]) -> tuple[str, bool]:
         ExpectationError: a file is missing, no YAML, or says something that is not allowed.
     """
     unreached: dict[str, str] = {}
-    found = [_fetched(item, unreached) for item in _items(asked(files))]
+    found = [_fetched(item, unreached) for item in _items(requirements_of_files(files))]
     lacking = [each.what for each in found if each.missing]
     if lacking:
         said = f"missing: {', '.join(lacking)}; what was fetched stays, and is not fetched again"
@@ -49,7 +49,7 @@ def prefetch(files: Sequence[Path]) -> tuple[str, bool]:
     return f"{table(found)}\n\n{said}", not lacking
 
 
-def _items(wanted: Asked) -> Iterator[_Item]:
+def _items(wanted: Requirements) -> Iterator[_Item]:
     for each in wanted.models:
         yield _Item(partial(model, each), partial(snapshot, each.name, each.revision) if from_hub(each.name) else None)
     for task in wanted.tasks:
@@ -60,11 +60,11 @@ def _items(wanted: Asked) -> Iterator[_Item]:
             yield _Item(partial(_sentences, task), _download_sentences if elsewhere else None, _NLTK)
 
 
-def _sentences(task: str) -> Need:
+def _sentences(task: str) -> CheckResult:
     return next(sentences(task))
 
 
-def _fetched(item: _Item, unreached: dict[str, str]) -> Need:
+def _fetched(item: _Item, unreached: dict[str, str]) -> CheckResult:
     """What is needed as it is after an attempt to fetch it, unless it was ready or cannot be fetched.
 
     `unreached` are sources to which there is no connection, with what mends that: they are not tried again, as
@@ -78,7 +78,7 @@ def _fetched(item: _Item, unreached: dict[str, str]) -> Need:
     if item.source in unreached:
         return replace(before, detail="not tried, as there is no connection", remedy=unreached[item.source])
     try:
-        with hushed():
+        with errors_only():
             item.fetch()
     except (OSError, ValueError, RuntimeError, HTTPError) as error:
         why, remedy = _explained(error, item.source)

@@ -88,9 +88,9 @@ class Session:
         """
         cases = [case for item in items if (case := case_of(item)) is not None]
         if cases and (to_run := self.source.preflight(cases)):
-            from glu_prune.readiness.obstacles import refuse_obstacles
+            from glu_prune.readiness.preflight import refuse_obstacles
 
-            refuse_obstacles(to_run, options.settings(self._config))
+            refuse_obstacles(to_run, options.settings(self._config), self._store)
 
     def add(self, result: CaseResult) -> None:
         """Takes what was found about a case."""

@@ -12,10 +12,10 @@ import torch
 from glu_prune.efficiency import footprint
 from glu_prune.efficiency.footprint import Footprint, footprints, fresh_processes
 from glu_prune.errors import CheckpointError, EvaluationError
-from glu_prune.models.shapes import Shape, write_shape
+from glu_prune.models.shapes import LlamaShape, write_random_model
 from glu_prune.models.source import ModelSource, locate
 
-SMALL = Shape(hidden=256, width=1024, layers=4, heads=4, kv_heads=4, head_dim=64, vocabulary=20000, tied=True, positions=16384)  # fmt: skip
+SMALL = LlamaShape(hidden=256, width=1024, layers=4, heads=4, kv_heads=4, head_dim=64, vocabulary=20000, tied=True, positions=16384)  # fmt: skip
 SHAPES = {
     "narrow": SMALL,
     "wide": dataclasses.replace(SMALL, width=8192),
@@ -47,7 +47,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a checkpoint of every shape."""
     folder = tmp_path_factory.mktemp("shapes")
     for name, shape in SHAPES.items():
-        write_shape(shape, folder / name)
+        write_random_model(shape, folder / name)
     return folder
 
 

@@ -63,7 +63,7 @@ def registry(monkeypatch: pytest.MonkeyPatch) -> dict:
 
 
 def load(text: str):
-    tokenizer = load_tokenizer(SOURCE, 2048)
+    tokenizer = load_tokenizer(SOURCE)
     return Backend.parse(text).load("tiny-base dense", SOURCE.folder, tokenizer, SETTINGS)
 
 
@@ -150,7 +150,7 @@ def test_it_is_asked_for_as_evaluation_needs_it(registry):
     assert (lm.positions, lm.scored_positions, lm.max_gen_toks, lm.rank, lm.world_size) == (None, None, 256, 0, 1)
     assert lm.count_tokens(["", "Once upon a time"]) == [
         0,
-        len(load_tokenizer(SOURCE, 2048).tokenize("Once upon a time")),
+        len(load_tokenizer(SOURCE).tokenize("Once upon a time")),
     ]
     assert lm.broken is False
     with pytest.raises(EvaluationError, match=r"^tiny-base dense: backend 'listener' failed: NotImplementedError\(\)$"):
@@ -219,7 +219,7 @@ def fake_vllm(monkeypatch: pytest.MonkeyPatch) -> list[dict]:
             started.append(arguments)
 
     def tokenizer(folder: str, **_: object):
-        return load_tokenizer(SOURCE, 2048)
+        return load_tokenizer(SOURCE)
 
     content = {
         "vllm": {"LLM": Engine, "SamplingParams": object, "TokensPrompt": object},

@@ -27,7 +27,7 @@ config = LlamaConfig(
     num_key_value_heads=4, head_dim=64, max_position_embeddings=16384, bos_token_id=0, eos_token_id=0, pad_token_id=0,
 )
 torch.manual_seed(0)
-lm = SharedPrefixLM(LlamaForCausalLM(config).eval(), load_tokenizer(locate("tiny-base"), 8000), batch)
+lm = SharedPrefixLM(LlamaForCausalLM(config).eval(), load_tokenizer(locate("tiny-base")), batch)
 words = "the old king went to the river and saw a small boat near the tall green trees".split()
 torch.manual_seed(1)
 said = [" ".join(words[int(each)] for each in torch.randint(len(words), (60,))) for _ in range(count)]

@@ -116,7 +116,7 @@ def some_rows(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def small_model():
     """A random Llama with room for every prompt and answer."""
-    tokenizer = load_tokenizer(locate("tiny-base"), 2048)
+    tokenizer = load_tokenizer(locate("tiny-base"))
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=len(tokenizer), hidden_size=32, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4,

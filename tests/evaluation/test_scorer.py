@@ -36,7 +36,7 @@ FAMILIES = {
     "olmo2": ("Olmo2", {}),
     "gpt_oss": ("GptOss", {**WINDOWS, "num_local_experts": 4, "num_experts_per_tok": 2, "rope_parameters": {"rope_type": "default", "rope_theta": 1e4}}),
 }  # fmt: skip
-TOKENIZER = load_tokenizer(locate("tiny-base"), VOCABULARY)
+TOKENIZER = load_tokenizer(locate("tiny-base"))
 
 
 def build(family="llama", dtype=torch.float32, **changes):

@@ -213,7 +213,7 @@ def test_a_model_that_cannot_share_prefixes_is_scored_the_plain_way_in_all_its_a
     model = LlamaForCausalLM.from_pretrained(CELL.source.folder, config=config)
     folder = tmp_path / "dynamic"
     model.save_pretrained(folder)
-    load_tokenizer(CELL.source, config.vocab_size).save_pretrained(folder)
+    load_tokenizer(CELL.source).save_pretrained(folder)
     runs = engine(tmp_path, NoMeter("none"))
     for arm in (DENSE, Arm("ppm", Decimal("0.5"))):
         record = runs.record(replace(CELL, source=locate(str(folder)), arm=arm))

@@ -179,7 +179,7 @@ def test_a_broken_model_fails_its_own_cells_in_one_line_each(sessions, project, 
     with torch.no_grad():
         model.model.layers[0].self_attn.o_proj.weight[0, 0] = float("nan")
     model.save_pretrained(tmp_path / "broken")
-    load_tokenizer(source, model.config.vocab_size).save_pretrained(tmp_path / "broken")
+    load_tokenizer(source).save_pretrained(tmp_path / "broken")
     shutil.copytree(project, tmp_path / "project")
     claims = tmp_path / "project" / "expectations" / "broken.yaml"
     claims.write_text(CLAIMS.format(model=tmp_path / "broken"))

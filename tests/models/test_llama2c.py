@@ -13,7 +13,11 @@ from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from glu_prune.errors import CheckpointError
-from glu_prune.models.llama2c import convert, fingerprint, is_llama2c, read_model, read_tokenizer
+from glu_prune.models import llama2c
+from glu_prune.models.formats import recognised
+from glu_prune.models.formats import write_stock as convert
+from glu_prune.models.llama2c import digest, read_model
+from glu_prune.models.llama2c_tokenizer import read_tokenizer
 from glu_prune.models.source import load, locate
 from tests.helpers import ROOT
 from tests.helpers.examples import examples
@@ -34,6 +38,10 @@ from tests.helpers.llama2c import (
 )
 
 OPENING = "Once upon a time, there was a little girl named Lily. She loved to play outside in the park."
+
+
+def is_llama2c(folder: Path) -> bool:
+    return recognised(folder) is llama2c
 
 
 def rms_norm(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
@@ -197,15 +205,15 @@ def test_sources_load_it(dtype, checkpoint, no_sockets):
 
 def test_the_fingerprint_is_of_the_two_files_whatever_their_names(checkpoint):
     before = locate(str(checkpoint)).fingerprint
-    assert before == fingerprint(checkpoint)
+    assert before == digest(checkpoint)
     (checkpoint / "notes.txt").write_text("a comment changes nothing")
     (checkpoint / "model.bin").rename(checkpoint / "stories.bin")
     (checkpoint / "tokenizer.bin").rename(checkpoint / "tok512.bin")
-    assert fingerprint(checkpoint) == before
+    assert digest(checkpoint) == before
     write_tokenizer(checkpoint / "tok512.bin", PIECES[::-1])
-    other_tokenizer = fingerprint(checkpoint)
+    other_tokenizer = digest(checkpoint)
     write_model(checkpoint / "stories.bin", random_weights(4, tied=True))
-    assert len({before, other_tokenizer, fingerprint(checkpoint)}) == 3
+    assert len({before, other_tokenizer, digest(checkpoint)}) == 3
 
 
 def test_other_folders_are_not_taken_for_it(checkpoint, tmp_path):

@@ -1,17 +1,21 @@
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from glu_prune.cli import main
+from glu_prune.efficiency.workload import WORKLOADS
 from glu_prune.evaluation import local_data
 from glu_prune.experiment.cell import Arm, Settings
 from glu_prune.models.source import MODELS
-from glu_prune.readiness import host, models
-from glu_prune.readiness.asked import Model, asked
-from glu_prune.readiness.data import cached, data, items, sentences
+from glu_prune.readiness import data, host, memory, models
+from glu_prune.readiness.check import CheckResult, Run
+from glu_prune.readiness.checks import CHECKS
+from glu_prune.readiness.data import cached, items, sentences
+from glu_prune.readiness.requirements import RequiredModel, Requirements, requirements_of_files
 from tests.helpers import ROOT
 
 TINY = [str(ROOT / "expectations" / f"tiny-{name}.yaml") for name in ("base", "instruct")]
@@ -19,8 +23,19 @@ REAL = os.environ.get(local_data.VARIABLE)
 needs_data = pytest.mark.skipif(not REAL, reason=f"{local_data.VARIABLE} names no folder of benchmark data")
 
 
-def a_model(name: object, criteria: int = 0, *, measured: bool = False) -> Model:
-    return Model(str(name), None, tuple(Arm(f"criterion-{number}") for number in range(criteria)), measured)
+def a_model(name: object, criteria: int = 0, *, measured: bool = False) -> RequiredModel:
+    arms = tuple(Arm(f"criterion-{number}") for number in range(criteria))
+    return RequiredModel(str(name), None, arms, WORKLOADS["embedded"] if measured else ())
+
+
+def a_run(*models: RequiredModel, tasks: tuple[str, ...] = (), store: Path = Path(), **settings: object) -> Run:
+    return Run(Requirements(models, tasks), Settings(**settings), store)
+
+
+def result(results: Iterator[CheckResult]) -> CheckResult:
+    """The only one."""
+    (found,) = results
+    return found
 
 
 @pytest.fixture
@@ -43,6 +58,7 @@ def test_all_is_ready_for_the_embedded_models(no_sockets, capsys, tmp_path):
     assert lines[-1] == "all that is needed is ready"
     assert {line[:36].split("  ")[0] for line in lines[2:-2]} == {
         "model tiny-base", "memory for tiny-base", "model tiny-instruct", "memory for tiny-instruct",
+        "context of tiny-base", "context of tiny-instruct", "pruning of tiny-base", "pruning of tiny-instruct",
         "data of 7 embedded tasks", "checkers", "device cpu", "energy", f"disk for {tmp_path}"[:36], "libraries",
     }  # fmt: skip
 
@@ -68,15 +84,13 @@ def test_folders_that_are_none_or_empty_are_exit_code_2(tmp_path, capsys):
         ("--data", str(tmp_path / "absent"), "absent' is no folder; name a folder of benchmark data"),
         ("--batch-size", "0", "'0' is not allowed; it is a whole number of at least 1"),
     ]:
-        with pytest.raises(SystemExit) as stopped:
-            main(["doctor", *TINY, option, value])
-        assert stopped.value.code == 2
+        assert main(["doctor", *TINY, option, value]) == 2
         assert complaint in capsys.readouterr().err
 
 
 def test_files_are_read_for_models_and_tasks_each_once(no_folder):
-    found = asked([ROOT / "expectations" / "llama-3.2-1b.yaml", *map(Path, TINY)])
-    assert [(each.name, each.copies, each.measured) for each in found.models] == [
+    found = requirements_of_files([ROOT / "expectations" / "llama-3.2-1b.yaml", *map(Path, TINY)])
+    assert [(each.name, each.copies, bool(each.workloads)) for each in found.models] == [
         ("meta-llama/Llama-3.2-1B", 3, True), ("tiny-base", 3, True), ("tiny-instruct", 3, True)
     ]  # fmt: skip
     assert len(found.tasks) == len(set(found.tasks))
@@ -107,17 +121,16 @@ def test_a_model_that_is_not_whole_is_missing(tmp_path, damage, found):
 
 
 def test_memory_is_that_of_all_copies_and_of_answering():
-    small = Settings()
-    assert models.memory(a_model("tiny-base"), small).state == "ready"
-    assert models.memory(a_model("tiny-base", 10**5), small).state == "missing"
+    assert result(memory.memory(a_model("tiny-base"), a_run())).state == "ready"
+    assert result(memory.memory(a_model("tiny-base", 10**5), a_run())).state == "missing"
     assert [a_model("tiny-base", 2, measured=measured).copies for measured in (False, True)] == [3, 3]
     assert [a_model("tiny-base", measured=measured).copies for measured in (False, True)] == [1, 3]
-    need = models.memory(a_model("tiny-base"), Settings(batch_size=10**8))
+    need = result(memory.memory(a_model("tiny-base"), a_run(batch_size=10**8)))
     assert (need.state, "halved" in need.remedy) == ("note", True)
-    assert models.memory(a_model("someone/absent"), small) is None
+    assert list(memory.memory(a_model("someone/absent"), a_run())) == []
     saved = (MODELS / "tiny-base" / "model.safetensors").stat().st_size
-    assert models.weights_in(models.locate("tiny-base"), "bfloat16") == saved
-    assert models.weights_in(models.locate("tiny-base"), "float32") == 2 * saved
+    assert memory.weights_in(models.locate("tiny-base"), "bfloat16") == saved
+    assert memory.weights_in(models.locate("tiny-base"), "float32") == 2 * saved
 
 
 def test_a_container_has_less_than_its_machine(tmp_path):
@@ -127,9 +140,9 @@ def test_a_container_has_less_than_its_machine(tmp_path):
         "memory.stat": "anon 1\ninactive_file 50",
     }.items():
         (tmp_path / name).write_text(f"{text}\n")
-    assert models._container(tmp_path) == (350,)
+    assert memory._container(tmp_path) == (350,)
     (tmp_path / "memory.max").write_text("max\n")
-    assert models._container(tmp_path) == models._container(tmp_path / "absent") == ()
+    assert memory._container(tmp_path) == memory._container(tmp_path / "absent") == ()
 
 
 def test_items_in_a_folder_are_counted_against_the_whole_split(folder):
@@ -155,6 +168,19 @@ def test_the_files_of_a_group_are_counted_together(folder):
     assert items("mmlu_virology").detail == "test: 0 items, lacks mmlu/test/virology.jsonl; dev: 5 items"
 
 
+def test_a_sample_of_every_split_is_a_note(folder):
+    (folder / "gsm8k" / "train.jsonl").write_text('{"question": "1 + 1?", "answer": "2"}\n')
+    need = items("gsm8k")
+    assert (need.state, need.detail) == ("note", "test: 2 of 1,319 items; train: 1 of 7,473 items")
+    assert need.remedy.startswith("complete test and train in the folder")
+
+
+def test_advice_is_never_missing(monkeypatch):
+    monkeypatch.setattr(host, "_product", {"bfloat16": 1e9, "float32": 1.0}.__getitem__)
+    advice = [each for check in CHECKS if check.advice for each in check.results(a_run(dtype="bfloat16"))]
+    assert [each.state for each in advice] == ["note"]
+
+
 def test_a_folder_without_language_data_lacks_the_sentence_splitter(folder):
     (need,) = sentences("ifeval")
     assert (need.state, str(folder / "nltk_data") in need.detail) == ("missing", True)
@@ -165,14 +191,14 @@ def test_a_folder_without_language_data_lacks_the_sentence_splitter(folder):
 
 def test_a_data_folder_that_is_none_is_told_once(monkeypatch, tmp_path):
     monkeypatch.setenv(local_data.VARIABLE, str(tmp_path / "absent"))
-    need, checkers = data(["ifeval"])
-    assert (need.state, "which is no folder" in need.detail, checkers.state) == ("missing", True, "ready")
+    need = result(data.data(a_run(tasks=("ifeval",))))
+    assert (need.state, "which is no folder" in need.detail) == ("missing", True)
 
 
 @needs_data
 def test_the_real_data_is_whole():
     for task in local_data.TASKS:
-        assert items(task).state == ("missing" if local_data.is_sample(task) else "ready"), items(task)
+        assert items(task).state == ("note" if local_data.is_sample(task) else "ready"), items(task)
 
 
 def test_a_dataset_is_looked_for_without_a_connection(no_sockets, no_folder, tmp_path):
@@ -187,34 +213,64 @@ def test_a_dataset_is_looked_for_without_a_connection(no_sockets, no_folder, tmp
 
 
 def test_a_device_that_torch_cannot_use_is_missing():
-    assert host.device("cpu").state in ("ready", "note")
+    assert result(host.device(a_run())).state in ("ready", "note")
     for name in ("nonsense", "cuda:99"):
-        need = host.device(name)
+        need = result(host.device(a_run(device=name)))
         assert (need.state, "the device cpu" in need.remedy) == ("missing", True)
 
 
 def test_a_store_that_cannot_be_written_is_missing(tmp_path):
     tiny = a_model("tiny-base", measured=True)
-    need = host.disk([tiny, a_model("someone/absent", measured=True)], Settings(), tmp_path / "new" / "store")
+    absent = a_model("someone/absent", measured=True)
+    need = result(host.disk(a_run(tiny, absent, store=tmp_path / "new" / "store")))
     assert (need.state, need.detail.endswith("110.8 MB wanted")) == ("ready", True), need
     (tmp_path / "file").write_text("")
-    assert host.disk([tiny], Settings(), tmp_path / "file" / "store").state == "missing"
+    assert result(host.disk(a_run(tiny, store=tmp_path / "file" / "store"))).state == "missing"
 
 
 @pytest.mark.parametrize(("dtype", "rows"), [("float32", 0), ("bfloat16", 1)])
-def test_a_processor_is_asked_how_fast_16_bits_are(tmp_path, dtype, rows):
-    found = [each for each in host.host([], Settings(dtype=dtype), tmp_path) if each.what == f"arithmetic in {dtype}"]
-    assert len(found) == rows
+def test_a_processor_is_asked_how_fast_16_bits_are(dtype, rows):
+    found = list(host.arithmetic(a_run(dtype=dtype)))
+    assert [each.what for each in found] == [f"arithmetic in {dtype}"] * rows
     assert all("times as long as in float32" in each.detail and not each.missing for each in found)
 
 
 @pytest.mark.parametrize(("seconds", "state"), [(0.9, "ready"), (6.8, "note")])
 def test_slow_16_bits_are_worth_a_note(monkeypatch, seconds, state):
     monkeypatch.setattr(host, "_product", {"bfloat16": seconds, "float32": 1.0}.__getitem__)
-    need = host.arithmetic("bfloat16")
+    need = result(host.arithmetic(a_run(dtype="bfloat16")))
     assert (need.state, need.detail) == (state, f"a matrix product takes {seconds} times as long as in float32")
 
 
 def test_the_libraries_are_those_that_are_asked_for():
-    need = host.libraries()
+    need = result(host.libraries(a_run()))
     assert (need.state, "torch " in need.detail) == ("ready", True), need
+
+
+CLAIM = """\
+model: tiny-base
+ratios: [0.5]
+criterion: {criterion}
+chat_template: {chat}
+expect:
+  - capability: reading
+    direction: down
+    why: of this test
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "claim", "missing"),
+    [
+        (["--attention", "guess"], {}, "attention guess for tiny-base"),
+        (["--backend", "vlllm"], {}, "backend vlllm"),
+        ([], {"criterion": "reversed-ways:fails"}, "pruning of tiny-base"),
+        ([], {"chat": "true"}, "chat template of tiny-base"),
+    ],
+)
+def test_what_a_run_refuses_is_missing(tmp_path, monkeypatch, capsys, options, claim, missing):
+    (tmp_path / "ways.py").write_text("def fails(neurons):\n    return {}['nothing']\n")
+    (tmp_path / "claims.yaml").write_text(CLAIM.format(**{"criterion": "ppm", "chat": "false", **claim}))
+    monkeypatch.chdir(tmp_path)
+    assert main(["doctor", "claims.yaml", *options]) == 1
+    assert capsys.readouterr().out.splitlines()[-1] == f"missing: {missing}"

@@ -1,12 +1,12 @@
-"""Keeps what libraries log and draw out of tables."""
+"""Keeps what libraries log out of tables."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 
 @contextmanager
-def hushed() -> Iterator[None]:
-    """`datasets` and the hub's client say nothing but errors inside."""
+def errors_only() -> Iterator[None]:
+    """`datasets` and the client of the hub log nothing but errors inside."""
     import datasets.utils.logging
     import huggingface_hub.utils.logging
 

@@ -18,10 +18,10 @@ from transformers import LlamaForCausalLM
 from glu_prune.errors import NotReadyError
 from glu_prune.evaluation.local_data import VARIABLE
 from glu_prune.experiment.cell import Settings
-from glu_prune.judgement.expectation import read
+from glu_prune.judgement.expectation import Case, read
 from glu_prune.models.source import MODELS
+from glu_prune.readiness import preflight
 from glu_prune.readiness.network import offline
-from glu_prune.readiness.obstacles import refuse_obstacles
 
 CLAIM = """\
 model: {model}
@@ -40,6 +40,10 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(VARIABLE, raising=False)
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "datasets")
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+
+
+def refuse_obstacles(cases: list[Case], settings: Settings, store: Path = Path("store")) -> None:
+    preflight.refuse_obstacles(cases, settings, store)
 
 
 def cases(
@@ -87,9 +91,16 @@ def test_memory_that_is_too_small_is_found(tmp_path, monkeypatch):
     refuse_obstacles(cases(tmp_path), replace(Settings(), backend="hf"))
 
 
+def test_a_store_that_cannot_be_written_is_found(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(NotReadyError, match=r"^disk for .*file/store: .*file is no folder that may be written to; "):
+        refuse_obstacles(cases(tmp_path), Settings(), tmp_path / "file" / "store")
+
+
 @pytest.mark.parametrize(
     ("settings", "complaint"),
     [
+        (Settings(backend="vlllm"), r"^backend vlllm: lm-eval has no backend 'vlllm'; did you mean 'vllm'"),
         (Settings(device="nowhere"), r"^device nowhere: RuntimeError: .*; take the device cpu"),
         (Settings(attention="guess"), r"^attention guess for tiny-base: ValueError: .*guess.*; leave out"),
     ],

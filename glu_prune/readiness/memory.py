@@ -1,0 +1,101 @@
+"""Whether models fit into memory."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from glu_prune.errors import CheckpointError, ModelNotFoundError
+from glu_prune.evaluation.memory import Memory
+from glu_prune.experiment.cell import Settings
+from glu_prune.models.source import ModelSource, locate
+from glu_prune.readiness.check import CheckResult, Run, size_of
+from glu_prune.readiness.requirements import RequiredModel
+
+_SCORED, _WRITTEN = 4096, 2048
+"""About the tokens of the longest request: MMLU with five worked examples, and an IFEval prompt with its answer.
+
+A page of WikiText may have four times as many, but they are computed in parts: only their cache is larger.
+"""
+
+
+def memory(required: RequiredModel, run: Run) -> Iterator[CheckResult]:
+    """Room for the copies of its weights that are in memory at once, and for answering.
+
+    Batches are halved where they do not fit, so that room for one request at a time is all that must be there. Nothing
+    where a backend or accelerate decides where the weights are, or where other rows tell of the model or the device.
+    """
+    settings = run.settings
+    if settings.backend or settings.device_map:
+        return
+    try:
+        source = locate(required.name, required.revision)
+        weights = required.copies * weights_in(source, settings.dtype)
+        least, most = (weights + _answering(source, settings, size) for size in (1, settings.batch_size))
+        free = free_memory(settings.device)
+    except (ModelNotFoundError, CheckpointError, RuntimeError, AssertionError):
+        return
+    what = f"memory for {required.name}"
+    found = f"{size_of(free)} free on {settings.device}"
+    copies = f"{required.copies} x weights in {settings.dtype}"
+    wanted = f"at most {size_of(most)} for {copies} and batches of {settings.batch_size}"
+    if free >= most:
+        yield CheckResult(what, "ready", f"{found}; {wanted}")
+    elif free >= least:
+        remedy = "batches are halved where they do not fit; or --glu-batch-size N"
+        yield CheckResult(what, "note", f"{found}; {wanted}", remedy)
+    else:
+        remedy = "close other programs, or take --glu-dtype bfloat16, fewer controls, or a larger machine"
+        yield CheckResult(what, "missing", f"{found}; {size_of(least)} even in batches of 1", remedy)
+
+
+def weights_in(source: ModelSource, dtype: str) -> int:
+    """Bytes of the weights once they are loaded in `dtype`.
+
+    Raises:
+        CheckpointError: the folder cannot be read.
+    """
+    import torch
+
+    saved = getattr(source.format.read_config(source.folder), "dtype", None) or "float32"
+    itemsize = (saved if isinstance(saved, torch.dtype) else getattr(torch, saved)).itemsize
+    return int(source.format.weight_bytes(source.folder) * getattr(torch, dtype).itemsize // itemsize)
+
+
+def _answering(source: ModelSource, settings: Settings, batch_size: int) -> int:
+    """Bytes beside the weights, at the most; 0 for a model of which that is not known."""
+    import torch
+
+    config: Any = source.format.read_config(source.folder).get_text_config()
+    room = getattr(config, "max_position_embeddings", None) or _SCORED
+    sizes = torch.device(settings.device).type, getattr(torch, settings.dtype).itemsize
+    scoring, writing = (Memory(config, batch_size, min(room, longest), *sizes) for longest in (_SCORED, _WRITTEN))
+    try:
+        return max(scoring.scoring, writing.generating)
+    except AttributeError:
+        return 0
+
+
+def free_memory(device: str) -> int:
+    """Bytes that are free on `device`; of a processor, as far as this process may use them.
+
+    Raises:
+        RuntimeError, AssertionError: torch cannot use it.
+    """
+    import psutil
+    import torch
+
+    if torch.device(device).type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    free = int(psutil.virtual_memory().available)
+    return min((free, *_container()))
+
+
+def _container(group: Path = Path("/sys/fs/cgroup")) -> tuple[int, ...]:
+    """What a container still has of its memory, which the system's own figures do not tell; nothing without a limit."""
+    try:
+        limit, used = ((group / name).read_text().strip() for name in ("memory.max", "memory.current"))
+        counts = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+    except OSError:
+        return ()
+    cached = int(counts.get("inactive_file", 0))  # given back as soon as it is wanted
+    return (int(limit) - int(used) + cached,) if limit.isdecimal() else ()

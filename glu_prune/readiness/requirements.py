@@ -1,0 +1,86 @@
+"""What cases require: models, in which ways, and tasks to score them on."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from glu_prune.efficiency.workload import Workload
+from glu_prune.evaluation import local_data
+from glu_prune.evaluation.capability import scored_together
+from glu_prune.experiment.cell import Arm
+from glu_prune.judgement.expectation import Case, EfficiencyCase, read
+from glu_prune.judgement.experiment import ANY
+
+_COPIES_WHILE_MEASURED = 3
+"""Of a model, in memory while its costs are measured: dense, pruned, and dense again."""
+
+
+@dataclass(frozen=True)
+class RequiredModel:
+    """A model that cases are about."""
+
+    name: str
+    revision: str | None
+    arms: tuple[Arm, ...] = ()
+    """The pruned models that are made of it, each once."""
+    workloads: tuple[Workload, ...] = ()
+    """What its costs are measured on; none where only scores are asked for."""
+    chat_template: bool = False
+    """Whether prompts are put into its chat template."""
+
+    @property
+    def copies(self) -> int:
+        """Of its weights, in memory at once: the dense model, and one that is pruned further for each criterion."""
+        return max(1 + len({arm.criterion for arm in self.arms}), _COPIES_WHILE_MEASURED if self.workloads else 1)
+
+
+@dataclass(frozen=True)
+class Requirements:
+    """All that cases require, each once, in their order."""
+
+    models: tuple[RequiredModel, ...]
+    tasks: tuple[str, ...]
+
+
+def requirements_of_files(files: Sequence[Path]) -> Requirements:
+    """What a run of `files` requires.
+
+    Raises:
+        ExpectationError: a file is missing, no YAML, or says something that is not allowed.
+    """
+    return requirements([case for file in files for case in read(file) if case.experiment.model != ANY])
+
+
+def requirements(cases: Sequence[Case]) -> Requirements:
+    """What a run of `cases` requires.
+
+    Raises:
+        ExpectationError: a suite has no such workload.
+    """
+    by_model: dict[tuple[str, str | None], list[Case]] = {}
+    for case in cases:
+        by_model.setdefault((case.experiment.model, case.experiment.revision), []).append(case)
+    models = (_model(name, revision, mine) for (name, revision), mine in by_model.items())
+    return Requirements(tuple(models), tuple(dict.fromkeys(task for case in cases for task in _tasks(case))))
+
+
+def _model(name: str, revision: str | None, cases: Sequence[Case]) -> RequiredModel:
+    measured = [case for case in cases if isinstance(case, EfficiencyCase)]
+    scored = (arm for case in cases for needed in case.requirements() for arm in needed.arms)
+    pruned = (arm for arm in (*scored, *(case.arm for case in measured)) if arm.criterion is not None)
+    return RequiredModel(
+        name,
+        revision,
+        arms=tuple(dict.fromkeys(pruned)),
+        workloads=tuple(dict.fromkeys(each for case in measured for each in case.workloads)),
+        chat_template=any(case.experiment.chat_template for case in cases),
+    )
+
+
+def _tasks(case: Case) -> Iterator[str]:
+    """The tasks that `case` needs, what is scored in one call with them, and benchmarks that give prompts."""
+    for capability in (needed.capability for needed in case.requirements()):
+        if capability.folder is None:  # else the file says where its task is, and reading it has looked
+            yield from scored_together(capability.task)
+    if isinstance(case, EfficiencyCase) and local_data.is_configured():
+        yield from (each.benchmark for each in case.workloads if each.benchmark is not None)
