@@ -2,6 +2,9 @@ import contextlib
 import csv
 import json
 import re
+import subprocess
+import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -16,6 +19,51 @@ from glu_prune.models.source import embedded_models, load, locate
 from glu_prune.pruning.checkpoint import PLAN_FILE
 from glu_prune.pruning.plan import PruningPlan
 from tools.survey import tiny
+
+
+def test_help_names_every_command_and_imports_nothing_heavy():
+    code = "import sys; from glu_prune.cli import main; main(['--help']); sys.exit('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    commands = ("plan", "prune", "measure", "convert", "shape", "init", "doctor", "prefetch", "compare", "store")
+    named = {line.split()[0] for line in done.stdout.split("Commands:")[1].splitlines() if line}
+    assert named == {*commands, "criteria", "families", "models"}
+
+
+def test_the_version_is_that_of_the_package(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"glu-prune {version('glu-prune')}\n"
+
+
+def test_shells_complete_commands(monkeypatch, capsys):
+    monkeypatch.setenv("_GLU_PRUNE_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", "glu-prune pr")
+    monkeypatch.setenv("COMP_CWORD", "1")
+    with pytest.raises(SystemExit, match="0"):
+        main([])
+    assert capsys.readouterr().out.split() == ["prune", "prefetch"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ([], "Missing command; see `glu-prune --help`"),
+        (["prun"], "No such command 'prun'. Did you mean 'prune'?; see `glu-prune --help`"),
+        (["store", "ls", "x"], "Got unexpected extra argument(s) (x); see `glu-prune store ls --help`"),
+        (["prune", "tiny-base"], "Missing option '--out'; see `glu-prune prune --help`"),
+        (["plan", "tiny-base", "--\x1b[31m"], "No such option: --\\x1b[31m; see `glu-prune plan --help`"),
+    ],
+)
+def test_wrong_arguments_are_one_line_and_exit_code_2(capsys, arguments, complaint):
+    assert main(arguments) == 2
+    assert capsys.readouterr() == ("", f"glu-prune: {complaint}\n")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--ratio", "0.2", "half", "--seed", "1"], ["--ratio", "0.2", "--ratio", "half"], ["--ratio=half"]]
+)
+def test_measure_takes_several_ratios_after_one_option(capsys, arguments):
+    assert main(["measure", "tiny-base", *arguments]) == 1
+    assert "ratio 'half' is not allowed" in capsys.readouterr().err
 
 
 def test_pruning_writes_a_stock_checkpoint(tmp_path: Path, capsys):
@@ -83,7 +131,7 @@ def test_a_failed_save_leaves_nothing(tmp_path, monkeypatch, capsys):
 
 
 def test_a_shape_is_written_with_random_weights(tmp_path, monkeypatch, capsys):
-    small = shapes.Shape(
+    small = shapes.LlamaShape(
         hidden=64, width=160, layers=2, heads=4, kv_heads=2, head_dim=32, vocabulary=99, tied=True, positions=16384
     )
     monkeypatch.setattr(shapes, "SHAPES", {"small": small})

@@ -1,60 +1,138 @@
 """The command that measures what models cost."""
 
-import argparse
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from glu_prune.commands.terminal import interruptible, rounds
+import typer
+
+from glu_prune.commands.arguments import Criterion, CriterionSeed, Device, Model, Offline, Revision, WeightsDtype
+from glu_prune.commands.terminal import Answer, bar_of_rounds, connections, interruptible
 from glu_prune.errors import PlanError, StoreError, WorkloadError
 
 if TYPE_CHECKING:
+    from glu_prune.efficiency.benchmark import Effort
+    from glu_prune.efficiency.series import Series
     from glu_prune.efficiency.workload import Workload
+    from glu_prune.experiment.cell import Arm, Settings
+    from glu_prune.models.source import ModelSource
     from glu_prune.results.report import Report
 
+SEVERAL = ("--ratio", "--batch-size")
+"""Options that take several values."""
 
-def measure(options: argparse.Namespace) -> str:
-    """What a model costs, dense and pruned: tables, and what they were measured on."""
-    import tempfile
 
+_Ratios = Annotated[
+    list[str] | None, typer.Option("--ratio", metavar="RATIO ...", help="Fractions of neurons to remove, as 0.2 0.4.")
+]
+_PromptTokens = Annotated[int | None, typer.Option(metavar="N", help="Of each prompt.", show_default="64")]
+_NewTokens = Annotated[int | None, typer.Option(metavar="N", help="Of each answer.", show_default="32")]
+_BatchSizes = Annotated[
+    list[int] | None, typer.Option("--batch-size", metavar="N ...", help="Prompts at once.", show_default="1 8")
+]
+_Suite = Annotated[Literal["embedded", "study"] | None, typer.Option(help="The workloads of a suite instead.")]
+_Rounds = Annotated[int, typer.Option(metavar="N", help="Turns of every arm.")]
+_Window = Annotated[
+    float | None,
+    typer.Option(metavar="SECONDS", help="Least length.", show_default="what the energy counters here need"),
+]
+_Processes = Annotated[int, typer.Option(metavar="N", help="Fresh processes per arm and workload for memory; 0: none.")]
+_Grid = Annotated[str, typer.Option(metavar="ISO3", help="Country whose CO2 per kWh is assumed.")]
+_Store = Annotated[Path | None, typer.Option(metavar="DIR", help="Keep and reuse finished workloads in this store.")]
+_Tables = Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for the tables as CSV, Markdown and JSON.")]
+
+
+def measure(
+    model: Model,
+    ratios: _Ratios = None,
+    criterion: Criterion = "ppm",
+    seed: CriterionSeed = 0,
+    prompt_tokens: _PromptTokens = None,
+    new_tokens: _NewTokens = None,
+    batch_sizes: _BatchSizes = None,
+    suite: _Suite = None,
+    rounds: _Rounds = 8,
+    window: _Window = None,
+    processes: _Processes = 4,
+    device: Device = "cpu",
+    dtype: WeightsDtype = "float32",
+    grid: _Grid = "USA",
+    store: _Store = None,
+    out: _Tables = None,
+    revision: Revision = None,
+    offline: Offline = False,
+) -> Answer:
+    """Measure what a model costs, dense and pruned: time, energy, memory."""
     from glu_prune.efficiency.benchmark import Effort
-    from glu_prune.efficiency.tracking import CodeCarbonMeter
-    from glu_prune.experiment.cell import DENSE, Arm, SeriesCell, Settings
-    from glu_prune.experiment.engine import Engine
-    from glu_prune.experiment.machine import machine
-    from glu_prune.experiment.store import Store
-    from glu_prune.judgement.conclusion import conclude
-    from glu_prune.judgement.cost_runs import findings
-    from glu_prune.judgement.cost_tables import cost_tables
+    from glu_prune.experiment.cell import Settings
     from glu_prune.models.source import locate
+
+    arms = _arms(criterion, seed, ratios or ())
+    workloads = _workloads(suite, prompt_tokens, new_tokens, batch_sizes)
+    effort = Effort(rounds, window, processes, grid)
+    with connections(refused=offline):
+        source, settings = locate(model, revision), Settings(dtype, device)
+        if out is not None:
+            _refuse_unwritable(out)
+        measured = _measured(source, arms, workloads, settings, effort, store)
+    return Answer(_tables(model, arms, measured, settings, out))
+
+
+def _arms(name: str, seed: int, ratios: Sequence[str]) -> "tuple[Arm, ...]":
+    """The dense model, and it pruned at each of `ratios`."""
+    from glu_prune.experiment.cell import DENSE, Arm
     from glu_prune.pruning.criteria import criterion
     from glu_prune.pruning.ratio import parse_ratio
-    from glu_prune.report.formats import terminal
 
-    how = criterion(options.criterion)
+    how = criterion(name)
     if how.looks_at == "activations":
         msg = f"criterion {how.name} needs calibration text; cost does not depend on which neurons go, so take another"
         raise PlanError(msg)
-    pruned = [Arm(how.name, parse_ratio(text), options.seed) for text in options.ratio]
-    arms = tuple(dict.fromkeys((DENSE, *(arm for arm in pruned if arm.ratio))))
-    workloads = _workloads(options)
-    effort = Effort(options.rounds, options.window, options.processes, options.grid)
-    source, settings = locate(options.model, options.revision), Settings(options.dtype, options.device)
-    if options.out is not None:
-        _refuse_unwritable(options.out)
-    with interruptible(), tempfile.TemporaryDirectory(prefix="glu-prune-") as scratch, rounds() as (steps, say):
-        engine = Engine(Store(options.store or Path(scratch)), CodeCarbonMeter(options.grid), say, steps)
+    pruned = [Arm(how.name, parse_ratio(text), seed) for text in ratios]
+    return tuple(dict.fromkeys((DENSE, *(arm for arm in pruned if arm.ratio))))
+
+
+def _measured(
+    source: "ModelSource",
+    arms: "tuple[Arm, ...]",
+    workloads: "Sequence[Workload]",
+    settings: "Settings",
+    effort: "Effort",
+    store: Path | None,
+) -> "list[Series]":
+    """A series for each of `workloads`; all are checked before the first is measured."""
+    import tempfile
+
+    from glu_prune.efficiency.tracking import CodeCarbonMeter
+    from glu_prune.experiment.cell import SeriesCell
+    from glu_prune.experiment.engine import Engine
+    from glu_prune.experiment.store import Store
+
+    with interruptible(), tempfile.TemporaryDirectory(prefix="glu-prune-") as scratch, bar_of_rounds() as (step, say):
+        engine = Engine(Store(store or Path(scratch)), CodeCarbonMeter(effort.grid), say, step)
         cells = [SeriesCell(source, arms, each, settings, effort) for each in workloads]
         for cell in cells:
             engine.check(cell)
-        measured = [engine.series(cell).series for cell in cells]
-    abouts = [(options.model, arm.ratio, measured, arm.label) for arm in arms[1:] or arms]
-    report = conclude([cost_tables(*about, findings(*about)) for about in abouts])
+        return [engine.series(cell).series for cell in cells]
+
+
+def _tables(
+    model: str, arms: "tuple[Arm, ...]", measured: "list[Series]", settings: "Settings", out: Path | None
+) -> str:
+    """The tables of all arms, notes on them, and what they were measured on."""
+    from glu_prune.experiment.machine import machine
+    from glu_prune.judgement.conclusion import conclude
+    from glu_prune.judgement.cost_runs import findings
+    from glu_prune.judgement.cost_tables import cost_tables
+    from glu_prune.report.formats import terminal
+
+    pruned = [(model, arm.ratio, measured, arm.label) for arm in arms[1:] or arms]
+    report = conclude([cost_tables(*about, findings(*about)) for about in pruned])
     shown = terminal.text(report)
-    notes = [*(_written(report, options.out) if options.out is not None else ())]
-    asked = ", ".join(dict.fromkeys(series.prompts for series in measured))
-    here = f"{machine()}; {options.dtype} on {options.device}; prompts: {asked}"
+    notes = _written(report, out) if out is not None else ()
+    prompts = ", ".join(dict.fromkeys(series.prompts for series in measured))
+    here = f"{machine()}; {settings.dtype} on {settings.device}; prompts: {prompts}"
     return "\n\n".join([*shown, *notes, here])
 
 
@@ -76,15 +154,16 @@ def _written(report: "Report", folder: Path) -> Iterator[str]:
         yield f"tables were not written to {folder}: {error}"
 
 
-def _workloads(options: argparse.Namespace) -> tuple["Workload", ...]:
+def _workloads(
+    suite: str | None, prompt_tokens: int | None, new_tokens: int | None, batch_sizes: Sequence[int] | None
+) -> tuple["Workload", ...]:
     """Those of a suite, or those that lengths and batch sizes make."""
     from glu_prune.efficiency.workload import WORKLOADS, drawn
 
-    sizes = options.batch_size, options.prompt_tokens, options.new_tokens
-    if options.suite is None:
-        prompt_tokens, new_tokens = (64 if sizes[1] is None else sizes[1]), (32 if sizes[2] is None else sizes[2])
-        return tuple(drawn(prompt_tokens, new_tokens, size) for size in dict.fromkeys(sizes[0] or (1, 8)))
-    if any(size is not None for size in sizes):
+    if suite is None:
+        lengths = (64 if prompt_tokens is None else prompt_tokens), (32 if new_tokens is None else new_tokens)
+        return tuple(drawn(*lengths, size) for size in dict.fromkeys(batch_sizes or (1, 8)))
+    if batch_sizes or prompt_tokens is not None or new_tokens is not None:
         msg = "--suite has sizes of its own; leave out --batch-size, --prompt-tokens and --new-tokens, or --suite"
         raise WorkloadError(msg)
-    return WORKLOADS[options.suite]
+    return WORKLOADS[suite]

@@ -1,44 +1,65 @@
 """Commands that write models, and that list what there is to prune and to rank by."""
 
-import argparse
+from pathlib import Path
+from typing import Annotated
 
-from glu_prune.commands.terminal import interruptible
+import typer
 
-
-def convert(options: argparse.Namespace) -> str:
-    """A llama2.c checkpoint, written as a stock one."""
-    from glu_prune.models.llama2c import convert
-
-    convert(options.folder, options.out)
-    return f"{options.folder} -> {options.out}: a stock checkpoint"
+from glu_prune.commands.arguments import NewFolder
+from glu_prune.commands.terminal import Answer, interruptible
 
 
-def shape(options: argparse.Namespace) -> str:
-    """A model of a known shape with random weights."""
-    from glu_prune.models.shapes import shape, write_shape
+def convert(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="With a model .bin and its tokenizer .bin.")],
+    out: NewFolder,
+) -> Answer:
+    """Turn a llama2.c checkpoint into a stock one."""
+    from glu_prune.models.formats import write_stock
 
     with interruptible():
-        write_shape(shape(options.name), options.out, options.dtype, options.seed, options.tokenizer)
-    return f"{options.name} -> {options.out}: random weights in {options.dtype}, seed {options.seed}"
+        write_stock(folder, out)
+    return Answer(f"{folder} -> {out}: a stock checkpoint")
 
 
-def models(_: argparse.Namespace) -> str:
-    """The embedded models, a line each."""
+def shape(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Such as llama-3.2-1b.")],
+    out: NewFolder,
+    dtype: Annotated[str, typer.Option(metavar="DTYPE", help="Of the weights.")] = "bfloat16",
+    seed: Annotated[int, typer.Option(metavar="N", help="Of the weights.")] = 0,
+    tokenizer: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL",
+            help="A model whose tokenizer it gets, or a folder with a tokenizer alone.",
+            show_default="none: costs can be measured, and no scores",
+        ),
+    ] = None,
+) -> Answer:
+    """Write a model of a known shape with random weights, to measure its cost."""
+    from glu_prune.models.shapes import known_shape, write_random_model
+
+    with interruptible():
+        write_random_model(known_shape(name), out, dtype, seed, tokenizer)
+    return Answer(f"{name} -> {out}: random weights in {dtype}, seed {seed}")
+
+
+def models() -> Answer:
+    """List the embedded models and where they are."""
     from glu_prune.models.source import MODELS, embedded_models
 
-    return "\n".join(f"{name}  {MODELS / name}" for name in embedded_models())
+    return Answer("\n".join(f"{name}  {MODELS / name}" for name in embedded_models()))
 
 
-def criteria(_: argparse.Namespace) -> str:
-    """The ways to rank neurons."""
+def criteria() -> Answer:
+    """List the ways to rank neurons."""
     from glu_prune.report.listings import criteria
 
-    return criteria()
+    return Answer(criteria())
 
 
-def families(_: argparse.Namespace) -> str:
-    """The model families that can be pruned, as recorded with this package."""
+def families() -> Answer:
+    """List the model families of transformers that can be pruned."""
     from glu_prune.commands.families import families_table
     from glu_prune.models.families import recorded
 
-    return families_table(recorded(), "simple")
+    return Answer(families_table(recorded(), "simple"))

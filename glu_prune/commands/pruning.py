@@ -1,11 +1,26 @@
 """Commands that plan and remove neurons."""
 
-import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from glu_prune.commands.terminal import interruptible, progress
+import typer
+
+from glu_prune.commands.arguments import (
+    Criterion,
+    CriterionSeed,
+    ExpansionRatio,
+    LayerRatio,
+    Model,
+    MultipleOf,
+    NewFolder,
+    Offline,
+    Ratio,
+    Revision,
+    Skip,
+    Width,
+)
+from glu_prune.commands.terminal import Answer, connections, interruptible, progress
 from glu_prune.errors import CheckpointError, PlanError, shown
 from glu_prune.units import whole
 
@@ -14,67 +29,102 @@ if TYPE_CHECKING:
     from glu_prune.pruning.disk_model import DiskModel
     from glu_prune.pruning.target import Target
 
+_Calibration = Annotated[Path | None, typer.Option(metavar="FILE", help="Text for criteria that look at activations.")]
+_Plan = Annotated[Path | None, typer.Option(metavar="FILE", help="Apply this plan instead of ranking.")]
+_PadToUniform = Annotated[
+    bool,
+    typer.Option(
+        "--pad-to-uniform", help="Fill unequal widths up with neurons of zeros, so that stock loaders read the result."
+    ),
+]
+
 _MOST_TOKENS = 2048
 """Of a line of calibration text."""
 _ALIGNED = 16
 """Bytes of which the rows of grouped matrix kernels must be a multiple."""
 
 
-def plan(options: argparse.Namespace) -> str:
-    """What a target means for a model, from its configuration alone."""
+def plan(
+    model: Model,
+    ratio: Ratio = None,
+    expansion_ratio: ExpansionRatio = None,
+    width: Width = None,
+    multiple_of: MultipleOf = "1",
+    layer_ratio: LayerRatio = None,
+    skip: Skip = None,
+    revision: Revision = None,
+    offline: Offline = False,
+) -> Answer:
+    """Show what a target means for a model, from its configuration alone."""
     from glu_prune.pruning.disk_model import open_disk_model
     from glu_prune.report.sizes import sizes
 
-    checkpoint = open_disk_model(_locate(options).folder)
-    return sizes(checkpoint, _target(options).widths(checkpoint.width_map))
+    with connections(refused=offline):
+        checkpoint = open_disk_model(_stock(model, revision).folder)
+        target = _target(ratio, expansion_ratio, width, multiple_of, layer_ratio or (), skip or ())
+        return Answer(sizes(checkpoint, target.widths(checkpoint.width_map)))
 
 
-def prune(options: argparse.Namespace) -> str:
-    """A pruned model in a new folder, by a plan that is given or made here."""
+def prune(
+    model: Model,
+    out: NewFolder,
+    ratio: Ratio = None,
+    expansion_ratio: ExpansionRatio = None,
+    width: Width = None,
+    multiple_of: MultipleOf = "1",
+    layer_ratio: LayerRatio = None,
+    skip: Skip = None,
+    criterion: Criterion = "ppm",
+    seed: CriterionSeed = 0,
+    calibration: _Calibration = None,
+    plan: _Plan = None,
+    pad_to_uniform: _PadToUniform = False,
+    revision: Revision = None,
+    offline: Offline = False,
+) -> Answer:
+    """Remove neurons from a model on disk, into a new folder."""
     from glu_prune.pruning.checkpoint import refuse_existing
-    from glu_prune.pruning.criteria import criterion
+    from glu_prune.pruning.criteria import criterion as criterion_called
     from glu_prune.pruning.disk_model import open_disk_model
     from glu_prune.pruning.disk_pruning import rank_on_disk, verify_plan, write_pruned
     from glu_prune.pruning.plan import PruningPlan
 
-    refuse_existing(options.out)
-    how = criterion(options.criterion)
-    given = None if options.plan is None else PruningPlan.read(options.plan)
-    target = None if given is not None else _target(options)
-    source = _locate(options)
-    checkpoint = open_disk_model(source.folder)
-    with interruptible():
-        if given is not None:
-            with progress("checking") as step:
-                verify_plan(checkpoint, given, step)
-            plan = given
-        else:
-            activations = _calibrated(options, source) if how.looks_at == "activations" else None
+    with connections(refused=offline), interruptible():
+        refuse_existing(out)
+        how = criterion_called(criterion)
+        given = None if plan is None else PruningPlan.read(plan)
+        target = None
+        if given is None:
+            target = _target(ratio, expansion_ratio, width, multiple_of, layer_ratio or (), skip or ())
+        source = _stock(model, revision)
+        checkpoint = open_disk_model(source.folder)
+        if given is None:
+            activations = _activations(source, criterion, calibration) if how.looks_at == "activations" else None
             with progress("ranking") as step:
-                ranking = rank_on_disk(checkpoint, options.criterion, options.seed, activations, step)
-            plan = ranking.plan(target)
+                chosen = rank_on_disk(checkpoint, criterion, seed, activations, step).plan(target)
+        else:
+            chosen = given
+            with progress("checking") as step:
+                verify_plan(checkpoint, chosen, step)
         with progress("writing") as step:
-            write_pruned(
-                checkpoint,
-                plan,
-                options.out,
-                pad_to_uniform=options.pad_to_uniform,
-                name=options.model,
-                progress=step,
-            )
-    note = _awkward_experts(checkpoint, plan.widths)
-    return f"{options.model} -> {options.out}: {plan.criterion} at {plan.target} {_kept(plan.blocks)}{note}"
+            write_pruned(checkpoint, chosen, out, pad_to_uniform=pad_to_uniform, name=model, progress=step)
+    note = _awkward_experts(checkpoint, chosen.widths)
+    return Answer(f"{model} -> {out}: {chosen.criterion} at {chosen.target} {_kept(chosen.blocks)}{note}")
 
 
-def _locate(options: argparse.Namespace) -> "ModelSource":
-    from glu_prune.models.llama2c import is_llama2c
+def _stock(model: str, revision: str | None) -> "ModelSource":
+    """The model called so, which must be a stock checkpoint.
+
+    Raises:
+        ModelNotFoundError: it is not on this machine.
+        CheckpointError: it has another format.
+    """
+    from glu_prune.models import stock
     from glu_prune.models.source import locate
 
-    source = locate(options.model, options.revision)
-    if is_llama2c(source.folder):
-        msg = (
-            f"{source.folder} is a llama2.c checkpoint; `glu-prune convert {source.folder} --out DIR` makes a stock one"
-        )
+    source = locate(model, revision)
+    if (found := source.format) is not stock:
+        msg = f"{source.folder} is a {found.NAME}; `glu-prune convert {source.folder} --out DIR` makes a stock one"
         raise CheckpointError(msg)
     return source
 
@@ -101,16 +151,23 @@ def _kept(blocks: Any) -> str:
     return f"keeps {after} of {before} neurons in {len(blocks)} GLU blocks of {len(pairs)} kinds"
 
 
-def _target(options: argparse.Namespace) -> "Target":
+def _target(
+    ratio: str | None,
+    expansion_ratio: str | None,
+    width: str | None,
+    multiple_of: str,
+    layer_ratios: Sequence[str],
+    skip: Sequence[str],
+) -> "Target":
     from glu_prune.pruning.target import Target
 
     return Target.of(
-        options.ratio,
-        expansion_ratio=options.expansion_ratio,
-        width=options.width,
-        multiple_of=options.multiple_of,
-        layer_ratios=dict(_layer_ratio(text) for text in options.layer_ratio),
-        skip=[text if (number := whole(text)) is None else number for text in options.skip],
+        ratio,
+        expansion_ratio=expansion_ratio,
+        width=width,
+        multiple_of=multiple_of,
+        layer_ratios=dict(_layer_ratio(text) for text in layer_ratios),
+        skip=[text if (number := whole(text)) is None else number for text in skip],
     )
 
 
@@ -131,14 +188,14 @@ def _read(path: Path) -> str:
         raise PlanError(msg) from error
 
 
-def _calibrated(options: argparse.Namespace, source: Any) -> Any:
+def _activations(source: "ModelSource", criterion: str, calibration: Path | None) -> Any:
     """Activation norms on the lines of the calibration file; the whole model is in memory while they are taken."""
     from glu_prune.models.source import load
     from glu_prune.pruning.calibration import measure
 
-    if options.calibration is None:
-        msg = f"criterion {options.criterion} looks at activations; give it text with --calibration FILE, one per line"
+    if calibration is None:
+        msg = f"criterion {criterion} looks at activations; give it text with --calibration FILE, one per line"
         raise PlanError(msg)
-    lines = [line for line in _read(options.calibration).splitlines() if line.strip()]
+    lines = [line for line in _read(calibration).splitlines() if line.strip()]
     model, tokenizer = load(source, "auto", "cpu")
     return measure(model, [tokenizer(line).input_ids[:_MOST_TOKENS] for line in lines])

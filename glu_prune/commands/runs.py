@@ -1,70 +1,126 @@
-"""Commands around runs: what they need, what they left, and how two of them differ."""
+"""Commands around runs: what they need, and how two of them differ."""
 
-import argparse
 import os
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated, Literal
 
-from glu_prune.commands.terminal import interruptible
+import typer
+
+from glu_prune.commands.arguments import DataFolder, Device, ExpectationFiles, StoreFolder, WeightsDtype, positive
+from glu_prune.commands.terminal import Answer, connections, interruptible
 
 
-def init(options: argparse.Namespace) -> str:
-    """Tests, claims and a CI workflow in the user's own repository, and what to do next."""
+def init(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where.", show_default="this folder")] = Path(),
+    model: Annotated[
+        str, typer.Option(metavar="NAME", help="What to make claims about; see `glu-prune models`.")
+    ] = "tiny-base",
+) -> Answer:
+    """Write tests, claims and a CI workflow into a repository of your own."""
     from glu_prune.project.write import is_here, write_project
 
     with interruptible():
-        names = write_project(options.folder, options.model)
-    fetch = "" if is_here(options.model) else f"hf download {options.model} && "
-    there = "" if options.folder.resolve() == Path.cwd() else f"cd {shlex.quote(str(options.folder))} && "
+        names = write_project(folder, model)
+    fetch = "" if is_here(model) else f"hf download {model} && "
+    there = "" if folder.resolve() == Path.cwd() else f"cd {shlex.quote(str(folder))} && "
     written = "\n".join(f"  {name}" for name in names)
-    return f"{options.folder}:\n{written}\nnext: {fetch}{there}pytest benchmarks -k ratio_0.5"
+    return Answer(f"{folder}:\n{written}\nnext: {fetch}{there}pytest benchmarks -k ratio_0.5")
 
 
-def doctor(options: argparse.Namespace) -> tuple[str, bool]:
-    """What runs of expectation files need, and whether all of it is here."""
+def doctor(
+    files: ExpectationFiles = None,
+    data: DataFolder = None,
+    store: StoreFolder = Path(".glu-prune"),
+    device: Device = "cpu",
+    dtype: WeightsDtype = "float32",
+    batch_size: Annotated[int, typer.Option(parser=positive, metavar="N", help="Sequences at once.")] = 64,
+    attention: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="Such as sdpa or eager.", show_default="what transformers chooses"),
+    ] = "",
+    device_map: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="How accelerate spreads models over devices.", show_default="all on one"),
+    ] = "",
+    backend: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME[,key=value,...]",
+            help="Which of lm-eval's models answers.",
+            show_default="this project's own scoring",
+        ),
+    ] = "",
+) -> Answer:
+    """Check that all is here that a run of expectation files needs; options are those that the run will have."""
     from glu_prune.experiment.cell import Settings
-    from glu_prune.readiness.needs import Run, doctor
+    from glu_prune.readiness.check import Run
+    from glu_prune.readiness.doctor import doctor
+    from glu_prune.readiness.requirements import requirements_of_files
 
-    settings = Settings(options.dtype, options.device, options.batch_size)
-    return doctor(Run(_expectations(options), settings, options.store))
+    settings = Settings(dtype, device, batch_size, backend=backend, attention=attention, device_map=device_map)
+    with connections(refused=True):
+        return Answer(*doctor(Run(requirements_of_files(_expectations(files, data)), settings, store)))
 
 
-def prefetch(options: argparse.Namespace) -> tuple[str, bool]:
-    """What was downloaded for runs of expectation files, and whether nothing is missing now."""
+def prefetch(files: ExpectationFiles = None, data: DataFolder = None) -> Answer:
+    """Download what is missing for a run of expectation files."""
     from glu_prune.readiness.prefetch import prefetch
 
-    return prefetch(_expectations(options))
+    with interruptible("what was fetched stays"):
+        return Answer(*prefetch(_expectations(files, data)))
 
 
-def _expectations(options: argparse.Namespace) -> tuple[Path, ...]:
+def _expectations(places: Sequence[Path] | None, data: Path | None) -> tuple[Path, ...]:
     """The files that were named; also makes the data folder that was named the one that is used."""
     from glu_prune.evaluation.local_data import VARIABLE
     from glu_prune.judgement.expectation import files
 
-    if options.data is not None:
-        os.environ[VARIABLE] = str(options.data.absolute())
-    return tuple(dict.fromkeys(file for place in options.files for file in files(place)))
+    if data is not None:
+        os.environ[VARIABLE] = str(data.absolute())
+    return tuple(dict.fromkeys(file for place in places or (Path("expectations"),) for file in files(place)))
 
 
-def compare(options: argparse.Namespace) -> tuple[str, bool]:
-    """Two runs, outcome by outcome, and whether nothing that the user wants to hear of differs."""
+def _margin(given: str | float) -> float:
+    try:
+        margin = float(given)
+    except ValueError:
+        margin = float("nan")
+    if not 0 <= margin < float("inf"):
+        msg = f"{given!r} is not allowed; it is a number of at least 0, in units of the metric"
+        raise typer.BadParameter(msg)
+    return margin
+
+
+_PLACE = "A store, a baseline's JSON file, or lm-eval's results JSON."
+
+
+def compare(
+    before: Annotated[Path, typer.Argument(metavar="A", help=f"What was: {_PLACE}")],
+    after: Annotated[Path, typer.Argument(metavar="B", help=f"What is: {_PLACE}")],
+    fail_on: Annotated[
+        Literal["regressed", "incomparable", "change"],
+        typer.Option(help="What exit code 1 is for: regressions, also what cannot be compared, or any change."),
+    ] = "regressed",
+    margin: Annotated[
+        float,
+        typer.Option(parser=_margin, metavar="X", help="Changes up to this, in units of the metric, are none."),
+    ] = 0.0,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write all rows to this .json, .csv or .md file.")
+    ] = None,
+) -> Answer:
+    """Judge one run against another, item by item."""
     from glu_prune.baseline.compare import FAIL_ON, compare, paired, refuse_incomparable
     from glu_prune.baseline.sources import outcomes
     from glu_prune.report.against import compared_rows, refuse_file, text, write
 
-    if options.out is not None:
-        refuse_file(options.out)
-    found = compare(paired(outcomes(options.before), outcomes(options.after)), options.margin)
+    if out is not None:
+        refuse_file(out)
+    found = compare(paired(outcomes(before), outcomes(after)), margin)
     refuse_incomparable(found)
-    rows = compared_rows(found, str(options.before))
-    if options.out is not None:
-        write(options.out, rows)
-    return text(rows), not any(each.outcome in FAIL_ON[options.fail_on] for each in found)
-
-
-def store(options: argparse.Namespace) -> str | tuple[str, bool]:
-    """What one of the commands about a store says."""
-    from glu_prune.report import stored
-
-    found: str | tuple[str, bool] = options.act(stored, options)
-    return found
+    rows = compared_rows(found, str(before))
+    if out is not None:
+        write(out, rows)
+    return Answer(text(rows), not any(each.outcome in FAIL_ON[fail_on] for each in found))

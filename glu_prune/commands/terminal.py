@@ -1,14 +1,28 @@
-"""What a command shows while it runs, and how it ends when it is asked to."""
+"""What a command shows while it runs and when it is done, and how it ends when it is asked to."""
 
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import TYPE_CHECKING, NamedTuple
+
+from glu_prune.errors import GluPruneError
 
 if TYPE_CHECKING:
     from glu_prune.efficiency.benchmark import Steps
     from glu_prune.pruning.disk_model import Progress
+
+
+class Answer(NamedTuple):
+    """What a command says when it is done."""
+
+    text: str
+    complete: bool = True
+    """False for exit code 1: something is missing, damaged, or worse than it was."""
+
+
+class CommandInterruptedError(GluPruneError):
+    """The user ended a command; says what is left of it."""
 
 
 @contextmanager
@@ -26,7 +40,7 @@ def progress(doing: str) -> Iterator["Progress"]:
 
 
 @contextmanager
-def rounds() -> Iterator[tuple["Steps", Callable[[str], None]]]:
+def bar_of_rounds() -> Iterator[tuple["Steps", Callable[[str], None]]]:
     """A progress bar over the rounds of a workload, none where standard error is no terminal; and lines there."""
     from tqdm import tqdm
 
@@ -40,24 +54,35 @@ def rounds() -> Iterator[tuple["Steps", Callable[[str], None]]]:
 
 
 @contextmanager
-def interruptible() -> Iterator[None]:
+def interruptible(left: str = "nothing was written") -> Iterator[None]:
     """A request to terminate ends the command as Ctrl-C does, so that it cleans up after itself.
 
     Libraries may turn the interruption into an error of theirs; it stays an interruption.
+
+    Raises:
+        CommandInterruptedError: the command was ended; `left` is what it says then.
     """
-    asked = []
+    received = []
 
     def stop(number: int, _: object) -> None:
-        asked.append(number)
+        received.append(number)
         raise KeyboardInterrupt
 
     before = {each: signal.signal(each, stop) for each in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
     except BaseException as error:
-        if asked:
-            raise KeyboardInterrupt from error
+        if received or isinstance(error, KeyboardInterrupt):
+            msg = f"interrupted; {left}"
+            raise CommandInterruptedError(msg) from error
         raise
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)
+
+
+def connections(*, refused: bool) -> AbstractContextManager[None]:
+    """Inside, no connection is opened if they are to be `refused`."""
+    from glu_prune.readiness.network import offline
+
+    return offline() if refused else nullcontext()

@@ -65,7 +65,7 @@ class Target:
         *,
         expansion_ratio: object = None,
         width: object = None,
-        multiple_of: int = 1,
+        multiple_of: object = 1,
         layer_ratios: Mapping[int, object] | None = None,
         skip: Iterable[int | str] = (),
     ) -> "Target":

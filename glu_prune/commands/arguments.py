@@ -1,0 +1,63 @@
+"""Arguments that several commands take, each declared once."""
+
+from pathlib import Path
+from typing import Annotated, Literal, TypeAlias
+
+import typer
+
+from glu_prune.units import whole
+
+Dtype: TypeAlias = Literal["float32", "bfloat16", "float16"]
+
+
+def positive(given: str | int) -> int:
+    """A whole number of at least 1; typer parses defaults as it does texts."""
+    if (number := whole(str(given))) is None or number < 1:
+        msg = f"{given!r} is not allowed; it is a whole number of at least 1"
+        raise typer.BadParameter(msg)
+    return number
+
+
+def data_folder(text: str) -> Path:
+    """A folder that is there."""
+    if not Path(text).is_dir():
+        msg = f"{text!r} is no folder; name a folder of benchmark data"
+        raise typer.BadParameter(msg)
+    return Path(text)
+
+
+Model = Annotated[
+    str, typer.Argument(metavar="MODEL", help="An embedded model, a folder, or a Hugging Face id in the cache.")
+]
+Revision = Annotated[str | None, typer.Option(metavar="REVISION", help="Of a Hugging Face model.")]
+Offline = Annotated[bool, typer.Option("--offline", help="Open no connection, whatever libraries would like to.")]
+Criterion = Annotated[str, typer.Option(metavar="NAME", help="How neurons are ranked; see `glu-prune criteria`.")]
+CriterionSeed = Annotated[int, typer.Option(metavar="N", help="For seeded criteria.")]
+Device = Annotated[str, typer.Option(metavar="DEVICE", help="Torch device.")]
+WeightsDtype = Annotated[Dtype, typer.Option(help="Dtype of the weights.")]
+
+Ratio = Annotated[str | None, typer.Option(metavar="RATIO", help="Fraction of neurons to remove, such as 0.4.")]
+ExpansionRatio = Annotated[
+    str | None, typer.Option(metavar="RATIO", help="Width over hidden size afterwards, such as 2.4.")
+]
+Width = Annotated[str | None, typer.Option(metavar="N", help="Neurons per block afterwards, such as 4916.")]
+MultipleOf = Annotated[str, typer.Option(metavar="N", help="Round widths to a multiple of N.")]
+LayerRatio = Annotated[
+    list[str] | None, typer.Option(metavar="LAYER=RATIO", help="A ratio for one layer; may be repeated.")
+]
+Skip = Annotated[
+    list[str] | None, typer.Option(metavar="LAYER", help="A layer, or a pattern of block names; may be repeated.")
+]
+
+ExpectationFiles = Annotated[
+    list[Path] | None,
+    typer.Argument(metavar="FILE", help="Expectation files, or folders of them.", show_default="expectations/"),
+]
+DataFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--data", parser=data_folder, metavar="DIR", help="A folder of benchmark data, as GLU_PRUNE_DATA names one."
+    ),
+]
+StoreFolder = Annotated[Path, typer.Option("--store", metavar="DIR", help="Where records are kept.")]
+NewFolder = Annotated[Path, typer.Option("--out", metavar="DIR", help="The new folder that is written.")]
