@@ -35,10 +35,6 @@ def write_card(name: str) -> Path:
     folder = MODELS / name
     weights = (folder / "model.safetensors").read_bytes()
     config = json.loads((folder / "config.json").read_text())
-    with (folder / "training_log.csv").open() as stream:
-        log = list(csv.DictReader(stream))
-    picked = [*log[:: max(1, len(log) // _LOSS_ROWS)], log[-1]]
-    loss = "\n".join(f"| {row['step']} | {int(row['tokens']):,} | {row['loss']} | {row['seconds']} |" for row in picked)
     lm = CountingLM(*load(locate(name), "float32", "cpu"), batch_size=64)
     recipe = RECIPES[name]
     card = folder / "README.md"
@@ -75,11 +71,18 @@ The whole log is `training_log.csv`. Loss is the mean in nats per token since th
 
 | step | tokens | loss | seconds |
 |---|---|---|---|
-{loss}
+{_loss_rows(folder)}
 """,
         encoding="utf-8",
     )
     return card
+
+
+def _loss_rows(folder: Path) -> str:
+    with (folder / "training_log.csv").open() as stream:
+        log = list(csv.DictReader(stream))
+    picked = [*log[:: max(1, len(log) // _LOSS_ROWS)], log[-1]]
+    return "\n".join(f"| {row['step']} | {int(row['tokens']):,} | {row['loss']} | {row['seconds']} |" for row in picked)
 
 
 def _origin(recipe: Recipe) -> str:

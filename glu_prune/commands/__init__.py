@@ -1,5 +1,5 @@
-"""What the commands of `glu-prune` do, from parsed arguments to the text that is shown.
+"""The commands of `glu-prune`, one function each: its parameters are the arguments, its docstring is the help.
 
-A command returns its text, or that and whether all is well. Libraries that take long to import are imported where they
-are used, so that a mistyped argument is told at once.
+A command returns an `Answer`. Libraries that take long to import are imported where they are used, so that help comes,
+and a mistyped argument is told, at once.
 """

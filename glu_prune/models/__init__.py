@@ -1,1 +1,1 @@
-"""What is cut from: the embedded models, how they were trained, and how to load any other model."""
+"""Models on disk: the embedded ones, how any other is found and loaded, and the formats that folders have."""

@@ -1,6 +1,6 @@
-"""Writes a project for a user's own repository: tests, claims, pytest's settings and a workflow.
+"""Writes a project into a user's repository: tests, claims, settings of pytest, and a CI workflow.
 
-The files are those of `template/`, which are part of this package; the tests among them are this project's own.
+They are copies of the files in `template/`, in which the tests are those that this project runs itself.
 """
 
 import os
@@ -21,27 +21,27 @@ _CONFIGURED = {"pyproject.toml": r"^\[tool\.pytest", "tox.ini": r"^\[pytest\]", 
 
 
 def write_project(folder: Path, model: str) -> tuple[str, ...]:
-    """Writes a project about `model` into `folder`, all of it or nothing; gives the names of its files.
+    """Writes a project about `model` into `folder`, completely or not at all, and returns the names of its files.
 
     Raises:
-        ProjectError: a file of it exists, or cannot be written.
+        ProjectError: one of the files exists, or cannot be written.
         ModelNotFoundError: there can be no model of that name.
     """
-    texts = _texts(model, _seen_from(folder, model))
+    texts = _rendered(model, _relative_name(folder, model))
     _refuse_existing(folder, texts)
     try:
         _write(folder, texts)
     except OSError as error:
-        msg = f"{error.filename or folder} cannot be written: {error.strerror}; nothing was"
+        msg = f"{error.filename or folder} cannot be written: {error.strerror}; nothing was written"
         raise ProjectError(msg) from error
     return tuple(texts)
 
 
 def is_here(model: str) -> bool:
-    """Whether `model` can be loaded; an id of the hub can also be fetched later.
+    """Whether `model` is on this machine; a Hugging Face id may be downloaded later.
 
     Raises:
-        ModelNotFoundError: it can not, and is no such id.
+        ModelNotFoundError: it is not, and has not the form of such an id.
     """
     try:
         locate(model)
@@ -52,38 +52,40 @@ def is_here(model: str) -> bool:
     return True
 
 
-def _seen_from(folder: Path, model: str) -> str:
-    """`model` as it is called in `folder`, where pytest will be started: folders by their place, others by name."""
+def _relative_name(folder: Path, model: str) -> str:
+    """The name of `model` for a pytest that is started in `folder`: a path below `folder` becomes a relative one."""
     if not is_here(model) or model in embedded_models() or not Path(model).exists():
         return model
     place = Path(model).resolve()
     return str(place.relative_to(folder.resolve()) if place.is_relative_to(folder.resolve()) else place)
 
 
-def _texts(name: str, model: str) -> Mapping[str, str]:
-    """The place of each file in the project, and what it says."""
+def _rendered(name: str, model: str) -> Mapping[str, str]:
+    """Path of each file in the project to its text."""
     claims = "embedded" if name in embedded_models() else "study"
     facts = {"@MODEL@": _scalar(model), "@VERSION@": version("glu-prune")}
     return {
-        _place(path, Path(model).name): re.sub("|".join(facts), lambda found: facts[found[0]], path.read_text("utf-8"))
+        _destination(path, Path(model).name): re.sub(
+            "|".join(facts), lambda found: facts[found[0]], path.read_text("utf-8")
+        )
         for path in sorted(TEMPLATE.rglob("*"))
         if path.is_file() and path.suffix != ".pyc" and (path.parent.name != "expectations" or path.stem == claims)
     }
 
 
-def _place(path: Path, model: str) -> str:
-    """Where a file of the template goes; claims go into a file that is called as their model is."""
-    place = path.relative_to(TEMPLATE)
-    return (place.with_name(f"{model.lower()}.yaml") if place.parts[0] == "expectations" else place).as_posix()
+def _destination(path: Path, model: str) -> str:
+    """The path in the project of a file of the template; claims go into a file named after their model."""
+    relative = path.relative_to(TEMPLATE)
+    return (relative.with_name(f"{model.lower()}.yaml") if relative.parts[0] == "expectations" else relative).as_posix()
 
 
 def _scalar(text: str) -> str:
-    """`text` as YAML, quoted where it must be."""
+    """`text` as a YAML scalar, quoted where YAML requires it."""
     return str(yaml.safe_dump(text, allow_unicode=True, width=float("inf"))).splitlines()[0]
 
 
 def _refuse_existing(folder: Path, places: Iterable[str]) -> None:
-    """Raises `ProjectError` if a file is in the way, or has settings of pytest that the new ones would hide."""
+    """Raises `ProjectError` if a file exists already, or if settings of pytest exist that the new ones would hide."""
     for place in (folder / place for place in places):
         blocked = (each for each in place.parents if os.path.lexists(each) and not each.is_dir())
         there = place if os.path.lexists(place) else next(blocked, None)
@@ -101,11 +103,11 @@ def _refuse_existing(folder: Path, places: Iterable[str]) -> None:
 
 
 def _write(folder: Path, texts: Mapping[str, str]) -> None:
-    """Writes new files; takes them back, with the folders made for them, if one cannot be written."""
+    """Writes new files; if one cannot be written, removes those that were, and the folders made for them."""
     with ExitStack() as undo:
         for place, text in texts.items():
             path = folder / place
-            for new in _missing(path.parent):
+            for new in _missing_parents(path.parent):
                 new.mkdir()
                 undo.callback(new.rmdir)
             with path.open("x", encoding="utf-8") as file:
@@ -114,6 +116,6 @@ def _write(folder: Path, texts: Mapping[str, str]) -> None:
         undo.pop_all()
 
 
-def _missing(folder: Path) -> Iterator[Path]:
-    """The folders that must be made for `folder` to exist, outermost first."""
+def _missing_parents(folder: Path) -> Iterator[Path]:
+    """The folders to create so that `folder` exists, outermost first; `folder` is the last of them."""
     yield from reversed([each for each in (folder, *folder.parents) if not each.exists()])

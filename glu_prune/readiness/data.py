@@ -43,8 +43,9 @@ def _in_folder(task: str, splits: Sequence[Split]) -> CheckResult:
         return CheckResult(f"data of {task}", "ready", detail)
     incomplete = " and ".join(split.name for split in splits if not split.complete)
     remedy = f"complete {incomplete} in the folder that {local_data.VARIABLE} names; or name none, and prefetch"
-    # A sample of every split can be run, and records say of which items they are; without any, the task cannot.
-    return CheckResult(f"data of {task}", "note" if all(split.items for split in splits) else "missing", detail, remedy)
+    # A sample can be run, and records say which items it has; a task of which a file is missing or empty cannot.
+    sampled = all(split.items and not split.lacking for split in splits)
+    return CheckResult(f"data of {task}", "note" if sampled else "missing", detail, remedy)
 
 
 def _found(split: Split) -> str:

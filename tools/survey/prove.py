@@ -10,6 +10,7 @@ from glu_prune.errors import ContractError, UnsupportedModelError
 from glu_prune.models.families import Family
 from glu_prune.pruning.blocks import by_owner, find_blocks
 from tools.survey import tiny
+from tools.survey.overrides import UNBUILDABLE
 
 CASES = (PruningCase(ratio="0.4"), PruningCase("l2", "0.33", 3), PruningCase("random", "0.7", seed=3))
 """What every family is cut by; the last owner alone is cut in the second, so that widths differ."""
@@ -33,8 +34,8 @@ def cases(of: Subject) -> Iterator[PruningCase]:
 def prove(family: str) -> Family:
     """What pruning does to `family`, found by doing it."""
     name = tiny.CLASSES[family]
-    if family in tiny.UNBUILDABLE:
-        return Family(family=family, model=name, status="not supported", why=tiny.UNBUILDABLE[family])
+    if family in UNBUILDABLE:
+        return Family(family=family, model=name, status="not supported", why=UNBUILDABLE[family])
     of = subject(family)
     try:
         blocks = find_blocks(of.model)
