@@ -23,9 +23,9 @@ import pytest
 
 from glu_prune.efficiency.meter import NoMeter
 from glu_prune.evaluation.capability import SUITES
-from glu_prune.experiment.arms import Arms
 from glu_prune.experiment.cell import DENSE, Arm, Cell, Settings
-from glu_prune.experiment.engine import Engine
+from glu_prune.experiment.executors.arms import Arms
+from glu_prune.experiment.executors.local import LocalExecutor, local_engine
 from glu_prune.experiment.store import Store
 from glu_prune.models.shapes import write_random_model
 from glu_prune.models.source import locate
@@ -85,7 +85,7 @@ def watch(clock: Clock) -> None:
     from glu_prune.evaluation.evaluate import Evaluator
     from glu_prune.evaluation.scorer import SharedPrefixLM
     from glu_prune.evaluation.shortlist import OutputLayer
-    from glu_prune.experiment import arms
+    from glu_prune.experiment.executors import arms
     from glu_prune.judgement.kinds.direction import DirectionCase
     from glu_prune.pruning import plan, surgery
     from glu_prune.report import files
@@ -103,9 +103,9 @@ def watch(clock: Clock) -> None:
         (SharedPrefixLM, "_answers", "around the forward passes: masks, log-probabilities"),
         (SharedPrefixLM, "generate_until", "around the forward passes: choosing tokens, texts"),
         (lm_eval, "evaluate", "lm-eval: requests, answers, scores"),
-        (Engine, "_run_floors", "floors"),
+        (LocalExecutor, "_floors", "floors"),
         (DirectionCase, "_verdict _tables", "judging"),
-        (Store, "get put", "records"),
+        (Store, "get write", "records"),
         (files, "write", "tables"),
     ):
         for name in names.split():
@@ -137,7 +137,7 @@ def sweep(folder: Path, clock: Clock) -> list[str]:
     """A larger model, dense and at one ratio, on every embedded task."""
     model = folder / "model"
     write_random_model(SMALL, model, "float32", tokenizer="tiny-base")
-    engine = Engine(Store(folder / "sweep"), NoMeter("the clock is enough"), lambda _: None)
+    engine = local_engine(Store(folder / "sweep"), NoMeter("the clock is enough"), lambda _: None)
     clock.seconds.clear()
     begin = time.perf_counter()
     for arm in (DENSE, Arm("ppm", Decimal("0.5"))):

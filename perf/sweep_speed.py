@@ -34,8 +34,9 @@ from glu_prune.efficiency.meter import NoMeter
 from glu_prune.errors import GluPruneError
 from glu_prune.evaluation.local_data import VARIABLE
 from glu_prune.evaluation.metrics import LIKELIHOODS
-from glu_prune.experiment.cell import DENSE, Arm, Cell, Settings, library_versions
-from glu_prune.experiment.engine import Engine
+from glu_prune.experiment.cell import DENSE, Arm, Cell, Settings
+from glu_prune.experiment.code import library_versions
+from glu_prune.experiment.executors.local import local_engine
 from glu_prune.experiment.record import Record
 from glu_prune.experiment.store import Store
 from glu_prune.models.source import ModelSource
@@ -81,14 +82,15 @@ class OurSweep:
         """Nothing is loaded before the first turn."""
         self._source = ModelSource("random", model)
         self._settings = settings
-        self._engine = Engine(Store(store), NoMeter("the clock is enough"), lambda _: None)
+        self._engine = local_engine(Store(store), NoMeter("the clock is enough"), lambda _: None)
 
     def run(self, benchmark: Benchmark, ratio: Ratio) -> tuple[Turn, float]:
         """One benchmark at one ratio, and the seconds that went to models and records, not to answers."""
         arm = Arm("ppm", ratio) if ratio else DENSE
         records, seconds = timed(lambda: {task: self._record(benchmark, arm, task) for task in benchmark.tasks})
-        evaluating = sum(each.cost.seconds for each in records.values())
-        tokens = sum(each.cost.positions or 0 for each in records.values())
+        costs = [found.cost for each in records.values() if (found := self._engine.cost(each)) is not None]
+        evaluating = sum(each.seconds for each in costs)
+        tokens = sum(each.positions or 0 for each in records.values())
         answers = {task: _answers(record) for task, record in records.items()}
         return Turn(evaluating, tokens, answers), seconds - evaluating
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from glu_prune.evaluation.capability import EMBEDDED
 from glu_prune.evaluation.evaluate import Evaluator
 from glu_prune.evaluation.lm import CountingLM
-from glu_prune.experiment.cell import library_versions
+from glu_prune.experiment.code import library_versions
 from glu_prune.models.source import MODELS, load, locate
 from glu_prune.report.table import Column, render
 from tools.miniature.recipes import RECIPES, Recipe

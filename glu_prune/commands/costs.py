@@ -106,11 +106,11 @@ def _measured(
 
     from glu_prune.efficiency.tracking import CodeCarbonMeter
     from glu_prune.experiment.cell import SeriesCell
-    from glu_prune.experiment.engine import Engine
+    from glu_prune.experiment.executors.local import local_engine
     from glu_prune.experiment.store import Store
 
     with interruptible(), tempfile.TemporaryDirectory(prefix="glu-prune-") as scratch, bar_of_rounds() as (step, say):
-        engine = Engine(Store(store or Path(scratch)), CodeCarbonMeter(effort.grid), say, step)
+        engine = local_engine(Store(store or Path(scratch)), CodeCarbonMeter(effort.grid), say, step)
         cells = [SeriesCell(source, arms, each, settings, effort) for each in workloads]
         for cell in cells:
             engine.check(cell)

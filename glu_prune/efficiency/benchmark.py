@@ -257,6 +257,6 @@ def _phase(
         readings=window.readings,
         emissions=window.emissions,
         note=window.note,
-        others=processors.others,
+        other_load=processors.other_load,
     )
     return phase, times

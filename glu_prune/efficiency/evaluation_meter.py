@@ -15,7 +15,7 @@ class EvaluationMeter:
     """Adds up windows; where the meter fails, work goes on and its seconds count, with a note why nothing else does."""
 
     def __init__(self, meter: Meter, *, here: bool = True) -> None:
-        """Nothing is on it yet; `here` says whether this process does the work.
+        """Nothing is added yet; `here` says whether this process does the work.
 
         What other processes do is looked at only then: a process that works for this one would be among them.
         """
@@ -25,7 +25,7 @@ class EvaluationMeter:
 
     @contextmanager
     def phase(self) -> Iterator[None]:
-        """Puts on the bill what happens inside."""
+        """Adds what happens inside to the total."""
         begin, end = 0.0, 0.0
         watched = self._processors.watched if self._processors else nullcontext
         try:
@@ -50,5 +50,5 @@ class EvaluationMeter:
             Seconds(math.fsum(each.seconds for each in self._windows)),
             added([each.readings for each in self._windows]),
             note="; ".join(dict.fromkeys(each.note for each in self._windows if each.note)),
-            others=self._processors.others if self._processors else None,
+            other_load=self._processors.other_load if self._processors else None,
         )

@@ -88,7 +88,7 @@ class Window:
     emissions: Emissions | None = None
     note: str = ""
     """Why readings are absent; empty if they are not."""
-    others: float | None = None
+    other_load: float | None = None
     """Share of the machine's processors that other processes used meanwhile; None if nobody looked."""
 
     @contextmanager

@@ -14,8 +14,8 @@ class Processors:
     """Seconds of all processors together, over the phases that were watched and ended well."""
 
     passed: float = 0.0
-    foreign: float = 0.0
-    """Those that were neither idle nor used by this process: used by others, or by other virtual machines."""
+    by_others: float = 0.0
+    """Those that were neither idle nor used by this process: used by other processes or virtual machines."""
 
     @contextmanager
     def watched(self) -> Iterator[None]:
@@ -24,12 +24,12 @@ class Processors:
         yield
         passed, idle, own = (now - then for now, then in zip(_counted(), begin, strict=True))
         self.passed += passed
-        self.foreign += passed - idle - own
+        self.by_others += passed - idle - own
 
     @property
-    def others(self) -> float:
+    def other_load(self) -> float:
         """The share that other processes used, to about 0.01 / seconds; 0 if no tick of the machine's clock passed."""
-        return max(0.0, self.foreign / self.passed) if self.passed > 0 else 0.0
+        return max(0.0, self.by_others / self.passed) if self.passed > 0 else 0.0
 
 
 def _counted() -> tuple[float, float, float]:

@@ -9,8 +9,8 @@ from glu_prune.efficiency.meter import Emissions, Reading
 from glu_prune.efficiency.workload import Workload
 from glu_prune.units import Seconds
 
-DENSE = "dense"
-"""The label of the arm that others are compared with."""
+DENSE_LABEL = "dense"
+"""Of the arm that others are compared with."""
 REPLICATE = "dense again"
 """A copy of the dense model that went through the same surgery and lost nothing: what no difference looks like."""
 
@@ -30,7 +30,7 @@ class PhaseWindow:
     emissions: Emissions | None
     note: str = ""
     """Why readings are absent."""
-    others: float = 0.0
+    other_load: float = 0.0
     """Share of the machine's processors that other processes used meanwhile, to about 0.01 / seconds."""
 
 

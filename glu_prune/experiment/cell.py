@@ -1,43 +1,18 @@
 """The smallest thing that is run, stored and resumed: one model, one arm, one task, under fixed settings."""
 
 import functools
-import hashlib
-import json
-import os
 from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
-from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from glu_prune.efficiency.benchmark import Effort
-from glu_prune.efficiency.workload import Workload, texts
-from glu_prune.evaluation import local_data, user_tasks
-from glu_prune.evaluation.backend import Backend
-from glu_prune.evaluation.subset import Subset
-from glu_prune.experiment.machine import machine
-from glu_prune.models.source import ModelSource
-from glu_prune.pruning.criteria import criterion
 from glu_prune.pruning.ratio import Ratio, show_ratio
 
-_PACKAGE = Path(__file__).parent.parent
-_LIBRARIES = ("torch", "transformers", "tokenizers", "lm-eval", "datasets", "numpy", "langdetect", "nltk", "codecarbon")
-SCORES = (
-    "pruning", "evaluation", "models",
-    "experiment/arms.py", "experiment/engine.py", "experiment/record.py", "experiment/backend_arms.py",
-)  # fmt: skip
-"""Code that turns weights into scores; the weights themselves have their own fingerprint."""
-_ENVIRONMENT = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES")
-"""What decides how many threads and which GPUs a process uses."""
-COSTS = (
-    "pruning",
-    "efficiency",
-    "models",
-    "units.py",
-    "experiment/arms.py",
-    "experiment/engine.py",
-    "experiment/record.py",
-)
-"""Code that measures what models cost."""
+if TYPE_CHECKING:
+    from glu_prune.efficiency.benchmark import Effort
+    from glu_prune.efficiency.workload import Workload
+    from glu_prune.evaluation.subset import Subset
+    from glu_prune.models.source import ModelSource
 
 
 @dataclass(frozen=True)
@@ -90,50 +65,52 @@ class Settings:
 class Cell:
     """One model under one arm on one task."""
 
-    source: ModelSource
+    source: "ModelSource"
     arm: Arm
     task: str
     num_fewshot: int | None
     fields: tuple[str, ...]
     """The document fields whose values the record keeps, for breakdowns and clusters."""
     settings: Settings
-    part: Subset | None = None
+    part: "Subset | None" = None
     """Which documents; None for all of the task."""
     folder: Path | None = None
     """The user's folder of tasks that declares the task, if one does."""
 
     @functools.cached_property
     def key(self) -> str:
-        """SHA-256 over everything that changes the answer, the code that computes it included."""
-        facts: dict[str, object] = {
-            "weights": _fingerprint(self.source),
-            "arm": [self.arm.criterion, show_ratio(self.arm.ratio), self.arm.seed],
-            "criterion": criterion(self.arm.criterion).source_digest if self.arm.criterion else None,
-            "task": [self.task, self.num_fewshot, *self.fields],
-            "data": _data(self.task, self.folder),
-            "settings": self.settings.facts,
-            "code": self.code,
-            "versions": self.versions,
-        }
-        return _digest(facts if self.part is None else {**facts, "part": asdict(self.part)})
+        """Over everything that changes the answer."""
+        from glu_prune.experiment.keys import cell_key
+
+        return cell_key(self)
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """What is answered in one call with the task, itself among it; a subset, or a task of a user, is alone."""
+        from glu_prune.evaluation.capability import scored_together
+
+        return (self.task,) if self.part or self.folder else tuple(scored_together(self.task))
+
+    @property
+    def together(self) -> tuple["Cell", ...]:
+        """A cell for each of `tasks`."""
+        return tuple(self if task == self.task else replace(self, task=task) for task in self.tasks)
 
     @property
     def versions(self) -> dict[str, str]:
         """Versions of the libraries that compute scores, those of a backend included."""
+        from glu_prune.evaluation.backend import Backend
+        from glu_prune.experiment.code import library_versions
+
         if not self.settings.backend:
             return library_versions()
         return {**Backend.parse(self.settings.backend).versions, **library_versions()}
 
-    @property
-    def code(self) -> str:
-        """Fingerprint of the code that computes scores."""
-        return code_fingerprint(SCORES)
-
     def __str__(self) -> str:
         """For people: model, arm and task."""
         how, part = self.settings, f" {self.part}" if self.part else ""
-        again = f" (batches of {how.batch_size}, threads: {how.threads})" if how.threads else ""
-        return f"{self.source.name} {self.arm.label} {self.task}{part}{again}"
+        varied = f" (batches of {how.batch_size}, threads: {how.threads})" if how.threads else ""
+        return f"{self.source.name} {self.arm.label} {self.task}{part}{varied}"
 
 
 @dataclass(frozen=True)
@@ -144,25 +121,15 @@ class FloorCell:
     num_fewshot: int | None
     folder: Path | None = None
     """The user's folder of tasks that declares the task, if one does."""
-    chat: ModelSource | None = None
+    chat: "ModelSource | None" = None
     """The model whose chat template prompts are put into; None where they are plain."""
 
     @functools.cached_property
     def key(self) -> str:
-        """SHA-256 over everything that changes the answer, the code that computes it included."""
-        facts: dict[str, object] = {
-            "floors": [self.task, self.num_fewshot],
-            "chat": _fingerprint(self.chat) if self.chat else None,
-            "data": _data(self.task, self.folder),
-            "code": self.code,
-            "versions": library_versions(),
-        }
-        return _digest(facts)
+        """Over everything that changes the answer."""
+        from glu_prune.experiment.keys import floor_key
 
-    @property
-    def code(self) -> str:
-        """Fingerprint of the code that computes scores."""
-        return code_fingerprint(SCORES)
+        return floor_key(self)
 
     def __str__(self) -> str:
         """For people."""
@@ -173,66 +140,23 @@ class FloorCell:
 class SeriesCell:
     """One model under several arms, measured in turns on one workload."""
 
-    source: ModelSource
+    source: "ModelSource"
     arms: tuple[Arm, ...]
     """The first is the one that others are compared with."""
-    workload: Workload
+    workload: "Workload"
     settings: Settings
-    effort: Effort
+    effort: "Effort"
 
     @functools.cached_property
     def key(self) -> str:
-        """SHA-256 over everything that changes the answer: the machine, and the code that measures, included."""
-        facts: dict[str, object] = {
-            "weights": _fingerprint(self.source),
-            "arms": [[arm.criterion, show_ratio(arm.ratio), arm.seed] for arm in self.arms],
-            "criteria": [criterion(arm.criterion).source_digest if arm.criterion else None for arm in self.arms],
-            "workload": asdict(self.workload),
-            "prompts": hashlib.sha256("\0".join(texts(self.workload)).encode()).hexdigest(),
-            "settings": [self.settings.dtype, self.settings.device],
-            "effort": asdict(self.effort),
-            "machine": [machine(), *(f"{name}={os.environ.get(name)}" for name in _ENVIRONMENT)],
-            "code": self.code,
-            "versions": library_versions(),
-        }
-        return _digest(facts)
+        """Over everything that changes the answer, the machine included."""
+        from glu_prune.experiment.keys import series_key
 
-    @property
-    def code(self) -> str:
-        """Fingerprint of the code that measures costs."""
-        return code_fingerprint(COSTS)
+        return series_key(self)
 
     def __str__(self) -> str:
         """For people: model, arms and workload."""
         return f"{self.source.name} {', '.join(arm.label for arm in self.arms)} {self.workload.name}"
 
 
-def _digest(facts: dict[str, object]) -> str:
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-
-
-def _data(task: str, folder: Path | None) -> str | None:
-    """What identifies the items and the settings of `task`, where they do not come with a library."""
-    return local_data.task_data_digest(task) if folder is None else user_tasks.user_tasks_digest(folder)
-
-
-@functools.cache
-def _fingerprint(source: ModelSource) -> str:
-    return source.fingerprint
-
-
-@functools.cache
-def code_fingerprint(places: tuple[str, ...]) -> str:
-    """SHA-256 over code and data of this package: files, and all that is in folders."""
-    digest = hashlib.sha256()
-    for place in places:
-        for path in sorted((_PACKAGE / place).rglob("*")) or [_PACKAGE / place]:
-            if path.suffix in (".py", ".yaml", ".jsonl"):
-                digest.update(f"{path.relative_to(_PACKAGE)}\0".encode() + path.read_bytes())
-    return digest.hexdigest()
-
-
-@functools.cache
-def library_versions() -> dict[str, str]:
-    """Versions of the libraries that compute scores and measure costs."""
-    return {name: version(name) for name in _LIBRARIES}
+AnyCell = Cell | FloorCell | SeriesCell

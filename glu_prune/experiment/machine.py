@@ -4,6 +4,10 @@ import functools
 import os
 import platform
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from glu_prune.experiment.cell import Settings
 
 
 @functools.cache
@@ -11,6 +15,18 @@ def machine() -> str:
     """The machine, in words: system, processor, cores it may use, whether their energy can be read, and GPUs."""
     known = (f"{platform.system()} {platform.machine()}", _processor(), _cores(), _rapl(), *_gpus())
     return ", ".join(filter(None, known))
+
+
+def accelerator(settings: "Settings") -> str:
+    """The kind of GPU that models run on by `settings`; empty where there is none, or the processor is asked for.
+
+    Where kinds differ within the machine, those that this process may see are among its name.
+    """
+    if settings.device == "cpu" and not (settings.device_map or settings.backend):
+        return ""
+    kinds = list(dict.fromkeys(_gpus()))
+    seen = f" (CUDA_VISIBLE_DEVICES={os.environ.get('CUDA_VISIBLE_DEVICES')})" if len(kinds) > 1 else ""
+    return " + ".join(kinds) + seen
 
 
 def _processor() -> str:

@@ -10,14 +10,20 @@ from typing import Any
 
 from glu_prune.errors import CorruptError, StoreError
 from glu_prune.experiment import locks, parquet
-from glu_prune.experiment.cell import COSTS, SCORES, code_fingerprint, library_versions
-from glu_prune.experiment.record import FloorRecord, Record, SeriesRecord
-from glu_prune.experiment.store import CELLS, CORRUPT, LOCKS, AnyRecord, Store, version_of
+from glu_prune.experiment.code import MEASURING, METERING, SCORING, Roots, code_fingerprint, library_versions
+from glu_prune.experiment.codec import KINDS, AnyRecord, version_of
+from glu_prune.experiment.cost_record import CostRecord, SeriesRecord
+from glu_prune.experiment.record import FloorRecord, Record
+from glu_prune.experiment.store import CELLS, CORRUPT, LOCKS, Store
 from glu_prune.files import PARTIAL
 
-_KINDS: dict[str, type[AnyRecord]] = {each.__name__: each for each in (Record, FloorRecord, SeriesRecord)}
-
-
+_CODE: Mapping[type[AnyRecord], Roots] = {
+    Record: SCORING,
+    FloorRecord: SCORING,
+    CostRecord: METERING,
+    SeriesRecord: MEASURING,
+}
+"""What computes each kind."""
 _EARLIER = "records of earlier versions of the layout"
 
 
@@ -46,10 +52,10 @@ class Entry:
         if self.problem:
             return "records that cannot be read"
         if self.kind is None:
-            return _EARLIER if self.path.suffix == ".json" else ""
+            return _EARLIER if "kind" not in self.head else ""
         if (version := self.head["schema_version"]) != (known := version_of(self.kind)):
             return _EARLIER if version < known else ""
-        if self.head["code"] != code_fingerprint(COSTS if self.kind is SeriesRecord else SCORES):
+        if self.head["code"] != code_fingerprint(_CODE[self.kind]):
             return "records made by other code"
         return "" if _same_libraries(self.head["versions"]) else "records made with other versions of libraries"
 
@@ -147,10 +153,9 @@ def _entry(path: Path) -> Entry:
     try:
         if path.suffix == ".parquet":
             head, items = parquet.head(path)
-            return Entry(path, _KINDS.get(str(head["kind"])), _sound(head), items, size)
+            return Entry(path, KINDS.get(str(head["kind"])), _sound(head), items, size)
         head = json.loads(path.read_text(encoding="utf-8").partition("\n")[2])
-        kind = SeriesRecord if "series" in head else None  # records of items were in JSON once
-        return Entry(path, kind, _sound(head), None, size)
+        return Entry(path, KINDS.get(str(head.get("kind"))), _sound(head), None, size)
     except (OSError, ValueError, KeyError, TypeError) as error:
         return Entry(path, None, {}, None, size, str(error) or repr(error))
 

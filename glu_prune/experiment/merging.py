@@ -1,15 +1,12 @@
 """Records of parts of a task, put together; and what null models score on the items of some parts alone."""
 
-import math
 from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import TypeVar
 
-from glu_prune.efficiency.meter import added
 from glu_prune.errors import EvaluationError
 from glu_prune.evaluation.metrics import aggregate
-from glu_prune.experiment.record import CostRecord, FloorRecord, Record, ScoreRecord
-from glu_prune.statistics.means import mean_or_none
+from glu_prune.experiment.record import FloorRecord, Record, ScoreRecord
 
 Each = TypeVar("Each")
 
@@ -44,9 +41,22 @@ def join(records: Sequence[Record]) -> Record:
             for name in first.metrics
             if all(name in record.metrics for record in records)
         },
-        cost=_cost([record.cost for record in records]),
+        positions=_sum([record.positions for record in records]),
+        scored_positions=_sum([record.scored_positions for record in records]),
         size=first.size,
     )
+
+
+def refuse_other_accelerators(records: Iterable[Record]) -> None:
+    """Raises `EvaluationError` unless all `records` were computed on one kind of accelerator, or on none."""
+    kinds = {str(record.settings.get("accelerator", "")) or "no accelerator": record for record in records}
+    if len(kinds) > 1:
+        (one, first), (other, second), *_ = kinds.items()
+        msg = (
+            f"{first.task}: {first.model} {first.arm} was computed on {one}, {second.arm} on {other}; cannot pair: run "
+            "both on one kind"
+        )
+        raise EvaluationError(msg)
 
 
 def restrict(floors: FloorRecord, items: Sequence[str]) -> FloorRecord:
@@ -85,18 +95,6 @@ def _some(metric: str, found: ScoreRecord, places: Sequence[int]) -> ScoreRecord
     values, weights = (tuple(column[place] for place in places) for column in (found.values, found.weights))
     parts = tuple(found.parts[place] for place in places) if found.parts else ()
     return ScoreRecord(score=aggregate(metric, values, weights), values=values, weights=weights, parts=parts)
-
-
-def _cost(costs: Sequence[CostRecord]) -> CostRecord:
-    """Sums; a channel that some part lacks was not measured."""
-    return CostRecord(
-        seconds=math.fsum(cost.seconds for cost in costs),
-        positions=_sum([cost.positions for cost in costs]),
-        scored_positions=_sum([cost.scored_positions for cost in costs]),
-        energy=added([cost.energy for cost in costs]),
-        note="; ".join(dict.fromkeys(cost.note for cost in costs if cost.note)),
-        others=mean_or_none([cost.others for cost in costs], [cost.seconds for cost in costs]),
-    )
 
 
 def _sum(counts: Sequence[int | None]) -> int | None:

@@ -1,25 +1,18 @@
-"""What a cell leaves behind: typed, versioned, and complete enough to be judged without the model."""
+"""What models scored: typed, versioned, and complete enough to be judged without the model."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Iterable, Mapping
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from glu_prune.efficiency.meter import Reading, Window
-from glu_prune.efficiency.series import Series
-from glu_prune.units import Joules
 
-if TYPE_CHECKING:
-    from glu_prune.evaluation.result import TaskResult
-
-
-class _Strict(BaseModel):
+class Strict(BaseModel):
     """Frozen, and closed to fields it does not know."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
 
 
-class ScoreRecord(_Strict):
+class ScoreRecord(Strict):
     """One metric on all items."""
 
     score: float
@@ -32,30 +25,7 @@ class ScoreRecord(_Strict):
     """For metrics that score several things in one item: each of them, per item."""
 
 
-class CostRecord(_Strict):
-    """What answering cost: what the model did, and nothing else.
-
-    Not in it is what is done once for all arms, of which the first would bear it, and what has no part in the model's
-    work: loading, pruning, building and planning requests, and scoring answers.
-
-    Of tasks scored together, each has its share by requests of all of it, so that sums over cells are what was spent.
-    """
-
-    seconds: float
-    """Wall time."""
-    positions: int | None
-    """Token positions that the model computed, padding included; None if a backend answered, which does not tell."""
-    scored_positions: int | None
-    """Those of them that belong to log-likelihoods: the same work in every arm."""
-    energy: Mapping[str, Reading]
-    """Channel to reading; a channel that is absent was not measured."""
-    note: str = ""
-    """Why channels are absent, and with what the cell was scored together; see `shared_costs`."""
-    others: float | None = None
-    """Share of the machine's processors that other processes used meanwhile; None if a backend answered."""
-
-
-class SizeRecord(_Strict):
+class SizeRecord(Strict):
     """How large the model of the cell is."""
 
     parameters: int
@@ -71,10 +41,10 @@ class SizeRecord(_Strict):
         return self.width / self.hidden
 
 
-class Record(_Strict):
+class Record(Strict):
     """The result of one cell. Columns hold one entry per item, in the order of `items`."""
 
-    schema_version: Literal[5] = 5
+    schema_version: Literal[6] = 6
     key: str
     model: str
     arm: str
@@ -99,7 +69,10 @@ class Record(_Strict):
     truncated: int | None = 0
     """Items of which a prompt lost its beginning, as it was too long for the model; None if a backend answered."""
     metrics: Mapping[str, ScoreRecord]
-    cost: CostRecord
+    positions: int | None
+    """Token positions that the model computed, padding included; None if a backend answered, which does not tell."""
+    scored_positions: int | None
+    """Those of them that belong to log-likelihoods: the same work in every arm."""
     size: SizeRecord
 
     @model_validator(mode="after")
@@ -109,7 +82,7 @@ class Record(_Strict):
         return self
 
 
-class FloorRecord(_Strict):
+class FloorRecord(Strict):
     """What content-free answers score on the items of one task; no model is in it."""
 
     schema_version: Literal[2] = 2
@@ -127,52 +100,6 @@ class FloorRecord(_Strict):
     def _counts_agree(self) -> "FloorRecord":
         _same_length(self.items, [], [score for metrics in self.nulls.values() for score in metrics.values()])
         return self
-
-
-class SeriesRecord(_Strict):
-    """What measuring one workload on several arms gave."""
-
-    schema_version: Literal[2] = 2
-    key: str
-    model: str
-    settings: Mapping[str, str]
-    versions: Mapping[str, str]
-    machine: str
-    created: str
-    """UTC, ISO 8601."""
-    code: str = ""
-    """Fingerprint of the code that measured it; empty if it is not of a cell."""
-    series: Series
-
-    @model_validator(mode="after")
-    def _counts_agree(self) -> "SeriesRecord":
-        if len({len(arm.turns) for arm in self.series.arms.values()}) != 1:
-            msg = "every arm must have had as many turns"
-            raise ValueError(msg)
-        return self
-
-
-def shared_costs(window: Window, results: Mapping[str, "TaskResult"]) -> dict[str, CostRecord]:
-    """What each of the tasks that were answered in one `window` cost: its share by requests."""
-    total = sum(result.requests for result in results.values())
-    return {
-        task: CostRecord(
-            seconds=window.seconds * result.requests / total,
-            positions=result.positions,
-            scored_positions=result.scored_positions,
-            energy={
-                channel: Reading(Joules(reading.joules * result.requests / total), reading.method)
-                for channel, reading in window.readings.items()
-            },
-            others=window.others,
-            note="; ".join(filter(None, (window.note, _together([other for other in results if other != task])))),
-        )
-        for task, result in results.items()
-    }
-
-
-def _together(others: Sequence[str]) -> str:
-    return f"scored together with {', '.join(others)}: its share by requests" if others else ""
 
 
 def _same_length(items: tuple[str, ...], columns: Iterable[tuple[object, ...]], scores: Iterable[ScoreRecord]) -> None:

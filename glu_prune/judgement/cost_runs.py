@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from glu_prune.efficiency.cost_metrics import CORRECT_ANSWER, COST_METRICS, channels, counted, metered
 from glu_prune.efficiency.meter import LEAST_SECONDS, MEASURED
-from glu_prune.efficiency.series import DENSE, Series, Turn
+from glu_prune.efficiency.series import DENSE_LABEL, Series, Turn
 from glu_prune.errors import EvaluationError
 from glu_prune.evaluation.capability import Capability
 from glu_prune.evidence.checks import examine
@@ -64,7 +64,7 @@ def _totals(series: Series, turn: Turn) -> dict[str, float]:
 
 def findings(model: str, ratio: Decimal, measured: Sequence[Series], label: str) -> tuple[Finding, ...]:
     """What is wrong with measurements of the arm `label`, or must be known of them."""
-    dense = [run for series in measured for run in runs(model, Decimal(0), series, DENSE)]
+    dense = [run for series in measured for run in runs(model, Decimal(0), series, DENSE_LABEL)]
     pruned = [run for series in measured for run in runs(model, ratio, series, label)]
     about = (model, ratio, measured)
     assumed = {
@@ -89,7 +89,7 @@ def _busy(model: str, ratio: Decimal, measured: Sequence[Series]) -> Iterator[Fi
     """Measurements while other processes worked."""
     for series in measured:
         turns = [turn for arm in series.arms.values() for turn in arm.turns]
-        shares = [phase.others for turn in turns for phase in (turn.prefill, turn.generation)]
+        shares = [phase.other_load for turn in turns for phase in (turn.prefill, turn.generation)]
         if busy := sum(share > QUIET for share in shares):
             yield Finding(
                 check=BUSY,
@@ -189,8 +189,10 @@ def _idle_above_load(model: str, ratio: Decimal, measured: Sequence[Series]) -> 
 def _not_faster(model: str, ratio: Decimal, measured: Sequence[Series], label: str) -> Iterator[Finding]:
     """Arms that have fewer bytes and are not shown to answer sooner."""
     for series in measured:
-        before, after = series.arms[DENSE].parameter_bytes, series.arms[label].parameter_bytes
-        times = (COST_METRICS["time_to_last_token"].values(series, series.arms[which]) for which in (DENSE, label))
+        before, after = series.arms[DENSE_LABEL].parameter_bytes, series.arms[label].parameter_bytes
+        times = (
+            COST_METRICS["time_to_last_token"].values(series, series.arms[which]) for which in (DENSE_LABEL, label)
+        )
         change = student_interval([math.log(one / other) for other, one in zip(*times, strict=True)])
         if after < before and change[2] >= 0:
             mean, low, high = map(percent, change)
@@ -223,10 +225,10 @@ class QuestionCost:
         Raises:
             EvaluationError: answers were generated, tokens not counted, or an arm has no right answer.
         """
-        if dense.cost.positions is None:
+        if dense.positions is None:
             msg = f"what answered {capability.name} does not count its tokens, so there is no energy per correct answer"
             raise EvaluationError(msg)
-        if len({each for one in (dense, pruned) for each in (one.cost.scored_positions, one.cost.positions)}) > 1:
+        if len({each for one in (dense, pruned) for each in (one.scored_positions, one.positions)}) > 1:
             msg = (
                 f"{capability.name} is answered in words whose number differs between arms; energy per correct answer "
                 "is defined for questions with given choices"
@@ -246,7 +248,7 @@ class QuestionCost:
             seed=SEED,
         )
         return cls(
-            tokens_per_question=dense.cost.positions / len(dense.items),
+            tokens_per_question=dense.positions / len(dense.items),
             accuracy=before.score,
             log_accuracy_ratio=(math.log(after.score / before.score), change.standard_error),
         )

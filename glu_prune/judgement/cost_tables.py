@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from glu_prune.efficiency.cost_metrics import COST_METRICS, CostMetric, channels, counted, gross, net
-from glu_prune.efficiency.series import DENSE, REPLICATE, ArmSeries, PhaseWindow, Series
+from glu_prune.efficiency.series import DENSE_LABEL, REPLICATE, ArmSeries, PhaseWindow, Series
 from glu_prune.judgement.efficiency import percent
 from glu_prune.results.base import Interval
 from glu_prune.results.costs import ChannelEnergy, FigureResult
@@ -47,7 +47,7 @@ class _Workload:
     ) -> FigureResult:
         """A row: the figure's mean in each arm and its change, at 95 %."""
         label, changed = self.label, changes or {}
-        pruned = _interval(values[label]) if label != DENSE and values[label] else None
+        pruned = _interval(values[label]) if label != DENSE_LABEL and values[label] else None
         return FigureResult(
             model=self.model,
             ratio=self.ratio,
@@ -55,10 +55,10 @@ class _Workload:
             workload=self.series.workload.name,
             figure=name,
             unit=unit,
-            n=len(values[DENSE]),
-            dense=_interval(values[DENSE]),
+            n=len(values[DENSE_LABEL]),
+            dense=_interval(values[DENSE_LABEL]),
             pruned=pruned,
-            change=changed.get(label) if label != DENSE else None,
+            change=changed.get(label) if label != DENSE_LABEL else None,
             replicate=changed.get(REPLICATE),
             how=how,
         )
@@ -67,10 +67,10 @@ class _Workload:
 def _figures(model: str, ratio: Decimal, series: Series, label: str) -> Iterator[FigureResult]:
     """One row per figure of one workload."""
     here = _Workload(model, ratio, series, label)
-    arms = {which: arm for which, arm in series.arms.items() if which in (DENSE, label, REPLICATE)}
+    arms = {which: arm for which, arm in series.arms.items() if which in (DENSE_LABEL, label, REPLICATE)}
     for name, measure in COST_METRICS.items():
         values = {which: measure.values(series, arm) for which, arm in arms.items()}
-        if values[DENSE]:
+        if values[DENSE_LABEL]:
             changes = {which: _change(name, series, which) for which in (label, REPLICATE) if values.get(which)}
             yield here.figure(name, measure.unit, values, _how(measure, series), changes)
     if grids := {grid for arm in arms.values() for grid in _grids(arm)}:
@@ -78,7 +78,7 @@ def _figures(model: str, ratio: Decimal, series: Series, label: str) -> Iterator
         how = f"energy of all channels ({_methods(channels(series))}) on the grid of {'/'.join(sorted(grids))}"
         yield here.figure("co2e_per_1000_tokens", "g", values, how)
     sizes = {which: [arm.parameter_bytes / _MEGA] for which, arm in arms.items()}
-    change = 100 * (sizes[label][0] / sizes[DENSE][0] - 1) if label in sizes else 0.0
+    change = 100 * (sizes[label][0] / sizes[DENSE_LABEL][0] - 1) if label in sizes else 0.0
     exact = {label: (change, change, change)}
     yield here.figure("model_bytes", "MB", sizes, "parameters x bytes of their dtype", exact)
 
@@ -90,7 +90,7 @@ def _interval(values: Sequence[float]) -> Interval:
 
 def _change(name: str, series: Series, label: str) -> Interval | None:
     """(change, low, high) from the dense model to `label` in percent; None where there is no ratio of the two."""
-    dense, other = (COST_METRICS[name].values(series, series.arms[which]) for which in (DENSE, label))
+    dense, other = (COST_METRICS[name].values(series, series.arms[which]) for which in (DENSE_LABEL, label))
     if min(*dense, *other) <= 0:
         return None
     logs = [math.log(after / before) for before, after in zip(dense, other, strict=True)]
@@ -126,7 +126,7 @@ def _carbon(arm: ArmSeries) -> Iterator[float]:
 def _energies(model: str, ratio: Decimal, series: Series, label: str) -> Iterator[ChannelEnergy]:
     """One row per arm and channel of one workload: joules per new token, gross and net, and watts idle."""
     for which, arm in series.arms.items():
-        if which not in (DENSE, label, REPLICATE):
+        if which not in (DENSE_LABEL, label, REPLICATE):
             continue
         phases = [turn.generation for turn in arm.turns]
         for channel, method in channels(series).items():

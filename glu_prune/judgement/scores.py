@@ -12,6 +12,7 @@ from glu_prune.errors import EvaluationError
 from glu_prune.evaluation.capability import Capability
 from glu_prune.evaluation.null_names import UNIFORM, best_floor, is_floor
 from glu_prune.experiment.cell import DENSE, Arm
+from glu_prune.experiment.merging import refuse_other_accelerators
 from glu_prune.experiment.record import FloorRecord, Record, ScoreRecord
 from glu_prune.statistics import comparison
 from glu_prune.statistics.comparison import Contrast
@@ -106,13 +107,14 @@ class PairedScores(CapabilityScores):
         """`records` hold the dense arm; `growing_to` are the floors of all items, where these are looked at on the way.
 
         Raises:
-            EvaluationError: the records are not about the same items, or lack the metric.
+            EvaluationError: the records are not about the same items, lack the metric, or come from different GPUs.
         """
         super().__init__(capability)
         self.total_items = len(growing_to.items) if growing_to else None
         self._every = growing_to or floors
         self._records = records
         self._floors = floors
+        refuse_other_accelerators(records.values())
         for record in records.values():
             if capability.metric not in record.metrics:
                 has = ", ".join(sorted(record.metrics))

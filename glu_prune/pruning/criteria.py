@@ -5,13 +5,15 @@ import hashlib
 import importlib
 import inspect
 import sys
+import textwrap
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
+from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, TypeVar
 
+from glu_prune import syntax
 from glu_prune.errors import PlanError, first_line
 
 if TYPE_CHECKING:
@@ -58,10 +60,13 @@ class Criterion:
 
     @property
     def source_digest(self) -> str:
-        """SHA-256 of the code of `score` and of its module, which users can change without changing this package."""
+        """SHA-256 of the code of `score` and of its module, which users can change without changing this package.
+
+        Comments and docstrings do not count.
+        """
         score = inspect.unwrap(self.score)
         try:
-            code = f"{inspect.getsource(score)}\0{inspect.getsource(inspect.getmodule(score) or score)}"
+            code = f"{_code(score)}\0{_code(inspect.getmodule(score) or score)}"
         except (OSError, TypeError):
             code = repr(score)
         return hashlib.sha256(code.encode()).hexdigest()
@@ -73,6 +78,15 @@ class Criterion:
         file = code.co_filename if code else None
         lines = [each.lineno for each in traceback.extract_tb(error.__traceback__) if each.filename == file]
         return f" ({file}:{lines[-1]})" if lines else ""
+
+
+def _code(of: Callable[..., object] | ModuleType) -> str:
+    """What the source of a function or a module says; the source itself where it cannot stand alone, as of a lambda."""
+    source = inspect.getsource(of)
+    try:
+        return syntax.read(textwrap.dedent(source)).fingerprint
+    except SyntaxError:
+        return source
 
 
 _registry: dict[str, Criterion] = {}

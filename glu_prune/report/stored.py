@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from glu_prune.errors import CorruptError, StoreError
+from glu_prune.experiment.cost_record import CostRecord, SeriesRecord
 from glu_prune.experiment.maintenance import Entry, Removal, check, entries, find, removals, remove
 from glu_prune.experiment.parquet import tables
-from glu_prune.experiment.record import FloorRecord, Record, SeriesRecord
+from glu_prune.experiment.record import FloorRecord, Record
 from glu_prune.experiment.store import Store
 from glu_prune.files import write_whole
 from glu_prune.report.table import Column, render
@@ -30,7 +31,8 @@ def listed(folder: Path, model: str = "*", task: str = "*") -> str:
     """A table of all cells, or of those whose model and task match patterns."""
     rows = [_row(entry) for entry in entries(folder)]
     chosen = [row for row in rows if fnmatchcase(row["model"], model) and fnmatchcase(row["task"], task)]
-    return f"{render(_COLUMNS, chosen, 'simple')}\n{len(chosen)} cells, {_size(sum(row['size'] for row in chosen))}"
+    cells = sum(row["cell"] for row in chosen)
+    return f"{render(_COLUMNS, chosen, 'simple')}\n{cells} cells, {_size(sum(row['size'] for row in chosen))}"
 
 
 def shown(folder: Path, prefix: str) -> str:
@@ -61,11 +63,11 @@ def collected(folder: Path, *, dry_run: bool) -> str:
     except OSError as error:
         msg = f"the store {folder} cannot be cleaned: {error}"
         raise StoreError(msg) from error
-    kept = len(entries(folder)) - (sum(each.why.startswith("records") for each in gone) if dry_run else 0)
+    left = [each for each in entries(folder) if _is_cell(each) and not (dry_run and each.useless)]
     lines = [f"{len(some)} {why}: {_size(sum(each.bytes for each in some))}" for why, some in _by_reason(gone)]
     done = "would be removed" if dry_run else "removed"
     return "\n".join(
-        [*lines, f"{done}: {len(gone)} files, {_size(sum(each.bytes for each in gone))}; {kept} cells stay"]
+        [*lines, f"{done}: {len(gone)} files, {_size(sum(each.bytes for each in gone))}; {len(left)} cells stay"]
     )
 
 
@@ -151,7 +153,13 @@ def _row(entry: Entry) -> dict[str, Any]:
         "created": str(head.get("created", "")),
         "bytes": f"{entry.bytes:,}",
         "size": entry.bytes,
+        "cell": _is_cell(entry),
     }
+
+
+def _is_cell(entry: Entry) -> bool:
+    """Whether it is what a cell gave, not what that cost."""
+    return entry.kind is not CostRecord
 
 
 def _scores(entry: Entry) -> str:
@@ -161,6 +169,8 @@ def _scores(entry: Entry) -> str:
         return ", ".join(f"{name} {score:.3f}" for name, score in entry.head["metrics"].items())
     if entry.kind is FloorRecord:
         return f"floors of {len(entry.head['nulls'])} null models"
+    if entry.kind is CostRecord:
+        return f"cost of answering: {entry.head['cost']['seconds']:.1f} s"
     return "costs" if entry.kind is SeriesRecord else "of an earlier version"
 
 

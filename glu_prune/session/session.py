@@ -63,7 +63,7 @@ class Session:
             return PublishedSource()
         from glu_prune.efficiency.meter import Meter, NoMeter
         from glu_prune.efficiency.tracking import CodeCarbonMeter
-        from glu_prune.experiment.engine import Engine
+        from glu_prune.experiment.executors.local import local_engine
         from glu_prune.experiment.store import Store
         from glu_prune.sources.runs import Extent, RunSource
 
@@ -72,7 +72,7 @@ class Session:
             meter: Meter = NoMeter("not measured: cases run side by side under pytest-xdist; measure with -n 0")
         else:
             meter = CodeCarbonMeter(effort.grid)
-        engine = Engine(Store(self._store), meter, progress(config))
+        engine = local_engine(Store(self._store), meter, progress(config))
         extent = Extent(config.getoption("--glu-sequential"), config.getoption("--glu-limit"))
         return RunSource(engine, options.settings(config), effort, extent, self.gate)
 

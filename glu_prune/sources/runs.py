@@ -15,6 +15,7 @@ from glu_prune.evaluation.metrics import scale_of
 from glu_prune.evaluation.subset import Subset, growing_subsets
 from glu_prune.evidence.figures import Evidence
 from glu_prune.experiment.cell import DENSE, Arm, Cell, FloorCell, SeriesCell, Settings
+from glu_prune.experiment.cost_record import CostRecord
 from glu_prune.experiment.engine import Engine
 from glu_prune.experiment.merging import join, restrict
 from glu_prune.experiment.record import FloorRecord, Record, ScoreRecord
@@ -156,7 +157,11 @@ class RunSource:
     ) -> CaseTables:
         """The cells, and the floors of their task."""
         limit = self._extent.limit
-        found = (_cell(case, each, record, limit) for each, records in cells.items() for record in records)
+        found = (
+            _cell(case, each, record, limit, _readings(record, self._engine.cost(record)))
+            for each, records in cells.items()
+            for record in records
+        )
         return CaseTables(cells=tuple(found), floors=tuple(_floor_scores(capability, floors)))
 
     def costs(self, case: EfficiencyCase) -> CostEvidence:
@@ -199,7 +204,7 @@ def _floor_cell(case: Case, capability: Capability) -> FloorCell:
     return FloorCell(capability.task, capability.num_fewshot, capability.folder, source)
 
 
-def _cell(case: Case, each: Arm, record: Record, limit: int | None) -> CellResult:
+def _cell(case: Case, each: Arm, record: Record, limit: int | None, cost: EvaluationReadings) -> CellResult:
     """What a cell cost and scored, without its items."""
     return CellResult(
         model=case.experiment.subject,
@@ -214,8 +219,19 @@ def _cell(case: Case, each: Arm, record: Record, limit: int | None) -> CellResul
         limit=limit,
         scores={name: _summary(name, score) for name, score in record.metrics.items()},
         size=ModelSize(**record.size.model_dump(), expansion_ratio=record.size.expansion_ratio),
-        cost=EvaluationReadings.model_validate(record.cost.model_dump()),
+        cost=cost,
     )
+
+
+def _readings(record: Record, cost: CostRecord | None) -> EvaluationReadings:
+    """What answering a cell took, and how much work that was; without `cost`, it is not known here."""
+    if cost is None:
+        note = "not measured: answered on another machine, or by other code"
+        return EvaluationReadings(
+            seconds=0.0, positions=None, scored_positions=None, energy={}, note=note, other_load=None
+        )
+    work = {"positions": record.positions, "scored_positions": record.scored_positions}
+    return EvaluationReadings.model_validate({**cost.cost.model_dump(), **work})
 
 
 def _summary(metric: str, scores: ScoreRecord) -> MetricSummary:

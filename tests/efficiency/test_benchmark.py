@@ -18,11 +18,11 @@ from glu_prune.efficiency.fresh import FreshProcesses
 from glu_prune.efficiency.generation import ready
 from glu_prune.efficiency.idle import IdleChannel, idle_power
 from glu_prune.efficiency.meter import NoMeter, Reading, ReplayMeter
-from glu_prune.efficiency.series import DENSE, REPLICATE, Series
+from glu_prune.efficiency.series import DENSE_LABEL, REPLICATE, Series
 from glu_prune.efficiency.tracking import CodeCarbonMeter
 from glu_prune.efficiency.workload import Prompts, Workload, drawn
 from glu_prune.errors import MeterError, ShortWindowError, WorkloadError
-from glu_prune.experiment.record import SeriesRecord
+from glu_prune.experiment.cost_record import SeriesRecord
 from glu_prune.experiment.store import Store
 from tests.helpers import recordings
 from tests.helpers.models import llama
@@ -41,7 +41,7 @@ MODELLED = {"cpu": "modelled", "ram": "modelled"}
 
 
 def models() -> dict:
-    return {DENSE: llama(width=12), HALF: llama(width=6), REPLICATE: llama(width=12)}
+    return {DENSE_LABEL: llama(width=12), HALF: llama(width=6), REPLICATE: llama(width=12)}
 
 
 def measured(scratch: Path, meter=None, arms=None, **changed) -> Series:
@@ -85,7 +85,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Series, list, list]
 
 def test_everything_is_measured_of_every_arm(whole):
     found, _, _ = whole
-    assert list(found.arms) == [DENSE, HALF, REPLICATE]
+    assert list(found.arms) == [DENSE_LABEL, HALF, REPLICATE]
     assert (found.workload, found.prompts, found.clock) == (WORKLOAD, "tokens drawn at random", "host clock")
     assert found.idle.windows == IDLE_WINDOWS
     for label, arm in found.arms.items():
@@ -110,8 +110,8 @@ def test_times_of_batches_are_within_their_window(whole):
 
 def test_all_arms_but_the_twin_have_footprints(whole):
     found, _, left = whole
-    assert {label: len(arm.footprints) for label, arm in found.arms.items()} == {DENSE: 2, HALF: 2, REPLICATE: 0}
-    for each in (*found.arms[DENSE].footprints, *found.arms[HALF].footprints):
+    assert {label: len(arm.footprints) for label, arm in found.arms.items()} == {DENSE_LABEL: 2, HALF: 2, REPLICATE: 0}
+    for each in (*found.arms[DENSE_LABEL].footprints, *found.arms[HALF].footprints):
         assert isinstance(each, Footprint)
         assert 0 < each.resident <= each.peak
     assert left == []
@@ -123,8 +123,8 @@ def test_progress_is_told_round_by_round(whole):
 
 def test_parameters_are_counted_in_bytes(whole):
     sizes = {label: arm.parameter_bytes for label, arm in whole[0].arms.items()}
-    assert sizes[DENSE] == sizes[REPLICATE] == 4 * sum(each.numel() for each in llama(width=12).parameters())
-    assert sizes[DENSE] - sizes[HALF] == 4 * 2 * 3 * 6 * 8
+    assert sizes[DENSE_LABEL] == sizes[REPLICATE] == 4 * sum(each.numel() for each in llama(width=12).parameters())
+    assert sizes[DENSE_LABEL] - sizes[HALF] == 4 * 2 * 3 * 6 * 8
 
 
 def phases(arm) -> list:
@@ -140,8 +140,8 @@ def test_every_arm_does_the_same_work_on_the_same_prompts(tmp_path, known):
         label: [(each.batches, each.prompt_tokens, each.new_tokens) for each in phases(arm)]
         for label, arm in found.arms.items()
     }
-    assert work[DENSE] == work[HALF] == work[REPLICATE]
-    assert len(set(work[DENSE])) > 2  # prompts differ in length
+    assert work[DENSE_LABEL] == work[HALF] == work[REPLICATE]
+    assert len(set(work[DENSE_LABEL])) > 2  # prompts differ in length
     asked = [
         each
         for number in range(3)
@@ -161,12 +161,12 @@ def noting(seen: list) -> Callable:
 
 
 def found_counts(found: Series, number: int) -> tuple[int, int]:
-    each = found.arms[DENSE].turns[number]
+    each = found.arms[DENSE_LABEL].turns[number]
     return each.prefill.batches, each.generation.batches
 
 
 def test_tokens_are_counted_without_padding(tmp_path, known):
-    (arm,) = measured(tmp_path, arms={DENSE: llama()}, prompts=TEXT).arms.values()
+    (arm,) = measured(tmp_path, arms={DENSE_LABEL: llama()}, prompts=TEXT).arms.values()
     for number, each in enumerate(arm.turns):
         for phase, new_tokens in ((each.prefill, 1), (each.generation, 3)):
             batches = [*itertools.islice(TEXT.batches(number), phase.batches)]
@@ -199,7 +199,7 @@ def test_a_round_with_a_window_too_short_to_be_metered_begins_anew_with_more_bat
 def test_a_clock_that_never_shows_enough_ends_in_an_error(tmp_path, known):
     windows = [*numbered(5), *[raw(0.01, methods=MODELLED)] * 100]
     with pytest.raises(ShortWindowError, match="too short to be measured"):
-        measured(tmp_path, ReplayMeter(windows), arms={DENSE: llama()})
+        measured(tmp_path, ReplayMeter(windows), arms={DENSE_LABEL: llama()})
 
 
 @pytest.mark.parametrize(
@@ -237,7 +237,12 @@ def test_windows_are_idle_first_then_of_each_turn_in_order(tmp_path, known):
     found = measured(tmp_path, ReplayMeter(windows), effort=replace(QUICK, rounds=4))
     powers = [(1 + number) / (10 + number) for number in range(5)]
     assert found.idle.channels["cpu"].watts == pytest.approx(math.fsum(powers) / 5)
-    orders = [(DENSE, HALF, REPLICATE), (REPLICATE, HALF, DENSE), (HALF, REPLICATE, DENSE), (DENSE, REPLICATE, HALF)]
+    orders = [
+        (DENSE_LABEL, HALF, REPLICATE),
+        (REPLICATE, HALF, DENSE_LABEL),
+        (HALF, REPLICATE, DENSE_LABEL),
+        (DENSE_LABEL, REPLICATE, HALF),
+    ]
     left = iter(windows[5:])
     for number, order in enumerate(orders):
         for label in order:
@@ -272,7 +277,7 @@ def test_of_two_rounds_every_arm_is_before_every_other_in_one(count, start):
 def test_what_is_too_long_for_any_arm_is_refused_before_anything_runs(tmp_path):
     roomy = llama()
     roomy.config.max_position_embeddings = 100
-    arms = {DENSE: roomy, HALF: llama(width=6)}
+    arms = {DENSE_LABEL: roomy, HALF: llama(width=6)}
     for model in arms.values():
         model.register_forward_pre_hook(lambda *_: pytest.fail("ran"))
     with pytest.raises(WorkloadError, match=r"^half holds 16 positions; workload p13_n4_b1 needs 13 prompt tokens"):
@@ -286,8 +291,8 @@ def test_what_is_too_long_for_any_arm_is_refused_before_anything_runs(tmp_path):
 
 
 def test_all_positions_can_be_used(tmp_path, known):
-    found = measured(tmp_path, arms={DENSE: llama()}, prompts=Prompts(drawn(12, 4, 1), VOCABULARY))
-    assert found.arms[DENSE].turns[0].generation.new_tokens > 0
+    found = measured(tmp_path, arms={DENSE_LABEL: llama()}, prompts=Prompts(drawn(12, 4, 1), VOCABULARY))
+    assert found.arms[DENSE_LABEL].turns[0].generation.new_tokens > 0
 
 
 @pytest.mark.parametrize(
@@ -374,7 +379,7 @@ def test_a_measurement_survives_json(whole):
     kept = record(whole[0])
     assert again(kept) == kept
     assert again(kept).series == whole[0]
-    assert list(again(kept).series.arms) == [DENSE, HALF, REPLICATE]
+    assert list(again(kept).series.arms) == [DENSE_LABEL, HALF, REPLICATE]
     assert again(kept).model_dump_json() == kept.model_dump_json()
 
 

@@ -6,7 +6,7 @@ from glu_prune.efficiency.cost_metrics import CORRECT_ANSWER, COST_METRICS, chan
 from glu_prune.efficiency.footprint import Footprint
 from glu_prune.efficiency.idle import IdleChannel
 from glu_prune.efficiency.meter import Reading
-from glu_prune.efficiency.series import DENSE, ArmSeries
+from glu_prune.efficiency.series import DENSE_LABEL, ArmSeries
 from glu_prune.efficiency.workload import drawn
 from tests.helpers import ROOT
 from tests.helpers.recordings import phase, series, turn
@@ -38,7 +38,7 @@ EXPECTED = {
 """Of `TURN` with the GPU counted, and `ON_HOST`."""
 
 
-def values(name: str, found, label: str = DENSE) -> list[float]:
+def values(name: str, found, label: str = DENSE_LABEL) -> list[float]:
     return COST_METRICS[name].values(found, found.arms[label])
 
 
@@ -159,7 +159,7 @@ def test_negative_net_energy_is_kept():
 def test_net_energy_is_not_known_if_the_idle_power_of_one_channel_is_not(idle):
     energy = {"gpu": Reading(60.0, "nvml"), "cpu": Reading(30.0, "rapl")}
     found = series(turn(energy, energy), idle=idle)
-    assert net(found, found.arms[DENSE].turns[0].generation, ("gpu", "cpu")) is None
+    assert net(found, found.arms[DENSE_LABEL].turns[0].generation, ("gpu", "cpu")) is None
     assert values("net_joules_per_token", found) == []
     assert values("joules_per_token", found) == pytest.approx([3.0])
 

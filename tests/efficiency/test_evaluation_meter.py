@@ -46,7 +46,7 @@ def test_other_processes_are_looked_at_where_this_one_does_the_work(meter):
             patch.setattr("glu_prune.efficiency.processors._counted", lambda times=times: next(times))
             with bill.phase():
                 pass
-        shares.append(bill.total.others)
+        shares.append(bill.total.other_load)
     assert shares == [0.25, None]
 
 

@@ -14,7 +14,7 @@ def test_another_process_at_work_is_seen():
     processors = Processors()
     with busy_process(), processors.watched():
         time.sleep(1)
-    assert processors.others > 0.3 / psutil.cpu_count()
+    assert processors.other_load > 0.3 / psutil.cpu_count()
 
 
 def test_seconds_that_were_neither_idle_nor_ours_were_used_by_others(monkeypatch):
@@ -29,7 +29,7 @@ def test_seconds_that_were_neither_idle_nor_ours_were_used_by_others(monkeypatch
     processors = Processors()
     with processors.watched():
         pass
-    assert (processors.passed, processors.foreign, processors.others) == (20.0, 5.0, 0.25)
+    assert (processors.passed, processors.by_others, processors.other_load) == (20.0, 5.0, 0.25)
 
 
 def test_stretches_add_up_and_those_that_fail_do_not(monkeypatch):
@@ -41,14 +41,14 @@ def test_stretches_add_up_and_those_that_fail_do_not(monkeypatch):
             pass
     with pytest.raises(ZeroDivisionError), processors.watched():
         raise ZeroDivisionError
-    assert processors.others == 2 / 8
+    assert processors.other_load == 2 / 8
 
 
 def test_ticks_of_the_clock_make_no_negative_share_and_none_is_no_share(monkeypatch):
     counts = iter([(0.0, 0.0, 0.0), (1.0, 1.0, 0.01)])
     monkeypatch.setattr("glu_prune.efficiency.processors._counted", lambda: next(counts))
     processors = Processors()
-    assert processors.others == 0
+    assert processors.other_load == 0
     with processors.watched():
         pass
-    assert processors.others == 0
+    assert processors.other_load == 0

@@ -6,8 +6,10 @@ import pytest
 import torch
 
 from glu_prune.efficiency.series import REPLICATE
-from glu_prune.experiment.arms import Arms
 from glu_prune.experiment.cell import DENSE, Arm, Settings
+from glu_prune.experiment.executors.arms import Arms
+from glu_prune.experiment.executors.measuring import side_by_side
+from glu_prune.experiment.executors.scoring import lm_of
 from glu_prune.models.source import locate
 from glu_prune.pruning import plan
 
@@ -43,7 +45,7 @@ def test_a_smaller_ratio_takes_a_new_copy(arms):
     arms.ready(arm("0.5"))
     again = arms.ready(arm("0.2"))
     assert same(bits(again.model), bits(arms.copy(arm("0.2"))))
-    assert again.size.width == arms.copy(arm("0.2")).config.intermediate_size
+    assert lm_of(arms, arm("0.2"))[1].width == arms.copy(arm("0.2")).config.intermediate_size
 
 
 def test_criteria_do_not_meet(arms):
@@ -61,12 +63,12 @@ def test_a_criterion_ranks_once(arms, monkeypatch):
     for ratio in ("0.1", "0.4", "0.2"):
         arms.ready(arm(ratio))
         arms.ready(arm(ratio, "random"))
-    arms.side_by_side((DENSE, arm("0.5")))
+    side_by_side(arms, (DENSE, arm("0.5")))
     assert ranked == [("ppm", 0), ("random", 0)]
 
 
 def test_arms_answer_in_the_way_that_was_found_for_the_dense_model(arms):
-    dense, pruned = arms.ready(DENSE).lm, arms.ready(arm("0.5")).lm
+    (dense, _), (pruned, _) = lm_of(arms, DENSE), lm_of(arms, arm("0.5"))
     assert pruned._plans is dense._plans
     assert "scoring" in vars(pruned)
     assert pruned.scoring == dense.scoring == "shared prefixes"
@@ -74,9 +76,9 @@ def test_arms_answer_in_the_way_that_was_found_for_the_dense_model(arms):
 
 def test_side_by_side_every_arm_is_a_model_of_its_own(arms):
     arms.ready(arm("0.2"))
-    models = arms.side_by_side((DENSE, arm("0.2"), arm("0.5")))
+    models = side_by_side(arms, (DENSE, arm("0.2"), arm("0.5")))
     assert list(models) == ["dense", "ppm-0.2", "ppm-0.5", REPLICATE]
     assert len({id(model) for model in models.values()}) == 4
     assert same(bits(models[REPLICATE]), bits(models["dense"]))
     assert same(bits(models["ppm-0.2"]), bits(arms.ready(arm("0.2")).model))
-    assert list(arms.side_by_side((DENSE,))) == ["dense"]
+    assert list(side_by_side(arms, (DENSE,))) == ["dense"]

@@ -19,10 +19,11 @@ from glu_prune.efficiency.benchmark import Effort
 from glu_prune.efficiency.meter import NoMeter
 from glu_prune.efficiency.workload import drawn
 from glu_prune.errors import EvaluationError, NotMeasuredError
-from glu_prune.experiment import backend_arms as module
-from glu_prune.experiment.backend_arms import BackendArms
 from glu_prune.experiment.cell import DENSE, Arm, Cell, SeriesCell, Settings
 from glu_prune.experiment.engine import Engine
+from glu_prune.experiment.executors import backend_arms as module
+from glu_prune.experiment.executors.backend_arms import BackendArms
+from glu_prune.experiment.executors.local import local_engine
 from glu_prune.experiment.store import Store
 from glu_prune.models.source import ModelSource, locate
 from glu_prune.pruning.disk_model import open_disk_model
@@ -39,7 +40,7 @@ NATS = 1e-3
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory) -> Engine:
     """Shared by this module, so that each arm is loaded once."""
-    return Engine(Store(tmp_path_factory.mktemp("store")), NoMeter("no meter"), lambda _: None)
+    return local_engine(Store(tmp_path_factory.mktemp("store")), NoMeter("no meter"), lambda _: None)
 
 
 @pytest.fixture
@@ -114,9 +115,10 @@ def test_transformers_loading_the_folder_gives_our_own_records(engine, task, arm
     for name, scores in ours.metrics.items():
         assert theirs.metrics[name].values == pytest.approx(scores.values, abs=NATS)
         assert theirs.metrics[name].weights == scores.weights
-    assert (theirs.cost.positions, theirs.cost.scored_positions) == (None, None)
-    assert theirs.cost.seconds > 0
-    assert (theirs.cost.others is None, ours.cost.others is None) == (True, False)
+    assert (theirs.positions, theirs.scored_positions) == (None, None)
+    costs = [engine.cost(record).cost for record in (theirs, ours)]
+    assert costs[0].seconds > 0
+    assert [cost.other_load is None for cost in costs] == [True, False]
     assert (theirs.settings["backend"], ours.settings["backend"]) == ("hf", "")
     assert theirs.key != ours.key
 
@@ -124,7 +126,7 @@ def test_transformers_loading_the_folder_gives_our_own_records(engine, task, arm
 def test_records_of_backends_are_kept(engine):
     before = engine.record(on("tiny_recall_mc"))
     said: list[str] = []
-    again = Engine(engine.store, NoMeter(""), said.append)
+    again = local_engine(engine.store, NoMeter(""), said.append)
     assert (again.record(on("tiny_recall_mc")), said) == (before, [])
 
 
@@ -135,7 +137,7 @@ def test_backends_arguments_and_versions_are_part_of_the_key(monkeypatch):
 
 
 def test_a_backend_of_ones_own_answers_with_its_arguments(oracle, tmp_path):
-    engine = Engine(Store(tmp_path), NoMeter(""), lambda _: None)
+    engine = local_engine(Store(tmp_path), NoMeter(""), lambda _: None)
     first, last = (engine.record(on("tiny_recall_mc", backend=text)) for text in ("oracle", "oracle,last=True"))
     assert set(first.outputs) == {"[0.0, -1.0, -2.0, -3.0]"}
     assert set(last.outputs) == {"[0.0, 1.0, 2.0, 3.0]"}
@@ -145,7 +147,7 @@ def test_a_backend_of_ones_own_answers_with_its_arguments(oracle, tmp_path):
 
 def test_one_arm_at_a_time_is_loaded_and_on_disk(oracle, tmp_path):
     said: list[str] = []
-    engine = Engine(Store(tmp_path), NoMeter(""), said.append)
+    engine = local_engine(Store(tmp_path), NoMeter(""), said.append)
     engine.record(on("tiny_recall_mc", backend="oracle"))
     engine.record(on("tiny_recall", backend="oracle"))
     assert len(oracle.loaded) == 1, "one load serves all tasks of an arm"
@@ -167,7 +169,7 @@ def test_one_arm_at_a_time_is_loaded_and_on_disk(oracle, tmp_path):
 
 
 def test_what_was_written_is_gone_with_the_engine(oracle, tmp_path):
-    engine = Engine(Store(tmp_path), NoMeter(""), lambda _: None)
+    engine = local_engine(Store(tmp_path), NoMeter(""), lambda _: None)
     engine.record(on("tiny_recall_mc", backend="oracle"))
     assert left(tmp_path)
     del engine
@@ -195,7 +197,7 @@ def test_a_backend_that_does_not_start_leaves_nothing(register, tmp_path, raised
             raise raised
 
     register("broken")(Broken)
-    engine = Engine(Store(tmp_path), NoMeter(""), lambda _: None)
+    engine = local_engine(Store(tmp_path), NoMeter(""), lambda _: None)
     cell = on("tiny_recall_mc", backend="broken")
     with pytest.raises((EvaluationError, KeyboardInterrupt)) as error:
         engine.record(cell)
@@ -206,7 +208,7 @@ def test_a_backend_that_does_not_start_leaves_nothing(register, tmp_path, raised
 
 
 def test_a_backend_that_dies_is_one_line_and_is_started_anew(oracle, tmp_path):
-    engine = Engine(Store(tmp_path), NoMeter(""), lambda _: None)
+    engine = local_engine(Store(tmp_path), NoMeter(""), lambda _: None)
     cell = on("tiny_recall", backend="oracle,dies=True")
     with pytest.raises(EvaluationError, match=r"^tiny-base ppm-0\.5: backend 'oracle' failed: OSError: the device$"):
         engine.record(cell)

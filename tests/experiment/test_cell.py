@@ -1,6 +1,6 @@
 import os
 import shutil
-from dataclasses import replace
+from dataclasses import fields, replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -9,8 +9,10 @@ import pytest
 from glu_prune.efficiency.benchmark import Effort
 from glu_prune.efficiency.workload import WORKLOADS, drawn
 from glu_prune.evaluation.subset import Subset
-from glu_prune.experiment import cell as module
+from glu_prune.experiment import code, keys
+from glu_prune.experiment import machine as machines
 from glu_prune.experiment.cell import DENSE, Arm, Cell, FloorCell, SeriesCell, Settings
+from glu_prune.experiment.keys import cost_key
 from glu_prune.experiment.machine import machine
 from glu_prune.models.source import ModelSource, locate
 
@@ -28,10 +30,6 @@ SERIES = SeriesCell(CELL.source, (DENSE, CELL.arm), drawn(64, 32, 8), Settings()
         replace(CELL, task="tiny_recall_mc"),
         replace(CELL, num_fewshot=5),
         replace(CELL, fields=()),
-        replace(CELL, settings=Settings(dtype="bfloat16")),
-        replace(CELL, settings=Settings(device="cuda")),
-        replace(CELL, settings=Settings(batch_size=1)),
-        replace(CELL, settings=Settings(backend="hf")),
         replace(CELL, part=Subset(0, 64)),
     ],
 )
@@ -64,10 +62,11 @@ def test_one_changed_weight_changes_the_key(tmp_path: Path):
 
 
 def test_changed_code_changes_the_key(monkeypatch):
-    before = CELL.key, SERIES.key
-    monkeypatch.setattr(module, "code_fingerprint", lambda _: "other code")
-    assert replace(CELL).key != before[0]
-    assert replace(SERIES).key != before[1]
+    floor = FloorCell("tiny_recall", None)
+    before = [CELL.key, SERIES.key, floor.key, cost_key(CELL.key)]
+    monkeypatch.setattr(keys, "code_fingerprint", lambda _: "other code")
+    after = [*(replace(each).key for each in (CELL, SERIES, floor)), cost_key(before[0])]
+    assert all(one != other for one, other in zip(before, after, strict=True))
 
 
 @pytest.mark.parametrize("cell", [replace(CELL, task="piqa"), FloorCell("piqa", None)])
@@ -110,8 +109,6 @@ def test_floors_belong_to_a_task_and_its_prompts():
         replace(SERIES, workload=drawn(64, 32, 1)),
         replace(SERIES, workload=replace(SERIES.workload, new_tokens=33)),
         replace(SERIES, workload=replace(SERIES.workload, seeds=(1,))),
-        replace(SERIES, settings=Settings(dtype="bfloat16")),
-        replace(SERIES, settings=Settings(device="cuda")),
         replace(SERIES, effort=Effort(rounds=9)),
         replace(SERIES, effort=Effort(seconds=1.0)),
         replace(SERIES, effort=Effort(processes=5)),
@@ -121,15 +118,66 @@ def test_everything_that_changes_a_measurement_changes_its_key(other):
     assert other.key not in (SERIES.key, CELL.key)
 
 
-def test_the_batch_size_of_evaluations_changes_no_measurement():
-    assert replace(SERIES, settings=Settings(batch_size=1)).key == SERIES.key
+OTHER_SETTINGS = Settings("bfloat16", "cuda", 1, "hf", "eager", "auto", chat_template=True, threads=1)
 
 
-def test_a_measurement_belongs_to_a_machine_and_a_score_does_not(monkeypatch):
-    before = CELL.key, SERIES.key
-    monkeypatch.setattr(module, "machine", lambda: "another")
+@pytest.mark.parametrize("name", [field.name for field in fields(Settings)])
+def test_every_setting_is_in_every_key_unless_a_reason_is_given(name):
+    """What was measured by one kind of attention must not be served for another; a setting that is new neither."""
+    other = replace(Settings(), **{name: getattr(OTHER_SETTINGS, name)})
+    assert other != Settings()
+    assert replace(CELL, settings=other).key != CELL.key
+    assert (replace(SERIES, settings=other).key == SERIES.key) == (name in keys._NO_PART_IN_A_SERIES)
+
+
+def test_few_settings_have_no_part_in_a_measurement():
+    assert set(keys._NO_PART_IN_A_SERIES) == {"batch_size", "backend", "chat_template"}
+
+
+def test_costs_belong_to_a_machine_and_scores_do_not(monkeypatch):
+    before = CELL.key, SERIES.key, cost_key(CELL.key)
+    monkeypatch.setattr(keys, "machine", lambda: "another")
     assert replace(SERIES).key != before[1]
+    assert cost_key(CELL.key) != before[2]
     assert replace(CELL).key == before[0]
+
+
+@pytest.mark.parametrize("name", ["OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES"])
+def test_costs_belong_to_so_many_threads_and_scores_do_not(monkeypatch, name):
+    before = CELL.key, SERIES.key, cost_key(CELL.key)
+    monkeypatch.setenv(name, "7")
+    assert replace(SERIES).key != before[1]
+    assert cost_key(CELL.key) != before[2]
+    assert replace(CELL).key == before[0]
+
+
+def test_the_kind_of_accelerator_is_in_the_keys_of_what_runs_on_it(monkeypatch):
+    there = Settings(device="cuda")
+    cells = [replace(each, settings=how) for each in (CELL, SERIES) for how in (Settings(), there)]
+    before = [cell.key for cell in cells]
+    monkeypatch.setattr(machines, "_gpus", lambda: ["NVIDIA T4", "NVIDIA T4"])
+    on_one = [replace(cell).key for cell in cells]
+    monkeypatch.setattr(machines, "_gpus", lambda: ["NVIDIA H100"])
+    on_other = [replace(cell).key for cell in cells]
+    assert [len(set(each)) for each in zip(before, on_one, on_other, strict=True)] == [1, 3, 1, 3]
+
+
+@pytest.mark.parametrize(
+    ("settings", "kinds", "named"),
+    [
+        (Settings(), ["T4"], ""),
+        (Settings(device="cuda"), [], ""),
+        (Settings(device="cuda:1"), ["T4", "T4"], "T4"),
+        (Settings(device_map="auto"), ["T4"], "T4"),
+        (Settings(backend="vllm"), ["T4"], "T4"),
+        (Settings(device="cuda"), ["T4", "H100"], "T4 + H100 (CUDA_VISIBLE_DEVICES=1)"),
+    ],
+)
+def test_an_accelerator_is_named_where_it_is_used(monkeypatch, settings, kinds, named):
+    """Where kinds differ, those that this process may see tell one session from another."""
+    monkeypatch.setattr(machines, "_gpus", lambda: kinds)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    assert machines.accelerator(settings) == named
 
 
 def test_the_machine_is_named():
@@ -155,33 +203,80 @@ def test_prompts_of_a_benchmark_change_the_key(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("file", "measurements", "scores"),
+    ("file", "scores", "costs", "measurements"),
     [
-        ("efficiency/evaluation_meter.py", True, False),
-        ("efficiency/meter.py", True, False),
-        ("efficiency/tracking.py", True, False),
-        ("efficiency/footprint.py", True, False),
-        ("evaluation/evaluate.py", False, True),
-        ("evaluation/result.py", False, True),
-        ("pruning/surgery.py", True, True),
-        ("models/source.py", True, True),
-        ("experiment/engine.py", True, True),
-        ("experiment/record.py", True, True),
-        ("experiment/backend_arms.py", False, True),
-        ("units.py", True, False),
-        ("judgement/verdict.py", False, False),
-        ("report/columns.py", False, False),
+        ("efficiency/evaluation_meter.py", False, True, False),
+        ("efficiency/processors.py", False, True, True),
+        ("efficiency/meter.py", False, True, True),
+        ("efficiency/tracking.py", False, True, True),
+        ("efficiency/footprint.py", False, False, True),
+        ("efficiency/benchmark.py", False, False, True),
+        ("evaluation/evaluate.py", True, True, False),
+        ("evaluation/result.py", True, True, False),
+        ("evaluation/scorer.py", True, True, False),
+        ("evaluation/tasks/functions.py", True, True, True),
+        ("pruning/surgery.py", True, True, True),
+        ("models/source.py", True, True, True),
+        ("experiment/executors/arms.py", True, True, True),
+        ("experiment/executors/scoring.py", True, True, False),
+        ("experiment/executors/measuring.py", False, False, True),
+        ("experiment/executors/backend_arms.py", True, True, False),
+        ("experiment/record.py", True, True, True),
+        ("experiment/keys.py", False, False, False),
+        ("experiment/engine.py", False, False, False),
+        ("models/shapes.py", False, False, False),
+        ("judgement/verdict.py", False, False, False),
+        ("report/columns.py", False, False, False),
     ],
 )
-def test_changed_code_changes_the_keys_of_what_it_computes(tmp_path, monkeypatch, file, measurements, scores):
-    package = tmp_path / "package"
-    shutil.copytree(module._PACKAGE, package, ignore=shutil.ignore_patterns("embedded", "__pycache__"))
-    monkeypatch.setattr(module, "_PACKAGE", package)
-    monkeypatch.setattr(module, "code_fingerprint", module.code_fingerprint.__wrapped__)  # which remembers nothing
-    floor = FloorCell("tiny_recall", None)
-    before = [replace(each).key for each in (SERIES, CELL, floor)]
-    assert [replace(each).key for each in (SERIES, CELL, floor)] == before
-    with (package / file).open("a") as stream:
-        stream.write("# changed\n")
-    changed = [replace(each).key != key for each, key in zip((SERIES, CELL, floor), before, strict=True)]
-    assert changed == [measurements, scores, scores]
+def test_code_is_part_of_the_keys_of_what_it_computes(file, scores, costs, measurements):
+    module = "glu_prune." + file.removesuffix(".py").replace("/", ".")
+    assert code._path(module).is_file()
+    reached = [code.reached(roots) for roots in (code.SCORING, code.METERING, code.MEASURING)]
+    assert [module in each for each in reached] == [scores, costs, measurements]
+
+
+@pytest.mark.parametrize(
+    ("file", "changes"),
+    [("evaluation/scorer.py", [True, True, False]), ("efficiency/footprint.py", [False, False, True])],
+)
+def test_changed_code_changes_keys_and_a_changed_comment_or_docstring_does_not(package, file, changes):
+    before = fingerprints()
+    path = package / file
+    text = path.read_text()
+    path.write_text("# a comment\n" + text.replace('"""', '"""Said otherwise. ', 1) + "\n\n# another\n")
+    assert fingerprints() == before
+    path.write_text(f"{text}\nADDED = 1\n")
+    assert [one != other for one, other in zip(fingerprints(), before, strict=True)] == changes
+
+
+@pytest.mark.parametrize("file", ["tiny_recall.yaml", "data/recall.jsonl"])
+def test_changed_tasks_change_the_keys_of_scores(package, file):
+    before = fingerprints()
+    path = package / "evaluation" / "tasks" / file
+    path.write_text(path.read_text() + "\n")
+    assert [one != other for one, other in zip(fingerprints(), before, strict=True)] == [True, True, False]
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch) -> Path:
+    """A copy of the package, of which keys are taken to be."""
+    copy = tmp_path / "glu_prune"
+    shutil.copytree(code._PACKAGE, copy, ignore=shutil.ignore_patterns("embedded", "__pycache__"))
+    monkeypatch.setattr(code, "_PACKAGE", copy)
+    yield copy
+    code.code_fingerprint.cache_clear()
+    code._code.cache_clear()
+
+
+def fingerprints() -> list[str]:
+    """Of the code behind scores, their costs, and measurements, as it is now."""
+    code.code_fingerprint.cache_clear()
+    code._code.cache_clear()
+    return [code.code_fingerprint(roots) for roots in (code.SCORING, code.METERING, code.MEASURING)]
+
+
+def test_code_that_only_type_checkers_import_is_not_reached():
+    assert "glu_prune.efficiency.meter" not in code.reached(code.SCORING)
+    assert "glu_prune.evaluation.scorer" in code.reached(code.SCORING), "though it is imported in a function"
+    assert not any(name.startswith("glu_prune.judgement") for name in code.reached((*code.METERING, *code.MEASURING)))

@@ -24,11 +24,13 @@ from glu_prune.evaluation.decoding import Decoder
 from glu_prune.evaluation.lm import CountingLM
 from glu_prune.evaluation.scorer import SharedPrefixLM
 from glu_prune.evaluation.subset import Subset
-from glu_prune.experiment import engine as module
 from glu_prune.experiment.cell import DENSE, Arm, Cell, SeriesCell, Settings
+from glu_prune.experiment.cost_record import SeriesRecord
 from glu_prune.experiment.engine import Engine
+from glu_prune.experiment.executors import local as module
+from glu_prune.experiment.executors.local import local_engine
 from glu_prune.experiment.locks import held
-from glu_prune.experiment.record import Record, SeriesRecord
+from glu_prune.experiment.record import Record
 from glu_prune.experiment.store import Store
 from glu_prune.models.source import load_tokenizer, locate
 from tests.helpers.cost_series import NO_METER
@@ -40,33 +42,33 @@ FAILS = raw(flaws=("the energy counter of GPU 0 went backwards",))
 
 
 def engine(folder: Path, meter, said: list[str] | None = None) -> Engine:
-    return Engine(Store(folder), meter, (said if said is not None else []).append)
+    return local_engine(Store(folder), meter, (said if said is not None else []).append)
 
 
 def test_a_meter_that_fails_at_the_end_costs_no_scores(tmp_path):
     """The evaluation is done by then; its cost has no energy, and says why."""
-    found = engine(tmp_path, ReplayMeter([FAILS])).record(CELL)
-    assert found.cost.energy == {}
-    assert found.cost.note.startswith(
-        "not measured: the energy of this window is not known: the energy counter of GPU 0"
-    )
-    assert found.cost.seconds > 0
-    assert found.cost.positions > 0
+    first = engine(tmp_path, ReplayMeter([FAILS]))
+    found, cost = first.record(CELL), first.cost(CELL).cost
+    assert cost.energy == {}
+    assert cost.note.startswith("not measured: the energy of this window is not known: the energy counter of GPU 0")
+    assert cost.seconds > 0
+    assert found.positions > 0
     said: list[str] = []
     again = engine(tmp_path, NoMeter("none"), said).record(CELL)
     assert (again, said) == (found, [])
 
 
 def test_a_meter_that_does_not_start_costs_no_scores_either(tmp_path):
-    found = engine(tmp_path, ReplayMeter([])).record(CELL)
-    assert found.cost.energy == {}
-    assert found.cost.note.startswith("not measured: the recording ends after 0 windows")
-    assert found.cost.seconds > 0
+    runs = engine(tmp_path, ReplayMeter([]))
+    cost = runs.cost(runs.record(CELL)).cost
+    assert cost.energy == {}
+    assert cost.note.startswith("not measured: the recording ends after 0 windows")
+    assert cost.seconds > 0
 
 
 @pytest.mark.parametrize("task", ["tiny_recall_mc", "tiny_stories", "tiny_instructions"])
 def test_no_arm_pays_for_what_is_done_once_or_is_no_work_of_the_model(tmp_path, monkeypatch, task):
-    """The dense arm comes first: what is done for all, on its bill, would look like a saving by pruning."""
+    """The dense arm comes first: what is done for all, charged to it, would look like a saving by pruning."""
     inside, seen = [False], Counter()
 
     class Watch(NoMeter):
@@ -99,14 +101,15 @@ def test_no_arm_pays_for_what_is_done_once_or_is_no_work_of_the_model(tmp_path, 
     answered = {("run", True)} if task == "tiny_instructions" else {("_plan", False), ("_scores", True)}
     assert {("_difference", False), ("_fresh", False), ("samples_of", False)} | answered <= set(seen)
     assert {name for name, within in seen if within} <= {"run", "_scores"}
-    assert all(record.cost.seconds > 0 for record in records)
+    assert all(runs.cost(record).cost.seconds > 0 for record in records)
 
 
 def test_a_record_says_that_another_process_worked_beside(tmp_path):
     """It has one processor, or its share of one, while the model answers."""
     with busy_process():
-        found = engine(tmp_path, NoMeter("none")).record(CELL)
-    assert found.cost.others > 0.2 / psutil.cpu_count()
+        runs = engine(tmp_path, NoMeter("none"))
+        runs.record(CELL)
+    assert runs.cost(CELL).cost.other_load > 0.2 / psutil.cpu_count()
 
 
 def test_costs_are_not_measured_without_a_meter(tmp_path):

@@ -4,10 +4,9 @@ import math
 
 import pytest
 
-from glu_prune.efficiency.meter import Reading
 from glu_prune.errors import EvaluationError
-from glu_prune.experiment.merging import join, restrict
-from glu_prune.experiment.record import CostRecord, FloorRecord, ScoreRecord
+from glu_prune.experiment.merging import join, refuse_other_accelerators, restrict
+from glu_prune.experiment.record import FloorRecord, ScoreRecord
 from tests.helpers.records import record
 
 
@@ -15,19 +14,15 @@ def scores(values, weights, score, parts=()):
     return ScoreRecord(score=score, values=values, weights=weights, parts=parts)
 
 
-def part(number: int, items: tuple[str, ...], energy=("cpu",), others=0.5, **columns):
-    cost = CostRecord(
-        seconds=2.0 * number, others=others, positions=3, scored_positions=1, note="no gpu",
-        energy={name: Reading(joules=5.0, method="rapl") for name in energy},
-    )  # fmt: skip
+def part(number: int, items: tuple[str, ...], positions: int | None = 3, **columns):
     return record(
-        f"key{number}", items=items, outputs=items, settings={"dtype": "float32", "part": f"part {number}"}, cost=cost,
-        fields={"band": tuple((each,) for each in items)}, **columns,
+        f"key{number}", items=items, outputs=items, settings={"dtype": "float32", "part": f"part {number}"},
+        fields={"band": tuple((each,) for each in items)}, positions=positions, scored_positions=1, **columns,
     )  # fmt: skip
 
 
 FIRST = part(
-    1, ("a", "b"), lengths=(4, 5), flaws=((), ("cut",)), energy=("cpu", "gpu"),
+    1, ("a", "b"), lengths=(4, 5), flaws=((), ("cut",)),
     metrics={"word_perplexity": scores((1.0, 2.0), (3.0, 1.0), math.exp(1.25)), "acc": scores((1.0, 0.0), (1.0, 1.0), 0.5)},
 )  # fmt: skip
 SECOND = part(
@@ -46,15 +41,10 @@ def test_columns_follow_each_other_and_scores_are_those_of_all_items():
     assert found.settings["part"] == "part 1, part 2"
 
 
-def test_costs_add_up_where_all_were_measured():
-    cost = join([FIRST, SECOND]).cost
-    assert (cost.seconds, cost.positions, cost.scored_positions, cost.note) == (6.0, 6, 2, "no gpu")
-    assert cost.energy == {"cpu": Reading(joules=10.0, method="rapl")}
-
-
-def test_what_others_used_counts_by_time_and_is_known_of_all_or_not_at_all():
-    assert join([part(1, ("a", "b")), part(2, ("c", "d"), others=0.125)]).cost.others == (0.5 * 2 + 0.125 * 4) / 6
-    assert join([part(1, ("a", "b")), part(2, ("c", "d"), others=None)]).cost.others is None
+def test_work_adds_up_where_all_of_it_was_counted():
+    found = join([FIRST, SECOND])
+    assert (found.positions, found.scored_positions) == (6, 2)
+    assert join([FIRST, part(2, ("c", "d"), positions=None)]).positions is None
 
 
 def test_a_single_part_stays_as_it_is_and_a_joined_one_is_no_cell():
@@ -73,3 +63,13 @@ def test_floors_are_restricted_to_the_items_that_were_answered():
     assert found.nulls["empty"]["acc"] == scores((0.0, 1.0), (2.0, 1.0), 1 / 3, ((0.0, 0.0), (1.0,)))
     with pytest.raises(EvaluationError, match="t: 1 items are not among those of its floors; cannot pair"):
         restrict(every, ("a", "z"))
+
+
+def test_records_of_different_accelerators_are_not_paired():
+    on = {name: record(settings={"accelerator": name} if name else {}) for name in ("", "T4", "H100")}
+    for name in on:
+        refuse_other_accelerators([on[name], on[name]])
+    with pytest.raises(EvaluationError, match="tiny-base dense was computed on T4, dense on H100; cannot pair"):
+        refuse_other_accelerators([on["T4"], on["H100"]])
+    with pytest.raises(EvaluationError, match="on no accelerator"):
+        refuse_other_accelerators(on.values())

@@ -13,8 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from glu_prune.errors import CorruptError, StoreError
+from glu_prune.experiment.codec import _checksum
+from glu_prune.experiment.cost_record import SeriesRecord
 from glu_prune.experiment.parquet import HEAD
-from glu_prune.experiment.record import FloorRecord, Record, ScoreRecord, SeriesRecord
+from glu_prune.experiment.record import FloorRecord, Record, ScoreRecord
 from glu_prune.experiment.store import Store
 from tests.helpers.records import FLOORS, FULL, KEY, record
 
@@ -133,15 +135,13 @@ def test_a_record_of_a_newer_version_is_refused_and_stays(store):
     written(
         store.path(KEY),
         lambda table: table.replace_schema_metadata(
-            {**table.schema.metadata, HEAD: table.schema.metadata[HEAD].replace(b'"schema_version": 5', b'"schema_version": 9')}
+            {**table.schema.metadata, HEAD: table.schema.metadata[HEAD].replace(b'"schema_version": 6', b'"schema_version": 9')}
         ),
     )  # fmt: skip
-    with pytest.raises(StoreError, match=r"a Record of version 9, from a newer.* reads version 5; update") as caught:
+    with pytest.raises(StoreError, match=r"a Record of version 9, from a newer.* reads version 6; update") as caught:
         store.get(KEY, Record)
     assert not isinstance(caught.value, CorruptError)
     body = json.dumps({"schema_version": 99}).encode()
-    from glu_prune.experiment.store import _checksum
-
     store.path(KEY, SeriesRecord).write_bytes(_checksum(body) + b"\n" + body)
     with pytest.raises(StoreError, match=r"a SeriesRecord of version 99, from a newer") as caught:
         store.get(KEY, SeriesRecord)

@@ -7,7 +7,7 @@ import numpy as np
 from glu_prune.efficiency.footprint import Footprint
 from glu_prune.efficiency.idle import IdleChannel, IdlePower
 from glu_prune.efficiency.meter import Emissions, Reading
-from glu_prune.efficiency.series import DENSE, REPLICATE, ArmSeries, PhaseWindow, Series, Turn
+from glu_prune.efficiency.series import DENSE_LABEL, REPLICATE, ArmSeries, PhaseWindow, Series, Turn
 from glu_prune.efficiency.workload import Workload, drawn
 
 LABEL = "ppm-0.5"
@@ -45,7 +45,7 @@ def series(
     held: tuple[Sequence[int], Sequence[int]] = ((), ()),
 ) -> Series:
     """Three arms; the copy of the dense model takes exactly what the dense model does, unless it is given."""
-    arms = {DENSE: (dense, sizes[0], held[0]), LABEL: (pruned, sizes[1], held[1])}
+    arms = {DENSE_LABEL: (dense, sizes[0], held[0]), LABEL: (pruned, sizes[1], held[1])}
     arms[REPLICATE] = (dense if again is None else again, sizes[0], ())
     return Series(
         workload=workload,

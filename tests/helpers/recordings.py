@@ -3,7 +3,7 @@ from collections.abc import Mapping
 from glu_prune.efficiency.footprint import Footprint
 from glu_prune.efficiency.idle import IdleChannel, IdlePower
 from glu_prune.efficiency.meter import Emissions, RawWindow, Reading
-from glu_prune.efficiency.series import DENSE, ArmSeries, PhaseWindow, Series, Turn
+from glu_prune.efficiency.series import DENSE_LABEL, ArmSeries, PhaseWindow, Series, Turn
 from glu_prune.efficiency.workload import drawn
 from glu_prune.units import JOULES_PER_KILOWATT_HOUR
 
@@ -51,6 +51,6 @@ def series(
         "device": "cuda",
         "clock": "host clock",
         "idle": IdlePower(idle or {}, 5, 1.0),
-        "arms": {DENSE: ArmSeries(DENSE, 1000, turns, footprints)},
+        "arms": {DENSE_LABEL: ArmSeries(DENSE_LABEL, 1000, turns, footprints)},
     }
     return Series(**{**usual, **changed})

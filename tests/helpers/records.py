@@ -1,7 +1,6 @@
 """Records of what a model scored and of floors, made up."""
 
-from glu_prune.efficiency.meter import Reading
-from glu_prune.experiment.record import CostRecord, FloorRecord, Record, ScoreRecord, SizeRecord
+from glu_prune.experiment.record import FloorRecord, Record, ScoreRecord, SizeRecord
 
 KEY = "ab" * 32
 
@@ -20,13 +19,8 @@ def record(key: str = KEY, **changes: object) -> Record:
         "fields": {},
         "outputs": ("x", "y\n<&"),
         "metrics": {"acc": ScoreRecord(score=0.5, values=(1.0, 0.0), weights=(1.0, 1.0))},
-        "cost": CostRecord(
-            seconds=1.0,
-            positions=2,
-            scored_positions=2,
-            energy={"cpu": Reading(joules=3.0, method="rapl")},
-            others=0.125,
-        ),
+        "positions": 2,
+        "scored_positions": 2,
         "size": SizeRecord(parameters=10, bytes=40, width=8, hidden=2),
     }
     return Record(**{**fields, **changes})

@@ -10,12 +10,13 @@ from scipy.stats import binom
 
 from glu_prune.efficiency.benchmark import Effort, _order
 from glu_prune.efficiency.meter import NoMeter
-from glu_prune.efficiency.series import DENSE, REPLICATE
+from glu_prune.efficiency.series import DENSE_LABEL, REPLICATE
 from glu_prune.errors import EvaluationError, ExpectationError, NotMeasuredError
 from glu_prune.evaluation.capability import SUITES, Capability
 from glu_prune.experiment.cell import Arm, Cell, FloorCell, SeriesCell, Settings
-from glu_prune.experiment.engine import Engine
-from glu_prune.experiment.record import CostRecord, FloorRecord, SeriesRecord
+from glu_prune.experiment.cost_record import SeriesRecord
+from glu_prune.experiment.executors.local import local_engine
+from glu_prune.experiment.record import FloorRecord
 from glu_prune.experiment.store import Store
 from glu_prune.judgement.cost_runs import QuestionCost, findings, runs
 from glu_prune.judgement.efficiency import judge_efficiency, paired
@@ -47,7 +48,7 @@ def verdict(direction: str, *measured, figure: str = "joules_per_token", about=N
     """As it is judged in a session; `about` are the findings, looked for unless they are given."""
     dense, pruned, twin = (
         [run for each in measured for run in runs("m", ratio, each, label)]
-        for ratio, label in ((Decimal(0), DENSE), (HALF, LABEL), (Decimal(0), REPLICATE))
+        for ratio, label in ((Decimal(0), DENSE_LABEL), (HALF, LABEL), (Decimal(0), REPLICATE))
     )
     known = findings("m", HALF, measured, LABEL) if about is None else about
     claimed = case(direction, figure, **claim)
@@ -134,22 +135,24 @@ def test_opposite_directions_against_dense_and_copy_are_inconclusive():
 
 
 def test_without_a_copy_the_dense_model_decides():
-    claimed, pairs = case("down"), paired(runs("m", Decimal(0), SAVING, DENSE), runs("m", HALF, SAVING, LABEL))
+    claimed, pairs = case("down"), paired(runs("m", Decimal(0), SAVING, DENSE_LABEL), runs("m", HALF, SAVING, LABEL))
     assert judge_efficiency(claimed, CostEvidence("joules_per_token", pairs, ())).outcome == "confirmed"
 
 
 def steady(rng) -> dict[str, list[float]]:
-    return {label: np.exp(0.05 * rng.standard_normal(8)).tolist() for label in (DENSE, LABEL, REPLICATE)}
+    return {label: np.exp(0.05 * rng.standard_normal(8)).tolist() for label in (DENSE_LABEL, LABEL, REPLICATE)}
 
 
 def heavy_tailed(rng) -> dict[str, list[float]]:
     """Student's t with 2 degrees of freedom: now and then a round takes many times as long."""
-    return {label: np.exp(np.clip(0.05 * rng.standard_t(2, 8), -3, 3)).tolist() for label in (DENSE, LABEL, REPLICATE)}
+    return {
+        label: np.exp(np.clip(0.05 * rng.standard_t(2, 8), -3, 3)).tolist() for label in (DENSE_LABEL, LABEL, REPLICATE)
+    }
 
 
 def drifting(rng) -> dict[str, list[float]]:
     """Every turn takes 1 % longer than the one before, whoever has it."""
-    labels, found, turns = (DENSE, LABEL, REPLICATE), {DENSE: [], LABEL: [], REPLICATE: []}, 0
+    labels, found, turns = (DENSE_LABEL, LABEL, REPLICATE), {DENSE_LABEL: [], LABEL: [], REPLICATE: []}, 0
     for number in range(8):
         for label in _order(labels, number):
             found[label].append(math.exp(0.01 * turns + 0.002 * rng.standard_normal()))
@@ -160,7 +163,7 @@ def drifting(rng) -> dict[str, list[float]]:
 def copies_are_faster(rng) -> dict[str, list[float]]:
     """What was loaded from a file is 10 % slower than what was copied, pruned or not."""
     found = steady(rng)
-    return found | {DENSE: [1.1 * each for each in found[DENSE]]}
+    return found | {DENSE_LABEL: [1.1 * each for each in found[DENSE_LABEL]]}
 
 
 @pytest.mark.parametrize("noise", [steady, heavy_tailed, drifting, copies_are_faster])
@@ -169,7 +172,7 @@ def test_a_dense_model_is_rarely_told_apart_from_itself(noise):
     wrong = 0
     for _ in range(SIMULATIONS):
         arms = {label: [(seconds, {"gpu": 50 * seconds}) for seconds in all_] for label, all_ in noise(rng).items()}
-        measured = series(arms[DENSE], arms[LABEL], arms[REPLICATE])
+        measured = series(arms[DENSE_LABEL], arms[LABEL], arms[REPLICATE])
         wrong += verdict("down", measured, about=()).outcome != "inconclusive"
     assert wrong <= MOST_WRONG
 
@@ -180,8 +183,8 @@ def test_drift_falls_on_all_arms_alike():
     wrong = 0
     for _ in range(SIMULATIONS // 4):
         arms = {label: [(seconds, {"gpu": 50 * seconds}) for seconds in all_] for label, all_ in drifting(rng).items()}
-        measured = series(arms[DENSE], arms[LABEL])
-        pairs = paired(runs("m", Decimal(0), measured, DENSE), runs("m", HALF, measured, LABEL))
+        measured = series(arms[DENSE_LABEL], arms[LABEL])
+        pairs = paired(runs("m", Decimal(0), measured, DENSE_LABEL), runs("m", HALF, measured, LABEL))
         wrong += judge_efficiency(case("down"), CostEvidence("joules_per_token", pairs, ())).outcome != "inconclusive"
     assert wrong <= binom.ppf(0.999, SIMULATIONS // 4, 0.05)
 
@@ -251,9 +254,9 @@ def test_windows_that_are_too_short_for_the_counter_leave_energy_open():
 
 
 def test_windows_in_which_other_processes_worked_are_named():
-    dense, *turns = SAVING.arms[DENSE].turns
-    beside = replace(dense, generation=replace(dense.generation, others=0.43))
-    arms = {**SAVING.arms, DENSE: replace(SAVING.arms[DENSE], turns=(beside, *turns))}
+    dense, *turns = SAVING.arms[DENSE_LABEL].turns
+    beside = replace(dense, generation=replace(dense.generation, other_load=0.43))
+    arms = {**SAVING.arms, DENSE_LABEL: replace(SAVING.arms[DENSE_LABEL], turns=(beside, *turns))}
     (finding,) = named("busy_machine", replace(SAVING, arms=arms))
     assert "more than 10% of this machine's processors in 1 of 48 windows, and up to 43%" in finding.says
     assert named("busy_machine", SAVING) == []
@@ -299,14 +302,12 @@ SKILL = Capability("skill", "t", "acc", "a skill")
 def answered(right: int, *, positions: int = 6000, scored_positions: int | None = None):
     """A hundred questions of 60 tokens, the first `right` of which are answered right."""
     items = tuple(map(str, range(100)))
-    cost = CostRecord(
-        seconds=1.0, positions=positions, scored_positions=scored_positions or positions, energy={}, note="none"
-    )
-    return record(items=items, outputs=items, metrics={"acc": scored(share(right))}, cost=cost)
+    work = {"positions": positions, "scored_positions": scored_positions or positions}
+    return record(items=items, outputs=items, metrics={"acc": scored(share(right))}, **work)
 
 
 def per_answer(questions_cost: QuestionCost, measured, direction: str = "up"):
-    dense, pruned = (runs("m", ratio, measured, which) for ratio, which in ((Decimal(0), DENSE), (HALF, LABEL)))
+    dense, pruned = (runs("m", ratio, measured, which) for ratio, which in ((Decimal(0), DENSE_LABEL), (HALF, LABEL)))
     claimed = case(direction, "joules_per_correct_answer", questions="factual_knowledge")
     pairs = questions_cost.add(paired(dense, pruned))
     ratio = questions_cost.log_accuracy_ratio
@@ -355,8 +356,7 @@ def test_generated_answers_have_no_defined_cost():
 
 def test_tokens_that_a_backend_did_not_count_have_no_cost():
     uncounted = [
-        one.model_copy(update={"cost": one.cost.model_copy(update={"positions": None, "scored_positions": None})})
-        for one in map(answered, (80, 40))
+        one.model_copy(update={"positions": None, "scored_positions": None}) for one in map(answered, (80, 40))
     ]
     with pytest.raises(EvaluationError, match=r"^what answered skill does not count its tokens"):
         QuestionCost.of(SKILL, *uncounted)
@@ -389,7 +389,7 @@ def filled(folder, again: float) -> Store:
 
 
 def source(store: Store) -> RunSource:
-    return RunSource(Engine(store, NoMeter("no meter"), lambda _: None), SETTINGS, EFFORT)
+    return RunSource(local_engine(store, NoMeter("no meter"), lambda _: None), SETTINGS, EFFORT)
 
 
 def tiny(direction: str = "down", figure: str = "joules_per_token", **claim) -> EfficiencyCase:

@@ -8,13 +8,14 @@ import pandas as pd
 import pytest
 
 from glu_prune.cli import main
-from glu_prune.experiment import store as module
-from glu_prune.experiment.cell import SCORES, code_fingerprint, library_versions
+from glu_prune.experiment import codec as module
+from glu_prune.experiment.code import METERING, SCORING, code_fingerprint, library_versions
+from glu_prune.experiment.cost_record import Cost, CostRecord
 from glu_prune.experiment.store import Store
 from tests.helpers.records import FLOORS, FULL
 
 KEYS = {name: f"{number}{number}" * 32 for number, name in enumerate(("full", "floors", "other code", "other torch"))}
-MADE = {"code": code_fingerprint(SCORES), "versions": library_versions()}
+MADE = {"code": code_fingerprint(SCORING), "versions": library_versions()}
 
 
 @pytest.fixture
@@ -49,6 +50,28 @@ def test_ls_has_a_row_for_each_cell(store, capsys):
     assert "\n1 cells, " in capsys.readouterr().out
     assert run(store, "ls", "--model", "tiny-b*") == 0
     assert "\n3 cells, " in capsys.readouterr().out
+
+
+def test_costs_of_answering_are_rows_and_no_cells(store, tmp_path, capsys):
+    found = FULL.model_copy(update={"key": KEYS["full"], **MADE})
+    cost = CostRecord(
+        key="f" * 64, cell=found.key, model=found.model, arm=found.arm, task=found.task, machine="m", created="now",
+        code=code_fingerprint(METERING), versions=MADE["versions"], cost=Cost(seconds=12.3, energy={}),
+    )  # fmt: skip
+    for each in (cost, cost.model_copy(update={"key": "e" * 64, "code": "other"})):
+        store.put(each)
+    assert run(store, "ls") == 0
+    shown = capsys.readouterr().out
+    assert shown.count("cost of answering: 12.3 s") == 2
+    assert "\n4 cells, " in shown
+    assert run(store, "verify") == 0
+    assert capsys.readouterr().out == "6 of 6 records are sound\n"
+    assert run(store, "export", str(tmp_path / "all.parquet")) == 0
+    assert capsys.readouterr().out.endswith(" of 4 cells\n")
+    assert run(store, "gc") == 0
+    assert "2 records made by other code: " in capsys.readouterr().out
+    assert store.path("f" * 64, CostRecord).exists()
+    assert not store.path("e" * 64, CostRecord).exists()
 
 
 def test_show_gives_the_head_of_the_one_record(store, capsys):

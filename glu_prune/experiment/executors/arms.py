@@ -1,39 +1,23 @@
 """The arms of one model in memory: loaded once, ranked once per criterion, cut in place from ratio to ratio."""
 
 import copy
-from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
-from decimal import Decimal
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from glu_prune.efficiency.series import REPLICATE
 from glu_prune.experiment.cell import Arm, Settings
-from glu_prune.experiment.record import SizeRecord
 from glu_prune.models.source import ModelSource, load_model, load_tokenizer
 
 
 @dataclass
 class ArmModel:
-    """A model, dense or pruned, and the LM through which it answers."""
+    """A model, dense or pruned."""
 
     model: Any
-    lm: Any
     plan: Any = None
     """What has been cut, a `PruningPlan`; None of the dense model."""
-
-    @property
-    def size(self) -> SizeRecord:
-        """How large it is."""
-        from glu_prune.pruning.blocks import find_blocks
-
-        gate = find_blocks(self.model)[0].weights.gate
-        return SizeRecord(
-            parameters=sum(p.numel() for p in self.model.parameters()),
-            bytes=sum(p.numel() * p.element_size() for p in self.model.parameters()),
-            width=gate.shape[0],
-            hidden=gate.shape[1],
-        )
+    lm: Any = None
+    """Through which it answers; None until it is asked something."""
 
 
 @dataclass
@@ -46,12 +30,9 @@ class Arms:
 
     source: ModelSource
     settings: Settings
+    """By which it is loaded."""
     _rankings: dict[tuple[str, int], Any] = field(default_factory=dict)
     _cut: dict[tuple[str, int], ArmModel] = field(default_factory=dict)
-
-    def same_as(self, other: "Arms") -> bool:
-        """Whether both are of one model, loaded in one way."""
-        return (self.source, self.settings) == (other.source, other.settings)
 
     @cached_property
     def model(self) -> Any:
@@ -71,10 +52,8 @@ class Arms:
 
     @cached_property
     def dense(self) -> ArmModel:
-        """The dense model with its LM, whose plans and way of scoring all arms share."""
-        from glu_prune.evaluation.scorer import SharedPrefixLM
-
-        return ArmModel(self.model, SharedPrefixLM(self.model, self.tokenizer, self.settings.batch_size))
+        """The dense model, with what is kept beside it."""
+        return ArmModel(self.model)
 
     def ready(self, arm: Arm) -> ArmModel:
         """The model of `arm`; it is cut further, so that it is no longer this arm's, when a larger ratio is asked for.
@@ -92,8 +71,7 @@ class Arms:
             len(kept.kept) < len(wanted.kept) for kept, wanted in zip(found.plan.blocks, plan.blocks, strict=True)
         ):
             self._cut.pop(key, None)
-            model = self.copy(arm)
-            found = self._cut[key] = ArmModel(model, self.dense.lm.sibling(model), plan)
+            found = self._cut[key] = ArmModel(self.copy(arm), plan)
         elif found.plan.blocks != plan.blocks:
             apply(found.model, plan.after(found.plan))
             found.plan = plan
@@ -107,18 +85,9 @@ class Arms:
         apply(model, self._plan(arm))
         return model
 
-    def side_by_side(self, arms: Iterable[Arm]) -> dict[str, Any]:
-        """All of `arms` at once, of which the first is dense; copies that are cut in place are given up for them.
-
-        Where there is more than one, they include a copy of the dense model that went the way of the others: copies lie
-        elsewhere in memory than what was loaded from a file, which can cost or save time by itself.
-        """
+    def release(self) -> None:
+        """Gives up the copies that are cut in place."""
         self._cut.clear()
-        first, *others = arms
-        models = {first.label: self.model, **{arm.label: self.copy(arm) for arm in others}}
-        if others:
-            models[REPLICATE] = self.copy(replace(others[0], ratio=Decimal(0)))
-        return models
 
     def _plan(self, arm: Arm) -> Any:
         from glu_prune.pruning.plan import rank

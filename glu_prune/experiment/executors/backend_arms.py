@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from glu_prune.evaluation.backend_lm import BackendLM
     from glu_prune.pruning.disk_model import DiskModel
 
-NO_COSTS = "not measured: costs are those of this project's own generation, not of a backend; leave out --glu-backend"
 _numbers = itertools.count()
 
 

@@ -1,0 +1,28 @@
+"""What runs cells, behind one seam: jobs go in as JSON, records come out as the bytes that files hold."""
+
+from typing import Protocol
+
+
+class Answer(Protocol):
+    """What has been, or will be, computed; `concurrent.futures.Future` is one."""
+
+    def result(self) -> tuple[bytes, ...]:
+        """The records of a job, and of what is answered together with it, in any order; waits for them.
+
+        Raises:
+            GluPruneError: what the job failed with.
+        """
+
+
+class Executor(Protocol):
+    """Runs jobs; shaped like those of `concurrent.futures`."""
+
+    @property
+    def ahead(self) -> bool:
+        """Whether it begins a job when that is submitted; if not, a job runs when its result is asked for."""
+
+    def submit(self, job: str) -> Answer:
+        """Takes a `Job` as JSON."""
+
+    def shutdown(self) -> None:
+        """Gives back whatever it holds; nothing is submitted afterwards."""

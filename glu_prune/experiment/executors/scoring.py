@@ -1,0 +1,200 @@
+"""From a model to the scores of a cell: the code that quality depends on, and whatever it imports."""
+
+import gc
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from glu_prune.errors import EvaluationError
+from glu_prune.evaluation import local_data
+from glu_prune.evaluation.third_party import muted
+from glu_prune.experiment.cell import Arm, Cell, FloorCell
+from glu_prune.experiment.code import SCORING, code_fingerprint, library_versions
+from glu_prune.experiment.executors.arms import Arms
+from glu_prune.experiment.machine import accelerator, machine
+from glu_prune.experiment.record import FloorRecord, Record, ScoreRecord, SizeRecord
+
+if TYPE_CHECKING:
+    from glu_prune.efficiency.evaluation_meter import EvaluationMeter
+    from glu_prune.efficiency.meter import Window
+    from glu_prune.evaluation.result import TaskResult
+
+
+class Scorer:
+    """Has models answer what cells ask, and scores the answers; loads each task once."""
+
+    def __init__(self, progress: Callable[[str], None]) -> None:
+        """`progress` is told where memory runs out."""
+        self._progress = progress
+        self._batch_sizes: dict[Hashable, int] = {}
+        """What fits into memory, where the batch size asked for does not."""
+
+    @cached_property
+    def _evaluator(self) -> Any:
+        from glu_prune.evaluation.evaluate import Evaluator
+
+        return Evaluator()
+
+    def scores(
+        self, cell: Cell, lm: Any, meter: Callable[[], "EvaluationMeter"]
+    ) -> tuple[dict[str, "TaskResult"], "Window"]:
+        """What `lm` scores on all tasks that are answered together with the cell's, and what answering cost.
+
+        Where memory runs out, batches are half as large, for all arms that come later. Each attempt has its own meter.
+
+        Raises:
+            EvaluationError: a task cannot be loaded or scored, or memory is too small for any batch.
+        """
+        what = (cell.source, cell.settings, cell.tasks, cell.num_fewshot, cell.folder)
+        with muted(), _threads(cell.settings.threads):
+            while True:
+                size = self._batch_sizes.get(what, cell.settings.batch_size)
+                lm.limit(size)
+                metered = meter()
+                lm.metered = metered.phase
+                try:
+                    asked = (cell.tasks, cell.num_fewshot, cell.part, cell.folder)
+                    found = self._evaluator.evaluate_together(lm, *asked, chat=cell.settings.chat_template)
+                except RuntimeError as error:
+                    if size == 1 or not _out_of_memory(error):
+                        msg = f"{cell}: {str(error).splitlines()[0]}"
+                        raise EvaluationError(msg) from error
+                else:
+                    return found, metered.total
+                self._progress(f"{cell}: out of memory in batches of {size}, again in batches of {size // 2}")
+                self._batch_sizes[what] = size // 2
+                _free_memory()
+
+    def floors(self, cell: FloorCell) -> FloorRecord:
+        """What the null models score on the cell's task.
+
+        Raises:
+            EvaluationError: the task cannot be loaded or scored.
+        """
+        from glu_prune.evaluation.chat import ChatTemplate
+        from glu_prune.evaluation.floors import null_results
+
+        chat = ChatTemplate(cell.chat) if cell.chat else None
+        with muted():
+            results = null_results(self._evaluator, cell.task, cell.num_fewshot, cell.folder, chat)
+        return FloorRecord(
+            key=cell.key,
+            task=cell.task,
+            versions=library_versions(),
+            created=now(),
+            code=code_fingerprint(SCORING),
+            items=next(iter(results.values())).items,
+            nulls={name: _scores(result) for name, result in results.items()},
+        )
+
+
+def lm_of(arms: Arms, arm: Arm) -> tuple[Any, SizeRecord]:
+    """The LM through which the model of `arm` answers, and how large that is; all arms share plans and way of scoring.
+
+    Raises:
+        GluPruneError: the model cannot be loaded or pruned.
+    """
+    from glu_prune.evaluation.scorer import SharedPrefixLM
+
+    with muted():
+        if arms.dense.lm is None:
+            arms.dense.lm = SharedPrefixLM(arms.model, arms.tokenizer, arms.settings.batch_size)
+        found = arms.ready(arm)
+        if found.lm is None:
+            found.lm = arms.dense.lm.sibling(found.model)
+    return found.lm, _size(found.model)
+
+
+def record_of(cell: Cell, result: "TaskResult", size: SizeRecord) -> Record:
+    """What is kept of the scores on the cell's task."""
+    kind = accelerator(cell.settings)
+    return Record(
+        key=cell.key,
+        model=cell.source.name,
+        arm=cell.arm.label,
+        task=cell.task,
+        settings={
+            **cell.settings.facts,
+            **({"accelerator": kind} if kind else {}),
+            "seed": cell.arm.seed,
+            **({} if cell.num_fewshot is None else {"num_fewshot": cell.num_fewshot}),
+            **({"part": str(cell.part)} if cell.part else {}),
+            **({"items": "a sample"} if local_data.is_sample(cell.task) else {}),
+            **result.scoring_facts,
+        },
+        versions=cell.versions,
+        machine=machine(),
+        created=now(),
+        code=code_fingerprint(SCORING),
+        items=result.items,
+        fields={name: tuple(_labels(each[name]) for each in result.documents) for name in cell.fields},
+        outputs=result.outputs,
+        margins=result.margins,
+        lengths=result.lengths,
+        flaws=result.flaws,
+        truncated=result.truncated,
+        metrics=_scores(result),
+        positions=result.positions,
+        scored_positions=result.scored_positions,
+        size=size,
+    )
+
+
+def now() -> str:
+    """UTC, ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _size(model: Any) -> SizeRecord:
+    from glu_prune.pruning.blocks import find_blocks
+
+    gate = find_blocks(model)[0].weights.gate
+    return SizeRecord(
+        parameters=sum(each.numel() for each in model.parameters()),
+        bytes=sum(each.numel() * each.element_size() for each in model.parameters()),
+        width=gate.shape[0],
+        hidden=gate.shape[1],
+    )
+
+
+@contextmanager
+def _threads(number: int) -> Iterator[None]:
+    """Lets torch compute with so many threads; 0: as many as it does anyway."""
+    if not number:
+        yield
+        return
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _out_of_memory(error: RuntimeError) -> bool:
+    """Whether an allocation failed; the CPU's allocator raises no error of its own kind."""
+    import torch
+
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+def _free_memory() -> None:
+    """Gives back what a failed attempt has left."""
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def _labels(value: object) -> tuple[str, ...]:
+    """A document's field as labels: one, or as many as it lists."""
+    return tuple(map(str, value)) if isinstance(value, list) else (str(value),)
+
+
+def _scores(result: "TaskResult") -> dict[str, ScoreRecord]:
+    return {name: ScoreRecord(**vars(scores)) for name, scores in result.metrics.items()}
