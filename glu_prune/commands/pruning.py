@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -25,8 +25,11 @@ from glu_prune.errors import CheckpointError, PlanError, shown
 from glu_prune.units import whole
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from glu_prune.models.source import ModelSource
     from glu_prune.pruning.disk_model import DiskModel
+    from glu_prune.pruning.plan import BlockPlan
     from glu_prune.pruning.target import Target
 
 _Calibration = Annotated[Path | None, typer.Option(metavar="FILE", help="Text for criteria that look at activations.")]
@@ -141,7 +144,7 @@ def _awkward_experts(checkpoint: "DiskModel", widths: Mapping[str, int]) -> str:
     )
 
 
-def _kept(blocks: Any) -> str:
+def _kept(blocks: "Sequence[BlockPlan]") -> str:
     """`keeps 320 of 640 neurons in each of 5 GLU blocks`, or the range where blocks differ."""
     pairs = {(block.width, len(block.kept)) for block in blocks}
     if len(pairs) == 1:
@@ -188,7 +191,7 @@ def _read(path: Path) -> str:
         raise PlanError(msg) from error
 
 
-def _activations(source: "ModelSource", criterion: str, calibration: Path | None) -> Any:
+def _activations(source: "ModelSource", criterion: str, calibration: Path | None) -> "dict[str, Tensor]":
     """Activation norms on the lines of the calibration file; the whole model is in memory while they are taken."""
     from glu_prune.models.source import load
     from glu_prune.pruning.calibration import measure
