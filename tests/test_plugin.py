@@ -297,8 +297,8 @@ def test_batch_sizes_are_checked(project, size):
     [
         ("hf,device", "backend 'hf,device' must not set device: set it with --glu-device*"),
         ("hf,a=1,b", "backend 'hf,a=1,b' is not allowed at 'b'; write NAME or NAME,key=value,... with each key once"),
-        ("hff", "lm-eval has no backend 'hff'; did you mean 'hf'[?] it has: *"),
-        ("dummy", "backend 'dummy' loads no model from a folder*"),
+        ("hff", "backend hff: lm-eval has no backend 'hff'; did you mean 'hf'[?] it has: *"),
+        ("dummy", "backend dummy: backend 'dummy' loads no model from a folder*"),
     ],
 )
 def test_a_backend_that_cannot_be_used_is_one_usage_line(project, tmp_path, backend, complaint):
@@ -534,7 +534,9 @@ def test_a_chat_template_that_is_not_there_stops_the_run_before_a_model_loads(pr
     project.expect(text=RECALL + "chat_template: true\n")
     result = project.run(store=tmp_path)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["ERROR: the tokenizer of tiny-base has no chat template; *"])
+    result.stderr.fnmatch_lines(
+        ["ERROR: chat template of tiny-base: the tokenizer of tiny-base has no chat template; *"]
+    )
 
 
 def test_with_and_without_a_chat_template_a_model_is_judged_side_by_side(project, model, tmp_path):

@@ -104,6 +104,7 @@ def _measured(
     """A series for each of `workloads`; all are checked before the first is measured."""
     import tempfile
 
+    from glu_prune.efficiency.benchmark import refuse_too_long
     from glu_prune.efficiency.tracking import CodeCarbonMeter
     from glu_prune.experiment.cell import SeriesCell
     from glu_prune.experiment.executors.local import local_engine
@@ -112,8 +113,8 @@ def _measured(
     with interruptible(), tempfile.TemporaryDirectory(prefix="glu-prune-") as scratch, bar_of_rounds() as (step, say):
         engine = local_engine(Store(store or Path(scratch)), CodeCarbonMeter(effort.grid), say, step)
         cells = [SeriesCell(source, arms, each, settings, effort) for each in workloads]
-        for cell in cells:
-            engine.check(cell)
+        for cell in filter(engine.check, cells):
+            refuse_too_long(source.name, source.format.read_config(source.folder), cell.workload)
         return [engine.series(cell).series for cell in cells]
 
 

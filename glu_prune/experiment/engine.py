@@ -82,24 +82,12 @@ class Engine:
         return self._have(cell, SeriesRecord)
 
     def check(self, cell: AnyCell) -> bool:
-        """Whether `cell` is still to be run, and what would stop it later, found without loading its model.
+        """Whether `cell` is still to be run: the store has no record of it that can be trusted.
 
         Raises:
             StoreError: the store cannot be read, or a newer version wrote the record.
-            WorkloadError: the model cannot hold what it is to be asked.
-            CheckpointError: its configuration cannot be read.
         """
-        missing = self._stored(cell.key, _kind(cell)) is None
-        if isinstance(cell, FloorCell) and cell.chat:
-            from glu_prune.evaluation.chat import ChatTemplate
-
-            ChatTemplate(cell.chat)
-        if isinstance(cell, SeriesCell) and missing and (cell.source.folder / "config.json").is_file():
-            from glu_prune.efficiency.benchmark import refuse_too_long
-            from glu_prune.pruning.checkpoint import read_config
-
-            refuse_too_long(cell.source.name, read_config(cell.source.folder), cell.workload)
-        return missing
+        return self._stored(cell.key, _kind(cell)) is None
 
     def _have(self, cell: AnyCell, kind: type[RecordT]) -> RecordT:
         """From memory, from the store, or by having it run while no other process does."""

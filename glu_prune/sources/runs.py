@@ -9,7 +9,6 @@ from glu_prune.baseline.gate import Gate
 from glu_prune.efficiency.benchmark import Effort
 from glu_prune.efficiency.series import REPLICATE
 from glu_prune.errors import EvaluationError
-from glu_prune.evaluation.backend import Backend
 from glu_prune.evaluation.capability import Capability
 from glu_prune.evaluation.metrics import scale_of
 from glu_prune.evaluation.subset import Subset, growing_subsets
@@ -66,9 +65,7 @@ class RunSource:
         self._sample = Subset(0, extent.limit) if extent.limit else None
 
     def preflight(self, cases: Iterable[Case]) -> list[Case]:
-        """Finds models that are not here, stored records that cannot be trusted, and a backend that cannot be used."""
-        if self._settings.backend:
-            Backend.parse(self._settings.backend).check()
+        """Finds models that are not here, and stored records that cannot be trusted."""
         checked = [(case, list(map(self._engine.check, self._all_cells(case)))) for case in cases]
         return [case for case, missing in checked if any(missing)]
 
