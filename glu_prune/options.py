@@ -1,9 +1,10 @@
 """The options of the plugin: what they are called, and what they mean in a session."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -32,112 +33,25 @@ _PLACES = MappingProxyType(
 def declare(parser: pytest.Parser) -> None:
     """Adds the options to pytest's; all start with `--glu-`."""
     group = parser.getgroup("glu-prune", "what width pruning does to a language model")
-    group.addoption("--glu-model", metavar="NAME", help="only the expectations about this model")
-    group.addoption(
-        "--glu-expectations", metavar="PATH", help="a file or folder of expectations (default: expectations/)"
-    )
-    group.addoption(
-        "--glu-evidence",
-        choices=("runs", "published"),
-        default="runs",
-        help="judge what is run here (default), or the figures that an expectation file names as published",
-    )
-    group.addoption("--glu-store", metavar="DIR", help="where records are kept (default: .glu-prune/)")
-    group.addoption("--glu-save-baseline", metavar="NAME", help="pin what this session measures as a baseline")
-    group.addoption("--glu-compare", metavar="NAME", help="fail cases of which an arm does worse than in this baseline")
-    group.addoption("--glu-baselines", metavar="DIR", help="where baselines are (default: baselines/)")
-    group.addoption("--glu-results", metavar="DIR", help="where tables are written (default: results/)")
-    group.addoption(
-        "--glu-summary",
-        metavar="PATH",
-        help=f"where a page of Markdown about the session is written (default: at the end of the file that "
-        f"{github.SUMMARY} names, if it is set)",
-    )
-    group.addoption(
-        "--glu-data",
-        metavar="DIR",
-        help=f"a folder of benchmark data (default: the one that {local_data.VARIABLE} names)",
-    )
-    group.addoption(
-        "--glu-offline", action="store_true", help="open no connection, whatever libraries would like to; see doctor"
-    )
-    group.addoption("--glu-strict", action="store_true", help="fail cases that are unexpectedly inconclusive")
-    group.addoption(
-        "--glu-sequential",
-        action="store_true",
-        help="answer items part by part until a claim about a direction is decided, by tests that hold at every look "
-        "(default: answer all)",
-    )
-    group.addoption(
-        "--glu-limit",
-        type=_positive("number of items"),
-        metavar="N",
-        help="a quick look at N items of each task, drawn once (default: all)",
-    )
-    group.addoption("--glu-device", default="cpu", metavar="DEVICE", help="torch device (default: cpu)")
-    group.addoption(
-        "--glu-dtype",
-        default="float32",
-        choices=("float32", "bfloat16", "float16"),
-        help="dtype of the weights while they are evaluated (default: float32)",
-    )
-    group.addoption(
-        "--glu-device-map",
-        default="",
-        choices=("auto", "balanced", "balanced_low_0", "sequential"),
-        help="how accelerate spreads models over several devices (default: all on one)",
-    )
-    group.addoption(
-        "--glu-attention",
-        default="",
-        metavar="NAME",
-        help="implementation of attention, such as sdpa or eager (default: what transformers chooses)",
-    )
-    group.addoption("--glu-contract", metavar="MODEL", help="check every property of pruning on this model")
-    group.addoption(
-        "--glu-contract-examples",
-        type=_positive("number of examples"),
-        default=25,
-        metavar="N",
-        help="examples per property (default: 25)",
-    )
-    group.addoption(
-        "--glu-batch-size",
-        type=_positive("batch size"),
-        default=64,
-        metavar="N",
-        help="sequences at once in evaluations (default: 64)",
-    )
-    group.addoption(
-        "--glu-backend",
-        type=_backend,
-        metavar="NAME[,key=value,...]",
-        help="which of lm-eval's models answers, such as vllm or hf, and arguments for it (default: none of them; "
-        "this project's own scoring)",
-    )
-    group.addoption(
-        "--glu-rounds",
-        type=_positive("number of rounds"),
-        default=8,
-        metavar="N",
-        help="turns of every arm when costs are measured (default: 8)",
-    )
-    group.addoption(
-        "--glu-processes",
-        type=_positive("number of processes"),
-        default=4,
-        metavar="N",
-        help="fresh processes per arm and workload in which memory is measured (default: 4)",
-    )
-    group.addoption(
-        "--glu-window",
-        type=_seconds,
-        metavar="SECONDS",
-        help="least length of a window when costs are measured (default: what the energy counters here need)",
-    )
-    group.addoption(
-        "--glu-grid", default="USA", metavar="ISO3", help="country whose CO2 per kWh is assumed (default: USA)"
-    )
+    for part in (_DATA_OPTIONS, _JUDGING_OPTIONS, _MODEL_OPTIONS, _COST_OPTIONS):
+        for option in part:
+            group.addoption(option.name, **option.settings)
+
+
+@dataclass(frozen=True)
+class _Option:
+    """One option: its name, and what argparse is told of it."""
+
+    name: str
+    settings: Mapping[str, Any]
+
+
+def _option(name: str, help_text: str, **settings: Any) -> _Option:
+    return _Option(name, {"help": help_text, **settings})
+
+
+def _number(name: str, what: str, help_text: str, default: int | None = None) -> _Option:
+    return _option(name, help_text, type=_positive(what), default=default, metavar="N")
 
 
 def named(config: pytest.Config, option: str) -> Path | None:
@@ -231,3 +145,94 @@ def _seconds(text: str) -> float:
         msg = f"window {text!r} is not allowed; it is a number of seconds from 0.1 to 3600"
         raise pytest.UsageError(msg)
     return seconds
+
+
+_DATA_OPTIONS = (
+    _option("--glu-model", "only the expectations about this model", metavar="NAME"),
+    _option("--glu-expectations", "a file or folder of expectations (default: expectations/)", metavar="PATH"),
+    _option("--glu-store", "where records are kept (default: .glu-prune/)", metavar="DIR"),
+    _option("--glu-baselines", "where baselines are (default: baselines/)", metavar="DIR"),
+    _option("--glu-results", "where tables are written (default: results/)", metavar="DIR"),
+    _option(
+        "--glu-summary",
+        f"where a page of Markdown about the session is written (default: at the end of the file that "
+        f"{github.SUMMARY} names, if it is set)",
+        metavar="PATH",
+    ),
+    _option(
+        "--glu-data", f"a folder of benchmark data (default: the one that {local_data.VARIABLE} names)", metavar="DIR"
+    ),
+    _option("--glu-offline", "open no connection, whatever libraries would like to; see doctor", action="store_true"),
+)
+"""What is asked for, and where things are."""
+
+_JUDGING_OPTIONS = (
+    _option(
+        "--glu-evidence",
+        "judge what is run here (default), or the figures that an expectation file names as published",
+        choices=("runs", "published"),
+        default="runs",
+    ),
+    _option("--glu-save-baseline", "pin what this session measures as a baseline", metavar="NAME"),
+    _option("--glu-compare", "fail cases of which an arm does worse than in this baseline", metavar="NAME"),
+    _option("--glu-strict", "fail cases that are unexpectedly inconclusive", action="store_true"),
+    _option(
+        "--glu-sequential",
+        "answer items part by part until a claim about a direction is decided, by tests that hold at every look "
+        "(default: answer all)",
+        action="store_true",
+    ),
+    _number("--glu-limit", "number of items", "a quick look at N items of each task, drawn once (default: all)"),
+    _option("--glu-contract", "check every property of pruning on this model", metavar="MODEL"),
+    _number("--glu-contract-examples", "number of examples", "examples per property (default: 25)", 25),
+)
+"""What is judged, and when a case fails."""
+
+_MODEL_OPTIONS = (
+    _option("--glu-device", "torch device (default: cpu)", default="cpu", metavar="DEVICE"),
+    _option(
+        "--glu-dtype",
+        "dtype of the weights while they are evaluated (default: float32)",
+        default="float32",
+        choices=("float32", "bfloat16", "float16"),
+    ),
+    _option(
+        "--glu-device-map",
+        "how accelerate spreads models over several devices (default: all on one)",
+        default="",
+        choices=("auto", "balanced", "balanced_low_0", "sequential"),
+    ),
+    _option(
+        "--glu-attention",
+        "implementation of attention, such as sdpa or eager (default: what transformers chooses)",
+        default="",
+        metavar="NAME",
+    ),
+    _number("--glu-batch-size", "batch size", "sequences at once in evaluations (default: 64)", 64),
+    _option(
+        "--glu-backend",
+        "which of lm-eval's models answers, such as vllm or hf, and arguments for it (default: none of them; "
+        "this project's own scoring)",
+        type=_backend,
+        metavar="NAME[,key=value,...]",
+    ),
+)
+"""How models are run."""
+
+_COST_OPTIONS = (
+    _number("--glu-rounds", "number of rounds", "turns of every arm when costs are measured (default: 8)", 8),
+    _number(
+        "--glu-processes",
+        "number of processes",
+        "fresh processes per arm and workload in which memory is measured (default: 4)",
+        4,
+    ),
+    _option(
+        "--glu-window",
+        "least length of a window when costs are measured (default: what the energy counters here need)",
+        type=_seconds,
+        metavar="SECONDS",
+    ),
+    _option("--glu-grid", "country whose CO2 per kWh is assumed (default: USA)", default="USA", metavar="ISO3"),
+)
+"""How costs are measured."""

@@ -3,17 +3,49 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-from glu_prune.experiment.cell import DENSE
+from glu_prune.experiment.cell import DENSE, Arm
 from glu_prune.judgement.scores import CapabilityScores
 from glu_prune.judgement.verdict import ALPHA, above_floor, one_sided, something_to_lose, under
 from glu_prune.pruning.ratio import show_ratio
 from glu_prune.results.base import Outcome
 from glu_prune.statistics import trends
 
-if TYPE_CHECKING:
-    from glu_prune.judgement.kinds.trend import TrendCase
+
+class Relation(Protocol):
+    """What is claimed of some capabilities across ratios."""
+
+    @property
+    def trend(self) -> tuple[str, ...]:
+        """Their names."""
+
+    @property
+    def relation(self) -> str:
+        """One of the kinds of relation that `judge_trend` knows."""
+
+    @property
+    def at(self) -> Decimal | None:
+        """Where a knee or an equilibrium is claimed to be."""
+
+    @property
+    def margin(self) -> float | None:
+        """The largest loss that still counts as preserved."""
+
+
+class Across(Protocol):
+    """A claim across ratios, and the models that it is about."""
+
+    @property
+    def claim(self) -> Relation:
+        """What is claimed."""
+
+    @property
+    def ratios(self) -> tuple[Decimal, ...]:
+        """All ratios in order, the dense model's 0 first."""
+
+    def arm(self, ratio: Decimal) -> Arm:
+        """The model at `ratio`."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +75,7 @@ class _Found:
     reasons: tuple[str, ...] = ()
 
 
-def judge_trend(case: "TrendCase", measured: Sequence[CapabilityScores]) -> TrendVerdict:
+def judge_trend(case: Across, measured: Sequence[CapabilityScores]) -> TrendVerdict:
     """The verdict on `case` from what was measured of each of its capabilities, at all ratios of the file.
 
     Raises:
@@ -64,16 +96,16 @@ def judge_trend(case: "TrendCase", measured: Sequence[CapabilityScores]) -> Tren
     )
 
 
-def _ratios(case: "TrendCase", measured: Sequence[CapabilityScores]) -> list[Decimal]:
+def _ratios(case: Across, measured: Sequence[CapabilityScores]) -> list[Decimal]:
     """Ratios at which everything was measured, the dense model first, which must be among them."""
     return [ratio for ratio in case.ratios if ratio == 0 or _has(case, measured, ratio)]
 
 
-def _has(case: "TrendCase", measured: Sequence[CapabilityScores], ratio: Decimal) -> bool:
+def _has(case: Across, measured: Sequence[CapabilityScores], ratio: Decimal) -> bool:
     return all(each.has(case.arm(ratio)) for each in measured)
 
 
-def _capabilities(case: "TrendCase", measured: CapabilityScores, ratios: Sequence[Decimal]) -> list[float]:
+def _capabilities(case: Across, measured: CapabilityScores, ratios: Sequence[Decimal]) -> list[float]:
     """Scores with the sign that makes more better."""
     return [measured.better * measured.score(case.arm(r)) for r in ratios]
 
@@ -85,11 +117,11 @@ def _few(smallest: float) -> tuple[str, ...]:
     return ()
 
 
-def _trend(case: "TrendCase", measured: CapabilityScores, ratios: Sequence[Decimal]) -> trends.Association:
+def _trend(case: Across, measured: CapabilityScores, ratios: Sequence[Decimal]) -> trends.Association:
     return trends.monotone([float(ratio) for ratio in ratios], _capabilities(case, measured, ratios))
 
 
-def _monotone(case: "TrendCase", measured: Sequence[CapabilityScores]) -> _Found:
+def _monotone(case: Across, measured: Sequence[CapabilityScores]) -> _Found:
     """Rising or falling: exact Mann-Kendall test over the ratios."""
     ratios = _ratios(case, measured)
     found = _trend(case, measured[0], ratios)
@@ -101,7 +133,7 @@ def _monotone(case: "TrendCase", measured: Sequence[CapabilityScores]) -> _Found
     return _with_floors(case, numbers, measured, ratios)
 
 
-def _correlation(case: "TrendCase", measured: Sequence[CapabilityScores]) -> _Found:
+def _correlation(case: Across, measured: Sequence[CapabilityScores]) -> _Found:
     """Inverse or positive: Pearson's and Spearman's coefficient must both show it."""
     ratios = _ratios(case, measured)
     found = trends.correlation(*(_capabilities(case, each, ratios) for each in measured))
@@ -115,9 +147,7 @@ def _correlation(case: "TrendCase", measured: Sequence[CapabilityScores]) -> _Fo
     return _with_floors(case, numbers, measured, ratios)
 
 
-def _with_floors(
-    case: "TrendCase", numbers: str, measured: Sequence[CapabilityScores], ratios: Sequence[Decimal]
-) -> _Found:
+def _with_floors(case: Across, numbers: str, measured: Sequence[CapabilityScores], ratios: Sequence[Decimal]) -> _Found:
     """A trend that holds: what rises must end above its floor, and what falls must have been above it."""
     conditions = []
     for each in measured:
@@ -130,7 +160,7 @@ def _with_floors(
     return _Found(outcome, numbers, tuple(condition.reason for condition in conditions))
 
 
-def _knee(case: "TrendCase", measured: Sequence[CapabilityScores]) -> _Found:
+def _knee(case: Across, measured: Sequence[CapabilityScores]) -> _Found:
     """The largest ratio up to which, step by step, the loss is shown to be smaller than the margin, above the floor.
 
     Ratios are tested in order, each only if the one before held, and nothing is tested after the first that did not: so
@@ -157,7 +187,7 @@ def _knee(case: "TrendCase", measured: Sequence[CapabilityScores]) -> _Found:
     return _Found("confirmed" if stopped is None or state == "larger" else "inconclusive", numbers, reasons)
 
 
-def _loss(case: "TrendCase", measured: CapabilityScores, ratio: Decimal) -> tuple[str, str]:
+def _loss(case: Across, measured: CapabilityScores, ratio: Decimal) -> tuple[str, str]:
     """(state, reason) of the loss at `ratio`: `smaller` or `larger` than the margin, or `open`.
 
     It is `floor` if it is smaller only because there is nothing to lose.
@@ -174,7 +204,7 @@ def _loss(case: "TrendCase", measured: CapabilityScores, ratio: Decimal) -> tupl
     return {"shown": "smaller", "fails": "floor", "open": "open"}[floor.state], floor.reason
 
 
-def _equilibrium(case: "TrendCase", measured: Sequence[CapabilityScores]) -> _Found:
+def _equilibrium(case: Across, measured: Sequence[CapabilityScores]) -> _Found:
     """Whether the mean of the capabilities is highest at the claimed ratio; what is under a floor counts as the floor.
 
     The claimed ratio is compared with each other one, the dense model among them: normal, with the standard errors of
@@ -199,13 +229,13 @@ def _equilibrium(case: "TrendCase", measured: Sequence[CapabilityScores]) -> _Fo
     return _Found("inconclusive", numbers, (f"highest at {show_ratio(best)}, not shown to differ",))
 
 
-def _clipped(case: "TrendCase", measured: CapabilityScores, ratio: Decimal) -> float:
+def _clipped(case: Across, measured: CapabilityScores, ratio: Decimal) -> float:
     score = measured.score(case.arm(ratio))
     return max(score, measured.floor.score) if measured.floor else score
 
 
 def _p_better(
-    case: "TrendCase",
+    case: Across,
     measured: Sequence[CapabilityScores],
     first: Decimal,
     second: Decimal,

@@ -1,10 +1,10 @@
 """What becomes one pytest case, whichever kind of claim it is about."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from glu_prune.experiment.cell import DENSE, Arm
 from glu_prune.results.base import Outcome
@@ -23,6 +23,17 @@ class Requirement:
 
     capability: "Capability"
     arms: tuple[Arm, ...]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Where a claim stands: its file and line, and what the file says beside it."""
+
+    file: str
+    line: int
+    experiment: "Experiment"
+    suite: Mapping[str, "Capability"]
+    """The capabilities that claims of the file can be about, by name."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +86,11 @@ class ClaimCase(Case):
 
     claim: "Claim"
 
+    @classmethod
+    @abstractmethod
+    def of(cls, entry: Entry, claim: Any, identity: str, ratio: Decimal | None) -> "ClaimCase":
+        """The case of `claim`, which is of the kind's own type, at `ratio`, or across ratios if there is none."""
+
     @property
     def about(self) -> dict[str, object]:
         """What every result about the claim says of it."""
@@ -85,7 +101,7 @@ class ClaimCase(Case):
             "why": self.claim.why,
             "file": self.file,
             "where": self.where,
-            "in_file": sum(len(claim.ratios_in(experiment)) for claim in experiment.expect),
+            "in_file": sum(len(claim.ratios_among(experiment.ratios)) for claim in experiment.expect),
         }
 
 
@@ -109,7 +125,7 @@ class CaseAtRatio(ClaimCase):
     @property
     def tests(self) -> int:
         """At how many ratios the claim is made, each with a test of its own."""
-        return len(self.claim.ratios_in(self.experiment))
+        return len(self.claim.ratios_among(self.experiment.ratios))
 
     @property
     def arm(self) -> Arm:

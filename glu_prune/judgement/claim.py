@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
@@ -15,9 +15,6 @@ from glu_prune.results.base import Outcome
 
 if TYPE_CHECKING:
     from glu_prune.evaluation.capability import Capability
-    from glu_prune.judgement.case import Case
-    from glu_prune.judgement.document import Document, Location
-    from glu_prune.judgement.experiment import Experiment
 
 Direction = Literal["up", "down", "preserved"]
 
@@ -60,14 +57,14 @@ class ClosedModel(BaseModel):
 
 
 @dataclass(frozen=True)
-class Entry:
-    """Where a claim stands: its file and line, and what the file says beside it."""
+class Problem:
+    """Something in a claim that would match nothing."""
 
-    file: str
-    line: int
-    experiment: "Experiment"
-    suite: Mapping[str, "Capability"]
-    """The capabilities that claims of the file can be about, by name."""
+    key: str
+    """The key of the entry under which it stands."""
+    complaint: str = ""
+    unknown: str = ""
+    """The name of a capability that does not exist; in place of a complaint."""
 
 
 class Claim(ClosedModel):
@@ -94,19 +91,13 @@ class Claim(ClosedModel):
         return ""
 
     @abstractmethod
-    def refuse_unknown(
-        self, document: "Document", here: "Location", experiment: "Experiment", suite: Mapping[str, "Capability"]
-    ) -> None:
-        """Raises `ExpectationError` for what would match nothing, such as a capability that the suite does not have."""
+    def problems(self, ratios: tuple[Decimal, ...], suite: Mapping[str, "Capability"]) -> Iterator[Problem]:
+        """What would match nothing, in a file with these ratios and capabilities."""
 
-    def ratios_in(self, experiment: "Experiment") -> tuple[Decimal, ...]:
-        """The ratios at which it is judged, each a case; none if it is one case across ratios."""
-        del experiment
+    def ratios_among(self, ratios: tuple[Decimal, ...]) -> tuple[Decimal, ...]:
+        """At which of the file's ratios it is judged, each a case; none if it is one case across ratios."""
+        del ratios
         return ()
-
-    @abstractmethod
-    def case(self, entry: Entry, identity: str, ratio: Decimal | None) -> "Case":
-        """The case at `ratio`, or across ratios if there is none."""
 
 
 class ClaimAtRatios(Claim):
@@ -142,20 +133,21 @@ class ClaimAtRatios(Claim):
         """The verdict that is known to be found at `ratio`."""
         return self.verdict.get(ratio, "confirmed") if isinstance(self.verdict, dict) else self.verdict
 
-    def ratios_in(self, experiment: "Experiment") -> tuple[Decimal, ...]:
+    def ratios_among(self, ratios: tuple[Decimal, ...]) -> tuple[Decimal, ...]:
         """The family of its tests: each of its verdicts is corrected for their number."""
-        return self.ratios or experiment.ratios
+        return self.ratios or ratios
 
-    def refuse_unknown_ratio(self, document: "Document", here: "Location", experiment: "Experiment") -> None:
-        """Raises `ExpectationError` for a ratio of the claim that would match no case."""
+    def ratio_problems(self, ratios: tuple[Decimal, ...]) -> Iterator[Problem]:
+        """Ratios of the claim that would match no case."""
         declared = self.verdict if isinstance(self.verdict, dict) else ()
         for key, found, allowed, whose in (
-            ("ratios", self.ratios or (), experiment.ratios, "this file"),
-            ("verdict", declared, self.ratios_in(experiment), "this claim"),
+            ("ratios", self.ratios or (), ratios, "this file"),
+            ("verdict", declared, self.ratios_among(ratios), "this claim"),
         ):
             if strange := set(found) - set(allowed):
-                complaint = (
-                    f"ratio {show_ratio(min(strange))} is not among the ratios of {whose} "
-                    f"({', '.join(map(show_ratio, allowed))}); this entry would match no case there"
+                shown = ", ".join(map(show_ratio, allowed))
+                yield Problem(
+                    key,
+                    f"ratio {show_ratio(min(strange))} is not among the ratios of {whose} ({shown}); "
+                    "this entry would match no case there",
                 )
-                raise document.error((*here, key), complaint)

@@ -13,9 +13,8 @@ from glu_prune.evaluation.capability import Capability
 from glu_prune.evidence.checks import examine
 from glu_prune.evidence.figures import Run
 from glu_prune.experiment.record import Record
-from glu_prune.judgement.efficiency import percent
+from glu_prune.judgement.run_pairs import RunPair, percent
 from glu_prune.judgement.scores import SEED
-from glu_prune.judgement.sources import RunPair
 from glu_prune.results.findings import Finding
 from glu_prune.statistics import comparison
 from glu_prune.statistics.means import student_interval

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from glu_prune.efficiency.cost_metrics import COST_METRICS, CostMetric, channels, counted, gross, net
 from glu_prune.efficiency.series import DENSE_LABEL, REPLICATE, ArmSeries, PhaseWindow, Series
-from glu_prune.judgement.efficiency import percent
+from glu_prune.judgement.run_pairs import percent
 from glu_prune.results.base import Interval
 from glu_prune.results.costs import ChannelEnergy, FigureResult
 from glu_prune.results.findings import Finding

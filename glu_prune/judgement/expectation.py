@@ -8,10 +8,10 @@ from pathlib import Path
 from glu_prune.errors import ExpectationError, shown
 from glu_prune.evaluation.capability import Capability
 from glu_prune.evidence.checks import CHECKS
-from glu_prune.judgement.case import Case
-from glu_prune.judgement.claim import Entry
+from glu_prune.judgement.case import Case, Entry
 from glu_prune.judgement.document import Document, load
 from glu_prune.judgement.experiment import ANY, Experiment
+from glu_prune.judgement.kinds import CASE_OF
 from glu_prune.judgement.kinds.cost import EfficiencyCase
 from glu_prune.judgement.kinds.direction import DirectionCase
 from glu_prune.judgement.kinds.evidence import EvidenceCase
@@ -70,7 +70,11 @@ def read(path: Path) -> tuple[Case, ...]:
 def _refuse_unknown(document: Document, experiment: Experiment, suite: Mapping[str, Capability]) -> None:
     """Raises `ExpectationError` for capabilities, checks and ratios that would match nothing."""
     for index, claim in enumerate(experiment.expect):
-        claim.refuse_unknown(document, ("expect", index), experiment, suite)
+        for problem in claim.problems(experiment.ratios, suite):
+            here = ("expect", index, problem.key)
+            if problem.unknown:
+                raise document.unknown(here, "capability", problem.unknown, tuple(suite))
+            raise document.error(here, problem.complaint)
     if unknown := next((name for name in experiment.baseline_margins if name not in suite), None):
         raise document.unknown(("baseline_margins", unknown), "capability", unknown, tuple(suite))
     for index, flaw in enumerate(experiment.flaws):
@@ -91,15 +95,15 @@ def _claimed(document: Document, experiment: Experiment, suite: Mapping[str, Cap
     for ratio in experiment.ratios:
         seen: set[str] = set()
         for claim, entry in entries:
-            if ratio in claim.ratios_in(experiment):
+            if ratio in claim.ratios_among(experiment.ratios):
                 parts = [_name(experiment), f"ratio_{show_ratio(ratio)}", claim.name]
                 if claim.name in seen:
                     parts.append(claim.variant)
                 seen.add(claim.name)
-                yield claim.case(entry, "-".join(parts), ratio)
+                yield CASE_OF[type(claim)].of(entry, claim, "-".join(parts), ratio)
     for claim, entry in entries:
-        if not claim.ratios_in(experiment):
-            yield claim.case(entry, f"{_name(experiment)}-{claim.name}", None)
+        if not claim.ratios_among(experiment.ratios):
+            yield CASE_OF[type(claim)].of(entry, claim, f"{_name(experiment)}-{claim.name}", None)
 
 
 def _evidence(document: Document, experiment: Experiment) -> Iterator[Case]:

@@ -11,10 +11,9 @@ from glu_prune.evaluation.null_names import UNIFORM, best_floor
 from glu_prune.evidence.figures import Evidence, Score, standard_error
 from glu_prune.evidence.figures import Floor as PublishedFloor
 from glu_prune.experiment.cell import DENSE, Arm
-from glu_prune.judgement.efficiency import paired
 from glu_prune.judgement.kinds.cost import EfficiencyCase
+from glu_prune.judgement.run_pairs import RunPair, paired
 from glu_prune.judgement.scores import CapabilityScores, Floor
-from glu_prune.judgement.sources import RunPair
 from glu_prune.pruning.ratio import show_ratio
 from glu_prune.statistics import comparison
 from glu_prune.statistics.comparison import Contrast

@@ -4,19 +4,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from glu_prune.evidence.figures import Evidence, Run
+from glu_prune.evidence.figures import Evidence
 from glu_prune.experiment.cell import Arm
 from glu_prune.experiment.record import Record
 from glu_prune.judgement.case import Case, Requirement
+from glu_prune.judgement.run_pairs import RunPair
 from glu_prune.judgement.scores import CapabilityScores
 from glu_prune.results.findings import Finding
 from glu_prune.results.report import CaseTables
 
 if TYPE_CHECKING:
     from glu_prune.judgement.kinds.cost import EfficiencyCase
-
-RunPair = tuple[Run, Run]
-"""(dense, pruned): of one workload, and of one seed or round."""
 
 
 NO_TABLES = CaseTables()

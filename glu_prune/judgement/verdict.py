@@ -2,16 +2,13 @@
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from glu_prune.experiment.cell import DENSE, Arm
 from glu_prune.judgement.claim import ClaimAtRatios
 from glu_prune.judgement.scores import CapabilityScores
 from glu_prune.results.base import Outcome
 from glu_prune.statistics.comparison import Contrast, items_needed
-
-if TYPE_CHECKING:
-    from glu_prune.judgement.kinds.direction import DirectionCase
 
 ALPHA = 0.05
 """Error rate of a claim over all its ratios."""
@@ -42,14 +39,14 @@ class Verdict:
     """Ratios at which the claim is made: `p` times this is compared with 0.05."""
     test: str
     items: int
-    gained: int | None
+    gained: int | None = None
     """Items that got better; None if that is not known."""
-    lost: int | None
+    lost: int | None = None
     """Items that got worse."""
-    floor: float | None
-    floor_of: str | None
+    floor: float | None = None
+    floor_of: str | None = None
     """The null model that reaches the floor."""
-    needed: int | None
+    needed: int | None = None
     """If inconclusive: how many more items would decide at 80 % power, should the effect be as large as observed."""
     note: str = ""
     """A word or two on what the outcome does not say by itself, such as "under the floor"."""
@@ -101,68 +98,6 @@ class Condition:
     """Whether the reason is worth printing beside a confirmed claim."""
 
 
-def judge(case: "DirectionCase", measured: CapabilityScores) -> Verdict:
-    """The verdict on `case`.
-
-    The direction is tested first: `up` and `down` two-sided against no difference, `preserved` by two one-sided
-    tests against its margin, at 0.05 divided by the number of ratios at which the claim is made. A direction that
-    holds is *confirmed* if what it rests on is shown, too:
-
-    - `up`, `preserved`: the pruned model is above the floor. It is an *artefact* if content-free answers score as
-      high on these items, and *inconclusive* if the score is higher, but not shown to be.
-    - `down`: the dense model is above the floor; else there was nothing to lose, and it is *inconclusive*.
-    - `specific`: every control at the same ratio does less. It is an *artefact* if one is shown to do more.
-
-    Where items are looked at one part after another, every outcome but *inconclusive* is reached by tests that hold at
-    any look; what rests on the score of the items alone (a pruned model at its floor, a score at chance) waits for all.
-
-    Raises:
-        EvaluationError: an arm's records are not about the same items, or lack the metric.
-    """
-    claim, capability, arm = case.claim, case.capability, case.arm
-    change = measured.contrast(arm, DENSE)
-    tests = case.tests
-    settled = settle(claim, change, better=measured.better, tests=tests)
-    outcome, needed = settled.outcome, settled.needed
-    conditions = [] if outcome == "refuted" else _conditions(case, measured, tests)
-    if outcome == "confirmed":
-        outcome, needed = under(conditions)
-    told = tuple(condition.reason for condition in conditions if outcome != "confirmed" or condition.told)
-    low, high = change.interval()
-    moved, floor = measured.moved(arm), measured.floor
-    chance = _chance(measured, arm, change, tests)
-    notes = [condition.note for condition in conditions if condition.note] + ([chance[0]] if chance else [])
-    return Verdict(
-        capability=capability.name,
-        metric=capability.metric,
-        claim=claim.text,
-        outcome=outcome,
-        dense=measured.score(DENSE),
-        pruned=measured.score(arm),
-        delta=change.difference,
-        low=low,
-        high=high,
-        p=settled.p,
-        tests=tests,
-        test=settled.test,
-        items=measured.items,
-        gained=moved[0] if moved else None,
-        lost=moved[1] if moved else None,
-        floor=floor.score if floor else None,
-        floor_of=floor.name if floor else None,
-        needed=needed,
-        note=", ".join(notes),
-        reasons=(
-            *settled.reasons,
-            *told,
-            *(chance[1:] if chance else ()),
-            *power_note(needed, change.units, measured.unit),
-            *measured.remarks(arm),
-        ),
-        total_items=measured.total_items,
-    )
-
-
 @dataclass(frozen=True)
 class Settled:
     """What the direction of a change alone comes to."""
@@ -180,7 +115,7 @@ def settle(claim: ClaimAtRatios, change: Contrast, *, better: int, tests: int) -
     if claim.margin is None:
         p = change.p_two_sided()
         if p * tests > ALPHA:
-            needed = _items(change, abs(change.difference), ALPHA / 2 / tests)
+            needed = more_items(change, abs(change.difference), ALPHA / 2 / tests)
             return Settled("inconclusive", p, change.test, needed)
         rose = change.difference * better > 0
         return Settled("confirmed" if rose == (claim.direction == "up") else "refuted", p, change.test)
@@ -191,18 +126,7 @@ def settle(claim: ClaimAtRatios, change: Contrast, *, better: int, tests: int) -
     if outside * tests <= ALPHA:
         return Settled("refuted", p, test, reasons=(f"outside the margin, p = {outside:.2g}",))
     gap = abs(claim.margin - abs(change.difference))
-    return Settled("inconclusive", p, test, _items(change, gap, ALPHA / tests))
-
-
-def _conditions(case: "DirectionCase", measured: CapabilityScores, tests: int) -> list[Condition]:
-    """What the direction of `case` rests on."""
-    if case.claim.direction == "down":
-        found = [something_to_lose(measured, tests)]
-    else:
-        found = [above_floor(measured, case.arm, tests, "under the floor")]
-    if case.claim.specific:
-        found += [_stronger(case, measured, control, tests) for control in case.controls]
-    return found
+    return Settled("inconclusive", p, test, more_items(change, gap, ALPHA / tests))
 
 
 def under(conditions: list[Condition]) -> tuple[Outcome, int | None]:
@@ -231,7 +155,7 @@ def above_floor(measured: CapabilityScores, arm: Arm, tests: int, note: str) -> 
     excess = measured.better * beyond.difference
     if excess <= 0 and (measured.complete or one_sided(beyond, -measured.better) * tests <= ALPHA):
         return Condition("fails", f"{subject} not {what}", note=note)
-    needed = _items(beyond, excess, ALPHA / tests)
+    needed = more_items(beyond, excess, ALPHA / tests)
     return Condition("open", f"{subject} not shown to be {what}, p = {p:.2g}", needed, note=f"{note}?")
 
 
@@ -241,47 +165,30 @@ def something_to_lose(measured: CapabilityScores, tests: int) -> Condition:
     return found if found.state == "shown" else replace(found, state="open", reason=f"nothing to lose: {found.reason}")
 
 
-def _stronger(case: "DirectionCase", measured: CapabilityScores, control: Arm, tests: int) -> Condition:
-    """Whether the criterion does more than `control`, which removes as many neurons; it fails if that does more.
-
-    Both are models with errors of their own, so that a tie shows nothing.
-    """
-    name = control.criterion
-    if not measured.has(control):
-        return Condition("open", f"not shown to be specific: the control {name} was not measured", note="not specific?")
-    better = -measured.better if case.claim.direction == "down" else measured.better
-    what = f"{'above' if better > 0 else 'below'} what the control {name} gives ({measured.score(control):.3f})"
-    contrast = measured.contrast(case.arm, control)
-    p, against = one_sided(contrast, better), one_sided(contrast, -better)
-    if p * tests <= ALPHA:
-        return Condition("shown", f"{what}, p = {p:.2g}", told=True)
-    if against * tests <= ALPHA:
-        return Condition("fails", f"not {what}: that does more, p = {against:.2g}", note="not specific")
-    needed = _items(contrast, better * contrast.difference, ALPHA / tests)
-    return Condition("open", f"not shown to be {what}, p = {p:.2g}", needed, note="not specific?")
-
-
 def one_sided(contrast: Contrast, better: int, shift: float = 0.0) -> float:
     """P against "not beyond `shift` on the `better` side"; the shift counts that way, too."""
     return contrast.p_greater(shift) if better > 0 else contrast.p_less(-shift)
 
 
-def _chance(measured: CapabilityScores, arm: Arm, change: Contrast, tests: int) -> tuple[str, str] | None:
-    """(note, reason) about a score that ends at chance, named for what it is; few of many items do not tell."""
+def at_chance(measured: CapabilityScores, arm: Arm, change: Contrast, tests: int) -> tuple[()] | tuple[str, str]:
+    """(note, reason) about a score that ends at chance, named for what it is; nothing if it does not.
+
+    Few of many items do not tell.
+    """
     chance = measured.chance
     if not chance or not measured.items or not measured.complete or measured.capability.logarithmic:
-        return None
+        return ()
     if change.p_two_sided() * tests > ALPHA:
-        return None
+        return ()
     dense, pruned = (measured.better * (measured.score(each) - chance) for each in (DENSE, arm))
     if dense < 0 and abs(pruned) < abs(dense):
         return "drift to chance", f"a drift from below towards chance ({chance:.3f}), as of a model that knows less"
     if dense > 0 and abs(pruned) < _Z95 * math.sqrt(chance * (1 - chance) / measured.items):
         return "at chance", f"the pruned model is at chance ({chance:.3f})"
-    return None
+    return ()
 
 
-def _items(contrast: Contrast, gap: float, alpha: float) -> int | None:
+def more_items(contrast: Contrast, gap: float, alpha: float) -> int | None:
     """How many more items than there are would show an effect of `gap`; None if none would."""
     total = items_needed(contrast, gap, alpha)
     return None if total is None else max(1, total - contrast.units)

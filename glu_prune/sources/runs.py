@@ -21,8 +21,8 @@ from glu_prune.experiment.record import FloorRecord, Record, ScoreRecord
 from glu_prune.judgement.case import Case, Requirement
 from glu_prune.judgement.cost_runs import QuestionCost, findings, runs
 from glu_prune.judgement.cost_tables import cost_tables
-from glu_prune.judgement.efficiency import paired
 from glu_prune.judgement.kinds.cost import EfficiencyCase
+from glu_prune.judgement.run_pairs import paired
 from glu_prune.judgement.scores import PairedScores
 from glu_prune.judgement.sources import CostEvidence, Evaluation
 from glu_prune.models.source import locate

@@ -7,9 +7,9 @@ from glu_prune.experiment.cell import DENSE, Arm
 from glu_prune.experiment.record import FloorRecord, Record, ScoreRecord
 from glu_prune.judgement.expectation import DirectionCase
 from glu_prune.judgement.experiment import Experiment
-from glu_prune.judgement.kinds.direction import CapabilityClaim
+from glu_prune.judgement.kinds.direction import CapabilityClaim, judge
 from glu_prune.judgement.scores import PairedScores
-from glu_prune.judgement.verdict import Verdict, judge
+from glu_prune.judgement.verdict import Verdict
 from tests.helpers.records import record
 
 HALF = Decimal("0.5")

@@ -13,9 +13,8 @@ from glu_prune.experiment.cell import DENSE
 from glu_prune.experiment.record import FloorRecord, Record, ScoreRecord
 from glu_prune.judgement.expectation import DirectionCase
 from glu_prune.judgement.experiment import Experiment
-from glu_prune.judgement.kinds.direction import CapabilityClaim
+from glu_prune.judgement.kinds.direction import CapabilityClaim, judge
 from glu_prune.judgement.scores import ROUNDING, PairedScores
-from glu_prune.judgement.verdict import judge
 from glu_prune.models.source import load, locate
 from tests.helpers.records import record
 

@@ -19,10 +19,10 @@ from glu_prune.experiment.executors.local import local_engine
 from glu_prune.experiment.record import FloorRecord
 from glu_prune.experiment.store import Store
 from glu_prune.judgement.cost_runs import QuestionCost, findings, runs
-from glu_prune.judgement.efficiency import judge_efficiency, paired
 from glu_prune.judgement.expectation import EfficiencyCase, read
 from glu_prune.judgement.experiment import Experiment
-from glu_prune.judgement.kinds.cost import EfficiencyClaim
+from glu_prune.judgement.kinds.cost import EfficiencyClaim, judge_efficiency
+from glu_prune.judgement.run_pairs import paired
 from glu_prune.judgement.sources import CostEvidence
 from glu_prune.models.source import locate
 from glu_prune.sources.runs import RunSource

@@ -9,14 +9,12 @@ from glu_prune.errors import EvaluationError
 from glu_prune.evaluation.capability import Capability
 from glu_prune.evidence.figures import Evidence, Floor, Run, Score
 from glu_prune.experiment.cell import DENSE, Arm
-from glu_prune.judgement.efficiency import judge_efficiency
 from glu_prune.judgement.expectation import DirectionCase, EfficiencyCase
 from glu_prune.judgement.experiment import Experiment
-from glu_prune.judgement.kinds.cost import EfficiencyClaim
-from glu_prune.judgement.kinds.direction import CapabilityClaim
+from glu_prune.judgement.kinds.cost import EfficiencyClaim, judge_efficiency
+from glu_prune.judgement.kinds.direction import CapabilityClaim, judge
 from glu_prune.judgement.published import PublishedScores, published_pairs
 from glu_prune.judgement.sources import CostEvidence
-from glu_prune.judgement.verdict import judge
 from glu_prune.results.findings import Finding
 
 HALF = Decimal("0.5")

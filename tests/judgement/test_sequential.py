@@ -6,8 +6,9 @@ import pytest
 from glu_prune.experiment.cell import DENSE, Arm
 from glu_prune.experiment.merging import restrict
 from glu_prune.experiment.record import FloorRecord
+from glu_prune.judgement.kinds.direction import judge
 from glu_prune.judgement.scores import PairedScores
-from glu_prune.judgement.verdict import Verdict, judge
+from glu_prune.judgement.verdict import Verdict
 from tests.helpers.examples import scaled
 from tests.helpers.verdicts import HALF, case, recorded, scored, share
 

@@ -417,7 +417,7 @@ def test_measurements_are_tables_and_files(tmp_path: Path):
 
 
 def test_a_change_beyond_all_numbers_is_open():
-    from glu_prune.judgement.efficiency import percent
+    from glu_prune.judgement.run_pairs import percent
     from glu_prune.report.columns import _percent
 
     assert percent(1000.0) == math.inf

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Discriminator, Tag
 
-from glu_prune.judgement.case import Case
+from glu_prune.judgement.case import Case, ClaimCase
 from glu_prune.judgement.claim import Claim
 from glu_prune.judgement.kinds.cost import EfficiencyCase, EfficiencyClaim
 from glu_prune.judgement.kinds.direction import CapabilityClaim, DirectionCase
@@ -16,6 +16,12 @@ CASES: tuple[type[Case], ...] = (DirectionCase, TrendCase, EfficiencyCase, Evide
 """Every kind of case; tests ask for one by its fixture."""
 CLAIMS: Mapping[str, type[Claim]] = {kind.KEY: kind for kind in (CapabilityClaim, EfficiencyClaim, TrendClaim)}
 """The key that makes an entry of `expect` a claim of one kind."""
+CASE_OF: Mapping[type[Claim], type[ClaimCase]] = {
+    CapabilityClaim: DirectionCase,
+    EfficiencyClaim: EfficiencyCase,
+    TrendClaim: TrendCase,
+}
+"""The kind of case that a claim becomes."""
 
 
 def _kind(entry: object) -> str:

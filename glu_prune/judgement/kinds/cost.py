@@ -1,30 +1,31 @@
 """Claims about a figure of cost at a ratio, such as the time to the first token or joules per token."""
 
 import fnmatch
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import AfterValidator, model_validator
 
 from glu_prune.efficiency.cost_metrics import CORRECT_ANSWER, COST_METRICS
 from glu_prune.efficiency.workload import WORKLOADS, Workload
-from glu_prune.errors import ExpectationError
+from glu_prune.errors import EvaluationError, ExpectationError
 from glu_prune.evaluation.capability import Capability
 from glu_prune.experiment.cell import DENSE
-from glu_prune.judgement.case import CaseAtRatio, Requirement
-from glu_prune.judgement.claim import ClaimAtRatios, Entry
-from glu_prune.judgement.efficiency import judge_efficiency, percent
-from glu_prune.judgement.verdict import claim_fields
+from glu_prune.judgement.case import CaseAtRatio, Entry, Requirement
+from glu_prune.judgement.claim import ClaimAtRatios, Problem
+from glu_prune.judgement.run_pairs import change_with, having, in_words, percent
+from glu_prune.judgement.verdict import Settled, Verdict, claim_fields, power_note, settle
+from glu_prune.pruning.ratio import show_ratio
+from glu_prune.results.base import Outcome
 from glu_prune.results.claims import CostResult
+from glu_prune.results.findings import Finding
 from glu_prune.results.report import CaseResult, CaseTables
 
 if TYPE_CHECKING:
-    from decimal import Decimal
-
-    from glu_prune.judgement.document import Document, Location
-    from glu_prune.judgement.experiment import Experiment
-    from glu_prune.judgement.sources import Source
+    from glu_prune.judgement.sources import CostEvidence, Source
 
 
 def _metric(name: str) -> str:
@@ -68,24 +69,16 @@ class EfficiencyClaim(ClaimAtRatios):
         of = f" of {self.questions}" if self.questions else ""
         return self.efficiency + of + (f" in {self.workload}" if self.workload else "")
 
-    def refuse_unknown(
-        self, document: "Document", here: "Location", experiment: "Experiment", suite: Mapping[str, Capability]
-    ) -> None:
-        """Raises `ExpectationError` for a capability or a ratio that does not exist, or questions without an answer."""
+    def problems(self, ratios: tuple[Decimal, ...], suite: Mapping[str, Capability]) -> Iterator[Problem]:
+        """A capability or a ratio that does not exist, or questions that have no right answers."""
         if self.questions and self.questions not in suite:
-            raise document.unknown((*here, "questions"), "capability", self.questions, tuple(suite))
-        if self.questions and not suite[self.questions].share:
+            yield Problem("questions", unknown=self.questions)
+        elif self.questions and not suite[self.questions].share:
             complaint = (
                 f"capability {self.questions} is no share of right answers, so there is no energy for each of them"
             )
-            raise document.error((*here, "questions"), complaint)
-        self.refuse_unknown_ratio(document, here, experiment)
-
-    def case(self, entry: Entry, identity: str, ratio: "Decimal | None") -> "EfficiencyCase":
-        """The claim at one of its ratios."""
-        assert ratio is not None
-        questions = entry.suite[self.questions] if self.questions else None
-        return EfficiencyCase(entry.file, entry.line, identity, entry.experiment, self, ratio, questions)
+            yield Problem("questions", complaint)
+        yield from self.ratio_problems(ratios)
 
 
 @dataclass(frozen=True)
@@ -97,6 +90,13 @@ class EfficiencyCase(CaseAtRatio):
     claim: EfficiencyClaim
     questions: Capability | None = None
     """Whose questions are answered, where the figure is about answers."""
+
+    @classmethod
+    def of(cls, entry: Entry, claim: EfficiencyClaim, identity: str, ratio: Decimal | None) -> "EfficiencyCase":
+        """The claim at one of its ratios."""
+        assert ratio is not None
+        questions = entry.suite[claim.questions] if claim.questions else None
+        return cls(entry.file, entry.line, identity, entry.experiment, claim, ratio, questions)
 
     def requirements(self) -> Iterator[Requirement]:
         """The questions, where the figure is about answers."""
@@ -127,3 +127,81 @@ class EfficiencyCase(CaseAtRatio):
         fields = {**self.about, **claim_fields(verdict), "ratio": self.ratio, "percent": changes}
         tables = CaseTables(costs=(CostResult.model_validate(fields),))
         return CaseResult(outcome=verdict.outcome, sentence=verdict.sentence, tables=tables.joined([found.tables]))
+
+
+def judge_efficiency(case: EfficiencyCase, found: "CostEvidence") -> Verdict:
+    """The verdict on `case`, about these workloads and no others.
+
+    A direction must be shown against a replicate of the dense model as well, where one was measured: what copying
+    alone, or an unsteady machine, does to the figure is no effect of pruning.
+
+    If a finding says that the figure cannot be used for what it is named after in one of the workloads, a direction
+    that holds is an *artefact*, and one that is refuted is *inconclusive*; where the finding leaves the direction
+    open, both are *inconclusive*.
+
+    Raises:
+        EvaluationError: no pair of runs has the figure.
+    """
+    claim, figure = case.claim, found.figure
+    usable = having(figure, found.pairs)
+    if not usable:
+        where = f" in workload {claim.workload}" if claim.workload else ""
+        msg = (
+            f"no two runs of {case.experiment.model} at ratios 0 and {show_ratio(case.ratio)}{where} have a figure "
+            f"{figure!r}"
+        )
+        raise EvaluationError(msg)
+    change = change_with(figure, usable, found.log_accuracy_ratio)
+    settled = _against_replicate(case, found, settle(claim, change, better=1, tests=case.tests))
+    workloads = tuple(dict.fromkeys(run.workload for run, _ in usable))
+    spoilt = [
+        each
+        for each in found.findings
+        if any(each.touches(case.experiment.model, figure, workload) for workload in workloads)
+    ]
+    outcome = _under(settled.outcome, spoilt)
+    low, high = change.interval()
+    dense = math.exp(sum(math.log(run.figures[figure]) for run, _ in usable) / len(usable))
+    return Verdict(
+        capability=claim.about,
+        metric=f"{figure}, geometric mean",
+        claim=claim.text,
+        outcome=outcome,
+        dense=dense,
+        pruned=dense * math.exp(change.difference),
+        delta=change.difference,
+        low=low,
+        high=high,
+        p=settled.p,
+        tests=case.tests,
+        test=settled.test,
+        items=len(usable),
+        needed=settled.needed,
+        note=", ".join(dict.fromkeys(finding.check for finding in spoilt)),
+        reasons=(
+            f"that is {in_words(change)} over {len(usable)} pairs of runs of {len(workloads)} workloads",
+            *settled.reasons,
+            *power_note(settled.needed, change.units, "pairs of runs"),
+            *(f"{finding.check}: {finding.says}" for finding in spoilt if outcome != settled.outcome),
+        ),
+    )
+
+
+def _against_replicate(case: EfficiencyCase, found: "CostEvidence", settled: Settled) -> Settled:
+    """`settled`, but inconclusive unless a replicate of the dense model, where one was measured, shows the same."""
+    replicate = having(found.figure, found.replicate)
+    if not replicate or settled.outcome == "inconclusive":
+        return settled
+    other = change_with(found.figure, replicate, found.log_accuracy_ratio)
+    if settle(case.claim, other, better=1, tests=case.tests).outcome == settled.outcome:
+        return settled
+    reason = f"not shown against a copy of the dense model: that is {in_words(other)}"
+    return replace(settled, outcome="inconclusive", reasons=(*settled.reasons, reason))
+
+
+def _under(outcome: Outcome, spoilt: Sequence[Finding]) -> Outcome:
+    """What an outcome is worth that rests on a figure with these findings."""
+    if not spoilt or outcome not in ("confirmed", "refuted"):
+        return outcome
+    open_ = outcome == "refuted" or any(finding.leaves_open for finding in spoilt)
+    return "inconclusive" if open_ else "artefact"

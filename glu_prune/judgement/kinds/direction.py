@@ -2,22 +2,33 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING, ClassVar
 
 from glu_prune.evaluation.capability import Capability
 from glu_prune.experiment.cell import DENSE, Arm
-from glu_prune.judgement.case import CaseAtRatio, Requirement
-from glu_prune.judgement.claim import ClaimAtRatios, Entry
+from glu_prune.judgement.case import CaseAtRatio, Entry, Requirement
+from glu_prune.judgement.claim import ClaimAtRatios, Problem
 from glu_prune.judgement.explanation import explanation, groups
-from glu_prune.judgement.verdict import Verdict, claim_fields, judge
+from glu_prune.judgement.scores import CapabilityScores
+from glu_prune.judgement.verdict import (
+    ALPHA,
+    Condition,
+    Verdict,
+    above_floor,
+    at_chance,
+    claim_fields,
+    more_items,
+    one_sided,
+    power_note,
+    settle,
+    something_to_lose,
+    under,
+)
 from glu_prune.results.claims import CapabilityResult
 from glu_prune.results.report import CaseResult, CaseTables
 
 if TYPE_CHECKING:
-    from decimal import Decimal
-
-    from glu_prune.judgement.document import Document, Location
-    from glu_prune.judgement.experiment import Experiment
     from glu_prune.judgement.sources import Evaluation, Source
 
 
@@ -40,19 +51,11 @@ class CapabilityClaim(ClaimAtRatios):
         """The capability."""
         return self.capability
 
-    def refuse_unknown(
-        self, document: "Document", here: "Location", experiment: "Experiment", suite: Mapping[str, Capability]
-    ) -> None:
-        """Raises `ExpectationError` for a capability or a ratio that does not exist."""
+    def problems(self, ratios: tuple[Decimal, ...], suite: Mapping[str, Capability]) -> Iterator[Problem]:
+        """A capability or a ratio that does not exist."""
         if self.capability not in suite:
-            raise document.unknown((*here, "capability"), "capability", self.capability, tuple(suite))
-        self.refuse_unknown_ratio(document, here, experiment)
-
-    def case(self, entry: Entry, identity: str, ratio: "Decimal | None") -> "DirectionCase":
-        """The claim at one of its ratios."""
-        assert ratio is not None
-        capability = entry.suite[self.capability]
-        return DirectionCase(entry.file, entry.line, identity, entry.experiment, self, ratio, capability)
+            yield Problem("capability", unknown=self.capability)
+        yield from self.ratio_problems(ratios)
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,12 @@ class DirectionCase(CaseAtRatio):
 
     claim: CapabilityClaim
     capability: Capability
+
+    @classmethod
+    def of(cls, entry: Entry, claim: CapabilityClaim, identity: str, ratio: Decimal | None) -> "DirectionCase":
+        """The claim at one of its ratios."""
+        assert ratio is not None
+        return cls(entry.file, entry.line, identity, entry.experiment, claim, ratio, entry.suite[claim.capability])
 
     @property
     def controls(self) -> tuple[Arm, ...]:
@@ -111,3 +120,94 @@ class DirectionCase(CaseAtRatio):
             why=(explanation(subject, self.ratio, self.capability, both, moved),),
             groups=tuple(groups(subject, self.ratio, self.capability, both)),
         )
+
+
+def judge(case: DirectionCase, scores: CapabilityScores) -> Verdict:
+    """The verdict on `case`.
+
+    The direction is tested first: `up` and `down` two-sided against no difference, `preserved` by two one-sided
+    tests against its margin, at 0.05 divided by the number of ratios at which the claim is made. A direction that
+    holds is *confirmed* if what it rests on is shown, too:
+
+    - `up`, `preserved`: the pruned model is above the floor. It is an *artefact* if content-free answers score as
+      high on these items, and *inconclusive* if the score is higher, but not shown to be.
+    - `down`: the dense model is above the floor; else there was nothing to lose, and it is *inconclusive*.
+    - `specific`: every control at the same ratio does less. It is an *artefact* if one is shown to do more.
+
+    Where items are looked at one part after another, every outcome but *inconclusive* is reached by tests that hold at
+    any look; what rests on the score of the items alone (a pruned model at its floor, a score at chance) waits for all.
+
+    Raises:
+        EvaluationError: an arm's records are not about the same items, or lack the metric.
+    """
+    capability, arm, tests = case.capability, case.arm, case.tests
+    change = scores.contrast(arm, DENSE)
+    settled = settle(case.claim, change, better=scores.better, tests=tests)
+    outcome, needed = settled.outcome, settled.needed
+    conditions = [] if outcome == "refuted" else _conditions(case, scores, tests)
+    if outcome == "confirmed":
+        outcome, needed = under(conditions)
+    told = tuple(condition.reason for condition in conditions if outcome != "confirmed" or condition.told)
+    low, high = change.interval()
+    gained, lost = scores.moved(arm) or (None, None)
+    chance = at_chance(scores, arm, change, tests)
+    return Verdict(
+        capability=capability.name,
+        metric=capability.metric,
+        claim=case.claim.text,
+        outcome=outcome,
+        dense=scores.score(DENSE),
+        pruned=scores.score(arm),
+        delta=change.difference,
+        low=low,
+        high=high,
+        p=settled.p,
+        tests=tests,
+        test=settled.test,
+        items=scores.items,
+        gained=gained,
+        lost=lost,
+        floor=scores.floor.score if scores.floor else None,
+        floor_of=scores.floor.name if scores.floor else None,
+        needed=needed,
+        note=", ".join([condition.note for condition in conditions if condition.note] + [*chance[:1]]),
+        reasons=(
+            *settled.reasons,
+            *told,
+            *chance[1:],
+            *power_note(needed, change.units, scores.unit),
+            *scores.remarks(arm),
+        ),
+        total_items=scores.total_items,
+    )
+
+
+def _conditions(case: DirectionCase, measured: CapabilityScores, tests: int) -> list[Condition]:
+    """What the direction of `case` rests on."""
+    if case.claim.direction == "down":
+        found = [something_to_lose(measured, tests)]
+    else:
+        found = [above_floor(measured, case.arm, tests, "under the floor")]
+    if case.claim.specific:
+        found += [_stronger(case, measured, control, tests) for control in case.controls]
+    return found
+
+
+def _stronger(case: DirectionCase, measured: CapabilityScores, control: Arm, tests: int) -> Condition:
+    """Whether the criterion does more than `control`, which removes as many neurons; it fails if that does more.
+
+    Both are models with errors of their own, so that a tie shows nothing.
+    """
+    name = control.criterion
+    if not measured.has(control):
+        return Condition("open", f"not shown to be specific: the control {name} was not measured", note="not specific?")
+    better = -measured.better if case.claim.direction == "down" else measured.better
+    what = f"{'above' if better > 0 else 'below'} what the control {name} gives ({measured.score(control):.3f})"
+    contrast = measured.contrast(case.arm, control)
+    p, against = one_sided(contrast, better), one_sided(contrast, -better)
+    if p * tests <= ALPHA:
+        return Condition("shown", f"{what}, p = {p:.2g}", told=True)
+    if against * tests <= ALPHA:
+        return Condition("fails", f"not {what}: that does more, p = {against:.2g}", note="not specific")
+    needed = more_items(contrast, better * contrast.difference, ALPHA / tests)
+    return Condition("open", f"not shown to be {what}, p = {p:.2g}", needed, note="not specific?")

@@ -10,16 +10,14 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from glu_prune.evaluation.capability import Capability
 from glu_prune.experiment.cell import Arm
 from glu_prune.judgement.across import judge_trend
-from glu_prune.judgement.case import ClaimCase, Requirement, arm_at
-from glu_prune.judgement.claim import AnyRatio, Claim, Entry, Margin, unique
+from glu_prune.judgement.case import ClaimCase, Entry, Requirement, arm_at
+from glu_prune.judgement.claim import AnyRatio, Claim, Margin, Problem, unique
 from glu_prune.pruning.ratio import show_ratio
 from glu_prune.results.base import Outcome
 from glu_prune.results.claims import TrendResult
 from glu_prune.results.report import CaseResult, CaseTables
 
 if TYPE_CHECKING:
-    from glu_prune.judgement.document import Document, Location
-    from glu_prune.judgement.experiment import Experiment
     from glu_prune.judgement.sources import Source
 
 Relation = Literal["rising", "falling", "inverse", "positive", "knee", "equilibrium"]
@@ -77,26 +75,17 @@ class TrendClaim(Claim):
         """The capabilities and their relation."""
         return "-".join((*self.trend, self.relation))
 
-    def refuse_unknown(
-        self, document: "Document", here: "Location", experiment: "Experiment", suite: Mapping[str, Capability]
-    ) -> None:
-        """Raises `ExpectationError` for a capability or a ratio that does not exist, or means of what has none."""
+    def problems(self, ratios: tuple[Decimal, ...], suite: Mapping[str, Capability]) -> Iterator[Problem]:
+        """A capability or a ratio that does not exist, or a mean of what has no common scale."""
         for name in self.trend:
             if name not in suite:
-                raise document.unknown((*here, "trend"), "capability", name, tuple(suite))
-            if self.relation == "equilibrium" and not suite[name].share:
+                yield Problem("trend", unknown=name)
+            elif self.relation == "equilibrium" and not suite[name].share:
                 complaint = f"capability {name} is no share of right answers; an equilibrium is a mean of such scores"
-                raise document.error((*here, "trend"), complaint)
-        if self.at and self.at not in experiment.ratios:
-            shown = ", ".join(map(show_ratio, experiment.ratios))
-            complaint = f"ratio {show_ratio(self.at)} is not among the ratios of this file (0, {shown})"
-            raise document.error((*here, "at"), complaint)
-
-    def case(self, entry: Entry, identity: str, ratio: Decimal | None) -> "TrendCase":
-        """The only case of the claim."""
-        del ratio
-        capabilities = tuple(entry.suite[name] for name in self.trend)
-        return TrendCase(entry.file, entry.line, identity, entry.experiment, self, capabilities)
+                yield Problem("trend", complaint)
+        if self.at and self.at not in ratios:
+            shown = ", ".join(map(show_ratio, ratios))
+            yield Problem("at", f"ratio {show_ratio(self.at)} is not among the ratios of this file (0, {shown})")
 
 
 @dataclass(frozen=True)
@@ -107,6 +96,13 @@ class TrendCase(ClaimCase):
 
     claim: TrendClaim
     capabilities: tuple[Capability, ...]
+
+    @classmethod
+    def of(cls, entry: Entry, claim: TrendClaim, identity: str, ratio: Decimal | None) -> "TrendCase":
+        """The only case of the claim."""
+        del ratio
+        capabilities = tuple(entry.suite[name] for name in claim.trend)
+        return cls(entry.file, entry.line, identity, entry.experiment, claim, capabilities)
 
     @property
     def declared(self) -> Outcome:
