@@ -56,6 +56,13 @@ class Source(Protocol):
             GluPruneError: something is missing, or cannot be trusted.
         """
 
+    def submit(self, cases: Iterable[Case]) -> None:
+        """Lets whatever works ahead begin with what `cases` need; they are judged as results arrive.
+
+        Raises:
+            StoreError: the store cannot be read.
+        """
+
     def scores(self, case: Case, needed: Requirement) -> Iterator[Evaluation]:
         """The scores that `needed` names; where items are answered subset by subset, after each, the last complete.
 

@@ -69,6 +69,10 @@ class RunSource:
         checked = [(case, list(map(self._engine.check, self._all_cells(case)))) for case in cases]
         return [case for case, missing in checked if any(missing)]
 
+    def submit(self, cases: Iterable[Case]) -> None:
+        """Hands all cells to the engine, which has an executor begin that works ahead of being asked."""
+        self._engine.submit(cell for case in cases for cell in self._all_cells(case))
+
     def _all_cells(self, case: Case) -> Iterator[Cell | FloorCell | SeriesCell]:
         """Whatever may have to be run for `case`."""
         for needed in case.requirements():
