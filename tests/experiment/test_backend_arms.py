@@ -19,6 +19,7 @@ from glu_prune.efficiency.benchmark import Effort
 from glu_prune.efficiency.meter import NoMeter
 from glu_prune.efficiency.workload import drawn
 from glu_prune.errors import EvaluationError, NotMeasuredError
+from glu_prune.evaluation.subset import Subset
 from glu_prune.experiment.cell import DENSE, Arm, Cell, SeriesCell, Settings
 from glu_prune.experiment.engine import Engine
 from glu_prune.experiment.executors import backend_arms as module
@@ -94,11 +95,18 @@ def left(folder: Path) -> list[Path]:
     return [path for path in (folder / "checkpoints").rglob("*") if path.is_dir()]
 
 
+@pytest.mark.parametrize(
+    "part",
+    [
+        pytest.param(Subset(0, 24), id="some"),
+        pytest.param(None, id="all", marks=pytest.mark.slow("answers every item as slowly as plain lm-eval does")),
+    ],
+)
 @pytest.mark.parametrize("arm", [DENSE, HALF], ids=["dense", "half"])
 @pytest.mark.parametrize("task", ["tiny_recall_mc", "tiny_arithmetic", "tiny_stories"])
-def test_transformers_loading_the_folder_gives_our_own_records(engine, task, arm, no_sockets):
+def test_transformers_loading_the_folder_gives_our_own_records(engine, task, arm, part, no_sockets):
     """Choices, text and perplexities; what is written is a stock checkpoint of the same pruned model."""
-    ours, theirs = (engine.record(on(task, arm, backend)) for backend in ("", "hf"))
+    ours, theirs = (engine.record(replace(on(task, arm, backend), part=part)) for backend in ("", "hf"))
     assert (theirs.items, theirs.lengths, theirs.flaws, theirs.size) == (
         ours.items,
         ours.lengths,
@@ -124,10 +132,11 @@ def test_transformers_loading_the_folder_gives_our_own_records(engine, task, arm
 
 
 def test_records_of_backends_are_kept(engine):
-    before = engine.record(on("tiny_recall_mc"))
+    cell = replace(on("tiny_recall_mc"), part=Subset(0, 24))
+    before = engine.record(cell)
     said: list[str] = []
     again = local_engine(engine.store, NoMeter(""), said.append)
-    assert (again.record(on("tiny_recall_mc")), said) == (before, [])
+    assert (again.record(cell), said) == (before, [])
 
 
 def test_backends_arguments_and_versions_are_part_of_the_key(monkeypatch):

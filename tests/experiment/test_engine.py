@@ -37,7 +37,8 @@ from tests.helpers.cost_series import NO_METER
 from tests.helpers.processes import busy_process
 from tests.helpers.recordings import raw
 
-CELL = Cell(locate("tiny-base"), DENSE, "tiny_stories", None, (), Settings())
+WHOLE = Cell(locate("tiny-base"), DENSE, "tiny_stories", None, (), Settings())
+CELL = replace(WHOLE, part=Subset(0, 48))
 FAILS = raw(flaws=("the energy counter of GPU 0 went backwards",))
 
 
@@ -108,8 +109,8 @@ def test_a_record_says_that_another_process_worked_beside(tmp_path):
     """It has one processor, or its share of one, while the model answers."""
     with busy_process():
         runs = engine(tmp_path, NoMeter("none"))
-        runs.record(CELL)
-    assert runs.cost(CELL).cost.other_load > 0.2 / psutil.cpu_count()
+        runs.record(WHOLE)
+    assert runs.cost(WHOLE).cost.other_load > 0.2 / psutil.cpu_count()
 
 
 def test_costs_are_not_measured_without_a_meter(tmp_path):
@@ -196,7 +197,7 @@ def test_what_does_not_fit_into_memory_is_tried_in_smaller_batches(tmp_path, mon
     records = [runs.record(replace(cell, arm=arm)) for arm in (DENSE, Arm("ppm", Decimal("0.5")))]
     assert tried == [64, 32, 16, 16]
     assert [record.settings["batch_size"] for record in records] == [16, 16]
-    assert "tiny-base dense tiny_instructions: out of memory in batches of 64, again in batches of 32" in said
+    assert "tiny-base dense tiny_instructions 0-48: out of memory in batches of 64, again in batches of 32" in said
 
 
 def test_what_fits_in_no_batch_is_one_line(tmp_path, monkeypatch):
@@ -206,7 +207,7 @@ def test_what_fits_in_no_batch_is_one_line(tmp_path, monkeypatch):
         )
 
     monkeypatch.setattr(SharedPrefixLM, "generate_until", no_memory)
-    with pytest.raises(EvaluationError, match=r"^tiny-base dense tiny_instructions: .*can't allocate.*9 bytes$"):
+    with pytest.raises(EvaluationError, match=r"^tiny-base dense tiny_instructions 0-48: .*can't allocate.*9 bytes$"):
         engine(tmp_path, NoMeter("none")).record(replace(CELL, task="tiny_instructions"))
 
 
@@ -227,12 +228,12 @@ def test_a_part_is_never_served_for_the_whole_nor_the_whole_for_a_part(tmp_path)
     first = engine(tmp_path, NoMeter("none"))
     part = replace(CELL, part=Subset(0, 64))
     some = first.record(part)
-    every = first.record(CELL)
+    every = first.record(WHOLE)
     assert (len(some.items), len(every.items)) == (64, 400)
     assert set(some.items) < set(every.items)
     assert (some.settings["part"], "part" in every.settings) == ("0-64", False)
     again = engine(tmp_path, NoMeter("none"))
-    assert (again.record(CELL), again.record(part)) == (every, some)
+    assert (again.record(WHOLE), again.record(part)) == (every, some)
 
 
 def test_a_store_that_cannot_be_written_serves_what_it_has(tmp_path, monkeypatch):
@@ -246,7 +247,7 @@ def test_a_store_that_cannot_be_written_serves_what_it_has(tmp_path, monkeypatch
     monkeypatch.setattr(Path, "mkdir", refuse)
     assert engine(tmp_path, NoMeter("none")).record(CELL) == kept
     missing = replace(CELL, task="tiny_recall")
-    with pytest.raises(StoreError, match=r"^tiny-base dense tiny_recall is not in the store, and the store \S+ cannot be written: \[Errno 30\] [^\n]*; choose another with --glu-store DIR$"):  # fmt: skip
+    with pytest.raises(StoreError, match=r"^tiny-base dense tiny_recall 0-48 is not in the store, and the store \S+ cannot be written: \[Errno 30\] [^\n]*; choose another with --glu-store DIR$"):  # fmt: skip
         engine(tmp_path, NoMeter("none")).record(missing)
 
 
