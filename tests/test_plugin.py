@@ -192,6 +192,7 @@ def test_junit_carries_the_figures(project):
     }
 
 
+@pytest.mark.slow("answers everything again in two more processes")
 def test_parallel_runs_agree_with_serial_ones(project, tmp_path):
     project.run()
     serial = rows(project)
@@ -413,7 +414,10 @@ def test_with_a_backend_no_costs_are_measured(costs, tmp_path):
     result.stdout.no_fnmatch_line("*loading*")
 
 
-@pytest.mark.parametrize(("arguments", "outcome"), [((), "skipped"), (("--glu-strict",), "failed")])
+@pytest.mark.parametrize(
+    ("arguments", "outcome"),
+    [((), "skipped"), pytest.param(("--glu-strict",), "failed", marks=pytest.mark.slow("starts two more workers"))],
+)
 def test_side_by_side_no_costs_are_measured(costs, tmp_path, arguments, outcome):
     result = costs.run("-n", "2", "-rsf", *QUICK, *arguments, store=tmp_path / "empty")
     result.assert_outcomes(**{outcome: 1})
