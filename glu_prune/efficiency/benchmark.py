@@ -11,7 +11,7 @@ from typing import Any
 
 from glu_prune.efficiency.footprint import Footprint, footprints
 from glu_prune.efficiency.fresh import FreshProcesses
-from glu_prune.efficiency.generation import Generator, Ready, ready
+from glu_prune.efficiency.generation import Generator, PaddedBatch, padded
 from glu_prune.efficiency.idle import IdlePower, idle_power
 from glu_prune.efficiency.meter import LEAST_SECONDS, Meter, methods_of
 from glu_prune.efficiency.processors import Processors
@@ -106,8 +106,6 @@ def measure(
         MeterError: a reading cannot be true, or windows were not metered alike.
     """
     workload = prompts.workload
-    generators = {label: Generator(model) for label, model in models.items()}
-    device = next(iter(models.values())).device
     for label, model in models.items():
         refuse_too_long(label, model.config, workload)
     progress("memory", 0, effort.rounds)
@@ -117,20 +115,9 @@ def measure(
         for label, model in models.items()
         if label != REPLICATE
     }
-    warm = [ready(batch, device) for batch in itertools.islice(prompts.batches(0), _WARM_UP)]
-    paces = [_pace(generator, warm, workload) for generator in generators.values()]
-    least = max((LEAST_SECONDS[method] for method in meter.methods().values()), default=_UNMETERED)
-    seconds = effort.seconds or least
-    idle = idle_power(meter, seconds=max(seconds, least), windows=IDLE_WINDOWS)
-    counts = _Counts(*(math.ceil(seconds / min(each)) for each in zip(*paces, strict=True)))
-    turns: dict[str, list[Turn]] = {label: [] for label in models}
-    for number in range(effort.rounds):
-        done, counts = _round(number, generators, prompts, counts, device, meter)
-        for label, turn in done.items():
-            _refuse_other_channels(idle, turn)
-            turns[label].append(turn)
-        counts = counts.for_windows_of(seconds, [*done.values()])
-        progress("measuring", number + 1, effort.rounds)
+    generators = {label: Generator(model) for label, model in models.items()}
+    device = next(iter(models.values())).device
+    idle, turns = _rounds(generators, prompts, device, meter, effort, progress)
     return Series(
         workload=workload,
         prompts=prompts.source,
@@ -154,7 +141,30 @@ def _footprints(
     with tempfile.TemporaryDirectory(dir=scratch, prefix="footprint-") as folder:
         model.save_pretrained(folder)
         source, dtype = ModelSource(label, Path(folder)), str(model.dtype).removeprefix("torch.")
-        yield from footprints(source, dtype, str(model.device), batch, new_tokens, effort.processes, processes)
+        how, asked = (source, dtype, str(model.device)), (batch, new_tokens, effort.processes)
+        yield from footprints(*how, *asked, processes, attention=model.config._attn_implementation)
+
+
+def _rounds(
+    generators: Mapping[str, Generator], prompts: Prompts, device: Any, meter: Meter, effort: Effort, progress: Steps
+) -> tuple[IdlePower, dict[str, list[Turn]]]:
+    """Idle power after a warm-up, and the turns of every arm, round by round."""
+    warm = [padded(batch, device) for batch in itertools.islice(prompts.batches(0), _WARM_UP)]
+    paces = [_pace(generator, warm, prompts.workload) for generator in generators.values()]
+    least = max((LEAST_SECONDS[method] for method in meter.methods().values()), default=_UNMETERED)
+    seconds = effort.seconds or least
+    idle = idle_power(meter, seconds=max(seconds, least), windows=IDLE_WINDOWS)
+    # By the fastest arm: every arm does as many batches, and no window may be too short for the counters.
+    counts = _Counts(*(math.ceil(seconds / min(each)) for each in zip(*paces, strict=True)))
+    turns: dict[str, list[Turn]] = {label: [] for label in generators}
+    for number in range(effort.rounds):
+        done, counts = _round(number, generators, prompts, counts, device, meter)
+        for label, turn in done.items():
+            _refuse_other_channels(idle, turn)
+            turns[label].append(turn)
+        counts = counts.for_windows_of(seconds, [*done.values()])
+        progress("measuring", number + 1, effort.rounds)
+    return idle, turns
 
 
 def _order(labels: tuple[str, ...], number: int) -> Iterable[str]:
@@ -198,7 +208,7 @@ def _round(
     Begins anew with more of them where a window was too short, as they are if other work held up the warm-up.
     """
     asked = itertools.islice(prompts.batches(number), max(counts.prefill, counts.generation))
-    batches = [ready(batch, device) for batch in asked]
+    batches = [padded(batch, device) for batch in asked]
     order = _order(tuple(generators), number)
     try:
         return {label: _turn(generators[label], batches, counts, prompts.workload, meter) for label in order}, counts
@@ -212,12 +222,12 @@ def _bytes(model: Any) -> int:
     return sum(each.numel() * each.element_size() for each in model.parameters())
 
 
-def _pace(generator: Generator, warm: list[Ready], workload: Workload) -> tuple[float, float]:
+def _pace(generator: Generator, warm: list[PaddedBatch], workload: Workload) -> tuple[float, float]:
     """Seconds of one batch: (prompts alone, with all new tokens)."""
     return _fastest(generator, warm, 1), _fastest(generator, warm, workload.new_tokens)
 
 
-def _fastest(generator: Generator, warm: list[Ready], new_tokens: int) -> float:
+def _fastest(generator: Generator, warm: list[PaddedBatch], new_tokens: int) -> float:
     """Seconds of the fastest batch after the first: had it been held up, windows would be too short."""
     batches = itertools.cycle(warm)
     _timed(generator, next(batches), new_tokens)
@@ -227,13 +237,13 @@ def _fastest(generator: Generator, warm: list[Ready], new_tokens: int) -> float:
     return min(taken)
 
 
-def _timed(generator: Generator, batch: Ready, new_tokens: int) -> float:
+def _timed(generator: Generator, batch: PaddedBatch, new_tokens: int) -> float:
     begin = time.perf_counter()
     generator(batch, new_tokens)
     return time.perf_counter() - begin
 
 
-def _turn(generator: Generator, batches: list[Ready], counts: _Counts, workload: Workload, meter: Meter) -> Turn:
+def _turn(generator: Generator, batches: list[PaddedBatch], counts: _Counts, workload: Workload, meter: Meter) -> Turn:
     prefill, _ = _phase(generator, batches[: counts.prefill], workload.batch_size, 1, meter)
     generation, times = _phase(generator, batches[: counts.generation], workload.batch_size, workload.new_tokens, meter)
     first, last = zip(*times, strict=True)
@@ -241,7 +251,7 @@ def _turn(generator: Generator, batches: list[Ready], counts: _Counts, workload:
 
 
 def _phase(
-    generator: Generator, batches: list[Ready], batch_size: int, new_tokens: int, meter: Meter
+    generator: Generator, batches: list[PaddedBatch], batch_size: int, new_tokens: int, meter: Meter
 ) -> tuple[PhaseWindow, list[tuple[Seconds, Seconds]]]:
     """One window, and the times of its batches."""
     processors = Processors()

@@ -111,13 +111,13 @@ def _on_device(held: int | None, on_host: int) -> int:
     return on_host if held is None else held
 
 
-def _by_lab(_: Series, __: ArmSeries) -> Values:
+def _from_answers(_: Series, __: ArmSeries) -> Values:
     return []
 
 
 COST_METRICS: Mapping[str, CostMetric] = {
-    measure.name: measure
-    for measure in (
+    metric.name: metric
+    for metric in (
         CostMetric(
             "time_to_first_token",
             "ms",
@@ -186,7 +186,7 @@ COST_METRICS: Mapping[str, CostMetric] = {
             "J",
             "energy of the prompt tokens of all questions of a capability over the questions that are answered right",
             "energy",
-            _by_lab,
+            _from_answers,
         ),
         CostMetric(
             "resident_memory",

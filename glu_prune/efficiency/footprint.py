@@ -18,7 +18,7 @@ from typing import Any
 import psutil
 
 from glu_prune.efficiency.fresh import FreshProcesses
-from glu_prune.efficiency.generation import Generator, ready
+from glu_prune.efficiency.generation import Generator, padded
 from glu_prune.efficiency.workload import Batch
 from glu_prune.models.source import ModelSource, load_model
 
@@ -69,11 +69,13 @@ def footprints(
     new_tokens: int,
     repeats: int,
     processes: FreshProcesses | None = None,
+    attention: str = "",
 ) -> Iterator[Footprint]:
     """Yields the footprint of a model `repeats` times, each from a process of its own with as many threads as here.
 
-    The process generates `new_tokens` tokens, neither more nor fewer, for each prompt of `batch`. `processes`
-    are from `fresh_processes`; without them, the iterator has its own.
+    The process loads the model with this kind of `attention` (empty: the usual one) and generates `new_tokens` tokens,
+    neither more nor fewer, for each prompt of `batch`. `processes` are from `fresh_processes`; without them, the
+    iterator has its own.
 
     Raises:
         CheckpointError: the model cannot be loaded.
@@ -81,19 +83,21 @@ def footprints(
     """
     import torch
 
-    arguments = (source, dtype, device, batch, new_tokens, torch.get_num_threads())
+    arguments = (source, dtype, device, attention, batch, new_tokens, torch.get_num_threads())
     with nullcontext(processes) if processes else fresh_processes() as those:
         for _ in range(repeats):
             yield those.call(f"the memory of {source.name} cannot be measured", _measure, *arguments)
 
 
-def _measure(source: ModelSource, dtype: str, device: str, batch: Batch, new_tokens: int, threads: int) -> Footprint:
+def _measure(
+    source: ModelSource, dtype: str, device: str, attention: str, batch: Batch, new_tokens: int, threads: int
+) -> Footprint:
     """The footprint of this process, which must be a fresh one."""
     import torch
 
     torch.set_num_threads(threads)
     empty = _resident()
-    model = load_model(source, dtype, device)
+    model = load_model(source, dtype, device, attention=attention)
     cuda = torch.device(device).type == "cuda"
     device_resident = torch.cuda.memory_allocated(device) if cuda else None
     _touch(model)
@@ -102,7 +106,7 @@ def _measure(source: ModelSource, dtype: str, device: str, batch: Batch, new_tok
     how = _RESET if _reset_high_water() else _NOT_RESET
     if cuda:
         torch.cuda.reset_peak_memory_stats(device)
-    Generator(model)(ready(batch, model.device), new_tokens)
+    Generator(model)(padded(batch, model.device), new_tokens)
     return Footprint(
         empty=empty,
         resident=resident,

@@ -12,7 +12,7 @@ from glu_prune.units import Seconds
 
 
 @dataclass(frozen=True)
-class Ready:
+class PaddedBatch:
     """A batch as tensors on the model's device, padded on the left."""
 
     input_ids: Any
@@ -23,14 +23,14 @@ class Ready:
     """Padding left out."""
 
 
-def ready(batch: Batch, device: Any) -> Ready:
+def padded(batch: Batch, device: Any) -> PaddedBatch:
     """`batch` as tensors; padding is token 0, which is masked."""
     import torch
 
     longest = max(map(len, batch))
     ids = [(0,) * (longest - len(row)) + row for row in batch]
     mask = [(0,) * (longest - len(row)) + (1,) * len(row) for row in batch]
-    return Ready(torch.tensor(ids, device=device), torch.tensor(mask, device=device), sum(map(len, batch)))
+    return PaddedBatch(torch.tensor(ids, device=device), torch.tensor(mask, device=device), sum(map(len, batch)))
 
 
 class Generator:
@@ -50,7 +50,7 @@ class Generator:
         """Until the device has done all its work."""
         self._clock.wait()
 
-    def __call__(self, batch: Ready, new_tokens: int) -> tuple[Seconds, Seconds]:
+    def __call__(self, batch: PaddedBatch, new_tokens: int) -> tuple[Seconds, Seconds]:
         """(time to first token, time to last token) of the whole batch.
 
         Raises:
@@ -58,7 +58,7 @@ class Generator:
         """
         import torch
 
-        marks, settings = _Marks(self._clock), _settings(self._model, new_tokens)
+        times, settings = _TokenTimes(self._clock), _settings(self._model, new_tokens)
         with torch.inference_mode(), _own_settings_aside(self._model):
             self._clock.wait()
             begin = self._clock.mark()
@@ -66,14 +66,14 @@ class Generator:
                 input_ids=batch.input_ids,
                 attention_mask=batch.attention_mask,
                 generation_config=settings,
-                stopping_criteria=[marks],
+                stopping_criteria=[times],
             )
         self._clock.wait()
         found = tokens.shape[1] - batch.input_ids.shape[1]
-        if (found, len(marks.taken)) != (new_tokens, new_tokens):
-            msg = f"{new_tokens} new tokens were asked for, {found} came in {len(marks.taken)} steps; no figure holds"
+        if (found, len(times.taken)) != (new_tokens, new_tokens):
+            msg = f"{new_tokens} new tokens were asked for, {found} came in {len(times.taken)} steps; no figure holds"
             raise WorkloadError(msg)
-        first, last = (self._clock.seconds(begin, marks.taken[place]) for place in (0, -1))
+        first, last = (self._clock.seconds(begin, times.taken[place]) for place in (0, -1))
         return Seconds(first), Seconds(last)
 
 
@@ -109,7 +109,7 @@ def _own_settings_aside(model: Any) -> Iterator[None]:
         model.generation_config = own
 
 
-class _Marks:
+class _TokenTimes:
     """A stopping criterion that never stops, called once per token: reads the clock."""
 
     def __init__(self, clock: "_HostClock | _CudaClock") -> None:

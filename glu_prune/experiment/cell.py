@@ -72,7 +72,7 @@ class Cell:
     fields: tuple[str, ...]
     """The document fields whose values the record keeps, for breakdowns and clusters."""
     settings: Settings
-    part: "Subset | None" = None
+    subset: "Subset | None" = None
     """Which documents; None for all of the task."""
     folder: Path | None = None
     """The user's folder of tasks that declares the task, if one does."""
@@ -89,7 +89,7 @@ class Cell:
         """What is answered in one call with the task, itself among it; a subset, or a task of a user, is alone."""
         from glu_prune.evaluation.capability import scored_together
 
-        return (self.task,) if self.part or self.folder else tuple(scored_together(self.task))
+        return (self.task,) if self.subset or self.folder else tuple(scored_together(self.task))
 
     @property
     def together(self) -> tuple["Cell", ...]:
@@ -108,9 +108,9 @@ class Cell:
 
     def __str__(self) -> str:
         """For people: model, arm and task."""
-        how, part = self.settings, f" {self.part}" if self.part else ""
+        how, subset = self.settings, f" {self.subset}" if self.subset else ""
         varied = f" (batches of {how.batch_size}, threads: {how.threads})" if how.threads else ""
-        return f"{self.source.name} {self.arm.label} {self.task}{part}{varied}"
+        return f"{self.source.name} {self.arm.label} {self.task}{subset}{varied}"
 
 
 @dataclass(frozen=True)

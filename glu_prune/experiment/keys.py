@@ -39,7 +39,7 @@ def cell_key(cell: "Cell") -> str:
         **_models(cell.source, (cell.arm,)),
         "task": [cell.task, cell.num_fewshot, *cell.fields],
         "together": cell.tasks,
-        "subset": asdict(cell.part) if cell.part else None,
+        "subset": asdict(cell.subset) if cell.subset else None,
         "data": _data(cell.task, cell.folder),
         **_run_by(cell.settings, {}),
     }

@@ -1,4 +1,8 @@
-"""Locks between processes, each a file: taken by one at a time, and given back by whoever dies."""
+"""Locks between processes, each a file: taken by one at a time, and released when their holder dies.
+
+filelock can fall back to lock files by itself, but only where a file system says that it does not know `flock` at all;
+network file systems give other answers, too.
+"""
 
 import errno
 import time
@@ -10,10 +14,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from filelock import BaseFileLock
 
-SOFT = ".soft"
+SOFT_SUFFIX = ".soft"
 """Ends the name of a lock that is a file with its holder in it."""
-ABANDONED = 3600.0
-"""Seconds after which whoever began to write a file and did not finish is taken for dead."""
+ABANDONED_AFTER = 3600.0
+"""Seconds after which whoever began to write a file, and did not finish, is taken to be dead."""
 _NO_FLOCK = frozenset({errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOLCK})
 """What file systems without locks answer."""
 
@@ -22,7 +26,7 @@ _NO_FLOCK = frozenset({errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOL
 def held(path: Path, waiting: Callable[[Path], None]) -> Iterator[None]:
     """Holds the lock `path`; calls `waiting` once, with the file, if another process has it.
 
-    The system gives back the locks of processes that die. Where the file system has none, a file beside `path` names
+    The system releases the locks of processes that die. Where the file system has none, a file beside `path` names
     process and host of its holder, and is taken over once there is no such process on this host.
 
     Raises:
@@ -43,9 +47,9 @@ def free(path: Path, *, remove: bool) -> bool:
     """
     from filelock import FileLock, SoftFileLock, Timeout
 
-    soft = path.name.endswith(SOFT)
+    soft = path.name.endswith(SOFT_SUFFIX)
     if soft and not path.read_bytes():  # being made, or its maker died before it wrote who it was
-        old = time.time() - path.stat().st_mtime > ABANDONED
+        old = time.time() - path.stat().st_mtime > ABANDONED_AFTER
         if old and remove:
             path.unlink()
         return old
@@ -68,7 +72,7 @@ def _taken(path: Path, waiting: Callable[[Path], None]) -> "BaseFileLock":
     except OSError as error:
         if error.errno not in _NO_FLOCK:
             raise
-    soft = path.with_name(f"{path.name}{SOFT}")
+    soft = path.with_name(f"{path.name}{SOFT_SUFFIX}")
     return _acquired(SoftFileLock(soft), soft, waiting)
 
 

@@ -123,7 +123,7 @@ def removals(folder: Path) -> Iterator[Removal]:
         if why := entry.useless:
             yield Removal(entry.path, why, entry.bytes)
     for path in sorted((folder / CELLS).glob(f"*{PARTIAL}")):
-        if time.time() - path.stat().st_mtime > locks.ABANDONED:
+        if time.time() - path.stat().st_mtime > locks.ABANDONED_AFTER:
             yield _removal(path, "files that were never finished")
     for path in sorted((folder / CORRUPT).glob("*")):
         yield _removal(path, "corrupt records that were set aside")

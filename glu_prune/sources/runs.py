@@ -78,7 +78,7 @@ class RunSource:
         for needed in case.requirements():
             for cell in self._cells(case, needed).values():
                 if self._by_subsets(case):
-                    yield from (replace(cell, part=subset) for subset in growing_subsets(needed.capability))
+                    yield from (replace(cell, subset=subset) for subset in growing_subsets(needed.capability))
                 else:
                     yield cell
             yield _floor_cell(case, needed.capability)
@@ -129,7 +129,7 @@ class RunSource:
         found: dict[Arm, list[Record]] = {each: [] for each in cells}
         for subset in growing_subsets(capability):
             for each, cell in cells.items():
-                found[each].append(self._engine.record(replace(cell, part=subset)))
+                found[each].append(self._engine.record(replace(cell, subset=subset)))
             records = {each: join(taken) for each, taken in found.items()}
             scores = PairedScores(capability, records, restrict(floors, records[DENSE].items), floors)
             yield Evaluation(scores, records, self._about(case, capability, found, floors))

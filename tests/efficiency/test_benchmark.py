@@ -15,7 +15,7 @@ from glu_prune.efficiency import benchmark as module
 from glu_prune.efficiency.benchmark import IDLE_WINDOWS, Effort, _order, measure
 from glu_prune.efficiency.footprint import Footprint, fresh_processes
 from glu_prune.efficiency.fresh import FreshProcesses
-from glu_prune.efficiency.generation import ready
+from glu_prune.efficiency.generation import padded
 from glu_prune.efficiency.idle import IdleChannel, idle_power
 from glu_prune.efficiency.meter import NoMeter, Reading, ReplayMeter
 from glu_prune.efficiency.series import DENSE_LABEL, REPLICATE, Series
@@ -24,6 +24,7 @@ from glu_prune.efficiency.workload import Prompts, Workload, drawn
 from glu_prune.errors import MeterError, ShortWindowError, WorkloadError
 from glu_prune.experiment.cost_record import SeriesRecord
 from glu_prune.experiment.store import Store
+from glu_prune.models.source import load_model, locate
 from tests.helpers import recordings
 from tests.helpers.models import llama
 from tests.helpers.recordings import raw, series, turn
@@ -108,13 +109,22 @@ def test_times_of_batches_are_within_their_window(whole):
             assert sum(each.last_token) < each.generation.seconds
 
 
-def test_all_arms_but_the_twin_have_footprints(whole):
+def test_all_arms_but_the_replicate_have_footprints(whole):
     found, _, left = whole
     assert {label: len(arm.footprints) for label, arm in found.arms.items()} == {DENSE_LABEL: 2, HALF: 2, REPLICATE: 0}
     for each in (*found.arms[DENSE_LABEL].footprints, *found.arms[HALF].footprints):
         assert isinstance(each, Footprint)
         assert 0 < each.resident <= each.peak
     assert left == []
+
+
+def test_memory_is_measured_with_the_attention_of_the_model(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(module, "footprints", lambda *_, attention: asked.append(attention) or [])
+    for attention in ("sdpa", "eager"):
+        model = load_model(locate("tiny-base"), "float32", "cpu", attention=attention)
+        assert list(module._footprints("m", model, ((1,),), 1, Effort(), None, tmp_path)) == []
+    assert asked == ["sdpa", "eager"]
 
 
 def test_progress_is_told_round_by_round(whole):
@@ -148,7 +158,7 @@ def test_every_arm_does_the_same_work_on_the_same_prompts(tmp_path, known):
         for count in found_counts(found, number)
         for each in itertools.islice(TEXT.batches(number), count)
     ]
-    expected = [ready(batch, "cpu").input_ids.tolist() for batch in asked]
+    expected = [padded(batch, "cpu").input_ids.tolist() for batch in asked]
     assert all(prompts == expected for prompts in seen.values())
 
 

@@ -139,3 +139,10 @@ def test_what_a_process_holds_on_the_device_is_its_own_or_absent(monkeypatch, li
 def test_where_nvml_is_not_there_nothing_is_known(monkeypatch):
     monkeypatch.setattr(pynvml, "nvmlInit", lambda: (_ for _ in ()).throw(pynvml.NVMLError(12)))
     assert footprint._used_on_device("cuda") is None
+
+
+def test_a_model_is_loaded_with_the_attention_that_is_asked_for(run, folder):
+    source = locate(str(folder / "narrow"))
+    assert run(source, attention="eager")
+    with pytest.raises(CheckpointError, match="no_such_attention"):
+        run(source, attention="no_such_attention")

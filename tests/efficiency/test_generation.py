@@ -2,7 +2,7 @@ import pytest
 import torch
 from transformers import GenerationConfig
 
-from glu_prune.efficiency.generation import Generator, ready
+from glu_prune.efficiency.generation import Generator, padded
 from glu_prune.errors import WorkloadError
 from tests.helpers.models import llama
 
@@ -40,7 +40,7 @@ def asked(made, batch, new_tokens: int) -> dict:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(made, "generate", watched)
-        seen["times"] = Generator(made)(ready(batch, made.device), new_tokens)
+        seen["times"] = Generator(made)(padded(batch, made.device), new_tokens)
     seen["answers"] = [row[-new_tokens:] for row in seen["tokens"].tolist()]
     return seen
 
@@ -58,7 +58,7 @@ def changed(made, **settings):
 
 
 def test_a_batch_is_padded_on_the_left_and_padding_is_masked():
-    made = ready(((1, 2, 3), (4,)), "cpu")
+    made = padded(((1, 2, 3), (4,)), "cpu")
     assert made.input_ids.tolist() == [[1, 2, 3], [0, 0, 4]]
     assert made.attention_mask.tolist() == [[1, 1, 1], [0, 0, 1]]
     assert made.prompt_tokens == 4
@@ -77,7 +77,7 @@ def test_a_model_that_would_end_at_once_gives_exactly_so_many_tokens(new_tokens)
     made = model()
     ends = [greedy(made, row, 1)[0] for row in BATCH]
     made.generation_config.eos_token_id = ends
-    batch = ready(BATCH, "cpu")
+    batch = padded(BATCH, "cpu")
     assert (
         made.generate(batch.input_ids, attention_mask=batch.attention_mask, pad_token_id=0, max_new_tokens=5).shape[1]
         == 6
@@ -104,7 +104,7 @@ def test_the_clock_is_read_once_per_token_in_order(new_tokens):
 
 
 def test_one_new_token_is_the_first_and_the_last():
-    first, last = Generator(model())(ready(BATCH, "cpu"), 1)
+    first, last = Generator(model())(padded(BATCH, "cpu"), 1)
     assert first == last > 0
 
 
@@ -122,7 +122,7 @@ def test_the_clock_of_the_processor_is_named():
 )
 def test_a_model_that_gives_fewer_or_more_tokens_is_refused(settings, found):
     with pytest.raises(WorkloadError, match=f"4 new tokens were asked for, {found}; no figure holds"):
-        Generator(changed(model(), **settings))(ready(BATCH, "cpu"), 4)
+        Generator(changed(model(), **settings))(padded(BATCH, "cpu"), 4)
 
 
 def test_a_model_that_gives_several_tokens_in_one_step_is_refused():
@@ -130,7 +130,7 @@ def test_a_model_that_gives_several_tokens_in_one_step_is_refused():
     row = BATCH[0] + tuple(greedy(made, BATCH[0], 4))
     copied = (*row, *row)[: 16 - 4]
     with pytest.raises(WorkloadError, match=r"4 new tokens were asked for, 4 came in [123] steps"):
-        Generator(made)(ready((copied,), "cpu"), 4)
+        Generator(made)(padded((copied,), "cpu"), 4)
 
 
 LEAKS = {
@@ -165,7 +165,7 @@ def test_settings_are_the_models_again_after_an_error():
     made = changed(model(), max_new_tokens=5)
     own = made.generation_config
     with pytest.raises(WorkloadError):
-        Generator(made)(ready(BATCH, "cpu"), 4)
+        Generator(made)(padded(BATCH, "cpu"), 4)
     assert made.generation_config is own
 
 

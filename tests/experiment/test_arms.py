@@ -32,28 +32,28 @@ def same(one, other) -> bool:
 
 
 def test_growing_ratios_cut_one_copy_further(arms):
-    dense = bits(arms.ready(DENSE).model)
-    first = arms.ready(arm("0.2"))
+    dense = bits(arms.prepared(DENSE).model)
+    first = arms.prepared(arm("0.2"))
     for ratio in ("0.2", "0.3", "0.5"):
-        found = arms.ready(arm(ratio))
+        found = arms.prepared(arm(ratio))
         assert found is first
         assert same(bits(found.model), bits(arms.copy(arm(ratio))))
-    assert same(bits(arms.ready(DENSE).model), dense)
+    assert same(bits(arms.prepared(DENSE).model), dense)
 
 
 def test_a_smaller_ratio_takes_a_new_copy(arms):
-    arms.ready(arm("0.5"))
-    again = arms.ready(arm("0.2"))
+    arms.prepared(arm("0.5"))
+    again = arms.prepared(arm("0.2"))
     assert same(bits(again.model), bits(arms.copy(arm("0.2"))))
     assert lm_of(arms, arm("0.2"))[1].width == arms.copy(arm("0.2")).config.intermediate_size
 
 
 def test_criteria_do_not_meet(arms):
-    ppm, control = arms.ready(arm("0.3")), arms.ready(arm("0.3", "random"))
-    arms.ready(arm("0.5", "random"))
+    ppm, control = arms.prepared(arm("0.3")), arms.prepared(arm("0.3", "random"))
+    arms.prepared(arm("0.5", "random"))
     assert ppm.model is not control.model
-    assert same(bits(arms.ready(arm("0.3")).model), bits(arms.copy(arm("0.3"))))
-    assert arms.ready(arm("0.3")) is ppm
+    assert same(bits(arms.prepared(arm("0.3")).model), bits(arms.copy(arm("0.3"))))
+    assert arms.prepared(arm("0.3")) is ppm
 
 
 def test_a_criterion_ranks_once(arms, monkeypatch):
@@ -61,8 +61,8 @@ def test_a_criterion_ranks_once(arms, monkeypatch):
     rank = plan.rank
     monkeypatch.setattr(plan, "rank", lambda model, *key: ranked.append(key) or rank(model, *key))
     for ratio in ("0.1", "0.4", "0.2"):
-        arms.ready(arm(ratio))
-        arms.ready(arm(ratio, "random"))
+        arms.prepared(arm(ratio))
+        arms.prepared(arm(ratio, "random"))
     side_by_side(arms, (DENSE, arm("0.5")))
     assert ranked == [("ppm", 0), ("random", 0)]
 
@@ -75,10 +75,10 @@ def test_arms_answer_in_the_way_that_was_found_for_the_dense_model(arms):
 
 
 def test_side_by_side_every_arm_is_a_model_of_its_own(arms):
-    arms.ready(arm("0.2"))
+    arms.prepared(arm("0.2"))
     models = side_by_side(arms, (DENSE, arm("0.2"), arm("0.5")))
     assert list(models) == ["dense", "ppm-0.2", "ppm-0.5", REPLICATE]
     assert len({id(model) for model in models.values()}) == 4
     assert same(bits(models[REPLICATE]), bits(models["dense"]))
-    assert same(bits(models["ppm-0.2"]), bits(arms.ready(arm("0.2")).model))
+    assert same(bits(models["ppm-0.2"]), bits(arms.prepared(arm("0.2")).model))
     assert list(side_by_side(arms, (DENSE,))) == ["dense"]

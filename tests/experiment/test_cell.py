@@ -30,7 +30,7 @@ SERIES = SeriesCell(CELL.source, (DENSE, CELL.arm), drawn(64, 32, 8), Settings()
         replace(CELL, task="tiny_recall_mc"),
         replace(CELL, num_fewshot=5),
         replace(CELL, fields=()),
-        replace(CELL, part=Subset(0, 64)),
+        replace(CELL, subset=Subset(0, 64)),
     ],
 )
 def test_everything_that_changes_the_answer_changes_the_key(other):
@@ -40,7 +40,10 @@ def test_everything_that_changes_the_answer_changes_the_key(other):
 def test_every_part_has_its_own_key():
     found = [
         CELL,
-        *(replace(CELL, part=part) for part in (Subset(0, 64), Subset(0, 128), Subset(64, 128), Subset(0, 64, "band"))),
+        *(
+            replace(CELL, subset=part)
+            for part in (Subset(0, 64), Subset(0, 128), Subset(64, 128), Subset(0, 64, "band"))
+        ),
     ]
     assert len({each.key for each in found}) == 5
     assert str(found[1]) == "tiny-base ppm-0.5 tiny_recall 0-64"

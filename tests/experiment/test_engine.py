@@ -98,7 +98,7 @@ def test_no_arm_pays_for_what_is_done_once_or_is_no_work_of_the_model(tmp_path, 
     watch(Decoder, "run")
     arms = (DENSE, Arm("ppm", Decimal("0.5")))
     runs = engine(tmp_path, Watch("none"))
-    records = [runs.record(replace(CELL, task=task, arm=arm, part=Subset(0, 8))) for arm in arms]
+    records = [runs.record(replace(CELL, task=task, arm=arm, subset=Subset(0, 8))) for arm in arms]
     answered = {("run", True)} if task == "tiny_instructions" else {("_plan", False), ("_scores", True)}
     assert {("_difference", False), ("_fresh", False), ("samples_of", False)} | answered <= set(seen)
     assert {name for name, within in seen if within} <= {"run", "_scores"}
@@ -226,7 +226,7 @@ def test_a_model_that_cannot_share_prefixes_is_scored_the_plain_way_in_all_its_a
 
 def test_a_part_is_never_served_for_the_whole_nor_the_whole_for_a_part(tmp_path):
     first = engine(tmp_path, NoMeter("none"))
-    part = replace(CELL, part=Subset(0, 64))
+    part = replace(CELL, subset=Subset(0, 64))
     some = first.record(part)
     every = first.record(WHOLE)
     assert (len(some.items), len(every.items)) == (64, 400)
@@ -253,7 +253,7 @@ def test_a_store_that_cannot_be_written_serves_what_it_has(tmp_path, monkeypatch
 
 def test_whoever_waits_says_for_what(tmp_path):
     said: list[str] = []
-    cell = replace(CELL, task="tiny_recall_mc", part=Subset(0, 4))
+    cell = replace(CELL, task="tiny_recall_mc", subset=Subset(0, 4))
     with Store(tmp_path).lock(cell.key):
         worker = Thread(target=lambda: engine(tmp_path, NoMeter("none"), said).record(cell))
         worker.start()

@@ -153,7 +153,7 @@ def test_a_local_executor_runs_nothing_ahead(tmp_path, local):
     assert [path.stem for path in (tmp_path / "cells").glob("*.parquet")] == [HALF.key]
 
 
-@pytest.mark.parametrize("cell", [CELL, RANDOM, FLOORS, SERIES, replace(CELL, part=None, folder=Path("own"))])
+@pytest.mark.parametrize("cell", [CELL, RANDOM, FLOORS, SERIES, replace(CELL, subset=None, folder=Path("own"))])
 def test_a_job_is_json_from_which_the_same_cells_come(cell):
     text = job(cell).to_json()
     assert json.loads(text)

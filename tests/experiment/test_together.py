@@ -226,7 +226,7 @@ def test_a_task_scored_alone_bears_the_whole_cost(data):
 
 def test_parts_are_scored_alone(data, engines):
     engine = engines("one")
-    record = engine.record(replace(MC2, part=Subset(0, 4)))
+    record = engine.record(replace(MC2, subset=Subset(0, 4)))
     assert len(record.items) == 4
     assert engine.cost(record).cost.note == "no meter"
     assert [path.stem for path in (engine.store.folder / "cells").glob("*.parquet")] == [record.key]

@@ -55,7 +55,7 @@ class Arms:
         """The dense model, with what is kept beside it."""
         return ArmModel(self.model)
 
-    def ready(self, arm: Arm) -> ArmModel:
+    def prepared(self, arm: Arm) -> ArmModel:
         """The model of `arm`; it is cut further, so that it is no longer this arm's, when a larger ratio is asked for.
 
         Raises:

@@ -55,7 +55,7 @@ class Scorer:
                 metered = meter()
                 lm.metered = metered.phase
                 try:
-                    asked = (cell.tasks, cell.num_fewshot, cell.part, cell.folder)
+                    asked = (cell.tasks, cell.num_fewshot, cell.subset, cell.folder)
                     found = self._evaluator.evaluate_together(lm, *asked, chat=cell.settings.chat_template)
                 except RuntimeError as error:
                     if size == 1 or not _out_of_memory(error):
@@ -101,7 +101,7 @@ def lm_of(arms: Arms, arm: Arm) -> tuple[Any, SizeRecord]:
     with muted():
         if arms.dense.lm is None:
             arms.dense.lm = SharedPrefixLM(arms.model, arms.tokenizer, arms.settings.batch_size)
-        found = arms.ready(arm)
+        found = arms.prepared(arm)
         if found.lm is None:
             found.lm = arms.dense.lm.sibling(found.model)
     return found.lm, _size(found.model)
@@ -120,7 +120,7 @@ def record_of(cell: Cell, result: "TaskResult", size: SizeRecord) -> Record:
             **({"accelerator": kind} if kind else {}),
             "seed": cell.arm.seed,
             **({} if cell.num_fewshot is None else {"num_fewshot": cell.num_fewshot}),
-            **({"part": str(cell.part)} if cell.part else {}),
+            **({"part": str(cell.subset)} if cell.subset else {}),
             **({"items": "a sample"} if local_data.is_sample(cell.task) else {}),
             **result.scoring_facts,
         },
