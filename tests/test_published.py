@@ -134,6 +134,7 @@ def test_figures_that_are_not_there_are_one_line_before_anything_runs(tmp_path):
     assert not (tmp_path / "results").exists()
 
 
+@pytest.mark.slow("starts three processes for what tests/test_plugin_ci.py does, too")
 def test_side_by_side_the_verdicts_are_the_same(results, tmp_path):
     done = run(tmp_path, "-n", "2", "-k", "instruct or energy_unit")
     assert done.returncode == 0, done.stdout[-2000:]
