@@ -106,7 +106,7 @@ def left(folder: Path) -> list[Path]:
 @pytest.mark.parametrize("task", ["tiny_recall_mc", "tiny_arithmetic", "tiny_stories"])
 def test_transformers_loading_the_folder_gives_our_own_records(engine, task, arm, part, no_sockets):
     """Choices, text and perplexities; what is written is a stock checkpoint of the same pruned model."""
-    ours, theirs = (engine.record(replace(on(task, arm, backend), part=part)) for backend in ("", "hf"))
+    ours, theirs = (engine.record(replace(on(task, arm, backend), subset=part)) for backend in ("", "hf"))
     assert (theirs.items, theirs.lengths, theirs.flaws, theirs.size) == (
         ours.items,
         ours.lengths,
@@ -132,7 +132,7 @@ def test_transformers_loading_the_folder_gives_our_own_records(engine, task, arm
 
 
 def test_records_of_backends_are_kept(engine):
-    cell = replace(on("tiny_recall_mc"), part=Subset(0, 24))
+    cell = replace(on("tiny_recall_mc"), subset=Subset(0, 24))
     before = engine.record(cell)
     said: list[str] = []
     again = local_engine(engine.store, NoMeter(""), said.append)

@@ -38,7 +38,7 @@ from tests.helpers.processes import busy_process
 from tests.helpers.recordings import raw
 
 WHOLE = Cell(locate("tiny-base"), DENSE, "tiny_stories", None, (), Settings())
-CELL = replace(WHOLE, part=Subset(0, 48))
+CELL = replace(WHOLE, subset=Subset(0, 48))
 FAILS = raw(flaws=("the energy counter of GPU 0 went backwards",))
 
 
@@ -107,10 +107,11 @@ def test_no_arm_pays_for_what_is_done_once_or_is_no_work_of_the_model(tmp_path, 
 
 def test_a_record_says_that_another_process_worked_beside(tmp_path):
     """It has one processor, or its share of one, while the model answers."""
+    cell = replace(CELL, subset=Subset(0, 128))
     with busy_process():
         runs = engine(tmp_path, NoMeter("none"))
-        runs.record(WHOLE)
-    assert runs.cost(WHOLE).cost.other_load > 0.2 / psutil.cpu_count()
+        runs.record(cell)
+    assert runs.cost(cell).cost.other_load > 0.2 / psutil.cpu_count()
 
 
 def test_costs_are_not_measured_without_a_meter(tmp_path):
