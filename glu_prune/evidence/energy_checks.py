@@ -21,8 +21,6 @@ VARIED = 1.2
 GRIDS = (0.01, 1.2)
 """kg of CO2eq per kWh: from hydropower and nuclear power to lignite."""
 DURATIONS = ("window_seconds", "generation_seconds")
-ENERGY_UNITS = {"_kwh": JOULES_PER_KILOWATT_HOUR, "_joules": 1.0, "_j": 1.0}
-"""How the name of an energy ends, and how many joules its unit is."""
 _UNITS = (3.6e3, 3.6e6, 3.6e9)
 """J per Wh, kWh and MWh; powers of ten come on top."""
 
@@ -38,18 +36,16 @@ class _Table:
 
     @property
     def energies(self) -> tuple[str, ...]:
-        names = {name for run in self.runs for name in run.figures}
-        return tuple(sorted(name for name in names if name.endswith(tuple(ENERGY_UNITS))))
+        return tuple(sorted({name for run in self.runs for name in run.energies}))
 
     def having(self, *names: str) -> "_Table | None":
         """Those runs that have all of `names`, above zero; None if they are too few."""
-        runs = tuple(run for run in self.runs if all(run.figures.get(name, 0) > 0 for name in names))
+        runs = tuple(run for run in self.runs if all(run.value(name) > 0 for name in names))
         return _Table(self.model, runs) if len(runs) >= LEAST_RUNS else None
 
     def column(self, name: str) -> Values:
         """The figure of each run, energies in kWh."""
-        unit = next((factor for end, factor in ENERGY_UNITS.items() if name.endswith(end)), JOULES_PER_KILOWATT_HOUR)
-        return [run.figures[name] * (unit / JOULES_PER_KILOWATT_HOUR) for run in self.runs]
+        return [run.value(name) for run in self.runs]
 
     def power(self, energy: str, duration: str) -> float | None:
         """Watts, if `energy` is one power times `duration` in runs of various durations."""
@@ -127,7 +123,8 @@ def _derived(table: _Table, suspects: Sequence[str], known: set[str]) -> Iterato
     for name in tainted:
         rest = table.having(name, "new_tokens", "joules_per_token")
         if rest and _constant(_each(_divide, rest.column("joules_per_token"), _per_token(rest, name)), SAME, at=1):
-            unit = f"{JOULES_PER_KILOWATT_HOUR:,.0f} x " if name.endswith("_kwh") else ""
+            in_kwh = rest.runs[0].energies[name].unit == "kwh"
+            unit = f"{JOULES_PER_KILOWATT_HOUR:,.0f} x " if in_kwh else ""
             yield "joules_per_token", f"joules_per_token = {unit}{name} / new_tokens"
 
 

@@ -7,12 +7,13 @@ its digits); one `Run` per record and repetition, with the figures that `Run.fig
 import fnmatch
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 
 from glu_prune.evaluation.metrics import on_scale, scale_of
 from glu_prune.evidence.csv_rows import CsvRow, read_rows
+from glu_prune.units import JOULES_PER_KILOWATT_HOUR
 
 FIGURES: Mapping[str, str] = {
     "reported_ttft_ms": "ttft_ms",
@@ -21,6 +22,10 @@ FIGURES: Mapping[str, str] = {
     "idle_power_watts": "idle_watts",
 }
 """Columns of efficiency_runs.csv whose figure has another name in `Run.figures`; all others keep theirs."""
+CHANNELS = ("gpu", "cpu", "ram", "total")
+"""What an energy is that of; `total` is that of all."""
+_ENERGY_ENDINGS = {"_kwh": ("kwh", JOULES_PER_KILOWATT_HOUR), "_joules": ("joules", 1.0), "_j": ("joules", 1.0)}
+"""How the name of an energy ends: its unit, and how many joules that is."""
 _LABELS = ("model", "pruning_ratio", "seed", "workload", "gpu")
 """Columns of efficiency_runs.csv that are no figures."""
 
@@ -69,6 +74,27 @@ class Score:
 
 
 @dataclass(frozen=True)
+class Energy:
+    """An energy of a run, if it is what it is named."""
+
+    joules: float
+    channel: str | None
+    """What took it: one of `CHANNELS`; None if its name does not tell."""
+    unit: str
+    """In which it was given: `kwh` or `joules`."""
+
+
+def channel_energies(joules: Mapping[str, float]) -> dict[str, Energy]:
+    """Our own readings, channel to joules, under the names that findings give them."""
+    return {channel_name(channel): Energy(value, channel, "joules") for channel, value in joules.items()}
+
+
+def channel_name(channel: str) -> str:
+    """What findings call the energy of a channel that we read."""
+    return f"energy_{channel}_joules"
+
+
+@dataclass(frozen=True)
 class Run:
     """One efficiency run."""
 
@@ -77,9 +103,33 @@ class Run:
     seed: int
     workload: str
     figures: Mapping[str, float]
-    """Only what has a number. Energies end in `_kwh`, `_joules` or `_j` and are named as you like, such as
-    `energy_gpu_joules`; the checks know besides `new_tokens`, `measured_prompts`, `batch_size`, `generation_seconds`,
+    """Only what has a number; the checks know `new_tokens`, `measured_prompts`, `batch_size`, `generation_seconds`,
     `window_seconds` (during which energy was metered), `ttft_ms`, `tokens_per_second` and `joules_per_token`."""
+    energies: Mapping[str, Energy] = field(default_factory=dict)
+    """By the names that they have where they were published."""
+
+    @classmethod
+    def of_columns(cls, model: str, ratio: Decimal, seed: int, workload: str, columns: Mapping[str, float]) -> "Run":
+        """The run in a row of a table, whose energies end in `_kwh`, `_joules` or `_j` and are named at will."""
+        energies = {name: energy for name, value in columns.items() if (energy := _energy(name, value)) is not None}
+        figures = {FIGURES.get(name, name): value for name, value in columns.items() if name not in energies}
+        return cls(model, ratio, seed, workload, figures, energies)
+
+    def value(self, name: str) -> float:
+        """A figure, or an energy in kWh; 0 where there is none."""
+        if (energy := self.energies.get(name)) is not None:
+            return energy.joules / JOULES_PER_KILOWATT_HOUR
+        return self.figures.get(name, 0.0)
+
+
+def _energy(name: str, value: float) -> Energy | None:
+    """The energy in a column of that name; None if the name is not that of an energy."""
+    end = next((end for end in _ENERGY_ENDINGS if name.endswith(end)), None)
+    if end is None:
+        return None
+    unit, joules = _ENERGY_ENDINGS[end]
+    channel = next((each for each in CHANNELS if f"_{each}_" in f"_{name}"), None)
+    return Energy(value * joules, channel, unit)
 
 
 @dataclass(frozen=True)
@@ -216,19 +266,19 @@ def _scores(path: Path, counts: tuple[_Count, ...]) -> Iterator[Score]:
 def _runs(path: Path) -> Iterator[Run]:
     key = ("model", "pruning_ratio", "seed", "workload")
     for row in read_rows(path, key, key=key):
-        yield Run(
+        yield Run.of_columns(
             model=row.text("model"),
             ratio=row.ratio("pruning_ratio"),
             seed=row.count("seed", least=0),
             workload=row.text("workload"),
-            figures=dict(_figures(row)),
+            columns=dict(_figures(row)),
         )
 
 
 def _figures(row: CsvRow) -> Iterator[tuple[str, float]]:
     for column in row.cells:
         if column not in _LABELS and (value := row.optional(column)) is not None:
-            yield FIGURES.get(column, column), value
+            yield column, value
 
 
 def _floors(path: Path) -> Iterator[Floor]:

@@ -4,12 +4,11 @@ from collections.abc import Iterable, Iterator
 from statistics import fmean
 
 from glu_prune.evidence.check import grouped
-from glu_prune.evidence.energy_checks import ENERGY_UNITS
-from glu_prune.evidence.figures import Run
+from glu_prune.evidence.figures import CHANNELS, Run
 from glu_prune.results.costs import RecomputedEnergy
 from glu_prune.results.findings import Finding
 
-_CHANNELS = ("gpu", "cpu", "ram")
+_PARTS = tuple(channel for channel in CHANNELS if channel != "total")
 
 
 def recompute(runs: Iterable[Run], findings: Iterable[Finding]) -> Iterator[RecomputedEnergy]:
@@ -22,9 +21,9 @@ def recompute(runs: Iterable[Run], findings: Iterable[Finding]) -> Iterator[Reco
     usable = [run for run in runs if run.figures.get("new_tokens", 0) > 0]
     for (model, workload, ratio), group in grouped(usable, lambda run: (run.model, run.workload, run.ratio)):
         each = [_per_token(run, spoilt) for run in group]
-        shared = [channel for channel in (*_CHANNELS, "total") if all(channel in one for one in each)]
+        shared = [channel for channel in CHANNELS if all(channel in one for one in each)]
         joules = {channel: fmean(one[channel] for one in each) for channel in shared}
-        if "total" in joules and not set(_CHANNELS) <= set(joules):
+        if "total" in joules and not set(_PARTS) <= set(joules):
             joules["rest"] = joules["total"] - sum(joules[channel] for channel in joules if channel != "total")
         if joules:
             yield RecomputedEnergy(model=model, workload=workload, ratio=ratio, runs=len(group), joules=joules)
@@ -32,9 +31,7 @@ def recompute(runs: Iterable[Run], findings: Iterable[Finding]) -> Iterator[Reco
 
 def _per_token(run: Run, spoilt: set[tuple[str, str]]) -> dict[str, float]:
     found: dict[str, float] = {}
-    for name, value in run.figures.items():
-        unit = next((factor for end, factor in ENERGY_UNITS.items() if name.endswith(end)), None)
-        channel = next((each for each in (*_CHANNELS, "total") if f"_{each}_" in f"_{name}"), None)
-        if unit is not None and channel is not None and (run.model, name) not in spoilt:
-            found.setdefault(channel, value * unit / run.figures["new_tokens"])
+    for name, energy in run.energies.items():
+        if energy.channel is not None and (run.model, name) not in spoilt:
+            found.setdefault(energy.channel, energy.joules / run.figures["new_tokens"])
     return found

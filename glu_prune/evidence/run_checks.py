@@ -5,7 +5,6 @@ from decimal import Decimal
 from statistics import fmean
 
 from glu_prune.evidence.check import grouped, ratios_of
-from glu_prune.evidence.energy_checks import ENERGY_UNITS
 from glu_prune.evidence.figures import Evidence, Run
 from glu_prune.pruning.ratio import show_ratio
 from glu_prune.results.findings import Finding
@@ -117,7 +116,7 @@ def _lengths_finding(
         model=model,
         subject=workload,
         says=f"{workload}: {unit} differ by {growth:.0%} between ratios ({shown}): the runs did not do the same work",
-        spoils=frozenset(comparable | {name for name in figures if name.endswith(tuple(ENERGY_UNITS))}),
+        spoils=frozenset(comparable | {name for run in runs for name in run.energies}),
         ratios=tuple(lengths),
         workloads=(workload,),
     )

@@ -11,7 +11,7 @@ from glu_prune.efficiency.series import DENSE_LABEL, Series, Turn
 from glu_prune.errors import EvaluationError
 from glu_prune.evaluation.capability import Capability
 from glu_prune.evidence.checks import examine
-from glu_prune.evidence.figures import Run
+from glu_prune.evidence.figures import Energy, Run, channel_energies, channel_name
 from glu_prune.experiment.record import Record
 from glu_prune.judgement.run_pairs import RunPair, percent
 from glu_prune.judgement.scores import SEED
@@ -39,7 +39,16 @@ def runs(model: str, ratio: Decimal, series: Series, label: str) -> tuple[Run, .
     known = [{name: each[number] for name, each in values.items() if number < len(each)} for number in _numbers(values)]
     for figures, turn in zip(known, arm.turns, strict=False):
         figures.update(_totals(series, turn))
-    return tuple(Run(model, ratio, number, series.workload.name, figures) for number, figures in enumerate(known))
+    metered: list[dict[str, Energy]] = [_energies(turn) for turn in arm.turns]
+    metered += [{}] * (len(known) - len(metered))
+    return tuple(
+        Run(model, ratio, number, series.workload.name, figures, energies)
+        for number, (figures, energies) in enumerate(zip(known, metered, strict=True))
+    )
+
+
+def _energies(turn: Turn) -> dict[str, Energy]:
+    return channel_energies({channel: reading.joules for channel, reading in turn.generation.readings.items()})
 
 
 def _numbers(values: Mapping[str, Sequence[float]]) -> range:
@@ -57,7 +66,6 @@ def _totals(series: Series, turn: Turn) -> dict[str, float]:
         "generation_seconds": sum(turn.last_token),
         "window_seconds": generation.seconds,
         "ttft_ms": 1000 * sum(turn.first_token) / len(turn.first_token),
-        **{f"energy_{channel}_joules": reading.joules for channel, reading in generation.readings.items()},
     }
 
 
@@ -67,7 +75,7 @@ def findings(model: str, ratio: Decimal, measured: Sequence[Series], label: str)
     pruned = [run for series in measured for run in runs(model, ratio, series, label)]
     about = (model, ratio, measured)
     assumed = {
-        f"energy_{name}_joules" for each in measured for name, how in channels(each).items() if how not in MEASURED
+        channel_name(channel) for each in measured for channel, how in channels(each).items() if how not in MEASURED
     }
     return (
         *(

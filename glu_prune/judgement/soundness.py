@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 
 from glu_prune.evidence.checks import examine
-from glu_prune.evidence.figures import Floor, Run, Score
+from glu_prune.evidence.figures import Floor, Run, Score, channel_energies
 from glu_prune.judgement.cost_runs import BUSY, QUIET
 from glu_prune.results.costs import CellResult, EvaluationCost, FloorScore
 from glu_prune.results.findings import Finding
@@ -60,8 +60,8 @@ def _run(cell: CellResult) -> Run | None:
     cost = cell.cost
     if cost is None or not cost.energy:
         return None
-    figures = {f"energy_{channel}_joules": reading.joules for channel, reading in cost.energy.items()}
-    figures["window_seconds"] = cost.seconds
+    figures = {"window_seconds": cost.seconds}
     if cell.new_tokens:
         figures |= {"new_tokens": float(cell.new_tokens), "measured_prompts": float(cell.prompts)}
-    return Run(cell.model, cell.ratio, 0, cell.task, figures)
+    energies = channel_energies({channel: reading.joules for channel, reading in cost.energy.items()})
+    return Run(cell.model, cell.ratio, 0, cell.task, figures, energies)

@@ -91,6 +91,7 @@ class Session:
             from glu_prune.readiness.preflight import refuse_obstacles
 
             refuse_obstacles(to_run, options.settings(self._config), self._store)
+            self.source.submit(to_run)
 
     def add(self, result: CaseResult) -> None:
         """Takes what was found about a case."""

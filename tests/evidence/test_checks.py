@@ -25,11 +25,16 @@ def found(check: str, **rows) -> list[Finding]:
 
 
 def changed(runs, change) -> list[Run]:
-    return [dataclasses.replace(run, figures=run.figures | change(run.figures)) for run in runs]
+    found = []
+    for run in runs:
+        energies = {name: each.joules / (3.6e6 if each.unit == "kwh" else 1) for name, each in run.energies.items()}
+        columns = {**run.figures, **energies}
+        found.append(Run.of_columns(run.model, run.ratio, run.seed, run.workload, columns | change(columns)))
+    return found
 
 
 def run(seed: int = 0, ratio: str = "0", workload: str = "w", **figures: float) -> Run:
-    return Run("m", Decimal(ratio), seed, workload, figures)
+    return Run.of_columns("m", Decimal(ratio), seed, workload, figures)
 
 
 def of_model(model: str) -> list[Run]:
@@ -63,7 +68,7 @@ def test_mended_energies_are_sound():
 
 def test_without_a_second_energy_nothing_can_be_said():
     assert found("energy_unit", runs=of_model(LARGE)) == []
-    alone = [dataclasses.replace(each, figures={RAW: each.figures[RAW]}) for each in of_model(BASE)]
+    alone = [dataclasses.replace(each, figures={}, energies={RAW: each.energies[RAW]}) for each in of_model(BASE)]
     assert found("energy_unit", runs=alone) == []
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from glu_prune.errors import ExpectationError
-from glu_prune.evidence.figures import Evidence, Floor, read_evidence, standard_error
+from glu_prune.evidence.figures import Energy, Evidence, Floor, read_evidence, standard_error
 from tests.helpers.evidence import PUBLISHED, score
 
 GOOD = {
@@ -47,7 +47,7 @@ def test_the_published_figures_are_read_whole():
     assert {score.units for score in evidence.scores if score.task == "ifeval"} == {541}
     assert {score.items for score in evidence.scores if score.metric.startswith("inst_level")} == {834}
     run = next(run for run in evidence.runs if run.model.endswith("3B"))
-    assert "codecarbon_total_kwh" not in run.figures
+    assert "codecarbon_total_kwh" not in {*run.figures, *run.energies}
     assert run.figures["ttft_ms"] > 0
 
 
@@ -70,10 +70,8 @@ def test_every_column_is_explained():
 def test_rows_are_typed(good):
     assert [each.items for each in good.scores] == [1319, 7, 62, None]
     assert good.scores[1].stderr is None
-    assert [run.figures for run in good.runs] == [
-        {"new_tokens": 100, "ttft_ms": 20.5},
-        {"new_tokens": 100, "codecarbon_total_kwh": 0.001},
-    ]
+    assert [run.figures for run in good.runs] == [{"new_tokens": 100, "ttft_ms": 20.5}, {"new_tokens": 100}]
+    assert [run.energies for run in good.runs] == [{}, {"codecarbon_total_kwh": Energy(3600.0, "total", "kwh")}]
     assert good.floors[0] == Floor("gsm8k", "exact_match", "uniform", 0, None, 1319)
 
 

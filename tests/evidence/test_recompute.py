@@ -17,7 +17,7 @@ KWH = {"codecarbon_gpu_kwh": 2e-4, "codecarbon_cpu_kwh": 1e-4, "codecarbon_total
 
 
 def run(seed: int = 0, ratio: str = "0", workload: str = "w", new_tokens: float = 360, **figures: float) -> Run:
-    return Run("m", Decimal(ratio), seed, workload, {"new_tokens": new_tokens, **(figures or KWH)})
+    return Run.of_columns("m", Decimal(ratio), seed, workload, {"new_tokens": new_tokens, **(figures or KWH)})
 
 
 def spoilt(*names: str) -> Finding:
@@ -110,6 +110,7 @@ def test_what_the_study_reported_as_energy_is_a_third_of_what_it_measured(study)
     evidence = read_evidence(ROOT / "expectations" / "evidence")
     assert any("reported_energy_raw_kwh" in finding.spoils for finding in examine(runs=evidence.runs))
     for (model, workload, ratio), found in study.items():
-        mine = [r.figures for r in evidence.runs if (r.model, r.workload, r.ratio) == (model, workload, ratio)]
-        reported = sum(3.6e6 * each["reported_energy_raw_kwh"] / each["new_tokens"] for each in mine) / len(mine)
+        mine = [r for r in evidence.runs if (r.model, r.workload, r.ratio) == (model, workload, ratio)]
+        joules = [each.energies["reported_energy_raw_kwh"].joules / each.figures["new_tokens"] for each in mine]
+        reported = sum(joules) / len(mine)
         assert reported / found.joules["total"] == pytest.approx(0.349226, rel=1e-4)
