@@ -24,7 +24,6 @@ from glu_prune.models.source import ModelSource, load_model
 
 _PAGE = 4096
 """Bytes; the smallest page of any platform."""
-_PRELOAD = ("torch", "transformers.modeling_utils", "transformers.generation.utils", "transformers.models.llama")
 _RESET = "resident set; its high-water mark since loading"
 _NOT_RESET = "resident set; its high-water mark since the process began, which loading may have set"
 
@@ -58,7 +57,17 @@ class Footprint:
 
 def fresh_processes() -> FreshProcesses:
     """Processes for `footprints`, to be shared by several models: what they import takes seconds, but only once."""
-    return FreshProcesses(_PRELOAD)
+    return FreshProcesses(_prepare)
+
+
+def _prepare() -> None:
+    """Imports what loads and runs a Llama, and compiles transformers' patterns of old names of weights."""
+    import torch  # noqa: F401
+    import transformers.generation.utils
+    import transformers.models.llama.modeling_llama  # noqa: F401
+    from transformers.conversion_mapping import get_checkpoint_conversion_mapping
+
+    get_checkpoint_conversion_mapping("llama")
 
 
 def footprints(

@@ -1,11 +1,11 @@
 """Calls of a function, each in a process that holds nothing else.
 
-A server, which is a new interpreter, imports what the function needs and forks for every call, so that a call costs a
+A server, which is a new interpreter, prepares what all calls need and forks for every call, so that a call costs a
 fraction of a second rather than the imports. It knows nothing of this process's `__main__`, holds none of its memory,
 and writes nothing to its terminal. Where forking after imports is not safe, every call gets a new interpreter.
 """
 
-import importlib
+import gc
 import os
 import pickle
 import signal
@@ -31,9 +31,9 @@ class FreshProcesses:
     All processes end with the block, and when this process ends, however that happens.
     """
 
-    def __init__(self, preload: Sequence[str] = ()) -> None:
-        """`preload` are modules to be imported before forking; they start no thread that a fork cannot do without."""
-        self._preload = tuple(preload)
+    def __init__(self, prepare: Callable[[], object] = dict) -> None:
+        """`prepare`, of a module, does before forking what all calls need; it starts no thread: forks have none."""
+        self._prepare = prepare
         self._server: Any = None
         self._words: Any = None
 
@@ -54,7 +54,7 @@ class FreshProcesses:
         Raises:
             EvaluationError: the call raised an exception, or its process died. Errors of this package come as they are.
         """
-        job = pickle.dumps((FORKS, self._preload, pickle.dumps((function, arguments))))
+        job = pickle.dumps((FORKS, self._prepare, pickle.dumps((function, arguments))))
         alive = False
         try:
             kind, answer = self._ask(job)
@@ -122,12 +122,12 @@ def _serve() -> None:
     os.dup2(2, 1)  # what libraries print is no answer
     while True:
         try:
-            forks, preload, call = pickle.load(sys.stdin.buffer)
+            forks, prepare, call = pickle.load(sys.stdin.buffer)
         except EOFError:
             return
-        for name in preload:
-            importlib.import_module(name)
+        prepare()
         function, arguments = pickle.loads(call)
+        gc.freeze()  # a collection in a fork looks at, and so copies, nothing of what the server holds
         _write(answers, _forked(function, arguments) if forks else _call(function, arguments))
 
 

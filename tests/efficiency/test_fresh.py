@@ -1,5 +1,6 @@
 """Calls in fresh processes: whatever happens there is told here in one line, nothing hangs, and nothing stays behind."""
 
+import importlib
 import os
 import signal
 import subprocess
@@ -43,6 +44,10 @@ def fail() -> None:
 
 def fail_as_ours() -> None:
     raise CheckpointError("the folder is broken")
+
+
+def prepare_in_vain() -> None:
+    importlib.import_module("no_such_module")
 
 
 def wait(started: Path) -> None:
@@ -123,7 +128,7 @@ def test_errors_of_this_package_come_as_they_are():
 
 def test_a_server_that_cannot_start_is_one_clear_error():
     with pytest.raises(EvaluationError, match=r"exit code 1 .*ModuleNotFoundError: No module named 'no_such_module'$"):
-        one(identity, preload=["no_such_module"])
+        one(identity, prepare=prepare_in_vain)
 
 
 def test_a_death_is_the_end_of_one_call_only():
