@@ -31,8 +31,10 @@ _WARM_UP = 2
 """Batches before anything is measured, taken in turn; they tell how many fill a window."""
 _TRIES_OF_ROUND = 8
 """Each time, its windows have twice the work."""
-_TRIES, _PATIENCE = 3, 2.0
-"""So many batches of the warm-up are timed, unless they take so many seconds."""
+_TRIES = 3
+"""So many batches of the warm-up are timed, unless fewer fill a window."""
+_ENOUGH = 0.8
+"""Share of the length that a window is to have from which it is long enough; one more batch may well double it."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Effort:
     rounds: int = 8
     """In each of them every arm has its turn."""
     seconds: float | None = None
-    """Least length of a window; None for as long as the energy counters of the machine need."""
+    """Least length of a window, to a fifth of a batch; None for as long as the energy counters of the machine need."""
     processes: int = 4
     """Fresh processes per arm in which memory is measured."""
     grid: str = "USA"
@@ -72,9 +74,9 @@ class _Counts:
 
     def for_windows_of(self, seconds: float, turns: Sequence[Turn]) -> "_Counts":
         """More of them from the next round on, if windows of this one were too short."""
-        lacking = (min(getattr(turn, part).seconds for turn in turns) / seconds for part in ("prefill", "generation"))
-        grown = zip((self.prefill, self.generation), lacking, strict=True)
-        return _Counts(*(math.ceil(count / min(1.0, share)) for count, share in grown))
+        shares = (min(getattr(turn, part).seconds for turn in turns) / seconds for part in ("prefill", "generation"))
+        known = zip((self.prefill, self.generation), shares, strict=True)
+        return _Counts(*(count if share >= _ENOUGH else math.ceil(count / share) for count, share in known))
 
 
 def measure(
@@ -150,12 +152,12 @@ def _rounds(
 ) -> tuple[IdlePower, dict[str, list[Turn]]]:
     """Idle power after a warm-up, and the turns of every arm, round by round."""
     warm = [padded(batch, device) for batch in itertools.islice(prompts.batches(0), _WARM_UP)]
-    paces = [_pace(generator, warm, prompts.workload) for generator in generators.values()]
     least = max((LEAST_SECONDS[method] for method in meter.methods().values()), default=_UNMETERED)
     seconds = effort.seconds or least
+    paces = [_pace(generator, warm, prompts.workload, seconds) for generator in generators.values()]
     idle = idle_power(meter, seconds=max(seconds, least), windows=IDLE_WINDOWS)
     # By the fastest arm: every arm does as many batches, and no window may be too short for the counters.
-    counts = _Counts(*(math.ceil(seconds / min(each)) for each in zip(*paces, strict=True)))
+    counts = _Counts(*(_filling(seconds, min(each)) for each in zip(*paces, strict=True)))
     turns: dict[str, list[Turn]] = {label: [] for label in generators}
     for number in range(effort.rounds):
         done, counts = _round(number, generators, prompts, counts, device, meter)
@@ -222,17 +224,22 @@ def _bytes(model: Any) -> int:
     return sum(each.numel() * each.element_size() for each in model.parameters())
 
 
-def _pace(generator: Generator, warm: list[PaddedBatch], workload: Workload) -> tuple[float, float]:
+def _pace(generator: Generator, warm: list[PaddedBatch], workload: Workload, window: float) -> tuple[float, float]:
     """Seconds of one batch: (prompts alone, with all new tokens)."""
-    return _fastest(generator, warm, 1), _fastest(generator, warm, workload.new_tokens)
+    return _fastest(generator, warm, 1, window), _fastest(generator, warm, workload.new_tokens, window)
 
 
-def _fastest(generator: Generator, warm: list[PaddedBatch], new_tokens: int) -> float:
+def _filling(window: float, pace: float) -> int:
+    """How many batches fill a window: as few as make it long enough, if one more would make it far too long."""
+    return max(1, math.ceil(window / pace - (1 - _ENOUGH)))
+
+
+def _fastest(generator: Generator, warm: list[PaddedBatch], new_tokens: int, window: float) -> float:
     """Seconds of the fastest batch after the first: had it been held up, windows would be too short."""
     batches = itertools.cycle(warm)
     _timed(generator, next(batches), new_tokens)
     taken: list[float] = []
-    while sum(taken) < _UNMETERED or (len(taken) < _TRIES and sum(taken) < _PATIENCE):
+    while sum(taken) < window and (sum(taken) < _UNMETERED or len(taken) < _TRIES):
         taken.append(_timed(generator, next(batches), new_tokens))
     return min(taken)
 

@@ -191,11 +191,20 @@ def test_batches_fill_a_window_of_the_fastest_arm(tmp_path, known):
 
 def test_after_a_window_that_was_too_short_there_are_more_batches():
     short, long = (
-        SimpleNamespace(prefill=recordings.phase(0.1), generation=recordings.phase(each)) for each in (0.5, 0.2)
+        SimpleNamespace(prefill=recordings.phase(0.1), generation=recordings.phase(each)) for each in (0.5, 0.19)
     )
     counts = module._Counts(prefill=4, generation=3)
     assert counts.for_windows_of(0.25, [short, long]) == module._Counts(prefill=10, generation=4)
+    assert counts.for_windows_of(0.22, [short, long]).generation == 3
     assert counts.for_windows_of(0.1, [short, long]) == counts
+
+
+@given(st.floats(0.1, 10), st.floats(0.001, 10))
+def test_batches_fill_a_window_but_for_a_fifth_of_one(window, pace):
+    count = module._filling(window, pace)
+    assert count * pace >= window - 0.21 * pace
+    assert count * pace >= 0.8 * window
+    assert count == 1 or (count - 1) * pace < window
 
 
 def test_a_round_with_a_window_too_short_to_be_metered_begins_anew_with_more_batches(tmp_path, known):
@@ -213,14 +222,20 @@ def test_a_clock_that_never_shows_enough_ends_in_an_error(tmp_path, known):
 
 
 @pytest.mark.parametrize(
-    ("taken", "fastest"),
-    [((9.0, 0.02, 0.01, 0.23, 0.001), 0.01), ((9.0, 0.3, 0.2, 0.1, 0.01), 0.1), ((0.1, 3.0, 0.1), 3.0)],
+    ("taken", "window", "fastest"),
+    [
+        ((9.0, 0.02, 0.01, 0.23, 0.001), 0.25, 0.01),
+        ((9.0, 0.02, 0.01, 0.23, 0.001), 3.0, 0.01),
+        ((9.0, 0.3, 0.2, 0.1, 0.01), 3.0, 0.1),
+        ((9.0, 0.3, 0.2, 0.1, 0.01), 0.25, 0.3),
+        ((0.1, 3.0, 0.1), 3.0, 3.0),
+    ],
 )
-def test_the_pace_is_that_of_the_fastest_batch_after_the_first_of_enough(monkeypatch, taken, fastest):
+def test_the_pace_is_that_of_the_fastest_batch_after_the_first_of_enough(monkeypatch, taken, window, fastest):
     """One that was held up would make windows too short to be metered."""
     left = iter(taken)
     monkeypatch.setattr(module, "_timed", lambda *_: next(left))
-    assert module._fastest(None, [None, None], 1) == fastest
+    assert module._fastest(None, [None, None], 1, window) == fastest
 
 
 @pytest.mark.parametrize(
