@@ -9,12 +9,11 @@ the text is the same as from decoding token by token.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from itertools import takewhile
+from itertools import accumulate, takewhile
 from operator import eq
 from typing import Any
 
 import torch
-from torch.nn.functional import pad
 from transformers.cache_utils import Cache, DynamicLayer
 
 from glu_prune.evaluation.shortlist import OutputLayer, first_of_largest
@@ -136,6 +135,15 @@ class _Layer(DynamicLayer):  # type: ignore[misc]
     values: torch.Tensor
     _stores: Sequence[torch.Tensor] = ()
 
+    @classmethod
+    def of(cls, stores: Sequence[torch.Tensor], length: int) -> "_Layer":
+        """A layer whose keys and values are the first `length` positions of `stores`, the others being free."""
+        layer = cls()
+        layer.lazy_initialization(*stores)
+        layer._stores = stores
+        layer.keys, layer.values = (store[:, :, :length] for store in stores)
+        return layer
+
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *_args: Any, **_settings: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -144,24 +152,23 @@ class _Layer(DynamicLayer):  # type: ignore[misc]
             self.lazy_initialization(key_states, value_states)
         start, added = self.get_seq_length(), (key_states, value_states)
         end = start + key_states.shape[2]
-        if self._stores and self._stores[0].shape[2] >= end:
-            for store, new in zip(self._stores, added, strict=True):
-                store[:, :, start:end] = new
-        else:
-            pairs = zip((self.keys, self.values), added, strict=True)
-            self._stores = [pad(torch.cat(pair, 2) if start else pair[1], (0, 0, 0, SPARE_POSITIONS)) for pair in pairs]
+        if not self._stores or self._stores[0].shape[2] < end:
+            held = (self.keys, self.values) if start else (each[:, :, :0] for each in added)
+            self._stores = [_stored([each], start, end - start + SPARE_POSITIONS) for each in held]
+        for store, new in zip(self._stores, added, strict=True):
+            store[:, :, start:end] = new
         self.keys, self.values = (store[:, :, :end] for store in self._stores)
         return self.keys, self.values
 
 
-def _cache(kept: Iterable[Sequence[torch.Tensor]]) -> Any:
-    """A cache of keys and values per layer."""
-    # Not transformers' sliding layers: these drop keys, and a rejected draft could not be cropped. Masks apply windows.
-    layers = []
-    for keys, values in kept:
-        layers.append(_Layer())
-        layers[-1].update(keys, values)
-    return Cache(layers=layers) if layers else Cache(layer_class_to_replicate=_Layer)
+def _stored(parts: Sequence[torch.Tensor], length: int, free: int) -> torch.Tensor:
+    """Keys or values of the rows of all `parts` in one tensor: those of shorter ones end at `length`, too."""
+    # Zeros, as what is masked is multiplied by 0, and memory that is not set can hold NaN.
+    _, heads, _, size = parts[0].shape
+    store = parts[0].new_zeros((sum(map(len, parts)), heads, length + free, size))
+    for part, end in zip(parts, accumulate(map(len, parts)), strict=True):
+        store[end - len(part) : end, :, length - part.shape[2] : length] = part
+    return store
 
 
 @dataclass
@@ -178,8 +185,12 @@ class _Batch:
         index = torch.tensor(kept, device=self.padding.device)
         padding = self.padding[index]
         unused = int(padding.min())
-        layers = [(layer.keys[index, :, unused:], layer.values[index, :, unused:]) for layer in self.cache.layers]
-        return _Batch([self.rows[number] for number in kept], _cache(layers), padding - unused)
+        length = self.cache.get_seq_length() - unused
+        layers = [
+            _Layer.of([each[:, :, unused:].index_select(0, index) for each in (layer.keys, layer.values)], length)
+            for layer in self.cache.layers
+        ]
+        return _Batch([self.rows[number] for number in kept], Cache(layers=layers), padding - unused)
 
 
 def _concatenated(batches: Sequence[_Batch]) -> _Batch | None:
@@ -187,16 +198,19 @@ def _concatenated(batches: Sequence[_Batch]) -> _Batch | None:
     if len(batches) < 2:
         return batches[0] if batches else None
     lengths = [batch.cache.get_seq_length() for batch in batches]
-    missing = [max(lengths) - length for length in lengths]
+    longest = max(lengths)
     layers = [
-        tuple(
-            torch.cat([pad(getattr(layer, name), (0, 0, more, 0)) for layer, more in zip(same, missing, strict=True)])
-            for name in ("keys", "values")
+        _Layer.of(
+            [
+                _stored([getattr(layer, name) for layer in same], longest, SPARE_POSITIONS)
+                for name in ("keys", "values")
+            ],
+            longest,
         )
         for same in zip(*(batch.cache.layers for batch in batches), strict=True)
     ]
-    padding = torch.cat([batch.padding + more for batch, more in zip(batches, missing, strict=True)])
-    return _Batch([row for batch in batches for row in batch.rows], _cache(layers), padding)
+    padding = torch.cat([batch.padding + longest - length for batch, length in zip(batches, lengths, strict=True)])
+    return _Batch([row for batch in batches for row in batch.rows], Cache(layers=layers), padding)
 
 
 class Decoder:
@@ -217,7 +231,7 @@ class Decoder:
     def _output(self) -> OutputLayer | None:
         return OutputLayer.of(self._model)
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def run(self, rows: Iterable[Generation]) -> None:
         """Generates the text of all `rows`, in place."""
         # Longest prompts first: those of one batch are of similar length then, and the largest batch runs first.
@@ -236,7 +250,10 @@ class Decoder:
         longest = max(len(row.prompt) for row in rows)
         padding = [longest - len(row.prompt) for row in rows]
         tokens = [[0] * more + list(row.prompt) for row, more in zip(rows, padding, strict=True)]
-        return self._step(_Batch(rows, _cache([]), torch.tensor(padding, device=self._model.device)), tokens)
+        return self._step(
+            _Batch(rows, Cache(layer_class_to_replicate=_Layer), torch.tensor(padding, device=self._model.device)),
+            tokens,
+        )
 
     def _step(self, batch: _Batch, tokens: list[list[int]]) -> list[_Batch]:
         """Feeds `tokens`, appends the next one to each row, and returns the rows that go on, by batch."""
