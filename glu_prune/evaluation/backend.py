@@ -111,6 +111,7 @@ class Backend:
         from glu_prune.evaluation.backend_lm import BackendLM
 
         kind, named = self._constructor()
+        # The user's own arguments come last and win, except for those in `_OURS`, which `parse` refuses.
         ours = {_FOLDER: str(folder), "tokenizer": str(folder), "trust_remote_code": False, **settings}
         given = {key: handle_arg_string(value) for key, value in self.arguments}
         with errors_as_one_line(f"{what}: backend {self.name!r} did not start"), muted():

@@ -22,6 +22,7 @@ def flaws(prompt: str, output: str, tokens: int, limit: int) -> tuple[str, ...]:
     `empty`: nothing but whitespace. `loop`: at least half of its word 4-grams occur in it before. `echo`: at least
     half of its word 4-grams stand in the prompt. `cut`: it reached the length limit.
     """
+    # The share of tokens that repeat would call ordinary function words a loop; 4-grams seldom recur in honest text.
     words = output.split()
     if not words:
         return ("empty",)

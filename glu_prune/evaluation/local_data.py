@@ -236,6 +236,7 @@ def _settings(folder: Path, benchmark: Benchmark, config: Mapping[str, Any], tas
     for path in files.values():
         if not path.is_file():
             raise _lacks(folder, str(path.relative_to(folder)), task)
+    # A split that is named but has no file would have lm-eval look for it in the network, so it is switched off.
     return {
         "task": name,
         "custom_dataset": _read,

@@ -32,5 +32,7 @@ def on_scale(metric: str, value: float) -> float:
 
 def aggregate(metric: str, values: Sequence[float], weights: Sequence[float]) -> float:
     """The score of items as lm-eval gives it: the exponential of their mean for perplexities, else their mean."""
+    # Weighted by words or bytes, the mean of nats per unit is that of all texts over all units, and lm-eval reports
+    # its exponential. Arms are compared before the exponential, where items add up.
     found = mean(values, weights)
     return math.exp(found) if scale_of(metric) == "nats" else found
