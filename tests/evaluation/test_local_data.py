@@ -130,7 +130,7 @@ def test_worked_examples_come_from_the_dev_files_in_their_order(data):
 def test_a_folder_with_a_part_of_a_group_serves_its_tasks_by_name(data, no_sockets):
     within = next(iter(null_results(Evaluator(), "mmlu", 5).values())).items
     before = local_data.task_data_digest("mmlu_virology")
-    write(data, "mmlu/dev/width_map.jsonl", [{}])
+    write(data, "mmlu/dev/anatomy.jsonl", [{}])
     assert local_data.task_data_digest("mmlu_virology") == before
     for subject in SUBJECTS:
         if subject != "mmlu_virology":
@@ -138,7 +138,7 @@ def test_a_folder_with_a_part_of_a_group_serves_its_tasks_by_name(data, no_socke
     alone = next(iter(null_results(Evaluator(), "mmlu_virology", 5).values())).items
     assert len(alone) == 5
     assert set(alone) <= set(within)
-    with pytest.raises(EvaluationError, match=r"lacks mmlu/test/width_map\.jsonl"):
+    with pytest.raises(EvaluationError, match=r"lacks mmlu/test/anatomy\.jsonl"):
         local_data.load("mmlu_anatomy", 5)
     with pytest.raises(EvaluationError, match="lacks mmlu/test/"):
         local_data.load("mmlu", 5)
