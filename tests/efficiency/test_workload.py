@@ -16,7 +16,7 @@ from tests.helpers import ROOT
 SMALL = drawn(5, 2, 3)
 FILES = {
     "hellaswag": ("hellaswag/validation_preprocessed.jsonl", "query"),
-    "mmlu": ("mmlu/test/width_map.jsonl", "question"),
+    "mmlu": ("mmlu/test/anatomy.jsonl", "question"),
     "ifeval": ("ifeval/input_data.jsonl", "prompt"),
 }
 TEXTS = ("ab", "some longer text", "exact", "another long text")
