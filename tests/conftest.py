@@ -23,6 +23,12 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.load_profile("fast" if config.option.markexpr == "not slow" else "all")
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """A test is slow for a reason."""
+    if any(not mark.args for mark in item.iter_markers("slow")):
+        raise pytest.UsageError(f"{item.nodeid}: say why it is slow: pytest.mark.slow('...')")
+
+
 def pytest_collection_finish() -> None:
     """What is imported by now stays: no garbage collection need look at it again, of which libraries ask for many."""
     gc.freeze()

@@ -113,12 +113,17 @@ def test_a_baseline_that_is_not_there_is_pinned_and_that_is_said_and_no_error(fi
         assert len(each["record"]) == 64
 
 
-def test_a_run_is_unchanged_against_itself_and_pins_the_same_bytes_in_parallel(project):
+def test_a_run_is_unchanged_against_itself(project):
     before = project.pinned
     code, said = project.run("--glu-compare=mine")
     assert (code, "Against baseline mine: 2 unchanged." in said) == (0, True)
     assert "loading" not in said
     assert project.pinned == before
+
+
+@pytest.mark.slow("starts two more workers")
+def test_the_same_bytes_are_pinned_in_parallel(project):
+    before = project.pinned
     code, said = project.run("--glu-save-baseline=mine", "-n", "2")
     assert (code, "baseline mine: 2 outcomes pinned in" in said) == (0, True)
     assert project.pinned == before
@@ -143,6 +148,7 @@ def test_a_model_that_got_worse_fails_with_what_it_lost(project):
     assert "Traceback" not in said
 
 
+@pytest.mark.slow("judges two models")
 def test_what_got_better_passes_and_is_shown(project):
     damage(project)
     assert project.run("--glu-save-baseline=worse")[0] in (0, 1)
@@ -166,6 +172,7 @@ def test_a_margin_that_a_file_allows_is_no_regression(project):
     assert re.search(r"claims\.yaml:\d+: .*factual_recal.* did you mean 'factual_recall'", said), said
 
 
+@pytest.mark.slow("runs two more sessions")
 def test_other_items_are_incomparable_and_strictly_an_error(project):
     project.run("--glu-limit=50", "--glu-compare=mine")
     assert {row["outcome"] for row in project.rows} == {"incomparable"}
@@ -198,6 +205,7 @@ def test_a_baseline_that_was_edited_stops_the_run_before_it_begins(project):
     assert (code, "over 99 items, but" in said, "loading" in said) == (4, True, False)
 
 
+@pytest.mark.slow("runs two more sessions")
 def test_a_baseline_that_cannot_be_pinned_is_a_failure_and_said(project):
     (project.folder / "file").write_text("")
     code, said = project.run("--glu-save-baseline=mine", "--glu-baselines=file")
