@@ -246,7 +246,7 @@ def test_the_command_compares_stores_and_baselines(project, first, capsys):
     ("arguments", "why"),
     [
         (("BASE", "missing"), "missing cannot be read: No such file or directory; name a store folder"),
-        (("BASE", "BASE", "--out", "x.txt"), "--out x.txt is not allowed: its name ends in .json, .csv, .md"),
+        (("BASE", "BASE", "--out", "x.txt"), "--out x.txt is not allowed: its name ends in .csv, .md, .json"),
         (("BASE", "BASE", "--out", "missing/x.md"), "missing/x.md cannot be written: No such file or directory"),
     ],
 )
