@@ -1,4 +1,4 @@
-"""The verdict on a claim about a figure of cost, from pairs of runs: published ones and our own alike."""
+"""Pairs of runs of a dense and a pruned model, published ones and our own alike, and the change between them."""
 
 import math
 from collections.abc import Sequence

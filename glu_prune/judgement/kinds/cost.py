@@ -130,14 +130,7 @@ class EfficiencyCase(CaseAtRatio):
 
 
 def judge_efficiency(case: EfficiencyCase, found: "CostEvidence") -> Verdict:
-    """The verdict on `case`, about these workloads and no others.
-
-    A direction must be shown against a replicate of the dense model as well, where one was measured: what copying
-    alone, or an unsteady machine, does to the figure is no effect of pruning.
-
-    If a finding says that the figure cannot be used for what it is named after in one of the workloads, a direction
-    that holds is an *artefact*, and one that is refuted is *inconclusive*; where the finding leaves the direction
-    open, both are *inconclusive*.
+    """The verdict on `case`, about these workloads and no others; see `_against_replicate` and `_under`.
 
     Raises:
         EvaluationError: no pair of runs has the figure.
@@ -188,7 +181,10 @@ def judge_efficiency(case: EfficiencyCase, found: "CostEvidence") -> Verdict:
 
 
 def _against_replicate(case: EfficiencyCase, found: "CostEvidence", settled: Settled) -> Settled:
-    """`settled`, but inconclusive unless a replicate of the dense model, where one was measured, shows the same."""
+    """`settled`, but inconclusive unless a replicate of the dense model, where one was measured, shows the same.
+
+    What copying alone, or an unsteady machine, does to the figure is no effect of pruning.
+    """
     replicate = having(found.figure, found.replicate)
     if not replicate or settled.outcome == "inconclusive":
         return settled
@@ -200,7 +196,11 @@ def _against_replicate(case: EfficiencyCase, found: "CostEvidence", settled: Set
 
 
 def _under(outcome: Outcome, spoilt: Sequence[Finding]) -> Outcome:
-    """What an outcome is worth that rests on a figure with these findings."""
+    """What an outcome is worth that rests on a figure with these findings.
+
+    If one says that the figure cannot be used for what it is named after, a direction that holds is an *artefact*, and
+    one that is refuted is *inconclusive*; where it leaves the direction open, both are *inconclusive*.
+    """
     if not spoilt or outcome not in ("confirmed", "refuted"):
         return outcome
     open_ = outcome == "refuted" or any(finding.leaves_open for finding in spoilt)

@@ -123,19 +123,10 @@ class DirectionCase(CaseAtRatio):
 
 
 def judge(case: DirectionCase, scores: CapabilityScores) -> Verdict:
-    """The verdict on `case`.
+    """The verdict on `case`: whether its direction holds, and what that rests on; see `_conditions`.
 
-    The direction is tested first: `up` and `down` two-sided against no difference, `preserved` by two one-sided
-    tests against its margin, at 0.05 divided by the number of ratios at which the claim is made. A direction that
-    holds is *confirmed* if what it rests on is shown, too:
-
-    - `up`, `preserved`: the pruned model is above the floor. It is an *artefact* if content-free answers score as
-      high on these items, and *inconclusive* if the score is higher, but not shown to be.
-    - `down`: the dense model is above the floor; else there was nothing to lose, and it is *inconclusive*.
-    - `specific`: every control at the same ratio does less. It is an *artefact* if one is shown to do more.
-
-    Where items are looked at one part after another, every outcome but *inconclusive* is reached by tests that hold at
-    any look; what rests on the score of the items alone (a pruned model at its floor, a score at chance) waits for all.
+    `up` and `down` are tested two-sided against no difference, `preserved` by two one-sided tests against its margin,
+    at 0.05 divided by the number of ratios at which the claim is made.
 
     Raises:
         EvaluationError: an arm's records are not about the same items, or lack the metric.
@@ -183,7 +174,16 @@ def judge(case: DirectionCase, scores: CapabilityScores) -> Verdict:
 
 
 def _conditions(case: DirectionCase, measured: CapabilityScores, tests: int) -> list[Condition]:
-    """What the direction of `case` rests on."""
+    """What the direction of `case` rests on: if it holds, it is *confirmed* only where this is shown, too.
+
+    - `up`, `preserved`: the pruned model is above the floor. It is an *artefact* if content-free answers score as
+      high on these items, and *inconclusive* if the score is higher, but not shown to be.
+    - `down`: the dense model is above the floor; else there was nothing to lose, and it is *inconclusive*.
+    - `specific`: every control at the same ratio does less. It is an *artefact* if one is shown to do more.
+
+    Where items are judged subset by subset, every outcome but *inconclusive* is reached by tests that hold at any
+    look; what rests on the score of the items alone (a pruned model at its floor, a score at chance) waits for all.
+    """
     if case.claim.direction == "down":
         found = [something_to_lose(measured, tests)]
     else:
