@@ -509,7 +509,7 @@ def test_early_answers_set_broken_records_aside_and_compute_them_again(project, 
     project.expect(text=RECALL)
     project.run("--glu-sequential", store=tmp_path)
     before = rows(project)
-    broken = sorted((tmp_path / "cells").iterdir())
+    broken = sorted((tmp_path / "cells").glob("*.parquet"))
     for path in broken:
         path.write_text("broken")
     result = project.run("--glu-sequential", store=tmp_path)
@@ -586,9 +586,9 @@ def test_a_device_map_spreads_models_and_is_part_of_their_cells(project, tmp_pat
 
 def test_another_attention_gives_other_cells(project, tmp_path):
     project.run("-k", "ratio_0.5", store=tmp_path)
-    before = set((tmp_path / "cells").iterdir())
+    before = set((tmp_path / "cells").glob("*.parquet"))
     project.run("-k", "ratio_0.5", "--glu-attention", "eager", store=tmp_path)
-    assert len(set((tmp_path / "cells").iterdir()) - before) == 4
+    assert len(set((tmp_path / "cells").glob("*.parquet")) - before) == 4
 
 
 COLUMNS = """\
