@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM  # noqa: F401  inner sessions forget what they import first
 
 from glu_prune.cli import main
 from glu_prune.contract.properties import PROPERTIES
@@ -18,9 +19,10 @@ from tests.helpers.models import TOKENS, llama
 DATA = Path(os.environ.get("GLU_PRUNE_DATA", ROOT.parent / "shared" / "data")) / "stories260K"
 
 
-def contract(pytester: pytest.Pytester, model: object, *options: str) -> pytest.RunResult:
-    """`pytest --glu-contract MODEL` in an empty folder."""
-    return pytester.runpytest_subprocess(f"--glu-contract={model}", "--glu-contract-examples=3", *options)
+def contract(pytester: pytest.Pytester, model: object, *options: str, apart: bool = False) -> pytest.RunResult:
+    """`pytest --glu-contract MODEL` in an empty folder; `apart`, in a process of its own."""
+    run = pytester.runpytest_subprocess if apart else pytester.runpytest_inprocess
+    return run(f"--glu-contract={model}", "--glu-contract-examples=3", *options)
 
 
 @pytest.mark.slow("tries the whole contract on a model of 5 layers")
@@ -66,7 +68,7 @@ def test_failures_name_the_property_and_print_what_reproduces_them(pytester):
         surgery._select = swapped
         """
     )
-    result = contract(pytester, "tiny-base", "-k", "silencing or bits")
+    result = contract(pytester, "tiny-base", "-k", "silencing or bits", apart=True)
     result.stdout.fnmatch_lines(
         [
             "*ContractError: cutting equals silencing: answers differ by *",
