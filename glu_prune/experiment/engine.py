@@ -94,7 +94,7 @@ class Engine:
         if (stored := self._stored(cell.key, kind)) is not None:
             return stored
         with self._alone(cell):
-            if (stored := self._trusted(cell, kind)) is not None:
+            if (stored := self._trusted(cell, cell.key, kind)) is not None:
                 return stored
             self._run(cell)
         if (found := self._found(cell.key, kind)) is None:
@@ -121,9 +121,11 @@ class Engine:
         costs = {record.cell: (record, content) for record, content in records if isinstance(record, CostRecord)}
         for record, content in records:
             cell = cells.get(record.key)
-            if cell is not None and self._trusted(cell, _kind(cell)) is None:
+            if cell is not None and self._trusted(cell, cell.key, _kind(cell)) is None:
                 if record.key in costs:
-                    self._put(*costs[record.key])
+                    cost, of_cost = costs[record.key]
+                    self._trusted(cell, cost.key, CostRecord)
+                    self._put(cost, of_cost)
                 self._put(record, content)
 
     def _put(self, record: AnyRecord, content: bytes) -> None:
@@ -150,12 +152,12 @@ class Engine:
                 raise StoreError(msg) from error
             yield
 
-    def _trusted(self, cell: AnyCell, kind: type[RecordT]) -> RecordT | None:
-        """What is stored; sets aside, while nobody else computes it, what is corrupt."""
+    def _trusted(self, cell: AnyCell, key: str, kind: type[RecordT]) -> RecordT | None:
+        """What is stored of `cell` under `key`; sets aside, while nobody else computes it, what is corrupt."""
         try:
-            return self._found(cell.key, kind)
+            return self._found(key, kind)
         except CorruptError as error:
-            aside = self.store.set_aside(cell.key, kind)
+            aside = self.store.set_aside(key, kind)
             self._progress(f"{cell}: computed again, as its record is corrupt: {error}; it was moved to {aside}")
             return None
 
