@@ -68,12 +68,13 @@ def test_failures_name_the_property_and_print_what_reproduces_them(pytester):
         surgery._select = swapped
         """
     )
-    result = contract(pytester, "tiny-base", "-k", "silencing or bits", apart=True)
+    llama(width=12).save_pretrained("small")
+    result = contract(pytester, "small", "-k", "silencing or bits", apart=True)
     result.stdout.fnmatch_lines(
         [
             "*ContractError: cutting equals silencing: answers differ by *",
             "*reproduce with:*",
-            "*cutting_equals_silencing*(read('tiny-base'), PruningCase(*",
+            "*cutting_equals_silencing*(read('small'), PruningCase(*",
         ]
     )
     result.stdout.fnmatch_lines(["*ContractError: kept neurons keep their bits: *weight is not the kept part*"])

@@ -91,7 +91,8 @@ def fast_and_slow(tasks: Iterable[str], fast: set[str]) -> list[object]:
     return [task if task in fast else pytest.param(task, marks=slow) for task in tasks]
 
 
-@pytest.mark.parametrize("task", fast_and_slow(sorted({each.task for each in EMBEDDED}), {"tiny_truthfulness"}))
+@slow
+@pytest.mark.parametrize("task", sorted({each.task for each in EMBEDDED}))
 def test_embedded_tasks(evaluator, task):
     compare(evaluator, *load(locate("tiny-base"), "float32", "cpu"), task)
 

@@ -33,6 +33,7 @@ def test_training_text_follows_its_seed():
     assert first != other
 
 
+@pytest.mark.slow("writes all training text")
 @pytest.mark.parametrize("subject", EXAMINED, ids=lambda module: module.__name__.rsplit(".", 1)[-1])
 def test_at_least_400_distinct_items_that_training_text_never_contains(subject):
     field = EXAMINED[subject]
