@@ -1,11 +1,10 @@
 """The only importer of lm-eval's evaluator: (model, task) -> scores with the items behind them."""
 
-import copy
 import logging
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from functools import cached_property, lru_cache
+from functools import cached_property
 from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 from glu_prune.errors import EvaluationError
 from glu_prune.evaluation import local_data, user_tasks
 from glu_prune.evaluation.lm import EvaluatedLM
+from glu_prune.evaluation.once import build_requests_once, read_documents_once, work_once
 from glu_prune.evaluation.result import TaskResult, result_of, samples_of
 from glu_prune.evaluation.subset import Subset
 from glu_prune.evaluation.tasks.functions import no_nltk_download
@@ -58,47 +58,6 @@ def _finite(tasks: Sequence[str]) -> Iterator[None]:
         raise EvaluationError(msg) from error
 
 
-def _compile_templates_once() -> None:
-    """Keeps lm-eval's compiled templates: compiling them for every document takes longer than the rest of its work."""
-    from lm_eval.utils import env
-
-    if not hasattr(env.from_string, "cache_info"):
-        env.from_string = lru_cache(maxsize=1024)(env.from_string)
-
-
-def _build_requests_once(task: Any) -> None:
-    """Has `task` build its requests once for all models: building takes longer than a fast model takes to answer."""
-    # All documents are built even if a subset is asked for: worked examples may be drawn at random one document after
-    # the other, and must be the same in any subset. Callers get copies, because lm-eval appends a model's answers to
-    # the requests themselves: shared ones would have the first model's answers scored for all others.
-    build = task.build_all_requests
-    built: list[Any] = []
-    built_for: dict[str, Any] = {}
-
-    def reuse(*, samples: Sequence[int] | None = None, **settings: Any) -> None:
-        # The chat template is a bound method and differs from model to model; the tokenizer's name identifies it.
-        identity = {name: value for name, value in settings.items() if name != "chat_template"}
-        if identity != built_for:
-            build(**settings)
-            built_for.clear()
-            built_for.update(identity)
-            built[:] = task.instances
-        task.instances[:] = _fresh(built, samples)
-
-    task.build_all_requests = reuse
-
-
-def _fresh(requests: Sequence[Any], documents: Sequence[int] | None) -> Iterator[Any]:
-    """Copies of `requests` without answers; those of some documents are renumbered from 0, as lm-eval does."""
-    places = None if documents is None else {document: place for place, document in enumerate(sorted(documents))}
-    for request in requests:
-        if places is None or request.doc_id in places:
-            fresh = copy.copy(request)
-            fresh.resps, fresh.filtered_resps = [], {}
-            fresh.doc_id = fresh.doc_id if places is None else places[fresh.doc_id]
-            yield fresh
-
-
 class Evaluator:
     """Runs lm-eval tasks; loads each task once."""
 
@@ -138,13 +97,14 @@ class Evaluator:
         """lm-eval's task dictionary for `task`, with settings that do not change afterwards."""
         key = (task, num_fewshot, folder)
         if key not in self._tasks:
-            _compile_templates_once()
+            work_once()
             loaded = self._found(*key)
             for each in loaded["tasks"].values():
                 if num_fewshot is not None:
                     each.set_config("num_fewshot", num_fewshot)
                 each.set_fewshot_seed(seed=FEWSHOT_SEED)
-                _build_requests_once(each)
+                read_documents_once(each)
+                build_requests_once(each)
             self._tasks[key] = loaded
         return self._tasks[key]
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from glu_prune.errors import EvaluationError
 from glu_prune.evaluation import evaluate as evaluation
-from glu_prune.evaluation import floors, local_data, null_names, nulls
+from glu_prune.evaluation import floors, local_data, null_names, nulls, once
 from glu_prune.evaluation.capability import EMBEDDED
 from glu_prune.evaluation.evaluate import Evaluator
 from glu_prune.evaluation.lm import CountingLM
@@ -124,10 +124,10 @@ def stub_task(built: list[dict]) -> SimpleNamespace:
 
     def build(**settings):
         built.append(settings)
-        task.instances = [SimpleNamespace(doc_id=n // 2, resps=[], filtered_resps={}) for n in range(8)]
+        task.instances = [SimpleNamespace(doc=None, doc_id=n // 2, resps=[], filtered_resps={}) for n in range(8)]
 
     task.build_all_requests = build
-    evaluation._build_requests_once(task)
+    once.build_requests_once(task)
     return task
 
 
@@ -152,6 +152,26 @@ def test_requests_are_built_once_for_all_parts_and_never_hold_answers():
             each.resps.append("an answer")
             each.filtered_resps["none"] = "an answer"
     assert built == [{"rank": 0}]
+
+
+def test_documents_are_read_once_and_given_as_copies():
+    """A checker that changes a document changes it for nobody else."""
+    read: list[dict] = []
+    documents = [{"number": number, "words": ["a"]} for number in range(4)]
+    task = SimpleNamespace(doc_iterator=lambda **settings: read.append(settings) or enumerate(documents))
+    once.read_documents_once(task)
+    for chosen in (None, [3, 1], None, [2]):
+        for place, document in task.doc_iterator(rank=0, samples=chosen):
+            assert document == documents[sorted(chosen)[place] if chosen else place]
+            document["words"].append("b")
+    assert read == [{"rank": 0}]
+
+
+def test_requests_hash_the_documents_that_are_scored(evaluator, embedded):
+    """The JSON that is kept is that of the document itself, for every item."""
+    (task,) = evaluator.tasks("tiny_arithmetic").values()
+    for request, document in zip(task.instances, embedded["tiny_arithmetic"]["empty"].documents, strict=True):
+        assert request.doc.json == json.dumps(document, indent=2, ensure_ascii=False)
 
 
 def test_nulls_that_cannot_answer_a_task_say_so(evaluator):
