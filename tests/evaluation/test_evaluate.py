@@ -142,7 +142,7 @@ def test_stories_are_scored_after_the_first_token_alone(evaluator, lm):
 def test_a_part_scores_its_items_as_the_whole_does(evaluator, lm, recall):
     """The same items, prompts and answers, and what follows from them; parts are disjoint, and all of them are all."""
     found = [
-        evaluator.evaluate(lm, "tiny_recall_mc", part=part)
+        evaluator.evaluate(lm, "tiny_recall_mc", subset=part)
         for part in (Subset(0, 64), Subset(64, 128), Subset(128, 999))
     ]
     assert [len(each.items) for each in found] == [64, 64, 352]
@@ -159,4 +159,4 @@ def test_a_part_scores_its_items_as_the_whole_does(evaluator, lm, recall):
 
 def test_a_part_without_items_is_an_error(evaluator, lm):
     with pytest.raises(EvaluationError, match="tiny_recall_mc: no item was scored"):
-        evaluator.evaluate(lm, "tiny_recall_mc", part=Subset(480, 960))
+        evaluator.evaluate(lm, "tiny_recall_mc", subset=Subset(480, 960))
