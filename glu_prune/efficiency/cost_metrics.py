@@ -7,7 +7,7 @@ from statistics import median
 from typing import Literal
 
 from glu_prune.efficiency.footprint import Footprint
-from glu_prune.efficiency.meter import MEASURED, methods_of
+from glu_prune.efficiency.meter import ACCELERATORS, MEASURED, computing, methods_of
 from glu_prune.efficiency.series import ArmSeries, PhaseWindow, Series, Turn
 
 CORRECT_ANSWER = "joules_per_correct_answer"
@@ -36,7 +36,7 @@ def channels(series: Series) -> dict[str, str]:
 
 def metered(series: Series) -> bool:
     """Whether the energy of what computes was read from a meter; that of an idle GPU beside it says nothing."""
-    return channels(series).get("cpu" if series.device == "cpu" else "gpu") in MEASURED
+    return channels(series).get(computing(series.device)) in MEASURED
 
 
 def counted(series: Series) -> dict[str, str]:
@@ -44,7 +44,8 @@ def counted(series: Series) -> dict[str, str]:
 
     A GPU that idles beside a model on the CPU is not among them.
     """
-    found = {name: how for name, how in channels(series).items() if name != "gpu" or series.device != "cpu"}
+    idle = ACCELERATORS - {computing(series.device)}
+    found = {name: how for name, how in channels(series).items() if name not in idle}
     return {channel: method for channel, method in found.items() if method in MEASURED or not metered(series)}
 
 

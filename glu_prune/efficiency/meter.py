@@ -35,8 +35,15 @@ SHORTEST = Seconds(0.05)
 """Below this codecarbon takes no sample of its own at the end of a window."""
 
 CHANNELS = ("cpu", "gpu", "ram")
+ACCELERATORS = frozenset({"gpu"})
+"""Channels of what computes when it is asked to, and idles beside a model that is elsewhere."""
 
 UNFINISHED = "not measured: the work in this window did not finish"
+
+
+def computing(device: str) -> str:
+    """The channel of what computes on a torch device."""
+    return "cpu" if device == "cpu" else "gpu"
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 
+from glu_prune.efficiency import meter
 from glu_prune.evaluation.metrics import on_scale, scale_of
 from glu_prune.evidence.csv_rows import CsvRow, read_rows
 from glu_prune.units import JOULES_PER_KILOWATT_HOUR
@@ -22,8 +23,10 @@ FIGURES: Mapping[str, str] = {
     "idle_power_watts": "idle_watts",
 }
 """Columns of efficiency_runs.csv whose figure has another name in `Run.figures`; all others keep theirs."""
-CHANNELS = ("gpu", "cpu", "ram", "total")
-"""What an energy is that of; `total` is that of all."""
+PARTS = tuple(sorted(meter.CHANNELS, key=lambda channel: channel not in meter.ACCELERATORS))
+"""What an energy may be that of, the accelerator first."""
+CHANNELS = (*PARTS, "total")
+"""These, and `total`, which is that of all."""
 _ENERGY_ENDINGS = {"_kwh": ("kwh", JOULES_PER_KILOWATT_HOUR), "_joules": ("joules", 1.0), "_j": ("joules", 1.0)}
 """How the name of an energy ends: its unit, and how many joules that is."""
 _LABELS = ("model", "pruning_ratio", "seed", "workload", "gpu")

@@ -4,11 +4,12 @@ from collections.abc import Iterable, Iterator
 from statistics import fmean
 
 from glu_prune.evidence.check import grouped
-from glu_prune.evidence.figures import CHANNELS, Run
+from glu_prune.evidence.figures import CHANNELS, PARTS, Run
 from glu_prune.results.costs import RecomputedEnergy
 from glu_prune.results.findings import Finding
 
-_PARTS = tuple(channel for channel in CHANNELS if channel != "total")
+SHOWN = (*PARTS, "rest", "total")
+"""The keys of `RecomputedEnergy.joules`, in the order in which they are shown."""
 
 
 def recompute(runs: Iterable[Run], findings: Iterable[Finding]) -> Iterator[RecomputedEnergy]:
@@ -23,7 +24,7 @@ def recompute(runs: Iterable[Run], findings: Iterable[Finding]) -> Iterator[Reco
         each = [_per_token(run, spoilt) for run in group]
         shared = [channel for channel in CHANNELS if all(channel in one for one in each)]
         joules = {channel: fmean(one[channel] for one in each) for channel in shared}
-        if "total" in joules and not set(_PARTS) <= set(joules):
+        if "total" in joules and not set(PARTS) <= set(joules):
             joules["rest"] = joules["total"] - sum(joules[channel] for channel in joules if channel != "total")
         if joules:
             yield RecomputedEnergy(model=model, workload=workload, ratio=ratio, runs=len(group), joules=joules)

@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any, Protocol
 
 from glu_prune.efficiency.meter import CHANNELS
+from glu_prune.evidence.recompute import SHOWN
 from glu_prune.judgement.verdict import digits
 from glu_prune.pruning.ratio import show_ratio
 from glu_prune.report.table import Column
@@ -226,10 +227,7 @@ RECOMPUTED: tuple[Column[RecomputedEnergy], ...] = (
     Column("workload", lambda row: row.workload),
     _RATIO,
     Column("runs", lambda row: row.runs),
-    *(
-        Column(f"{channel} J per token", _joules(channel), _number(4))
-        for channel in ("gpu", "cpu", "ram", "rest", "total")
-    ),
+    *(Column(f"{channel} J per token", _joules(channel), _number(4)) for channel in SHOWN),
 )
 
 EVALUATIONS: tuple[Column[EvaluationCost], ...] = (

@@ -48,7 +48,7 @@ class RecomputedEnergy(Row):
     ratio: RatioField
     runs: int
     joules: Mapping[str, float]
-    """Channel to J per token: `gpu`, `cpu`, `ram`, `total`, and `rest` for what no channel accounts for."""
+    """Channel to J per token, `total`, and `rest` for what no channel accounts for."""
 
 
 class ModelSize(Result):
