@@ -1,6 +1,8 @@
 """The smallest thing that is run, stored and resumed: one model, one arm, one task, under fixed settings."""
 
 import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
 from pathlib import Path
@@ -59,6 +61,21 @@ class Settings:
     def loading(self) -> "Settings":
         """What a model is loaded by: it can answer in batches and by threads of any number."""
         return replace(self, batch_size=Settings.batch_size, threads=Settings.threads)
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """Inside, torch computes as they say, wherever that is set for a whole process; afterwards as before."""
+        if not self.threads:
+            yield
+            return
+        import torch
+
+        before = torch.get_num_threads()
+        torch.set_num_threads(self.threads)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,7 @@
 """From a model to the scores of a cell: the code that quality depends on, and whatever it imports."""
 
 import gc
-from collections.abc import Callable, Hashable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -48,7 +47,7 @@ class Scorer:
             EvaluationError: a task cannot be loaded or scored, or memory is too small for any batch.
         """
         what = (cell.source, cell.settings, cell.tasks, cell.num_fewshot, cell.folder)
-        with muted(), _threads(cell.settings.threads):
+        with muted(), cell.settings.applied():
             while True:
                 size = self._batch_sizes.get(what, cell.settings.batch_size)
                 lm.limit(size)
@@ -157,22 +156,6 @@ def _size(model: Any) -> SizeRecord:
         width=gate.shape[0],
         hidden=gate.shape[1],
     )
-
-
-@contextmanager
-def _threads(number: int) -> Iterator[None]:
-    """Lets torch compute with so many threads; 0: as many as it does anyway."""
-    if not number:
-        yield
-        return
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(number)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _out_of_memory(error: RuntimeError) -> bool:
