@@ -18,6 +18,7 @@ from glu_prune.units import whole
 
 if TYPE_CHECKING:
     from glu_prune.efficiency.benchmark import Effort
+    from glu_prune.experiment.executors import Executor
 
 _PLACES = MappingProxyType(
     {
@@ -94,6 +95,27 @@ def effort(config: pytest.Config) -> "Effort":
     from glu_prune.efficiency.benchmark import Effort
 
     return Effort(*map(config.getoption, ("--glu-rounds", "--glu-window", "--glu-processes", "--glu-grid")))
+
+
+def executor(config: pytest.Config, folder: Path, progress: Callable[[str], None]) -> "Executor":
+    """What runs cells: this process, which measures what that costs unless others run cells beside it.
+
+    What has to lie on disk for a while is put in `folder`; `progress` is called with one line about what is being done.
+    """
+    from glu_prune.efficiency.meter import Meter, NoMeter
+    from glu_prune.efficiency.tracking import CodeCarbonMeter
+    from glu_prune.experiment.executors.local import LocalExecutor
+
+    if is_worker(config):
+        meter: Meter = NoMeter("not measured: cases run side by side under pytest-xdist; measure with -n 0")
+    else:
+        meter = CodeCarbonMeter(effort(config).grid)
+    return LocalExecutor(folder, meter, progress)
+
+
+def is_worker(config: pytest.Config) -> bool:
+    """Whether this process runs tests for another, which has the terminal."""
+    return hasattr(config, "workerinput")
 
 
 def refuse_contradictions(config: pytest.Config) -> None:

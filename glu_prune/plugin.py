@@ -21,7 +21,7 @@ from glu_prune.report.clean import one_line
 from glu_prune.report.formats import terminal
 from glu_prune.results.report import Report
 from glu_prune.session import checking
-from glu_prune.session.session import FIXTURES, Session, is_worker
+from glu_prune.session.session import FIXTURES, Session
 
 _session = pytest.StashKey[Session]()
 
@@ -53,7 +53,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.add_cleanup(unplugged.close)
     if config.getoption("--glu-contract"):
         _collect_contract(config)
-    if not is_worker(config):
+    if not options.is_worker(config):
         config.pluginmanager.register(_Collector(config), "glu-prune-collector")
 
 
@@ -96,7 +96,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Finds what would stop the run before any model loads."""
     config = session.config
-    if config.option.collectonly or is_worker(config):
+    if config.option.collectonly or options.is_worker(config):
         return
     try:
         config.stash[_session].preflight(session.items)

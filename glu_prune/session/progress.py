@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
+from glu_prune.options import is_worker
 from glu_prune.report.clean import one_line
 
 
@@ -11,7 +12,7 @@ def progress(config: pytest.Config) -> Callable[[str], None]:
     """Writes a line to the terminal, past pytest's capture; workers have no terminal."""
     reporter = config.pluginmanager.get_plugin("terminalreporter")
     capture = config.pluginmanager.get_plugin("capturemanager")
-    silent = hasattr(config, "workerinput")
+    silent = is_worker(config)
 
     def write(line: str) -> None:
         if reporter and capture and reporter.verbosity >= 0 and not silent:

@@ -22,11 +22,6 @@ FIXTURES = {kind.FIXTURE: kind for kind in CASES}
 """The argument of a test to the kind of case that it is called with."""
 
 
-def is_worker(config: pytest.Config) -> bool:
-    """Whether this process runs tests for another, which has the terminal."""
-    return hasattr(config, "workerinput")
-
-
 class Session:
     """One per process; under pytest-xdist, the process that started the workers gathers what they found."""
 
@@ -61,20 +56,16 @@ class Session:
         config = self._config
         if options.judges_published(config):
             return PublishedSource()
-        from glu_prune.efficiency.meter import Meter, NoMeter
-        from glu_prune.efficiency.tracking import CodeCarbonMeter
-        from glu_prune.experiment.executors.local import local_engine
+        from glu_prune.experiment.engine import Engine
         from glu_prune.experiment.store import Store
         from glu_prune.sources.runs import Extent, RunSource
 
-        effort = options.effort(config)
-        if is_worker(config):
-            meter: Meter = NoMeter("not measured: cases run side by side under pytest-xdist; measure with -n 0")
-        else:
-            meter = CodeCarbonMeter(effort.grid)
-        engine = local_engine(Store(self._store), meter, progress(config))
+        say = progress(config)
+        executor = options.executor(config, self._store, say)
+        config.add_cleanup(executor.shutdown)
+        engine = Engine(Store(self._store), executor, say)
         extent = Extent(config.getoption("--glu-sequential"), config.getoption("--glu-limit"))
-        return RunSource(engine, options.settings(config), effort, extent, self.gate)
+        return RunSource(engine, options.settings(config), options.effort(config), extent, self.gate)
 
     @property
     def _store(self) -> Path:
