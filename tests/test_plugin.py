@@ -142,6 +142,13 @@ def test_a_second_run_computes_nothing_and_says_the_same(project, warm_store):
     pd.testing.assert_frame_equal(rows(project), first)
 
 
+def test_what_runs_cells_is_let_go_when_the_session_ends(project, monkeypatch):
+    let_go = []
+    monkeypatch.setattr("glu_prune.experiment.executors.local.LocalExecutor.shutdown", lambda each: let_go.append(each))
+    project.run("-k", "ratio_0.5-factual")
+    assert len(let_go) == 1
+
+
 def test_without_its_store_a_run_gives_the_same_scores(project, tmp_path):
     project.run("-k", "ratio_0.5")
     first = rows(project)

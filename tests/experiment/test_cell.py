@@ -5,6 +5,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+import torch
 
 from glu_prune.efficiency.benchmark import Effort
 from glu_prune.efficiency.workload import WORKLOADS, drawn
@@ -131,6 +132,15 @@ def test_every_setting_is_in_every_key_unless_a_reason_is_given(name):
     assert other != Settings()
     assert replace(CELL, settings=other).key != CELL.key
     assert (replace(SERIES, settings=other).key == SERIES.key) == (name in keys._NO_PART_IN_A_SERIES)
+
+
+def test_a_number_of_threads_holds_for_as_long_as_it_is_applied():
+    before = torch.get_num_threads()
+    with Settings(threads=before + 1).applied():
+        assert torch.get_num_threads() == before + 1
+        with Settings().applied():
+            assert torch.get_num_threads() == before + 1
+    assert torch.get_num_threads() == before
 
 
 def test_few_settings_have_no_part_in_a_measurement():
