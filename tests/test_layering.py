@@ -95,6 +95,7 @@ def test_only_one_module_knows_each_seam():
         "evaluation/local_data.py",
         "evaluation/nulls.py",
         "evaluation/user_tasks.py",
+        "evaluation/once.py",
         "evaluation/scorer.py",
         "evaluation/lm_eval_tasks.py",
         "evaluation/tasks/functions.py",
