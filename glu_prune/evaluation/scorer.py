@@ -31,6 +31,8 @@ Answer = tuple[float, bool]
 SHARED = "shared prefixes"
 BATCHED = "batched"
 
+_PROMPTS_KEPT = 8192
+"""Prompts of which the tokens are kept: those of the largest tasks that all arms answer one after the other."""
 _TOLERANCE = 1e-3
 """By how many nats a log-likelihood may change in float32."""
 _TOLERANCE_PER_TOKEN = 0.05
@@ -59,11 +61,12 @@ class SharedPrefixLM(CountingLM):
         """
         super().__init__(model, tokenizer, batch_size)
         self._plans = PlanCache() if plans is None else plans
+        self._prompts: dict[str, list[int]] = {}
 
     def sibling(self, model: Any) -> "SharedPrefixLM":
         """An LM for `model`, which differs from this one's in weights and widths alone: same plans, same scoring."""
         other = SharedPrefixLM(model, self.tokenizer, self.batch_size, self._plans)
-        other.scoring = self.scoring
+        other.scoring, other._prompts = self.scoring, self._prompts
         return other
 
     @cached_property
@@ -151,16 +154,22 @@ class SharedPrefixLM(CountingLM):
         given.pop("temperature", None)
         if sampled or given or limit < 1:
             return None
-        tokens, _ = self.tok_batch_encode(
-            [context], left_truncate_len=self.max_length - limit, truncation=self.truncation
-        )
+        tokens = self._prompt(context, self.max_length - limit)
         eos = self.model.generation_config.eos_token_id
         ends = frozenset(eos if isinstance(eos, Sequence) else () if eos is None else (eos,))
-        return (
-            Generation(tokens[0].tolist(), limit, stop_criteria(self.tokenizer, tuple(stops), ends))
-            if tokens.numel()
-            else None
-        )
+        return Generation(tokens, limit, stop_criteria(self.tokenizer, tuple(stops), ends)) if tokens else None
+
+    def _prompt(self, context: str, longest: int) -> list[int]:
+        """The last `longest` tokens of a prompt; whole prompts encoded lately are kept for siblings."""
+        if (tokens := self._prompts.get(context)) is None:
+            if len(self._prompts) >= _PROMPTS_KEPT:
+                self._prompts.clear()
+            encoded, _ = self.tok_batch_encode([context], truncation=self.truncation)
+            tokens = self._prompts[context] = encoded[0].tolist()
+        if 0 < longest < len(tokens):
+            self.truncated.add((context,))
+            return tokens[-longest:]
+        return tokens
 
     def _text(self, row: Generation) -> str:
         stops = [string for string, _ in row.ending.stops]

@@ -45,6 +45,17 @@ def test_prompts_that_are_cut_are_counted(way):
     assert lm.truncated == {(text,) for text in asked[2:]}
 
 
+def test_a_sibling_counts_prompts_whose_tokens_are_kept():
+    """It reads as much of each as the first did, and says of each whether its beginning was lost."""
+    lm = lm_of(WAYS[-1], 32)
+    asked = texts(5, 60)
+    rows = [lm._row(text, {"until": [], "max_gen_toks": 8}) for text in asked]
+    sibling = lm.sibling(lm.model)
+    assert [sibling._row(text, {"until": [], "max_gen_toks": 8}).prompt for text in asked] == [r.prompt for r in rows]
+    assert lm.truncated == sibling.truncated == {(asked[1],)}
+    assert sibling._row(asked[1], {"until": [], "max_gen_toks": 12}).prompt == rows[1].prompt[4:]
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_windows_of_a_long_text_are_not_cut(way):
     lm = lm_of(way, 32)
