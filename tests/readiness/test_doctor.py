@@ -264,12 +264,12 @@ expect:
     [
         (["--attention", "guess"], {}, "attention guess for tiny-base"),
         (["--backend", "vlllm"], {}, "backend vlllm"),
-        ([], {"criterion": "reversed-ways:fails"}, "pruning of tiny-base"),
+        ([], {"criterion": "reversed-unwell:fails"}, "pruning of tiny-base"),
         ([], {"chat": "true"}, "chat template of tiny-base"),
     ],
 )
 def test_what_a_run_refuses_is_missing(tmp_path, monkeypatch, capsys, options, claim, missing):
-    (tmp_path / "ways.py").write_text("def fails(neurons):\n    return {}['nothing']\n")
+    (tmp_path / "unwell.py").write_text("def fails(neurons):\n    return {}['nothing']\n")
     (tmp_path / "claims.yaml").write_text(CLAIM.format(**{"criterion": "ppm", "chat": "false", **claim}))
     monkeypatch.chdir(tmp_path)
     assert main(["doctor", "claims.yaml", *options]) == 1
