@@ -30,8 +30,9 @@ class Column(Generic[RowT]):
     def cells(self, row: RowT) -> Iterable[tuple[str, object]]:
         """Its values in files, by their headings."""
         value, names = self.get(row), self.headings
-        values = (value,) if not self.parts else (None,) * len(names) if value is None else value
-        return zip(names, values, strict=True)
+        if not self.parts:
+            return ((self.name, list(value) if isinstance(value, tuple) else value),)  # as JSON has pairs
+        return zip(names, (None,) * len(names) if value is None else value, strict=True)
 
 
 def frame(columns: Sequence[Column[RowT]], rows: Iterable[RowT]) -> "pd.DataFrame":

@@ -134,6 +134,9 @@ def test_each_column_of_why():
         "0.5", "skill", "3", "7", "1.50 -> -0.25", "10.0 -> 64.0", "1% -> 50%", "1 cut -> 30 cut, 20 loop",
         "0.500 -> 0.250", "40",
     ]  # fmt: skip
+    assert frame(WHY, [row]).to_csv(index=False).splitlines()[1] == (
+        '0.5,skill,3,7,"[1.5, -0.25]","[10.0, 64.0]","[0.01, 0.5]","[\'1 cut\', \'30 cut, 20 loop\']","[0.5, 0.25]",40'
+    )
     nothing = dict.fromkeys(("margin", "length", "flawed", "kinds", "sound"))
     assert list(shown(WHY, changed(row, **nothing)).values())[4:9] == ["-"] * 5
 
