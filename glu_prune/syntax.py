@@ -36,8 +36,6 @@ def read(source: str | bytes) -> Code:
 
 def _spell(node: ast.AST, words: list[str], imported: set[str]) -> None:
     """Appends a node's type and its fields that are not empty, each by its name; collects what is imported."""
-    if _is_text(node) or _is_for_type_checkers(node):
-        return
     if isinstance(node, ast.Import):
         imported.update(alias.name for alias in node.names)
     elif isinstance(node, ast.ImportFrom) and node.module:
@@ -46,6 +44,8 @@ def _spell(node: ast.AST, words: list[str], imported: set[str]) -> None:
     for name in node._fields:
         value = getattr(node, name, None)
         for each in value if isinstance(value, list) else (value,):
+            if _is_text(each) or _is_for_type_checkers(each):
+                continue
             if isinstance(each, ast.AST):
                 words.append(name)
                 _spell(each, words, imported)
@@ -54,10 +54,10 @@ def _spell(node: ast.AST, words: list[str], imported: set[str]) -> None:
     words.append(")")
 
 
-def _is_text(node: ast.AST) -> bool:
+def _is_text(node: object) -> bool:
     """Whether it is a text that stands alone: it documents what is around or above it."""
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
-def _is_for_type_checkers(node: ast.AST) -> bool:
+def _is_for_type_checkers(node: object) -> bool:
     return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"

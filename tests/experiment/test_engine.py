@@ -19,7 +19,7 @@ from glu_prune.efficiency.benchmark import Effort
 from glu_prune.efficiency.meter import NoMeter, ReplayMeter
 from glu_prune.efficiency.workload import drawn
 from glu_prune.errors import EvaluationError, MeterError, NotMeasuredError, StoreError, WorkloadError
-from glu_prune.evaluation import evaluate
+from glu_prune.evaluation import evaluate, once
 from glu_prune.evaluation.decoding import Decoder
 from glu_prune.evaluation.lm import CountingLM
 from glu_prune.evaluation.scorer import SharedPrefixLM
@@ -92,7 +92,7 @@ def test_no_arm_pays_for_what_is_done_once_or_is_no_work_of_the_model(tmp_path, 
     watch(SharedPrefixLM, "_difference")
     watch(SharedPrefixLM, "_windows" if task == "tiny_stories" else "_pairs")
     watch(SharedPrefixLM, "_plan")
-    watch(evaluate, "_fresh")
+    watch(once, "_fresh")
     watch(evaluate, "samples_of")
     watch(SharedPrefixLM, "_scores")
     watch(Decoder, "run")
