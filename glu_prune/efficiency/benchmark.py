@@ -111,12 +111,7 @@ def measure(
     for label, model in models.items():
         refuse_too_long(label, model.config, workload)
     progress("memory", 0, effort.rounds)
-    first = next(prompts.batches(0))
-    held = {
-        label: tuple(_footprints(label, model, first, workload.new_tokens, effort, processes, scratch))
-        for label, model in models.items()
-        if label != REPLICATE
-    }
+    held = _held(models, prompts, effort, processes, scratch)
     generators = {label: Generator(model) for label, model in models.items()}
     device = next(iter(models.values())).device
     idle, turns = _rounds(generators, prompts, device, meter, effort, progress)
@@ -131,6 +126,18 @@ def measure(
             for label, model in models.items()
         },
     )
+
+
+def _held(
+    models: Mapping[str, Any], prompts: Prompts, effort: Effort, processes: FreshProcesses, scratch: Path
+) -> dict[str, tuple[Footprint, ...]]:
+    """The memory of every arm but the replicate, which differs from the dense model in nothing that memory shows."""
+    first, new_tokens = next(prompts.batches(0)), prompts.workload.new_tokens
+    return {
+        label: tuple(_footprints(label, model, first, new_tokens, effort, processes, scratch))
+        for label, model in models.items()
+        if label != REPLICATE
+    }
 
 
 def _footprints(
