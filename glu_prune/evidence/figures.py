@@ -27,8 +27,10 @@ PARTS = tuple(sorted(meter.CHANNELS, key=lambda channel: channel not in meter.AC
 """What an energy may be that of, the accelerator first."""
 CHANNELS = (*PARTS, "total")
 """These, and `total`, which is that of all."""
-_ENERGY_ENDINGS = {"_kwh": ("kwh", JOULES_PER_KILOWATT_HOUR), "_joules": ("joules", 1.0), "_j": ("joules", 1.0)}
-"""How the name of an energy ends: its unit, and how many joules that is."""
+_ENERGY_ENDINGS = {"_kwh": "kwh", "_joules": "joules", "_j": "joules"}
+"""How the name of an energy ends, and its unit."""
+_JOULES = {"kwh": JOULES_PER_KILOWATT_HOUR, "joules": 1.0}
+"""How many joules a unit is."""
 _LABELS = ("model", "pruning_ratio", "seed", "workload", "gpu")
 """Columns of efficiency_runs.csv that are no figures."""
 
@@ -80,11 +82,22 @@ class Score:
 class Energy:
     """An energy of a run, if it is what it is named."""
 
-    joules: float
+    value: float
+    """As it was given."""
     channel: str | None
     """What took it: one of `CHANNELS`; None if its name does not tell."""
     unit: str
     """In which it was given: `kwh` or `joules`."""
+
+    @property
+    def joules(self) -> float:
+        """The energy in joules."""
+        return self.value * _JOULES[self.unit]
+
+    @property
+    def kilowatt_hours(self) -> float:
+        """The energy in kWh; what was given in kWh is not rounded on the way."""
+        return self.value * (_JOULES[self.unit] / JOULES_PER_KILOWATT_HOUR)
 
 
 def channel_energies(joules: Mapping[str, float]) -> dict[str, Energy]:
@@ -121,7 +134,7 @@ class Run:
     def value(self, name: str) -> float:
         """A figure, or an energy in kWh; 0 where there is none."""
         if (energy := self.energies.get(name)) is not None:
-            return energy.joules / JOULES_PER_KILOWATT_HOUR
+            return energy.kilowatt_hours
         return self.figures.get(name, 0.0)
 
 
@@ -130,9 +143,8 @@ def _energy(name: str, value: float) -> Energy | None:
     end = next((end for end in _ENERGY_ENDINGS if name.endswith(end)), None)
     if end is None:
         return None
-    unit, joules = _ENERGY_ENDINGS[end]
     channel = next((each for each in CHANNELS if f"_{each}_" in f"_{name}"), None)
-    return Energy(value * joules, channel, unit)
+    return Energy(value, channel, _ENERGY_ENDINGS[end])
 
 
 @dataclass(frozen=True)

@@ -27,8 +27,7 @@ def found(check: str, **rows) -> list[Finding]:
 def changed(runs, change) -> list[Run]:
     found = []
     for run in runs:
-        energies = {name: each.joules / (3.6e6 if each.unit == "kwh" else 1) for name, each in run.energies.items()}
-        columns = {**run.figures, **energies}
+        columns = {**run.figures, **{name: each.value for name, each in run.energies.items()}}
         found.append(Run.of_columns(run.model, run.ratio, run.seed, run.workload, columns | change(columns)))
     return found
 
