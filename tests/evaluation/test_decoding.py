@@ -392,7 +392,10 @@ def test_answers_are_given_to_the_cache_of_responses():
     assert kept == [("generate_until", request.args, text) for request, text in zip(asked, lm.generate_until(asked), strict=True)]  # fmt: skip
 
 
-@pytest.mark.parametrize("task", ["tiny_instructions", "tiny_arithmetic"])
+@pytest.mark.parametrize(
+    "task",
+    [pytest.param("tiny_instructions", marks=pytest.mark.slow("writes 420 texts token by token")), "tiny_arithmetic"],
+)
 def test_embedded_tasks_are_answered_as_by_the_plain_way(task):
     model, tokenizer = load(locate("tiny-base"), "float32", "cpu")
     plain, batched = (Evaluator().evaluate(kind(model, tokenizer, 64), task) for kind in (CountingLM, SharedPrefixLM))
@@ -400,6 +403,7 @@ def test_embedded_tasks_are_answered_as_by_the_plain_way(task):
 
 
 @needs_data
+@pytest.mark.slow("answers prompts of IFEval one by one, too")
 def test_a_trained_model_answers_ifeval_as_by_the_plain_way():
     model, tokenizer = load(locate(str(Path(REAL) / "stories260K")), "float32", "cpu")
     lines = (Path(REAL) / "ifeval" / "input_data.jsonl").read_text(encoding="utf-8").splitlines()[:12]

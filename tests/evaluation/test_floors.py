@@ -384,7 +384,7 @@ def test_ifeval_scores_the_same_reply_the_same_every_time(evaluator):
     ("task", "chance"),
     [
         ("truthfulqa_mc1", 0.223),
-        ("truthfulqa_mc2", 0.464),
+        pytest.param("truthfulqa_mc2", 0.464, marks=pytest.mark.slow("the questions of MC1 once more")),
         pytest.param("piqa", 0.5, marks=pytest.mark.slow("scores 1838 items with every null model")),
     ],
 )
