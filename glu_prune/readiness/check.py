@@ -48,8 +48,8 @@ class Check:
     name: str
     results: Callable[[Run], Iterator[CheckResult]]
     """What is found, a row each; none where the run does not need it, or another check says why it cannot be told."""
-    advice: bool = False
-    """Whether it gives advice only: it never finds anything missing, so no run waits for it."""
+    refuses: bool = True
+    """Whether a run is refused for what it finds missing; else only `doctor` says so, as much can be done without."""
 
 
 _COLUMNS: tuple[Column[CheckResult], ...] = (

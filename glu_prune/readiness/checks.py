@@ -20,10 +20,11 @@ CHECKS = (
     Check("backend", host.backend),
     Check("device", host.device),
     Check("memory", _each_model(memory.memory)),
-    Check("arithmetic", host.arithmetic, advice=True),
+    Check("arithmetic", host.arithmetic, refuses=False),
     Check("data", data.data),
     Check("checkers", data.checkers),
-    Check("energy", host.energy),
-    Check("disk", host.disk),
-    Check("libraries", host.libraries),
+    # A full disk costs the records that do not fit, a store that cannot be written still serves what it has.
+    Check("energy", host.energy, refuses=False),
+    Check("disk", host.disk, refuses=False),
+    Check("libraries", host.libraries, refuses=False),
 )

@@ -25,7 +25,7 @@ def refuse_obstacles(cases: Sequence[Case], settings: Settings, store: Path) -> 
         NotReadyError: something is missing; it says what mends it.
     """
     run = Run(requirements(cases), settings, store)
-    missing = [result for check in CHECKS if not check.advice for result in check.results(run) if result.missing]
+    missing = [result for check in CHECKS if check.refuses for result in check.results(run) if result.missing]
     if obstacles := _without_downloads(missing):
         lines = (f"{each.what}: {each.detail}" + (f"; {each.remedy}" if each.remedy else "") for each in obstacles)
         raise NotReadyError("; ".join(lines))
