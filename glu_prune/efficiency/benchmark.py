@@ -13,7 +13,7 @@ from glu_prune.efficiency.footprint import Footprint, footprints
 from glu_prune.efficiency.fresh import FreshProcesses
 from glu_prune.efficiency.generation import Generator, PaddedBatch, padded
 from glu_prune.efficiency.idle import IdlePower, idle_power
-from glu_prune.efficiency.meter import LEAST_SECONDS, Meter, methods_of
+from glu_prune.efficiency.meter import LEAST_SECONDS, LONG_ENOUGH, Meter, methods_of
 from glu_prune.efficiency.processors import Processors
 from glu_prune.efficiency.series import REPLICATE, ArmSeries, PhaseWindow, Series, Turn
 from glu_prune.efficiency.workload import Batch, Prompts, Workload
@@ -33,8 +33,6 @@ _TRIES_OF_ROUND = 8
 """Each time, its windows have twice the work."""
 _TRIES = 3
 """So many batches of the warm-up are timed, unless fewer fill a window."""
-_ENOUGH = 0.8
-"""Share of the length that a window is to have from which it is long enough; one more batch may well double it."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +74,7 @@ class _Counts:
         """More of them from the next round on, if windows of this one were too short."""
         shares = (min(getattr(turn, part).seconds for turn in turns) / seconds for part in ("prefill", "generation"))
         known = zip((self.prefill, self.generation), shares, strict=True)
-        return _Counts(*(count if share >= _ENOUGH else math.ceil(count / share) for count, share in known))
+        return _Counts(*(count if share >= LONG_ENOUGH else math.ceil(count / share) for count, share in known))
 
 
 def measure(
@@ -238,7 +236,7 @@ def _pace(generator: Generator, warm: list[PaddedBatch], workload: Workload, win
 
 def _filling(window: float, pace: float) -> int:
     """How many batches fill a window: as few as make it long enough, if one more would make it far too long."""
-    return max(1, math.ceil(window / pace - (1 - _ENOUGH)))
+    return max(1, math.ceil(window / pace - (1 - LONG_ENOUGH)))
 
 
 def _fastest(generator: Generator, warm: list[PaddedBatch], new_tokens: int, window: float) -> float:

@@ -21,6 +21,8 @@ assumed from load and hardware, times time.
 MEASURED: frozenset[Method] = frozenset({"nvml", "rapl", "counter", "sampled"})
 """The methods that read the device. Only these can support a claim about energy."""
 
+LONG_ENOUGH = 0.8
+"""Share of the length that a window is to have from which it is long enough; one more batch may well double it."""
 LEAST_SECONDS: Mapping[Method, Seconds] = {
     "nvml": Seconds(3.0),
     "rapl": Seconds(1.0),

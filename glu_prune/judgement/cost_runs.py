@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from glu_prune.efficiency.cost_metrics import CORRECT_ANSWER, COST_METRICS, channels, counted, metered
-from glu_prune.efficiency.meter import LEAST_SECONDS, MEASURED
+from glu_prune.efficiency.meter import LEAST_SECONDS, LONG_ENOUGH, MEASURED
 from glu_prune.efficiency.series import DENSE_LABEL, Series, Turn
 from glu_prune.errors import EvaluationError
 from glu_prune.evaluation.capability import Capability
@@ -23,8 +23,6 @@ _ENERGY = tuple(measure.name for measure in COST_METRICS.values() if measure.kin
 
 BUSY = "busy_machine"
 """The check that finds other processes at work."""
-SHORT = 0.8
-"""Share of the length that counters need from which a window is long enough."""
 QUIET = 0.1
 """Share of the processors that other processes may use on a machine that is left alone."""
 
@@ -131,7 +129,7 @@ def _short(model: str, ratio: Decimal, measured: Sequence[Series]) -> Iterator[F
         least = max((LEAST_SECONDS[how] for how in channels(series).values() if how in MEASURED), default=0.0)
         turns = [turn for arm in series.arms.values() for turn in arm.turns]
         seconds = [phase.seconds for turn in turns for phase in (turn.prefill, turn.generation)]
-        if short := sum(each < SHORT * least for each in seconds):
+        if short := sum(each < LONG_ENOUGH * least for each in seconds):
             yield Finding(
                 check="short_windows",
                 model=model,
