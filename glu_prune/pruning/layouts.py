@@ -16,18 +16,23 @@ Layout = Callable[[str, nn.Module], Iterator[GluBlock]]
 
 def _find(module: nn.Module, path: str) -> nn.Module | None:
     """The submodule at a dotted path, if there is one."""
+    # Every layout looks into every module of a model: `getattr` takes ten times as long for what is not there.
+    found: nn.Module | None = module
     for part in path.split("."):
-        found = getattr(module, part, None)
-        if not isinstance(found, nn.Module):
+        if found is None:
             return None
-        module = found
-    return module
+        found = found._modules.get(part)
+    return found
 
 
 def _linears(module: nn.Module, *paths: str) -> list[nn.Linear] | None:
     """The linear layers at dotted paths, if all are there and are linear."""
-    found = [layer for path in paths if isinstance(layer := _find(module, path), nn.Linear)]
-    return found if len(found) == len(paths) else None
+    found = []
+    for path in paths:
+        if not isinstance(layer := _find(module, path), nn.Linear):
+            return None
+        found.append(layer)
+    return found
 
 
 @dataclass(frozen=True)
@@ -96,8 +101,8 @@ def parallel_experts(name: str, module: nn.Module) -> Iterator[GluBlock]:
 def _shape(module: nn.Module, path: str) -> tuple[int, ...]:
     *parents, leaf = path.split(".")
     owner = _find(module, ".".join(parents)) if parents else module
-    parameter = getattr(owner, leaf, None)
-    return tuple(parameter.shape) if isinstance(parameter, nn.Parameter) else ()
+    parameter = None if owner is None else owner._parameters.get(leaf)
+    return () if parameter is None else tuple(parameter.shape)
 
 
 def _stacked(name: str, module: nn.Module, gate_up: str, down: str) -> Iterator[GluBlock]:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -167,11 +168,11 @@ def map_widths(model: nn.Module) -> WidthMap:
     config = copy.deepcopy(model.config)
     narrowed = vars(config).pop(WIDTHS, None)
     switches = _switch_off_derivations(config, blocks)
-    probe, primes = _probe(type(model), config)
+    probe, grown, primes = _probe(type(model), _Spelled.of(config))
     # Ratios of exact fractions: one block may be a multiple of its entry (shared experts), so only growth tells.
     base = model if narrowed is None else meta_model(type(model), config)
-    found = {block.name: block.width for block in (blocks if base is model else find_blocks(base))}
-    grown = {block.name: block.width for block in find_blocks(probe)}
+    known = blocks if base is model else find_blocks(base)
+    found = {block.name: block.width for block in known}
     ratios = {name: Fraction(grown.get(name, 0), width) for name, width in found.items()}
     wrong = next((block for block in blocks if ratios.get(block.name) not in (1, *primes)), None)
     if wrong is not None:
@@ -182,7 +183,7 @@ def map_widths(model: nn.Module) -> WidthMap:
         raise UnsupportedModelError(msg)
     entries = {name: primes[ratio] for name, ratio in ratios.items() if ratio in primes}
     used = {ratio: path for ratio, path in primes.items() if path in entries.values()}
-    _refuse_unknown(base, probe, used)
+    _refuse_unknown(base, known, probe, used)
     return WidthMap(blocks, entries, found, tuple(_width_attributes(base, probe, used)), config, switches)
 
 
@@ -197,8 +198,22 @@ def _switch_off_derivations(config: Any, blocks: tuple[GluBlock, ...]) -> dict[P
     return switches
 
 
-def _probe(kind: type[nn.Module], config: Any) -> tuple[nn.Module, dict[Fraction, Path]]:
-    """The meta model with every width entry multiplied by its own prime, and the entry of each prime."""
+@dataclass(frozen=True)
+class _Spelled:
+    """A configuration that is the same as another if both are spelled the same."""
+
+    config: Any = field(compare=False)
+    text: str
+
+    @classmethod
+    def of(cls, config: Any) -> "_Spelled":
+        return cls(config, repr(config.to_dict()))
+
+
+@lru_cache(maxsize=2)  # plans and cuts of one model, one after the other, all ask for the same
+def _probe(kind: type[nn.Module], spelled: _Spelled) -> tuple[nn.Module, Mapping[str, int], Mapping[Fraction, Path]]:
+    """The meta model with every width entry multiplied by its own prime, its widths, and the entry of each prime."""
+    config = spelled.config
     grown = copy.deepcopy(config)
     primes = {}
     for prime, path in zip(_PRIMES, _width_entries(config), strict=False):
@@ -206,7 +221,8 @@ def _probe(kind: type[nn.Module], config: Any) -> tuple[nn.Module, dict[Fraction
         whole = [item * prime for item in value] if isinstance(value, list | tuple) else value * prime
         configure(grown, {path: whole})
         primes[Fraction(prime)] = path
-    return meta_model(kind, grown), primes
+    model = meta_model(kind, grown)
+    return model, {block.name: block.width for block in find_blocks(model)}, primes
 
 
 def _width_entries(config: Any, above: Path = ()) -> Iterator[Path]:
@@ -224,11 +240,13 @@ def _is_width(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
-def _refuse_unknown(base: nn.Module, probe: nn.Module, primes: Mapping[Fraction, Path]) -> None:
+def _refuse_unknown(
+    base: nn.Module, blocks: tuple[GluBlock, ...], probe: nn.Module, primes: Mapping[Fraction, Path]
+) -> None:
     """Raises `UnsupportedModelError` if a parameter follows the width of blocks without being part of one."""
     # Such a parameter (a gate over neurons, a bias in an unknown place) would keep its size, and the model would fail
     # in its first forward pass, or, where shapes broadcast, answer wrongly.
-    known = {id(neurons.tensor) for block in find_blocks(base) for neurons in block.slices}
+    known = {id(neurons.tensor) for block in blocks for neurons in block.slices}
     larger = dict(probe.named_parameters())
     for name, parameter in base.named_parameters():
         if id(parameter) in known or name not in larger:
