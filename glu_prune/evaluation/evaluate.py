@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from glu_prune.errors import EvaluationError
-from glu_prune.evaluation import local_data, user_tasks
+from glu_prune.evaluation import lm_eval_tasks, local_data, user_tasks
 from glu_prune.evaluation.lm import EvaluatedLM
 from glu_prune.evaluation.once import build_requests_once, read_documents_once, work_once
 from glu_prune.evaluation.result import TaskResult, result_of, samples_of
@@ -72,12 +72,6 @@ class Evaluator:
         logging.getLogger("lm_eval").setLevel(logging.ERROR)
         return TaskManager(include_path=str(TASKS), include_defaults=False)
 
-    @cached_property
-    def _full_manager(self) -> Any:
-        from lm_eval.tasks import TaskManager
-
-        return TaskManager(include_path=str(TASKS))
-
     def _found(self, task: str, num_fewshot: int | None, folder: Path | None) -> dict[str, Any]:
         """lm-eval's task dictionary for `task`: of the user's folder, on data from a folder, of ours, or of lm-eval's.
 
@@ -121,7 +115,7 @@ class Evaluator:
             found = self._manager.load([task])
             return found
         with no_nltk_download() if is_offline_mode() else nullcontext():
-            found = self._full_manager.load([task])
+            found = lm_eval_tasks.manager_of(task).load([task])
         if (sentences := local_data.sentences(task)) is not None and not sentences.is_dir():
             msg = f"{task}: NLTK's punkt_tab, which splits answers into sentences, is not here; {FETCH_SENTENCES}"
             raise EvaluationError(msg)

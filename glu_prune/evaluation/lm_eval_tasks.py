@@ -1,14 +1,16 @@
 """lm-eval's own tasks as its YAML files describe them: their names and the datasets they need. Loads no data."""
 
 import logging
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-_FOLDERS: Mapping[str, str] = {"leaderboard_musr": "leaderboard/musr"}
-"""Task to its folder below lm-eval's tasks, if `local_benchmarks` lacks it: indexing all takes seconds."""
+_DEFINITION = re.compile(r"^(?:task|group)\s*:\s*[\"']?([^\s\"'#,\[\]]+)", re.MULTILINE)
+"""Where a YAML file of lm-eval names what it defines, but for tags, which many files share."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,57 @@ def manager(folder: str | Path) -> Any:
     return TaskManager(include_path=str(Path(lm_eval.tasks.__file__).parent / folder), include_defaults=False)
 
 
+def manager_of(task: str) -> Any:
+    """An index that has `task` and all tasks below it: of one folder if that is enough, as indexing all takes 20 s.
+
+    Raises:
+        KeyError: lm-eval has no task of this name; the message has the nearest names.
+    """
+    names, texts = _files()
+    mentioned = [folder for folder, text in texts.items() if task in text]
+    if not mentioned:
+        close = get_close_matches(task, names, 3)
+        msg = f"lm-eval has no task {task!r}" + (f"; did you mean {' or '.join(map(repr, close))}?" if close else "")
+        raise KeyError(msg)
+    folders = names.get(task, mentioned)
+    if len(folders) == 1 and _whole(task, *folders):
+        return manager(*folders)
+    return manager("")
+
+
+def _whole(task: str, folder: str) -> bool:
+    """Whether all that is below `task` is in one folder, which has it."""
+    index = manager(folder)
+    if task not in index.task_index:
+        return False
+    if task in index.all_tags:  # which any file of any folder may have
+        return not any(_mentions(text, task) for other, text in _files()[1].items() if other != folder)
+    children = _children(index.task_index[task].cfg) if task in index.all_groups else ()
+    return all(_whole(child, folder) for child in children)
+
+
+def _mentions(text: str, name: str) -> bool:
+    return name in text and re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", text) is not None
+
+
+@cache
+def _files() -> tuple[Mapping[str, set[str]], Mapping[str, str]]:
+    """Name to the folders below lm-eval's tasks where a file defines it; folder to the text of all its files."""
+    import lm_eval.tasks
+
+    root = Path(lm_eval.tasks.__file__).parent
+    names: dict[str, set[str]] = {}
+    texts: dict[str, list[str]] = {}
+    for path in root.glob("*/**/*"):
+        if path.suffix not in ("", ".yaml") or path.is_dir():  # what others include may be called `_template_yaml`
+            continue
+        folder, text = path.relative_to(root).parts[0], path.read_text(encoding="utf-8", errors="replace")
+        texts.setdefault(folder, []).append(text)
+        for name in _DEFINITION.findall(text):
+            names.setdefault(name, set()).add(folder)
+    return names, {folder: "\n".join(each) for folder, each in texts.items()}
+
+
 def leaves(task: str, index: Any) -> list[str]:
     """The task itself, or the tasks of the group or tag, in alphabetical order."""
     found = set(_below(task, index))
@@ -43,9 +96,7 @@ def _below(task: str, index: Any) -> Iterator[str]:
     if task in index.all_tags:
         children = entry.tags
     elif task in index.all_groups:
-        children = [
-            child if isinstance(child, str) else child.get("task", child.get("group")) for child in entry.cfg["task"]
-        ]
+        children = _children(entry.cfg)
     else:
         yield task
         return
@@ -53,9 +104,22 @@ def _below(task: str, index: Any) -> Iterator[str]:
         yield from _below(child, index)
 
 
+def _children(group: Mapping[str, Any]) -> list[str]:
+    """What a group lists: names, settings of a task with its name, or groups written out in place."""
+    found: list[str] = []
+    for child in group["task"]:
+        if isinstance(child, str):
+            found.append(child)
+        elif isinstance(child.get("task"), list):
+            found += _children(child)
+        else:
+            found.append(child.get("task", child.get("group")))
+    return found
+
+
 def datasets_of(task: str, folder: str | Path | None = None) -> tuple[Dataset, ...]:
     """The datasets that `task`, or any task of the group, loads, each once; `folder` as for `manager`."""
-    index = manager(_FOLDERS.get(task, "") if folder is None else folder)
+    index = manager_of(task) if folder is None else manager(folder)
     found = [_dataset(index.task_index[leaf].cfg) for leaf in leaves(task, index)]
     return tuple(each for number, each in enumerate(found) if each not in found[:number])
 
