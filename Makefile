@@ -1,5 +1,7 @@
 # make bench | baseline | bench-pruning | bench-sweep | bench-shapes | profile | test | test-all | check | clean: each sets up .venv when it is missing or out of date.
 PYTHON ?= python3.11
+# Where this is set, each of hundreds of processes would compile all modules again.
+unexport PYTHONDONTWRITEBYTECODE
 BIN := .venv/bin
 READY := .venv/.ready
 
