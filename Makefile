@@ -41,9 +41,10 @@ bench-shapes: $(READY)
 	    --store .glu-prune --out results/$$shape-$(DTYPE) || exit 1; \
 	done
 
-# As many tests at a time as there are workers, with one thread each: most tests have work for one.
+# As many tests at a time as there are workers, with one thread each: most tests have work for one. Those of a module
+# stay together, as they share what they set up.
 WORKERS ?= 2
-TESTS = OMP_NUM_THREADS=1 $(BIN)/pytest tests -n $(WORKERS) --dist worksteal
+TESTS = OMP_NUM_THREADS=1 $(BIN)/pytest tests -n $(WORKERS) --dist loadscope
 
 # Minutes, after every change: all but the tests that are marked as slow, with a quarter of the examples.
 test: $(READY)

@@ -2,11 +2,17 @@
 
 import gc
 import os
+from collections.abc import Iterator
 
 import _hypothesis_globals
 import pytest
 from hypothesis import HealthCheck, settings
 
+from glu_prune.efficiency.footprint import fresh_processes
+from glu_prune.efficiency.fresh import FreshProcesses
+from tests.helpers.sessions import Sessions
+
+gc.disable()  # until all is imported: collections would look at every module again and again
 pytest_plugins = ["pytester"]
 
 settings.register_profile(
@@ -29,9 +35,15 @@ def pytest_itemcollected(item: pytest.Item) -> None:
         raise pytest.UsageError(f"{item.nodeid}: say why it is slow: pytest.mark.slow('...')")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest comes first, so that no worker is left with it while the others have nothing to do."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 def pytest_collection_finish() -> None:
     """What is imported by now stays: no garbage collection need look at it again, of which libraries ask for many."""
     gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture
@@ -39,6 +51,20 @@ def pytester(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pyte
     """Pytest's own; hypothesis counts an inner session that a usage error ended as one that never began, and warns."""
     monkeypatch.setattr(_hypothesis_globals, "in_initialization", _hypothesis_globals.in_initialization)
     return pytester
+
+
+@pytest.fixture(scope="session")
+def sessions() -> Iterator[Sessions]:
+    """Sessions and commands in processes of their own, for all tests: what they import takes ten seconds, once."""
+    with Sessions() as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def processes() -> Iterator[FreshProcesses]:
+    """Where memory is measured, for all tests: what these import takes ten seconds, once."""
+    with fresh_processes() as found:
+        yield found
 
 
 @pytest.fixture

@@ -29,12 +29,6 @@ def test_direction(glu_case, glu_check):
 ITEMS = 100
 
 
-@pytest.fixture(scope="module")
-def sessions():
-    with Sessions() as found:
-        yield found
-
-
 class Project:
     """A user's folder."""
 
@@ -160,6 +154,7 @@ def test_what_got_better_passes_and_is_shown(project):
     assert re.search(r"dense +factual_recall .* improved", said)
 
 
+@pytest.mark.slow("judges another model twice")
 def test_a_margin_that_a_file_allows_is_no_regression(project):
     damage(project)
     project.claim("baseline_margins:\n  factual_recall: 1\n")
@@ -219,6 +214,7 @@ def compare(*arguments: object) -> int:
     return main(["compare", *map(str, arguments)])
 
 
+@pytest.mark.slow("judges another model and compares all ways")
 def test_the_command_compares_stores_and_baselines(project, first, capsys):
     damage(project)
     project.run("--glu-store=worse")

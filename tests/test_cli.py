@@ -235,6 +235,7 @@ def rows_of(path: Path) -> dict[str, dict[str, str]]:
         return {row["figure"]: row for row in csv.DictReader(file)}
 
 
+@pytest.mark.slow("measures memory in processes that import all libraries")
 def test_costs_are_measured_dense_and_pruned(tmp_path, capsys):
     out = tmp_path / "tables"
     assert main(["measure", "tiny-base", "--ratio", "0.5", *SMALL, "--processes", "1", "--out", str(out)]) == 0
@@ -283,6 +284,7 @@ def test_a_suite_has_sizes_of_its_own(capsys):
     assert capsys.readouterr().err.startswith("glu-prune: --suite has sizes of its own; leave out --batch-size")
 
 
+@pytest.mark.slow("measures real windows")
 def test_a_store_keeps_what_was_measured(tmp_path, capsys):
     arguments = ["measure", "tiny-base", *SMALL, "--processes", "0", "--store", str(tmp_path / "store")]
     assert main(arguments) == 0
@@ -293,6 +295,7 @@ def test_a_store_keeps_what_was_measured(tmp_path, capsys):
     assert ("rounds in" in first.err, "rounds in" in again.err) == (True, False)
 
 
+@pytest.mark.slow("measures real windows")
 def test_without_a_ratio_the_dense_model_alone_is_measured(tmp_path, capsys):
     assert main(["measure", "tiny-base", *SMALL, "--processes", "0", "--out", str(tmp_path)]) == 0
     shown = capsys.readouterr().out

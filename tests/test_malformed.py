@@ -4,8 +4,6 @@ import contextlib
 import json
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -284,20 +282,15 @@ def test_command_lines(checkpoint, place, capsys, name, arguments):
         assert command([name, *first, *arguments, *last], capsys) in (0, 1, 2)
 
 
-def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-P", "-m", *arguments], cwd=folder, capture_output=True, text=True, check=False
-    )
-
-
-def test_exit_codes_of_real_commands(tmp_path):
+@pytest.mark.slow("imports all libraries in a process of its own")
+def test_exit_codes_of_real_processes(tmp_path, sessions):
     (tmp_path / "bad.yaml").write_text("model: [")
     (tmp_path / "test_it.py").write_text("def test(glu_case, glu_check): glu_check(glu_case)")
-    for code, arguments in (
-        (2, ("glu_prune.cli", "doctor", "bad.yaml")),
-        (2, ("pytest", "--glu-expectations=bad.yaml")),
-        (4, ("pytest", "--glu-limit=x")),
+    log = tmp_path / "log"
+    for code, start, argument in (
+        (2, sessions.command, ("doctor", "bad.yaml")),
+        (2, sessions.start, ("--glu-expectations=bad.yaml",)),
+        (4, sessions.start, ("--glu-limit=x",)),
     ):
-        done = run(tmp_path, *arguments)
-        assert done.returncode == code, done.stdout + done.stderr
-        assert "Traceback" not in done.stdout + done.stderr
+        assert sessions.wait(start(tmp_path, log, *argument)) == code, log.read_text()
+        assert "Traceback" not in log.read_text()

@@ -67,9 +67,9 @@ def project(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def judged(project) -> pd.DataFrame:
-    """The scores that the workflow's own command gives, at one ratio."""
+@pytest.mark.slow("judges five claims as the guide's workflow does")
+def test_the_workflow_judges_all_that_the_guide_adds(project):
+    """The capability, its groups, the criterion, the column; at one ratio, by the workflow's own command."""
     workflow = yaml.safe_load((project / WORKFLOW).read_text())
     (command,) = (step["run"] for step in workflow["jobs"]["claims"]["steps"] if step.get("name") == "Judge")
     assert f"\n{command}\n" in GUIDE
@@ -78,41 +78,19 @@ def judged(project) -> pd.DataFrame:
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
     assert "5 passed" in done.stdout
-    return pd.read_csv(project / "results" / "scores.csv").set_index("capability")
-
-
-@pytest.mark.slow("judges five claims as the guide's workflow does")
-def test_the_capability_is_measured(judged):
-    row = judged.loc["sums_by_choice"]
+    scores = pd.read_csv(project / "results" / "scores.csv")
+    assert list(scores.columns)[-1] == "kept, %"
+    row = scores.set_index("capability").loc["sums_by_choice"]
     assert (row["items"], row["verdict"]) == (200, "confirmed")
     assert row["dense"] > 0.9
-
-
-@pytest.mark.slow("judges five claims as the guide's workflow does")
-def test_its_groups_are_shown(project, judged):
     groups = pd.read_csv(project / "results" / "groups.csv")
     assert set(groups[groups["capability"] == "sums_by_choice"]["group"]) == {"True", "False"}
-
-
-@pytest.mark.slow("judges five claims as the guide's workflow does")
-def test_the_criterion_is_used(project, judged):
-    scores = pd.read_csv(project / "results" / "scores.csv")
     mine = scores[scores["capability"] == "factual_knowledge"]
     assert len(mine) == 2
     assert mine["pruned"].nunique() == 2
     assert mine["ppm"].notna().sum() == 1
-
-
-@pytest.mark.slow("judges five claims as the guide's workflow does")
-def test_the_column_stands_in_the_table(judged):
-    assert list(judged.columns)[-1] == "kept, %"
-    row = judged.loc["sums_by_choice"]
     assert row["kept, %"] == pytest.approx(100 * row["pruned"] / row["dense"], abs=0.06)
-
-
-@pytest.mark.slow("judges five claims as the guide's workflow does")
-def test_the_workflow_shows_and_keeps_what_there_is(project, judged):
-    steps = yaml.safe_load((project / WORKFLOW).read_text())["jobs"]["claims"]["steps"]
+    steps = workflow["jobs"]["claims"]["steps"]
     assert (project / "results" / "junit.xml").is_file()
     assert "sums_by_choice" in (project / "summary.md").read_text()
     paths = [step["with"]["path"] for step in steps if "path" in step.get("with", {})]
@@ -122,6 +100,7 @@ def test_the_workflow_shows_and_keeps_what_there_is(project, judged):
     assert shell(project, f"MODEL=benchmarks; {fetch['run']}").returncode == 0
 
 
+@pytest.mark.slow("imports all libraries in a process of its own")
 def test_the_criterion_is_known_to_the_command_line(project):
     (command,) = re.findall(r"^glu-prune prune .*", GUIDE, re.MULTILINE)
     done = shell(project, command.replace("glu-prune", f"{sys.executable} -P -m glu_prune.cli", 1))

@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
+from glu_prune.efficiency import footprint
 from glu_prune.experiment.maintenance import entries
 from glu_prune.experiment.record import Record
 from glu_prune.experiment.store import Store
@@ -150,10 +151,10 @@ def test_what_runs_cells_is_let_go_when_the_session_ends(project, monkeypatch):
 
 
 def test_without_its_store_a_run_gives_the_same_scores(project, tmp_path):
-    project.run("-k", "ratio_0.5")
+    project.run("-k", "ratio_0.5-story")
     first = rows(project)
-    result = project.run("-k", "ratio_0.5", store=tmp_path / "fresh")
-    result.stdout.fnmatch_lines(["*loading*random*", "*random dense tiny_recall_mc: 480 items in*"])
+    result = project.run("-k", "ratio_0.5-story", store=tmp_path / "fresh")
+    result.stdout.fnmatch_lines(["*loading*random*", "*random dense tiny_stories: 400 items in*"])
     pd.testing.assert_frame_equal(rows(project), first)
 
 
@@ -221,13 +222,13 @@ def test_bad_files_are_errors_at_collection(project):
 
 
 def test_corrupt_records_are_set_aside_named_and_computed_again(project, tmp_path, warm_store):
-    project.run("-k", "ratio_0.5")
+    project.run("-k", "ratio_0.5-story")
     shutil.copytree(warm_store, tmp_path / "copy")
     before = rows(project)
     broken = [*(tmp_path / "copy" / "cells").glob("*.parquet")]
     for path in broken:
         path.write_bytes(path.read_bytes()[:-9])
-    result = project.run("-k", "ratio_0.5", store=tmp_path / "copy")
+    result = project.run("-k", "ratio_0.5-story", store=tmp_path / "copy")
     result.stdout.fnmatch_lines(["  *: computed again, as its record is corrupt: *; it was moved to */corrupt/*.1"])
     pd.testing.assert_frame_equal(rows(project), before)
     assert len([*(tmp_path / "copy" / "corrupt").iterdir()]) > 0
@@ -317,6 +318,7 @@ def test_a_backend_that_cannot_be_used_is_one_usage_line(project, tmp_path, back
     result.stdout.no_fnmatch_line("*loading*")
 
 
+@pytest.mark.slow("imports all libraries in a process of its own; what backends answer is tested without")
 def test_a_backend_answers_and_the_same_verdicts_come_back(project, pytester, tmp_path):
     """In a process of its own: what was written for the backend must be gone when that ends."""
     chosen = ("-k", "ratio_0.5 and knowledge")
@@ -369,8 +371,16 @@ QUICK = ("--glu-rounds=2", "--glu-window=0.3")
 
 
 @pytest.fixture
-def costs(project, pytester):
-    """A user's folder with one claim about memory."""
+def costs(project, pytester, processes, monkeypatch):
+    """A user's folder with one claim about memory, which is measured where other tests measure it, too."""
+
+    class Shared:
+        call = processes.call
+
+        def close(self) -> None:
+            """Others go on with it."""
+
+    monkeypatch.setattr(footprint, "fresh_processes", Shared)
     pytester.makepyfile(
         test_directions="def test_efficiency(glu_efficiency, glu_check):\n    glu_check(glu_efficiency)\n"
     )
@@ -378,6 +388,7 @@ def costs(project, pytester):
     return project
 
 
+@pytest.mark.slow("measures memory in processes that import all libraries")
 def test_costs_are_measured_once_and_shown(costs, tmp_path):
     """Two rounds of the real thing: pruning, windows under codecarbon, and memory in fresh processes."""
     store = tmp_path / "costs"
@@ -411,7 +422,13 @@ def test_costs_are_measured_once_and_shown(costs, tmp_path):
     again.stdout.fnmatch_lines(["*tiny-base: energy by channel =*"])
     assert {path: path.stat().st_mtime_ns for path in (store / "cells").iterdir()} == files
     pd.testing.assert_frame_equal(pd.read_csv(costs.path / "results" / "efficiency.csv"), table)
-    costs.run(*QUICK, "-n", "2", store=store).assert_outcomes(passed=1)
+
+
+@pytest.mark.slow("measures costs again and starts two workers")
+def test_costs_that_were_measured_are_served_side_by_side(costs, tmp_path):
+    store = tmp_path / "costs"
+    for workers in ((), ("-n", "2")):
+        costs.run(*QUICK, *workers, store=store).assert_outcomes(passed=1)
 
 
 def test_with_a_backend_no_costs_are_measured(costs, tmp_path):
@@ -423,7 +440,10 @@ def test_with_a_backend_no_costs_are_measured(costs, tmp_path):
 
 @pytest.mark.parametrize(
     ("arguments", "outcome"),
-    [((), "skipped"), pytest.param(("--glu-strict",), "failed", marks=pytest.mark.slow("starts two more workers"))],
+    [
+        pytest.param(each, outcome, marks=pytest.mark.slow("starts two more workers"))
+        for each, outcome in (((), "skipped"), (("--glu-strict",), "failed"))
+    ],
 )
 def test_side_by_side_no_costs_are_measured(costs, tmp_path, arguments, outcome):
     result = costs.run("-n", "2", "-rsf", *QUICK, *arguments, store=tmp_path / "empty")
@@ -470,6 +490,7 @@ expect:
 """
 
 
+@pytest.mark.slow("answers all of two tasks")
 def test_early_answers_stop_early_agree_with_all_and_are_kept(project, tmp_path):
     project.expect(text=RECALL)
     result = project.run("--glu-sequential", "-v", store=tmp_path)
@@ -512,27 +533,27 @@ def test_early_answers_need_runs(project):
     assert result.ret == pytest.ExitCode.USAGE_ERROR
 
 
+@pytest.mark.slow("answers all subsets twice")
 def test_early_answers_set_broken_records_aside_and_compute_them_again(project, tmp_path):
-    project.expect(text=RECALL)
-    project.run("--glu-sequential", store=tmp_path)
+    project.run("--glu-sequential", "-k", "ratio_0.5-factual", store=tmp_path)
     before = rows(project)
     broken = sorted((tmp_path / "cells").glob("*.parquet"))
     for path in broken:
         path.write_text("broken")
-    result = project.run("--glu-sequential", store=tmp_path)
+    result = project.run("--glu-sequential", "-k", "ratio_0.5-factual", store=tmp_path)
     result.stdout.fnmatch_lines(["*it is no record in Parquet*"])
     assert sorted(path.name for path in (tmp_path / "corrupt").iterdir()) == [f"{path.name}.1" for path in broken]
     assert rows(project).equals(before)
 
 
 def test_a_limit_is_a_quick_look_that_is_never_taken_for_more(project, tmp_path):
-    project.expect(text=RECALL)
-    result = project.run("--glu-limit", "20", store=tmp_path)
+    chosen = ("-k", "ratio_0.5-factual")
+    result = project.run("--glu-limit", "20", *chosen, store=tmp_path)
     assert result.ret in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
-    result.stdout.fnmatch_lines(["*tiny-base dense tiny_recall 0-20: 20 items in*", "A quick look: at most 20 items *"])
-    assert list(rows(project)["items"]) == [20, 20]
-    project.run(store=tmp_path).assert_outcomes(passed=2)
-    assert list(rows(project)["items"]) == [480, 400]
+    result.stdout.fnmatch_lines(["*random dense tiny_recall_mc 0-20: 20 items in*", "A quick look: at most 20 items *"])
+    assert list(rows(project)["items"]) == [20]
+    project.run(*chosen, store=tmp_path).assert_outcomes(passed=1)
+    assert list(rows(project)["items"]) == [480]
 
 
 def test_a_limit_beside_early_answers_is_one_usage_line(project):
@@ -550,6 +571,7 @@ def test_a_chat_template_that_is_not_there_stops_the_run_before_a_model_loads(pr
     )
 
 
+@pytest.mark.slow("answers a task in two ways")
 def test_with_and_without_a_chat_template_a_model_is_judged_side_by_side(project, model, tmp_path):
     chat = tmp_path / "chat"
     shutil.copytree(model, chat)
@@ -586,16 +608,18 @@ def test_options_that_no_model_can_follow_are_one_line_and_nothing_runs(project,
     result.stderr.no_fnmatch_line("*Traceback*")
 
 
+@pytest.mark.slow("answers a task again")
 def test_a_device_map_spreads_models_and_is_part_of_their_cells(project, tmp_path):
-    project.run("-k", "ratio_0.5", "--glu-device-map", "auto", store=tmp_path).assert_outcomes(passed=2)
+    project.run("-k", "ratio_0.5-factual", "--glu-device-map", "auto", store=tmp_path).assert_outcomes(passed=1)
     assert {found.settings["device_map"] for found in records(tmp_path)} == {"auto"}
 
 
+@pytest.mark.slow("answers a task twice")
 def test_another_attention_gives_other_cells(project, tmp_path):
-    project.run("-k", "ratio_0.5", store=tmp_path)
+    project.run("-k", "ratio_0.5-factual", store=tmp_path)
     before = set((tmp_path / "cells").glob("*.parquet"))
-    project.run("-k", "ratio_0.5", "--glu-attention", "eager", store=tmp_path)
-    assert len(set((tmp_path / "cells").glob("*.parquet")) - before) == 4
+    project.run("-k", "ratio_0.5-factual", "--glu-attention", "eager", store=tmp_path)
+    assert len(set((tmp_path / "cells").glob("*.parquet")) - before) == 2
 
 
 COLUMNS = """\
@@ -605,7 +629,9 @@ def pytest_glu_columns(table, row):
 """
 
 
-@pytest.mark.parametrize("arguments", [(), ("-n", "2")])
+@pytest.mark.parametrize(
+    "arguments", [(), pytest.param(("-n", "2"), marks=pytest.mark.slow("starts two more workers"))]
+)
 def test_columns_of_the_users_stand_in_every_table_they_are_for(project, pytester, arguments):
     pytester.makeconftest(COLUMNS)
     result = project.run("-k", "ratio_0.5", *arguments)

@@ -116,6 +116,7 @@ def test_junit_has_figures_for_people_and_no_rows(folder, done, cases):
     assert (folder / "out.xml").stat().st_size < 200_000
 
 
+@pytest.mark.slow("starts two more workers")
 def test_side_by_side_the_same_is_told(folder, done, cases, tmp_path):
     serial = properties(folder)
     run(folder, "-n", "2", f"--glu-results={tmp_path}")

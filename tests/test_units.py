@@ -10,6 +10,7 @@ def test_power_and_energy_are_inverse():
 
 
 @pytest.mark.parametrize(("made", "accepted"), [("joules(KilowattHours(1))", True), ("KilogramsCO2e(1)", False)])
+@pytest.mark.slow("starts mypy")
 def test_mypy_refuses_kilograms_where_joules_are_wanted(made, accepted, tmp_path):
     api = pytest.importorskip("mypy.api")
     program = tmp_path / "program.py"

@@ -39,6 +39,7 @@ def pip(folder: Path, *arguments: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow("builds the package")
 def test_all_data_of_the_package_is_in_the_wheel(wheel):
     ours = {
         path.relative_to(ROOT).as_posix()

@@ -46,7 +46,7 @@ def manager_of(task: str) -> Any:
         close = get_close_matches(task, names, 3)
         msg = f"lm-eval has no task {task!r}" + (f"; did you mean {' or '.join(map(repr, close))}?" if close else "")
         raise KeyError(msg)
-    folders = names.get(task, mentioned)
+    folders = names.get(task) or [folder for folder in mentioned if _mentions(texts[folder], task)]
     if len(folders) == 1 and _whole(task, *folders):
         return manager(*folders)
     return manager("")

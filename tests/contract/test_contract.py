@@ -51,6 +51,7 @@ def test_it_holds_on_a_pruned_model_and_sees_when_one_neuron_is_swapped(pytester
     result.stdout.fnmatch_lines(["*weights are what pruning wrote: model.layers.2.mlp.down_proj.weight in *"])
 
 
+@pytest.mark.slow("imports all libraries in a process of its own")
 def test_failures_name_the_property_and_print_what_reproduces_them(pytester):
     """The surgery is broken in the process under test: two neurons of every cut down matrix change places."""
     pytester.makeconftest(

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from glu_prune.efficiency import benchmark as module
 from glu_prune.efficiency.benchmark import IDLE_WINDOWS, Effort, _order, measure
-from glu_prune.efficiency.footprint import Footprint, fresh_processes
+from glu_prune.efficiency.footprint import Footprint
 from glu_prune.efficiency.fresh import FreshProcesses
 from glu_prune.efficiency.generation import padded
 from glu_prune.efficiency.idle import IdleChannel, idle_power
@@ -70,17 +70,16 @@ def known(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Series, list, list]:
+def whole(tmp_path_factory: pytest.TempPathFactory, processes: FreshProcesses) -> tuple[Series, list, list]:
     """A measurement with all its parts, what it told, and what it left in its folder."""
     scratch, told = tmp_path_factory.mktemp("whole") / "scratch", []
-    with fresh_processes() as processes:
-        found = measured(
-            scratch,
-            CodeCarbonMeter(),
-            effort=Effort(rounds=2, seconds=0.5, processes=2),
-            processes=processes,
-            progress=lambda *step: told.append(step),
-        )
+    found = measured(
+        scratch,
+        CodeCarbonMeter(),
+        effort=Effort(rounds=2, seconds=0.25, processes=2),
+        processes=processes,
+        progress=lambda *step: told.append(step),
+    )
     return found, told, [*scratch.iterdir()]
 
 
@@ -342,10 +341,10 @@ def test_without_processes_no_memory_is_measured_and_nothing_saved(tmp_path, kno
 
 
 @pytest.mark.parametrize("bad", [raw(methods=MODELLED, joules={"cpu": 0.0}), None])
-def test_a_bad_window_at_work_passes_through_and_leaves_nothing(tmp_path, known, bad):
+def test_a_bad_window_at_work_passes_through_and_leaves_nothing(tmp_path, known, processes, bad):
     windows = numbered(9) if bad is None else [*numbered(9), bad, *numbered(9)]
     with pytest.raises(MeterError, match=r"the recording ends after 9 windows|0\.0 kWh on channel cpu"):
-        measured(tmp_path, ReplayMeter(windows), effort=replace(QUICK, processes=1))
+        measured(tmp_path, ReplayMeter(windows), effort=replace(QUICK, processes=1), processes=processes)
     assert [*tmp_path.iterdir()] == []
 
 
@@ -356,7 +355,7 @@ def test_windows_that_are_metered_in_another_way_are_refused(tmp_path, known, me
         measured(tmp_path, ReplayMeter(windows))
 
 
-def test_ctrl_c_at_work_passes_through(tmp_path, known):
+def test_ctrl_c_at_work_passes_through(tmp_path, known, processes):
     arms, passes = models(), itertools.count(1)
 
     def interrupt(*_):
@@ -365,7 +364,7 @@ def test_ctrl_c_at_work_passes_through(tmp_path, known):
 
     arms[HALF].register_forward_pre_hook(interrupt)
     with pytest.raises(KeyboardInterrupt):
-        measured(tmp_path, arms=arms, effort=replace(QUICK, processes=1))
+        measured(tmp_path, arms=arms, effort=replace(QUICK, processes=1), processes=processes)
     assert [*tmp_path.iterdir()] == []
     assert next(passes) == 21
 

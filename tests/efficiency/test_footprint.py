@@ -1,7 +1,7 @@
 import dataclasses
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from glu_prune.efficiency import footprint
-from glu_prune.efficiency.footprint import Footprint, footprints, fresh_processes
+from glu_prune.efficiency.footprint import Footprint, footprints
+from glu_prune.efficiency.fresh import FreshProcesses
 from glu_prune.errors import CheckpointError, EvaluationError
 from glu_prune.models.shapes import LlamaShape, write_random_model
 from glu_prune.models.source import ModelSource, locate
@@ -31,15 +32,14 @@ Run = Callable[..., list[Footprint]]
 
 
 @pytest.fixture(scope="module")
-def run() -> Iterator[Run]:
+def run(processes: FreshProcesses) -> Run:
     """Measures with one set of processes for all."""
-    with fresh_processes() as processes:
 
-        def measure(source: ModelSource, repeats: int = 1, **options) -> list[Footprint]:
-            settings = {"dtype": "auto", "device": "cpu", "batch": ((1, 2, 3), (4,)), "new_tokens": TOKENS, **options}
-            return list(footprints(source, repeats=repeats, processes=processes, **settings))
+    def measure(source: ModelSource, repeats: int = 1, **options) -> list[Footprint]:
+        settings = {"dtype": "auto", "device": "cpu", "batch": ((1, 2, 3), (4,)), "new_tokens": TOKENS, **options}
+        return list(footprints(source, repeats=repeats, processes=processes, **settings))
 
-        yield measure
+    return measure
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +105,7 @@ def test_there_is_no_device_without_cuda(found):
     assert (one.device_resident, one.device_peak, one.device_used) == (None, None, None)
 
 
+@pytest.mark.slow("imports all libraries in a process of its own")
 def test_a_broken_or_missing_checkpoint_is_one_clear_error(run, tmp_path, capfd):
     broken = tmp_path / "broken"
     shutil.copytree(locate("tiny-base").folder, broken)
@@ -119,6 +120,7 @@ def test_a_broken_or_missing_checkpoint_is_one_clear_error(run, tmp_path, capfd)
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.slow("imports all libraries in a process of its own")
 def test_a_failure_names_the_model(run):
     with pytest.raises(EvaluationError, match="the memory of tiny-base cannot be measured: IndexError: "):
         run(locate("tiny-base"), batch=((10**6,),))
@@ -141,6 +143,7 @@ def test_where_nvml_is_not_there_nothing_is_known(monkeypatch):
     assert footprint._used_on_device("cuda") is None
 
 
+@pytest.mark.slow("imports all libraries in a process of its own")
 def test_a_model_is_loaded_with_the_attention_that_is_asked_for(run, folder):
     source = locate(str(folder / "narrow"))
     assert run(source, attention="eager")

@@ -33,7 +33,9 @@ def lm(source):
     return SharedPrefixLM(*load(source, "float32", "cpu"), batch_size=64)
 
 
-@pytest.mark.parametrize("task", ["tiny_recall_mc", "tiny_arithmetic"])
+@pytest.mark.parametrize(
+    "task", ["tiny_recall_mc", pytest.param("tiny_arithmetic", marks=pytest.mark.slow("writes all answers twice"))]
+)
 def test_prompts_are_those_of_lm_eval(lm, task):
     ours = Evaluator().evaluate(lm, task, None, Subset(0, 12), chat=True)
     manager = lm_eval.tasks.TaskManager(include_path=str(TASKS), include_defaults=False)
@@ -51,6 +53,7 @@ def test_prompts_are_those_of_lm_eval(lm, task):
     }
 
 
+@pytest.mark.slow("answers a task twice")
 def test_null_models_are_given_the_same_items(lm, source):
     evaluator = Evaluator()
     mine = evaluator.evaluate(lm, "tiny_recall_mc", chat=True)

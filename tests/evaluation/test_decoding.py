@@ -21,11 +21,11 @@ from glu_prune.evaluation.scorer import BATCHED, SharedPrefixLM
 from glu_prune.evaluation.shortlist import OutputLayer
 from glu_prune.models.source import load, locate
 
-from .test_scorer import DYNAMIC, FAMILIES, TOKENIZER, Blind, build, of_class
+from .test_scorer import DYNAMIC, EACH_FAMILY, TOKENIZER, Blind, build, of_class
 
 REAL = os.environ.get(local_data.VARIABLE)
 needs_data = pytest.mark.skipif(not REAL, reason=f"{local_data.VARIABLE} names no folder of benchmark data")
-LENGTH, LIMIT = 128, 60
+LENGTH, LIMIT = 128, 24
 NEVER = StopCriteria(TOKENIZER, (), frozenset(), frozenset())
 WORDS = ["Anna", "lives", "in", "Rome.", "Where", "does", "Bo", "live?", "1", "2", "\n", "é", "日本"]
 
@@ -63,7 +63,7 @@ def shapes():
     return SimpleNamespace(seen=seen, watch=watch)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@EACH_FAMILY
 def test_families_say_what_they_say_by_the_plain_way(family):
     model, asked = model_of(family), requests(10)
     expected = plain_texts(model, asked)
@@ -73,7 +73,7 @@ def test_families_say_what_they_say_by_the_plain_way(family):
     assert plain_texts(model, asked, batch_size=3) == expected
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@EACH_FAMILY
 def test_loops_that_end_are_left(family, monkeypatch):
     """A model that says few different tokens soon says two of them again, and then often something else."""
     monkeypatch.setattr(decoding, "LOOP_TOKENS", 2)
@@ -97,14 +97,17 @@ def said_freely(model):
     return [row.generated for row in rows]
 
 
-@pytest.mark.parametrize("family", ["llama", "gemma3", "qwen2, window"])
+@pytest.mark.parametrize(
+    "family",
+    ["gemma3", *(pytest.param(each, marks=pytest.mark.slow("repeats gemma3")) for each in ("llama", "qwen2, window"))],
+)
 def test_stop_strings_end_texts(family):
     """Strings of tokens that follow each other, of parts of two tokens, and of what any text may hold."""
     model = model_of(family)
     texts_said = [TOKENIZER.decode(said) for said in said_freely(model)]
     across = [TOKENIZER.decode(said[9:10])[-1:] + TOKENIZER.decode(said[10:11])[:1] for said in said_freely(model)]
     for until in ([text[20:26] for text in texts_said], across, ["e", " a"], ["日", "\n"], " ", [""]):
-        asked = requests(10, until=until)
+        asked = requests(6, until=until)
         expected = plain_texts(model, asked)
         for batch_size in (1, 3, 64):
             assert texts(model, asked, batch_size) == expected
@@ -112,7 +115,7 @@ def test_stop_strings_end_texts(family):
 
 
 def test_each_of_several_tokens_ends_texts():
-    model, asked = model_of("gemma3"), requests(10)
+    model, asked = model_of("gemma3"), requests(6)
     free = plain_texts(model, asked)
     for ends in ([0, *(said[10] for said in said_freely(model))], said_freely(model)[0][5], None):
         model.generation_config.eos_token_id = ends
@@ -318,7 +321,7 @@ def test_an_impossible_limit_is_the_same_error():
         texts(model, asked, 2)
 
 
-@pytest.mark.parametrize("limit", [LENGTH, 10 * LENGTH])
+@pytest.mark.parametrize("limit", [LENGTH, pytest.param(10 * LENGTH, marks=pytest.mark.slow("repeats the other"))])
 def test_answers_that_the_context_cannot_hold_get_half_of_it(limit):
     """lm-eval refuses such limits, so that models with a small context could not do IFEval at all."""
     model, asked = model_of(), requests(4, max_gen_toks=limit)
@@ -392,13 +395,11 @@ def test_answers_are_given_to_the_cache_of_responses():
     assert kept == [("generate_until", request.args, text) for request, text in zip(asked, lm.generate_until(asked), strict=True)]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    "task",
-    [pytest.param("tiny_instructions", marks=pytest.mark.slow("writes 420 texts token by token")), "tiny_arithmetic"],
-)
-def test_embedded_tasks_are_answered_as_by_the_plain_way(task):
+def test_an_embedded_task_is_answered_as_by_the_plain_way():
     model, tokenizer = load(locate("tiny-base"), "float32", "cpu")
-    plain, batched = (Evaluator().evaluate(kind(model, tokenizer, 64), task) for kind in (CountingLM, SharedPrefixLM))
+    plain, batched = (
+        Evaluator().evaluate(kind(model, tokenizer, 64), "tiny_arithmetic") for kind in (CountingLM, SharedPrefixLM)
+    )
     assert batched.outputs == plain.outputs
 
 

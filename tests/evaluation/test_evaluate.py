@@ -8,6 +8,7 @@ from glu_prune.evaluation.evaluate import Evaluator
 from glu_prune.evaluation.lm import CountingLM
 from glu_prune.evaluation.metrics import aggregate
 from glu_prune.evaluation.result import _pair, item_of, metric_of
+from glu_prune.evaluation.scorer import SharedPrefixLM
 from glu_prune.evaluation.subset import Subset
 from glu_prune.models.source import load, locate
 
@@ -19,7 +20,7 @@ def evaluator():
 
 @pytest.fixture(scope="module")
 def lm():
-    return CountingLM(*load(locate("tiny-base"), "float32", "cpu"), batch_size=64)
+    return SharedPrefixLM(*load(locate("tiny-base"), "float32", "cpu"), batch_size=64)
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +66,7 @@ def test_weights_that_are_not_finite_are_an_error(evaluator):
     with pytest.raises(
         EvaluationError, match=r"tiny_stories: a log-likelihood is NaN; the model's weights or activations"
     ):
-        evaluator.evaluate(CountingLM(model, tokenizer, 64), "tiny_stories")
+        evaluator.evaluate(CountingLM(model, tokenizer, 64), "tiny_stories", subset=Subset(0, 32))
 
 
 def test_unknown_tasks_are_an_error(evaluator, lm):

@@ -36,6 +36,12 @@ FAMILIES = {
     "olmo2": ("Olmo2", {}),
     "gpt_oss": ("GptOss", {**WINDOWS, "num_local_experts": 4, "num_experts_per_tok": 2, "rope_parameters": {"rope_type": "default", "rope_theta": 1e4}}),
 }  # fmt: skip
+_ALWAYS = {"llama", "mistral, window", "gemma3"}
+"""One of each way of attending: to all, in windows, and both."""
+EACH_FAMILY = pytest.mark.parametrize(
+    "family",
+    [each if each in _ALWAYS else pytest.param(each, marks=pytest.mark.slow("attends as another does")) for each in FAMILIES],
+)  # fmt: skip
 TOKENIZER = load_tokenizer(locate("tiny-base"))
 
 
@@ -117,7 +123,7 @@ def greedy_requests(model, count):
     return [(context, rest), (context, [*rest[:-1], (rest[-1] + 1) % VOCABULARY]), (said[:-1], said[-1:])]
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@EACH_FAMILY
 def test_families_score_as_by_the_plain_way(family):
     model = build(family)
     compare(model, [*requests(), *greedy_requests(model, 6)])

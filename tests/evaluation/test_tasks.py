@@ -13,6 +13,7 @@ from tools.miniature.items import DATA
 ITEMS = {path.stem: [json.loads(line) for line in path.read_text().splitlines()] for path in DATA.glob("*.jsonl")}
 
 
+@pytest.mark.slow("makes all items again")
 def test_the_committed_items_are_what_the_world_makes(tmp_path: Path):
     items.build(tmp_path)
     for path in DATA.glob("*.jsonl"):

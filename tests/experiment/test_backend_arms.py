@@ -186,6 +186,7 @@ def test_what_was_written_is_gone_with_the_engine(oracle, tmp_path):
     assert not (tmp_path / "checkpoints").exists()
 
 
+@pytest.mark.slow("imports all libraries in a process of its own")
 def test_what_was_written_is_gone_with_the_process(tmp_path):
     code = (
         "import sys, pathlib; from tests.experiment.test_backend_arms import *; "

@@ -172,7 +172,7 @@ def test_records_say_how_answers_were_found(tmp_path):
 def test_arms_share_requests_and_plans_and_never_answers(tmp_path, task):
     """Each arm, asked after others, answers as it does when it is asked alone."""
     ppm, control = (Arm(criterion, Decimal("0.5")) for criterion in ("ppm", "random"))
-    cells = [replace(CELL, arm=arm, task=task) for arm in (DENSE, ppm, control)]
+    cells = [replace(CELL, arm=arm, task=task, subset=Subset(0, 16)) for arm in (DENSE, ppm, control)]
     together = engine(tmp_path / "together", NoMeter("none"))
     found = [together.record(cell) for cell in cells]
     alone = [engine(tmp_path / f"alone {cell.arm.label}", NoMeter("none")).record(cell) for cell in cells[1:]]
@@ -194,11 +194,11 @@ def test_what_does_not_fit_into_memory_is_tried_in_smaller_batches(tmp_path, mon
 
     monkeypatch.setattr(SharedPrefixLM, "generate_until", little_memory)
     runs = engine(tmp_path, NoMeter("none"), said)
-    cell = replace(CELL, task="tiny_instructions")
+    cell = replace(CELL, task="tiny_instructions", subset=Subset(0, 16))
     records = [runs.record(replace(cell, arm=arm)) for arm in (DENSE, Arm("ppm", Decimal("0.5")))]
     assert tried == [64, 32, 16, 16]
     assert [record.settings["batch_size"] for record in records] == [16, 16]
-    assert "tiny-base dense tiny_instructions 0-48: out of memory in batches of 64, again in batches of 32" in said
+    assert "tiny-base dense tiny_instructions 0-16: out of memory in batches of 64, again in batches of 32" in said
 
 
 def test_what_fits_in_no_batch_is_one_line(tmp_path, monkeypatch):

@@ -57,6 +57,7 @@ class Elsewhere:
         self._pool.shutdown()
 
 
+@pytest.mark.slow("imports all libraries in a process of its own")
 def test_cells_run_in_another_process_leave_the_same_records(tmp_path, local):
     cells = [HALF, CELL, QUARTER]
     executor = Elsewhere(tmp_path / "scratch")

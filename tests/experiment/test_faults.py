@@ -19,7 +19,6 @@ from transformers import LlamaForCausalLM
 
 from glu_prune.experiment.maintenance import check, entries
 from glu_prune.models.source import load_tokenizer, locate
-from tests.helpers.sessions import Sessions
 
 KILLS = int(os.environ.get("GLU_PRUNE_KILLS", "3"))
 RACES = int(os.environ.get("GLU_PRUNE_RACES", "2"))
@@ -43,12 +42,6 @@ def test_direction(glu_case, glu_check):
 """
 COMPUTED = re.compile(r"^  (.*): \d+ (?:items|null models) in ", re.MULTILINE)
 """The cells that a session says it has computed."""
-
-
-@pytest.fixture(scope="module")
-def sessions():
-    with Sessions() as found:
-        yield found
 
 
 @pytest.fixture(scope="module")

@@ -243,11 +243,12 @@ def test_backends_are_given_both(data, engines):
         assert record.margins == pytest.approx(ours.record(cell).margins, abs=NATS)
 
 
+@pytest.mark.slow("answers two tasks")
 def test_whatever_is_declared_to_be_scored_together_is(engines, monkeypatch):
     """Embedded tasks, which no cell would need together: written answers beside choices."""
-    monkeypatch.setattr(capability, "SCORED_TOGETHER", (("tiny_recall_mc", "tiny_reading"),))
+    monkeypatch.setattr(capability, "SCORED_TOGETHER", (("tiny_recall_mc", "tiny_arithmetic"),))
     engine = engines("one")
-    read = Cell(SOURCE, DENSE, "tiny_reading", None, (), Settings())
+    read = Cell(SOURCE, DENSE, "tiny_arithmetic", None, (), Settings())
     first = engine.record(read)
     chosen = Store(engine.store.folder).get(replace(read, task="tiny_recall_mc").key, Record)
     monkeypatch.setattr(capability, "SCORED_TOGETHER", ())

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,7 +24,6 @@ from glu_prune.pruning.shards import INDEX, open_shards
 from glu_prune.pruning.surgery import apply, prune
 from glu_prune.pruning.target import Target
 from tests.helpers.models import TOKENS, llama
-from tests.helpers.sessions import Sessions
 
 
 def save(model, folder: Path, shard: str = "5GB") -> Path:
@@ -272,18 +270,8 @@ def test_memory_holds_a_shard_and_a_block(big, tmp_path):
     assert grew < shards.nbytes / 3
 
 
-@pytest.fixture(scope="module")
-def sessions() -> Iterator[Sessions]:
-    with Sessions() as found:
-        yield found
-
-
-SLOW = pytest.mark.slow("kills three runs as the first does, in another way")
-
-
-@pytest.mark.parametrize(
-    "how", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=SLOW), pytest.param(signal.SIGINT, marks=SLOW)]
-)
+@pytest.mark.slow("prunes 200 MB in processes that are killed")
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_a_killed_run_leaves_all_or_nothing(sessions, big, tmp_path, how):
     """Killed at several moments of writing; what a kill leaves behind goes with the next run."""
     (place := tmp_path / "place").mkdir()

@@ -40,6 +40,7 @@ def pytest_offline(home: Path, *arguments: str):
     return run(command, ROOT, without_sockets(home))
 
 
+@pytest.mark.slow("starts a session that imports all libraries")
 def test_an_embedded_model_is_judged_without_a_socket(tmp_path):
     done = pytest_offline(tmp_path, "-k", "tiny-base-ratio_0.5-story_modelling")
     assert (done.returncode, "1 passed" in done.stdout) == (0, True), done.stdout + done.stderr
@@ -71,6 +72,7 @@ def test_data_that_is_absent_stops_the_run_before_a_model_loads_without_a_socket
     assert not (tmp_path / "tried").exists()
 
 
+@pytest.mark.slow("imports all libraries in a process of its own")
 def test_the_doctor_opens_no_socket_and_says_what_is_missing_for_a_gated_model(tmp_path):
     files = [ROOT / "expectations" / f"llama-3.2-{size}b.yaml" for size in (1, 3)]
     done = glu_prune("doctor", *files, "--store", tmp_path / "store", where=tmp_path, env=without_sockets(tmp_path))

@@ -74,6 +74,7 @@ def test_what_is_missing_is_fetched_once_and_then_runs_offline(file, tmp_path):
     assert not (tmp_path / "tried").exists()
 
 
+@pytest.mark.slow("imports all libraries in a process of its own")
 def test_without_a_network_each_row_says_what_mends_it(file, tmp_path):
     file.write_text(FILE + "  - capability: instruction_following\n    direction: down\n    why: it is small\n")
     done = glu_prune("prefetch", file, where=tmp_path, env=environment(tmp_path, HF_ENDPOINT=NOWHERE))

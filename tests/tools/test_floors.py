@@ -1,6 +1,10 @@
 import csv
 
+import pytest
+
 from tools import floors
+
+pytestmark = pytest.mark.slow("tests what made the committed models and tables, which does not change with the package")
 
 
 def test_the_table_has_a_row_per_metric_and_null(capsys):

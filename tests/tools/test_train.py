@@ -10,6 +10,8 @@ from transformers import AutoModelForCausalLM
 from tools.miniature.recipes import RECIPES, Architecture
 from tools.miniature.train import IGNORE, _batches, _create, _load, learning_rate_factor, train
 
+pytestmark = pytest.mark.slow("tests what made the committed models and tables, which does not change with the package")
+
 STAGE = replace(RECIPES["tiny-base"].stages[0], steps=4, warmup_steps=2)
 SHORT = replace(
     RECIPES["tiny-base"],

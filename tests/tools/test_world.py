@@ -9,6 +9,8 @@ from tools.miniature.world.mixture import SUBJECTS, documents
 from tools.miniature.world.population import BANDS
 from tools.miniature.world.population import make_world as fresh_world
 
+pytestmark = pytest.mark.slow("tests what made the committed models and tables, which does not change with the package")
+
 WORLD = make_world()
 EXAMINED = {
     recall: "question",
