@@ -13,7 +13,7 @@ from tests.helpers.commands import BLOCKED
 
 pytestmark = pytest.mark.slow("answers three tasks twice, in sessions of their own")
 
-CHOSEN = ("-k", "ratio_0.5 and tiny-base and (recall or knowledge or arithmetic)")
+CHOSEN = ("-k", "ratio_0.5 and tiny-base and (recall or knowledge or arithmetic) and not efficiency")
 
 
 def run(folder: Path, store: Path) -> subprocess.CompletedProcess[str]:
