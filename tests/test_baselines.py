@@ -159,7 +159,7 @@ def test_a_margin_that_a_file_allows_is_no_regression(project):
     damage(project)
     project.claim("baseline_margins:\n  factual_recall: 1\n")
     said = project.run("--glu-compare=mine")[1]
-    assert {row["note"] for row in project.rows} <= {"within the margin", "not shown"}
+    assert {row["outcome"] for row in project.rows} <= {"unchanged", "not shown"}
     assert "regressed" not in said
     project.claim("baseline_margins:\n  factual_recal: 1\n")
     code, said = project.run("--glu-compare=mine")

@@ -1,15 +1,15 @@
-"""Two outcomes of the same thing, item by item: improved, unchanged, regressed, or incomparable and why."""
+"""Two outcomes of the same thing, item by item: improved, unchanged, not shown, regressed, or incomparable and why."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from glu_prune.baseline.outcome import About, Outcome
 from glu_prune.errors import BaselineError
 from glu_prune.judgement.scores import SEED, tied
-from glu_prune.judgement.verdict import ALPHA, digits
+from glu_prune.judgement.verdict import ALPHA, digits, one_sided
 from glu_prune.results.baselines import BaselineResult, State
-from glu_prune.statistics.comparison import contrast, holm
+from glu_prune.statistics.comparison import Contrast, contrast, holm, smallest_found
 
 OutcomePair = tuple[Outcome | None, Outcome | None]
 """Before and after; None where one side has no such outcome."""
@@ -24,6 +24,7 @@ FAIL_ON: dict[str, frozenset[State]] = {
 NAMED = 10
 """How many items that changed are named."""
 _ROUNDING = 1e-12
+_SMALL = 1e-30
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,8 @@ class Change:
     p: float
     """Of no difference, two-sided."""
     test: str
+    found: Contrast = field(compare=False)
+    """After minus before."""
     worse: tuple[str, ...]
     better: tuple[str, ...]
     """Names of the items that changed: the beginning of their hash and their place in the later run, the largest change
@@ -59,6 +62,8 @@ class Compared:
     """That which decided: corrected for how many outcomes are compared."""
     band: float = 0.0
     margin: float = 0.0
+    catches: float | None = None
+    """The smallest worsening that would have been found in four of five runs."""
 
     @property
     def sentence(self) -> str:
@@ -72,6 +77,8 @@ class Compared:
             f"{moved.high:+.3g}), {moved.test} p = {self.p:.2g}, noise band {self.band:.2g}, margin {self.margin:g}"
         )
         flips = f"{len(moved.worse)} items worse, {len(moved.better)} better of {self.about.n}"
+        if self.catches is not None:
+            flips += f"; a loss of {self.catches:.2g} would have been found in four of five runs"
         named = [
             f"{kind}: {', '.join(names[:NAMED])}" + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
             for kind, names in (("worse", moved.worse), ("better", moved.better))
@@ -98,6 +105,7 @@ class Compared:
             high=change.high if change else None,
             p=self.p if change else None,
             test=change.test if change else "",
+            catches=self.catches,
             worse=len(change.worse) if change else None,
             improved=len(change.better) if change else None,
             worse_items=change.worse[:named] if change else (),
@@ -196,6 +204,7 @@ def change(before: Outcome, after: Outcome) -> Change:
         high=high,
         p=found.p_two_sided() if moved else 1.0,
         test=found.test,
+        found=found,
         worse=tuple(names[place] for size, place in moved if size < 0),
         better=tuple(names[place] for size, place in moved if size > 0),
     )
@@ -210,15 +219,25 @@ def compare(pairs: Iterable[OutcomePair], margin: float = 0.0, adjust: Adjust = 
     """What each pair comes to.
 
     A change counts as shown where its two-sided p is at most 0.05, after `adjust` has corrected it for how many
-    outcomes are compared, and the difference exceeds both the margin and the noise band.
+    outcomes are compared, and the difference exceeds both the margin and the noise band. That there is none counts as
+    shown where no item changed, or where a worsening beyond the margin (or the noise band, if that is wider) is
+    excluded at 0.05: with a margin of 0 no number of items shows that.
     """
     every = [(before, after, _refused(before, after)) for before, after in pairs]
     changes = [change(before, after) if before and after and not why else None for before, after, why in every]
-    decided = iter(adjust([each.p for each in changes if each is not None]))
+    p_values = [each.p for each in changes if each is not None]
+    decided, alpha = iter(adjust(p_values)), ALPHA / 2 / _strictest(adjust, len(p_values))
     return [
-        _incomparable(before, after, why) if moved is None else _decided(before, after, moved, next(decided), margin)
+        _incomparable(before, after, why)
+        if moved is None
+        else _decided(before, after, moved, (next(decided), alpha), margin)
         for (before, after, why), moved in zip(every, changes, strict=True)
     ]
+
+
+def _strictest(adjust: Adjust, count: int) -> float:
+    """By how much the smallest of so many p-values is multiplied."""
+    return adjust([_SMALL] * count)[0] / _SMALL if count else 1.0
 
 
 def _refused(before: Outcome | None, after: Outcome | None) -> str:
@@ -234,29 +253,34 @@ def _incomparable(before: Outcome | None, after: Outcome | None, why: str) -> Co
     return Compared(either.about, "incomparable", why, scores[0], scores[1])
 
 
-def _decided(before: Outcome | None, after: Outcome | None, moved: Change, p: float, margin: float) -> Compared:
+def _decided(
+    before: Outcome | None, after: Outcome | None, moved: Change, level: tuple[float, float], margin: float
+) -> Compared:
+    """`level`: p, corrected, and what a one-sided p is compared with."""
     assert before is not None
     assert after is not None
     band = max((each.about.band.score for each in (before, after) if each.about.band), default=0.0)
     better = 1 if after.about.higher_is_better else -1
-    state: State = "improved" if better * moved.delta > 0 else "regressed"
-    state, note = (state, "") if not (still := _still(moved, p, band, margin)) else ("unchanged", still)
+    p, alpha = level
+    state, note = _state(moved, p, band, margin, better)
     how = sorted({*before.about.settings.items()} ^ {*after.about.settings.items()}, key=str)
     other = ", ".join(dict.fromkeys(name for name, _ in how))
     notes = [note] if note else []
     notes += [f"other {other}"] if other else []
-    return Compared(after.about, state, ", ".join(notes), before.about.score, after.about.score, moved, p, band, margin)
+    scores, catches = (before.about.score, after.about.score), smallest_found(moved.found, alpha)
+    return Compared(after.about, state, ", ".join(notes), *scores, moved, p, band, margin, catches)
 
 
-def _still(moved: Change, p: float, band: float, margin: float) -> str:
-    """Why a change is none; empty if it is one."""
+def _state(moved: Change, p: float, band: float, margin: float, better: int) -> tuple[State, str]:
+    """What a change comes to, and why it is none if it is none."""
     if not (moved.worse or moved.better):
-        return "no item changed"
-    if p > ALPHA:
-        return "not shown"
-    if abs(moved.delta) <= band + _ROUNDING:
-        return "within the noise band"
-    return "within the margin" if abs(moved.delta) <= margin + _ROUNDING else ""
+        return "unchanged", "no item changed"
+    if p <= ALPHA and abs(moved.delta) > max(band, margin) + _ROUNDING:
+        return ("improved" if better * moved.delta > 0 else "regressed"), ""
+    allowed, which = max((margin, "the margin"), (band, "the noise band"))
+    if allowed > 0 and one_sided(moved.found, better, -allowed) <= ALPHA:
+        return "unchanged", f"no worse by more than {which}, shown"
+    return "not shown", f"within {which}" if p <= ALPHA else ""
 
 
 def refuse_incomparable(found: Sequence[Compared]) -> None:

@@ -8,7 +8,7 @@ import fnmatch
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
 from glu_prune.efficiency import meter
@@ -54,6 +54,15 @@ class Score:
     """How many sources the items have, such as prompts of several instructions; None if each item has its own."""
     text: str = ""
     """The value as it was written, which says to how many digits; empty if it was never rounded."""
+
+    @property
+    def rounding(self) -> float:
+        """Half a unit of the last digit that was written; 0 if it was never rounded."""
+        try:
+            exponent = Decimal(self.text).as_tuple().exponent
+        except InvalidOperation:
+            return 0.0
+        return 0.5 * 10.0**exponent if isinstance(exponent, int) else 0.0
 
     @property
     def units(self) -> int | None:

@@ -1,16 +1,22 @@
 """Verdicts on claims across ratios: trends, correlations, knees, and where gains and losses balance best."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Protocol
 
+from glu_prune.errors import EvaluationError
 from glu_prune.experiment.cell import DENSE, Arm
 from glu_prune.judgement.scores import CapabilityScores
-from glu_prune.judgement.verdict import ALPHA, above_floor, one_sided, something_to_lose, under
+from glu_prune.judgement.verdict import ALPHA, Condition, above_floor, one_sided, something_to_lose, under
 from glu_prune.pruning.ratio import show_ratio
 from glu_prune.results.base import Outcome
-from glu_prune.statistics import trends
+from glu_prune.statistics.contrasts import Contrast
+from glu_prune.statistics.trends import correlation
+
+_LEAST_POINTS = 3
+_DESCRIPTIVE = "two curves of one model, which both change with every neuron that goes; that decides nothing"
 
 
 class Relation(Protocol):
@@ -110,52 +116,70 @@ def _capabilities(case: Across, measured: CapabilityScores, ratios: Sequence[Dec
     return [measured.better * measured.score(case.arm(r)) for r in ratios]
 
 
-def _few(smallest: float) -> tuple[str, ...]:
-    """What so few ratios can show at best."""
-    if smallest > ALPHA:
-        return (f"with so few ratios no p-value below {smallest:.2g} is possible",)
-    return ()
+def _slope(case: Across, measured: CapabilityScores, ratios: Sequence[Decimal]) -> Contrast:
+    """How much the capability changes from the first ratio to the last, by the straight line through all of them.
 
+    Fitted item by item and tested over items: ratios are nested in each other, and so are no observations of their own.
 
-def _trend(case: Across, measured: CapabilityScores, ratios: Sequence[Decimal]) -> trends.Association:
-    return trends.monotone([float(ratio) for ratio in ratios], _capabilities(case, measured, ratios))
+    Source: Tukey, Ciminera & Heyse (1985), Biometrics 41, 295-301 (dose-response by one linear contrast).
+
+    Raises:
+        EvaluationError: there are fewer than three ratios, of which a line says no more than a direction.
+    """
+    if len(ratios) < _LEAST_POINTS:
+        shown = ", ".join(map(show_ratio, ratios))
+        msg = f"a trend is one over {_LEAST_POINTS} or more ratios, the dense model's among them; measured: {shown}"
+        raise EvaluationError(msg)
+    places = [float(ratio) for ratio in ratios]
+    middle = math.fsum(places) / len(places)
+    scale = (places[-1] - places[0]) / math.fsum((place - middle) ** 2 for place in places)
+    return measured.combined(
+        {case.arm(ratio): (place - middle) * scale for ratio, place in zip(ratios, places, strict=True)}
+    )
 
 
 def _monotone(case: Across, measured: Sequence[CapabilityScores]) -> _Found:
-    """Rising or falling: exact Mann-Kendall test over the ratios."""
+    """Rising or falling: the slope over the ratios, tested over items."""
     ratios = _ratios(case, measured)
-    found = _trend(case, measured[0], ratios)
-    numbers = f"Mann-Kendall tau {found.coefficient:+.2f} over {len(ratios)} ratios, exact p = {found.p:.2g}"
-    if found.p > ALPHA:
-        return _Found("inconclusive", numbers, _few(found.smallest_p))
-    if (found.coefficient > 0) != (case.claim.relation == "rising"):
-        return _Found("refuted", numbers)
-    return _with_floors(case, numbers, measured, ratios)
+    (only,) = measured
+    slope = _slope(case, only, ratios)
+    low, high = slope.interval()
+    p = slope.p_two_sided()
+    numbers = (
+        f"change along the line from {show_ratio(ratios[0])} to {show_ratio(ratios[-1])}, over {len(ratios)} ratios: "
+        f"{slope.difference:+.3f} (95 % interval {low:+.3f} to {high:+.3f}); {slope.test} p = {p:.2g}"
+    )
+    if p > ALPHA:
+        return _Found("inconclusive", numbers)
+    rises = only.better * slope.difference > 0
+    found = _with_floors(numbers, [_end(case, only, ratios, rises=rises)])
+    if rises == (case.claim.relation == "rising"):
+        return found
+    return found if found.outcome != "confirmed" else replace(found, outcome="refuted")
 
 
 def _correlation(case: Across, measured: Sequence[CapabilityScores]) -> _Found:
-    """Inverse or positive: Pearson's and Spearman's coefficient must both show it."""
+    """Inverse or positive: described, and never decided.
+
+    All ratios are one model that loses more and more, so any two capabilities that change at all go together: no test
+    over items or ratios tells a link between them from that.
+    """
     ratios = _ratios(case, measured)
-    found = trends.correlation(*(_capabilities(case, each, ratios) for each in measured))
-    both = (found.pearson, found.spearman)
-    shown = ", ".join(f"{each.name} {each.coefficient:+.3f} (exact p = {each.p:.2g})" for each in both)
-    numbers = f"{shown} over {len(ratios)} ratios, which are few"
-    if max(each.p for each in both) > ALPHA:
-        return _Found("inconclusive", numbers, _few(max(each.smallest_p for each in both)))
-    if (found.pearson.coefficient > 0) != (case.claim.relation == "positive"):
-        return _Found("refuted", numbers)
-    return _with_floors(case, numbers, measured, ratios)
+    found = correlation(*(_capabilities(case, each, ratios) for each in measured))
+    numbers = f"Pearson {found.pearson:+.3f}, Spearman {found.spearman:+.3f} over {len(ratios)} ratios"
+    return _Found("inconclusive", numbers, (f"descriptive: {_DESCRIPTIVE}",))
 
 
-def _with_floors(case: Across, numbers: str, measured: Sequence[CapabilityScores], ratios: Sequence[Decimal]) -> _Found:
-    """A trend that holds: what rises must end above its floor, and what falls must have been above it."""
-    conditions = []
-    for each in measured:
-        if _trend(case, each, ratios).coefficient > 0:
-            found = above_floor(each, case.arm(ratios[-1]), 1, "under the floor")
-        else:
-            found = something_to_lose(each, 1)
-        conditions.append(replace(found, reason=f"{each.capability.name}: {found.reason}"))
+def _end(case: Across, measured: CapabilityScores, ratios: Sequence[Decimal], *, rises: bool) -> Condition:
+    """What rises must end above its floor, and what falls must have been above it."""
+    if rises:
+        found = above_floor(measured, case.arm(ratios[-1]), 1, "under the floor")
+    else:
+        found = something_to_lose(measured, 1)
+    return replace(found, reason=f"{measured.capability.name}: {found.reason}")
+
+
+def _with_floors(numbers: str, conditions: list[Condition]) -> _Found:
     outcome, _ = under(conditions)
     return _Found(outcome, numbers, tuple(condition.reason for condition in conditions))
 
@@ -200,7 +224,7 @@ def _loss(case: Across, measured: CapabilityScores, ratio: Decimal) -> tuple[str
         if one_sided(change, -measured.better, margin) <= ALPHA:
             return "larger", "it is shown to be larger"
         return "open", "it is not decided"
-    floor = above_floor(measured, there, 1, "under the floor")
+    floor = above_floor(measured, there, 1, "under the floor", below_fails=False)
     return {"shown": "smaller", "fails": "floor", "open": "open"}[floor.state], floor.reason
 
 

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -111,6 +111,8 @@ class CaseAtRatio(ClaimCase):
 
     claim: "ClaimAtRatios"
     ratio: Decimal
+    family: int = field(default=0, kw_only=True)
+    """How often the session's files declare the claim, over all entries; 0 if only this entry is known."""
 
     @property
     def declared(self) -> Outcome:
@@ -124,8 +126,13 @@ class CaseAtRatio(ClaimCase):
 
     @property
     def tests(self) -> int:
-        """At how many ratios the claim is made, each with a test of its own."""
-        return len(self.claim.ratios_among(self.experiment.ratios))
+        """How often the claim is made, each time with a test of its own: at ratios, in entries, in files."""
+        return self.family or len(self.claim.ratios_among(self.experiment.ratios))
+
+    @property
+    def family_key(self) -> tuple[str, ...]:
+        """What is the same for claims that say the same of one model, wherever they are declared."""
+        return self.experiment.model, self.claim.KEY, self.claim.name, self.claim.direction
 
     @property
     def arm(self) -> Arm:

@@ -1,6 +1,7 @@
 """Reads expectation files: YAML becomes typed cases, or one error that names file, line and value."""
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 from glu_prune.errors import ExpectationError, shown
 from glu_prune.evaluation.capability import Capability
 from glu_prune.evidence.checks import CHECKS
-from glu_prune.judgement.case import Case, Entry
+from glu_prune.judgement.case import Case, CaseAtRatio, Entry
 from glu_prune.judgement.document import Document, load
 from glu_prune.judgement.experiment import ANY, Experiment
 from glu_prune.judgement.kinds import CASE_OF
@@ -64,7 +65,7 @@ def read(path: Path) -> tuple[Case, ...]:
     _refuse_unknown(document, experiment, suite)
     cases = (*_claimed(document, experiment, suite), *_evidence(document, experiment))
     refuse_repeats(cases)
-    return cases
+    return in_families(cases)
 
 
 def _refuse_unknown(document: Document, experiment: Experiment, suite: Mapping[str, Capability]) -> None:
@@ -144,7 +145,16 @@ def told_apart(cases: Sequence[Case]) -> tuple[Case, ...]:
         unique = len(by_name[name]) == 1
         found.append(case if unique else replace(case, id=case.id.replace(name, identity, 1)))
     refuse_repeats(found)
-    return tuple(found)
+    return in_families(found)
+
+
+def in_families(cases: Iterable[Case]) -> tuple[Case, ...]:
+    """`cases`, each with the number of tests of its claim: how entries and files divide them must change no verdict."""
+    every = tuple(cases)
+    sizes = Counter(case.family_key for case in every if isinstance(case, CaseAtRatio))
+    return tuple(
+        replace(case, family=sizes[case.family_key]) if isinstance(case, CaseAtRatio) else case for case in every
+    )
 
 
 def cases_about(cases: Iterable[Case], model: str) -> tuple[Case, ...]:

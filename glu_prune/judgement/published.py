@@ -2,6 +2,7 @@
 
 import fnmatch
 import math
+from collections.abc import Mapping
 from decimal import Decimal
 
 from glu_prune.errors import EvaluationError
@@ -51,7 +52,9 @@ class PublishedScores(CapabilityScores):
         if found.value is None:
             msg = f"{score.task} {score.metric} of {score.model}: {found.how}; it cannot be judged"
             raise EvaluationError(msg)
-        return found.value
+        # The score may have been rounded by as much; in nats, errors are relative.
+        rounding = score.rounding / score.value if score.scale == "nats" else score.rounding
+        return found.value + rounding
 
     @property
     def _floors(self) -> dict[str, PublishedFloor]:
@@ -89,6 +92,13 @@ class PublishedScores(CapabilityScores):
         return comparison.unpaired(
             first.compared, self._error(first), second.compared, self._error(second), first.items or 0
         )
+
+    def combined(self, weights: Mapping[Arm, float]) -> Contrast:
+        """As if each arm had answered other items."""
+        scores = {arm: self._score(arm) for arm in weights}
+        total = math.fsum(weight * scores[arm].compared for arm, weight in weights.items())
+        error = math.hypot(*(weight * self._error(scores[arm]) for arm, weight in weights.items()))
+        return comparison.unpaired(total, error, 0.0, 0.0, min(each.items or 0 for each in scores.values()))
 
     def above_floor(self, arm: Arm) -> Contrast | None:
         """As if on different items."""

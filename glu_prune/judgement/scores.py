@@ -3,10 +3,15 @@
 Verdicts are reached on this, whether it comes from records (paired items) or from published figures (unpaired).
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from glu_prune.errors import EvaluationError
 from glu_prune.evaluation.capability import Capability
@@ -17,6 +22,7 @@ from glu_prune.experiment.record import FloorRecord, Record, ScoreRecord
 from glu_prune.statistics import comparison
 from glu_prune.statistics.comparison import Contrast
 
+Array = NDArray[Any]
 SEED = 20251222
 """Of every resampling, so that the same records give the same verdict."""
 
@@ -33,6 +39,17 @@ class Floor:
     score: float
 
 
+@dataclass(frozen=True)
+class BesideFloor:
+    """What an arm gained on the items that the floor's answers get right, and on the others; more is a higher value."""
+
+    more_where_right: Contrast
+    """Gain per item where these are right, less that where they are wrong."""
+    where_wrong: Contrast
+    """Gain on the items where these are wrong."""
+    items_wrong: int
+
+
 class CapabilityScores(ABC):
     """Scores of one capability by arm. `better` is +1 where more is better, -1 where less is."""
 
@@ -46,6 +63,11 @@ class CapabilityScores(ABC):
     def complete(self) -> bool:
         """Whether no items are still to come; `total_items` is how many there are, if they are judged by subsets."""
         return self.total_items is None or self.items >= self.total_items
+
+    @property
+    def partial(self) -> bool:
+        """Whether only some items were asked, and no others are to come."""
+        return False
 
     @property
     @abstractmethod
@@ -80,11 +102,24 @@ class CapabilityScores(ABC):
         """`arm` minus `other`, in units of the metric (nats per unit for perplexities)."""
 
     @abstractmethod
+    def combined(self, weights: Mapping[Arm, float]) -> Contrast:
+        """The sum of several arms, each times its weight; the weights add up to 0. In units as `contrast`."""
+
+    @abstractmethod
     def above_floor(self, arm: Arm) -> Contrast | None:
         """`arm` minus the floor; None if there is no floor."""
 
     def moved(self, arm: Arm) -> tuple[int, int] | None:
         """How many items got better and worse than in the dense model; None if that is not known."""
+        del arm
+        return None
+
+    def changed(self, arm: Arm) -> bool:
+        """Whether anything is otherwise than in the dense model."""
+        return self.contrast(arm, DENSE).difference != 0
+
+    def beside_floor(self, arm: Arm) -> "BesideFloor | None":
+        """Where `arm` gained, seen beside the answers of the floor; None if that is not known, or cannot differ."""
         del arm
         return None
 
@@ -160,6 +195,11 @@ class PairedScores(CapabilityScores):
         return best[0] if best else None
 
     @property
+    def partial(self) -> bool:
+        """As records of `--glu-limit` say."""
+        return self.total_items is None and "part" in self._records[DENSE].settings
+
+    @property
     def items(self) -> int:
         """As many as were scored."""
         return len(self._floors.items)
@@ -189,6 +229,25 @@ class PairedScores(CapabilityScores):
         """On paired items."""
         return self._contrast(self._scores(arm), self._scores(other))
 
+    def combined(self, weights: Mapping[Arm, float]) -> Contrast:
+        """Item by item, so that what an item does at several ratios is one observation."""
+        values = {arm: self._scores(arm).values for arm in weights}
+        reference = values[next(iter(weights))]
+        parts = {arm: [weight * each for each in tied(values[arm], reference)] for arm, weight in weights.items()}
+        sides = [
+            [math.fsum(row) for row in zip(*(parts[arm] for arm in weights if sign * weights[arm] > 0), strict=True)]
+            for sign in (1, -1)
+        ]
+        first = self._scores(next(iter(weights)))
+        return comparison.contrast(
+            sides[0],
+            [-each for each in sides[1]],
+            first.weights,
+            clusters=self._clusters,
+            ratio=self.capability.logarithmic,
+            seed=SEED,
+        )
+
     def above_floor(self, arm: Arm) -> Contrast | None:
         """On the same items."""
         if self._null is None:
@@ -202,6 +261,46 @@ class PairedScores(CapabilityScores):
         changes = [self.better * (after - before) for after, before in pairs]
         return sum(change > 0 for change in changes), sum(change < 0 for change in changes)
 
+    def changed(self, arm: Arm) -> bool:
+        """Any item, also where gains and losses balance."""
+        return self.moved(arm) != (0, 0)
+
+    def beside_floor(self, arm: Arm) -> BesideFloor | None:
+        """By the change of each item: its covariance with the floor's score, and its mean where that is lowest.
+
+        The covariance over the variance is the difference of the two means where a score is 0 or 1.
+        """
+        if self._null is None or self.capability.logarithmic:
+            return None
+        of_null, mine = self._floors.nulls[self._null][self.capability.metric], self._scores(arm)
+        null, weights = np.array(of_null.values), np.array(mine.weights)
+        dense = self._scores(DENSE).values
+        change = np.array(tied(mine.values, dense)) - np.array(dense)
+        centred = null - np.average(null, weights=weights)
+        variance = float(np.average(centred**2, weights=weights))
+        wrong = null == (null.min() if self.better > 0 else null.max())
+        if variance < ROUNDING or not (weights[wrong] > 0).any():
+            return None
+        spread = (change - np.average(change, weights=weights)) * centred / variance
+        return BesideFloor(
+            more_where_right=self._of_changes(spread * self.better, weights, slice(None)),
+            where_wrong=self._of_changes(change * self.better, weights, wrong),
+            items_wrong=int(wrong.sum()),
+        )
+
+    def _of_changes(self, changes: Array, weights: Array, chosen: "Array | slice") -> Contrast:
+        """Whether the mean of some items' changes is 0."""
+        some = changes[chosen]
+        return comparison.contrast(
+            some,
+            np.zeros(len(some)),
+            weights[chosen],
+            clusters=None if self._clusters is None else np.array(self._clusters)[chosen],
+            anytime=self.total_items is not None,
+            heaviest=self._heaviest,
+            seed=SEED,
+        )
+
     def remarks(self, arm: Arm) -> tuple[str, ...]:
         """What was left out of items and prompts, and what echoing these scores, where that is more."""
         metric, record = self.capability.metric, self._records[arm]
@@ -213,6 +312,7 @@ class PairedScores(CapabilityScores):
         )
         return (
             *(["on a sample of the benchmark's items"] if sample else []),
+            *([f"a quick look at {self.items} items of the task"] if self.partial else []),
             *([f"{record.truncated} of {self.items} prompts were cut"] if record.truncated else []),
             *echoes,
         )

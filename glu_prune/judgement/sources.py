@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import TYPE_CHECKING, Protocol
 
 from glu_prune.evidence.figures import Evidence
@@ -69,6 +70,9 @@ class Source(Protocol):
         Raises:
             GluPruneError: they cannot be had.
         """
+
+    def ratios(self, case: Case, needed: Requirement) -> frozenset[Decimal]:
+        """The ratios at which scores of the case's criterion are known, whether or not a file declares them."""
 
     def costs(self, case: "EfficiencyCase") -> CostEvidence:
         """The runs that the claim is about.

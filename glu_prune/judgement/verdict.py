@@ -138,11 +138,11 @@ def under(conditions: list[Condition]) -> tuple[Outcome, int | None]:
     return ("inconclusive" if "open" in states else "confirmed"), max(needed, default=None)
 
 
-def above_floor(measured: CapabilityScores, arm: Arm, tests: int, note: str) -> Condition:
+def above_floor(measured: CapabilityScores, arm: Arm, tests: int, note: str, *, below_fails: bool = True) -> Condition:
     """Whether `arm` scores more than content-free answers do; `note` names it if not.
 
-    The floor is known exactly: a score at or below it on these items fails, and one above it may still be open. While
-    items are still to come, it fails only if it is shown to be below.
+    It fails only where that is shown: the score is below the floor (unless `below_fails` is false), or what was gained
+    was gained where content-free answers are right. A model in which nothing changed never fails.
     """
     subject = "the pruned model is" if arm.ratio else "the dense model is"
     beyond, floor = measured.above_floor(arm), measured.floor
@@ -153,10 +153,29 @@ def above_floor(measured: CapabilityScores, arm: Arm, tests: int, note: str) -> 
     if p * tests <= ALPHA:
         return Condition("shown", f"{subject} {what}, p = {p:.2g}", told=True)
     excess = measured.better * beyond.difference
-    if excess <= 0 and (measured.complete or one_sided(beyond, -measured.better) * tests <= ALPHA):
-        return Condition("fails", f"{subject} not {what}", note=note)
+    if arm.ratio and measured.changed(arm):
+        if below_fails and (p_below := one_sided(beyond, -measured.better)) * tests <= ALPHA:
+            return Condition("fails", f"{subject} not {what}, p = {p_below:.2g}", note=note)
+        if found := _gained_as_floor(measured, arm, tests):
+            return Condition("fails", f"{subject} not shown to be {what}, {found}", note=note)
+    if excess <= 0:
+        return Condition("open", f"{subject} not {what}, nor shown to be below", note=note)
     needed = more_items(beyond, excess, ALPHA / tests)
     return Condition("open", f"{subject} not shown to be {what}, p = {p:.2g}", needed, note=f"{note}?")
+
+
+def _gained_as_floor(measured: CapabilityScores, arm: Arm, tests: int) -> str | None:
+    """That more was gained where the floor's answers are right, and nothing is shown to be where they are wrong."""
+    found = measured.beside_floor(arm)
+    if found is None or (p := found.more_where_right.p_greater()) * tests > ALPHA:
+        return None
+    if found.where_wrong.p_greater() <= ALPHA:
+        return None
+    change = found.where_wrong.difference
+    return (
+        f"and it gained where these answers are right (p = {p:.2g}): {change:+.3f} on the {found.items_wrong} items "
+        "where they are not"
+    )
 
 
 def something_to_lose(measured: CapabilityScores, tests: int) -> Condition:

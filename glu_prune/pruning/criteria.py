@@ -9,6 +9,7 @@ import textwrap
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, TypeVar
@@ -58,7 +59,7 @@ class Criterion:
     """`weights`, `activations` (and weights), or `nothing`."""
     aliases: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def source_digest(self) -> str:
         """SHA-256 of the code of `score` and of its module, which users can change without changing this package.
 

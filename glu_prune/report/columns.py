@@ -52,6 +52,10 @@ def _interval(found: Sequence[float] | None) -> str:
     return mean if low == high else f"{mean} ({low} to {high})"
 
 
+def _share(found: Sequence[float] | None) -> str:
+    return "-" if found is None else f"{found[0]:.1%} ({found[1]:.1%} to {found[2]:.1%})"
+
+
 def _spread(pair: Sequence[float] | None) -> str:
     return "-" if pair is None else f"{pair[0]:.2f} +- {pair[1]:.2f}"
 
@@ -134,6 +138,7 @@ AGAINST: tuple[Column[BaselineResult], ...] = (
     Column("low", lambda row: row.low, _number(3, "+")),
     Column("high", lambda row: row.high, _number(3, "+")),
     Column("p", lambda row: row.p, _or_none(_probability)),
+    Column("finds", lambda row: row.catches, _or_none(digits)),
     Column("better", lambda row: row.improved, _or_none()),
     Column("worse", lambda row: row.worse, _or_none()),
     Column("items that changed", _changed),
@@ -148,6 +153,7 @@ WHY: tuple[Column[Explanation], ...] = (
     _CAPABILITY,
     Column("better", lambda row: row.gained),
     Column("worse", lambda row: row.lost),
+    Column("other answers", lambda row: row.flips, _share, _LIMITS),
     Column("margin, nats", lambda row: row.margin, _pair(2)),
     Column("tokens", lambda row: row.length, _pair(1)),
     Column("flawed", lambda row: row.flawed, _pair(0, "%")),

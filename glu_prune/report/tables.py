@@ -50,7 +50,8 @@ TABLES = {
     "why": Table(
         "why it moved",
         _fixed(columns.WHY),
-        "dense -> pruned. margin: best right choice over best wrong one; flawed outputs are empty, loop, echo the "
+        "dense -> pruned. other answers: than the dense model gives, right or wrong (95 % interval). "
+        "margin: best right choice over best wrong one; flawed outputs are empty, loop, echo the "
         'prompt, or are cut by the length limit; "score without" leaves out items where either output is flawed.',
     ),
     "groups": Table("by group", _fixed(columns.GROUPS), long=True),

@@ -4,8 +4,8 @@ from typing import Literal
 
 from glu_prune.results.base import Better, Number, Result, Row
 
-State = Literal["improved", "unchanged", "regressed", "incomparable"]
-"""What a comparison of two runs on the same items comes to."""
+State = Literal["improved", "unchanged", "not shown", "regressed", "incomparable"]
+"""What a comparison of two runs on the same items comes to; `not shown` is neither a change nor that there is none."""
 
 
 class BaselineResult(Row):
@@ -25,6 +25,8 @@ class BaselineResult(Row):
     high: Number
     p: Number
     test: str
+    catches: Number
+    """The smallest worsening that would have been found in four of five runs."""
     worse: int | None
     improved: int | None
     worse_items: tuple[str, ...]

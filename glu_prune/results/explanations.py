@@ -1,6 +1,6 @@
 """What lies behind a change of score: margins, lengths, flawed outputs, and scores by group."""
 
-from glu_prune.results.base import Number, RatioField, Row
+from glu_prune.results.base import Interval, Number, RatioField, Row
 
 Pair = tuple[Number, Number]
 """Dense, and pruned."""
@@ -13,6 +13,8 @@ class Explanation(Row):
     capability: str
     gained: int | None
     lost: int | None
+    flips: Interval | None
+    """Share of items whose answer is another one than the dense model's, right or wrong; None for perplexities."""
     margin: Pair | None
     """Mean log-likelihood of the best right choice minus the best wrong one, in nats."""
     length: Pair | None

@@ -1,6 +1,7 @@
 """Published figures as what cases are judged by: no model, no run."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from decimal import Decimal
 from pathlib import Path
 
 from glu_prune.evidence.checks import examine
@@ -34,6 +35,13 @@ class PublishedSource:
         evidence, _ = self.evidence(case)
         experiment = case.experiment
         yield Evaluation(PublishedScores(needed.capability, evidence, experiment.model, experiment.criterion))
+
+    def ratios(self, case: Case, needed: Requirement) -> frozenset[Decimal]:
+        """All that were published of the metric."""
+        evidence, _ = self.evidence(case)
+        found = (each for each in evidence.scores if each.model == case.experiment.model and each.ratio)
+        wanted = needed.capability.task, needed.capability.metric
+        return frozenset(each.ratio for each in found if (each.task, each.metric) == wanted)
 
     def costs(self, case: EfficiencyCase) -> CostEvidence:
         """Published runs of the same workload and seed."""

@@ -1,8 +1,10 @@
 """Runs of this session as what cases are judged by: their records, from the store or computed now."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import cached_property
 from pathlib import Path
 
 from glu_prune.baseline.gate import Gate
@@ -16,6 +18,7 @@ from glu_prune.evidence.figures import Evidence
 from glu_prune.experiment.cell import DENSE, Arm, Cell, FloorCell, SeriesCell, Settings
 from glu_prune.experiment.cost_record import CostRecord
 from glu_prune.experiment.engine import Engine
+from glu_prune.experiment.maintenance import entries
 from glu_prune.experiment.merging import join, restrict
 from glu_prune.experiment.record import FloorRecord, Record, ScoreRecord
 from glu_prune.judgement.case import Case, Requirement
@@ -30,6 +33,8 @@ from glu_prune.results.costs import CellResult, EvaluationReadings, FloorScore, 
 from glu_prune.results.findings import Finding
 from glu_prune.results.report import CaseTables
 from glu_prune.statistics.means import spread, standard_error
+
+_IS_RATIO = re.compile(r"0\.\d+")
 
 
 @dataclass(frozen=True)
@@ -164,6 +169,23 @@ class RunSource:
             for record in records
         )
         return CaseTables(cells=tuple(found), floors=tuple(_floor_scores(capability, floors)))
+
+    def ratios(self, case: Case, needed: Requirement) -> frozenset[Decimal]:
+        """All that the store has records of."""
+        experiment = case.experiment
+        name = locate(experiment.model, experiment.revision).name
+        prefix = f"{experiment.criterion}-"
+        return frozenset(
+            Decimal(arm.removeprefix(prefix))
+            for model, task, arm in self._stored
+            if (model, task) == (name, needed.capability.task) and _IS_RATIO.fullmatch(arm.removeprefix(prefix))
+        )
+
+    @cached_property
+    def _stored(self) -> frozenset[tuple[str, str, str]]:
+        """(model, task, arm) of all records that were there when the session first asked."""
+        heads = (entry.head for entry in entries(self._engine.store.folder) if entry.kind is Record)
+        return frozenset((head["model"], head["task"], head["arm"]) for head in heads)
 
     def costs(self, case: EfficiencyCase) -> CostEvidence:
         """Our own measurements, arms in turns; energies per correct answer from what the questions say."""

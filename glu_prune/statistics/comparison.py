@@ -21,6 +21,8 @@ __all__ = ["Contrast", "contrast", "holm", "items_needed", "unpaired"]
 Array = NDArray[np.float64]
 _STEPS = 20
 """Steps of a search whose error shrinks at least tenfold with each."""
+_TINIEST, _LARGEST = 0.1, 1000.0
+"""Standard errors between which an effect is looked for that would be found."""
 _SURE = 1e6
 """Ratio of standard errors from which the smaller one adds nothing."""
 
@@ -205,6 +207,31 @@ def items_needed(c: Contrast, gap: float, alpha: float, power: float = 0.8) -> i
     if isinstance(c, PairedProportions):  # an exact test of counts uses up less than its level
         needed *= (1 + math.sqrt(1 + 4 / (needed * gap))) ** 2 / 4
     return math.ceil(max(needed, -math.log2(alpha)))  # fewer signs than -log2(alpha) cannot reach alpha at all
+
+
+def smallest_found(c: Contrast, alpha: float, power: float = 0.8) -> float | None:
+    """The smallest effect that a one-sided test at `alpha` finds with `power` in as many units, varying as these do.
+
+    At the least it is that of units that change by 1, all one way, of which so few as -log2(alpha) show nothing. None
+    where units do not tell.
+
+    Source: `items_needed`, solved for the effect; for few changes, the exact test of their signs and their Poisson
+    distribution.
+    """
+    from scipy.optimize import brentq
+    from scipy.special import gammaincinv
+
+    if not math.isfinite(c.standard_error):
+        return None
+    least = float(gammaincinv(math.ceil(-math.log2(alpha)), power)) / c.units
+    if c.standard_error == 0 or least > 1:
+        return least if least <= 1 else None
+
+    def lacking(gap: float) -> float:
+        return (items_needed(c, gap, alpha, power) or math.inf) - c.units - 0.5
+
+    low, high = _TINIEST * c.standard_error, _LARGEST * c.standard_error
+    return max(least, float(brentq(lacking, low, high, rtol=1e-3))) if lacking(high) <= 0 else None
 
 
 def holm(p_values: Sequence[float], family: int | None = None) -> list[float]:

@@ -58,10 +58,14 @@ class PairedProportions(CoherentContrast):
 
 @cache
 def _binomial(gained: int, lost: int, alternative: Literal["two-sided", "greater", "less"]) -> float:
-    from scipy.stats import binomtest
+    from scipy.special import bdtr, bdtrc
 
     changed = gained + lost
-    return float(binomtest(gained, changed, alternative=alternative).pvalue) if changed else 1.0
+    if alternative == "two-sided":  # both tails of Binomial(n, 1/2) are alike
+        return min(1.0, 2 * float(bdtr(min(gained, lost), changed, 0.5))) if changed else 1.0
+    if alternative == "less":
+        return float(bdtr(gained, changed, 0.5)) if changed else 1.0
+    return float(bdtrc(gained - 1, changed, 0.5)) if gained else 1.0
 
 
 def tango_z(gained: int, lost: int, units: int, shift: float) -> float:

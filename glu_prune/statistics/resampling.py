@@ -1,4 +1,4 @@
-"""Paired values of any kind: sign flips test no difference, a BCa bootstrap tests all others."""
+"""Paired values of any kind: sign flips and a bootstrap-t test no difference, the latter all others, too."""
 
 import math
 from collections.abc import Iterator
@@ -18,7 +18,8 @@ _EXACT_UNITS = 13
 _CELLS = 2_000_000
 """How many numbers a batch of resamples holds at once."""
 _RANKS = np.arange(1, RESAMPLES + 1) / (RESAMPLES + 1)
-_TINY = 1e-9
+_FAR = 1e100
+"""Student's t of a resample without spread."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,17 +65,22 @@ class ResampledMeans(CoherentContrast):
         return error if error > self._rounding else 0.0
 
     def _p_at_zero(self, side: Side) -> float:
+        # Sign flips are exact where each unit could as well have come out the other way round; the bootstrap-t speaks
+        # of the mean, also of units that are skewed. What both show holds either way. Of a dozen units a bootstrap
+        # knows too little to be asked.
         if self.ratio:
             return self._p_elsewhere(side, 0.0)
         # Sign flips are symmetric, so half of the two-sided p belongs to each side; p of the other side is what is left
         # when the sums beyond the observed one are taken off.
         as_extreme, beyond = self._flips
-        return as_extreme / 2 if side == self.sign and self._mean > 0 else 1 - beyond / 2
+        flips = as_extreme / 2 if side == self.sign and self._mean > 0 else 1 - beyond / 2
+        few = np.count_nonzero(self.changes) <= _EXACT_UNITS
+        return flips if few else max(flips, self._bootstrap_p(side, 0.0))
 
     def _p_elsewhere(self, side: Side, shift: float) -> float:
         if self._unchanged:
             return float(np.clip(1 + side * shift / self.max_difference, 0, 1) ** self.units)
-        return max(self._bca_p(side, shift), self._smallest_p)
+        return max(self._bootstrap_p(side, shift), self._smallest_p)
 
     def _limits(self, tail: float) -> tuple[float, float]:
         if self._unchanged:
@@ -83,7 +89,9 @@ class ResampledMeans(CoherentContrast):
         # So far out, resamples say nothing: no limit is claimed short of what is possible.
         if tail < self._smallest_p:
             return -self.max_difference, self.max_difference
-        return self._bca_limit(1, tail), self._bca_limit(-1, tail)
+        low, high = (self._mean - self._pivot(share) * self.standard_error for share in (1 - tail, tail))
+        low, high = max(low, -self.max_difference), min(high, self.max_difference)
+        return (low, high) if self.sign == 1 else (-high, -low)
 
     @property
     def _unchanged(self) -> bool:
@@ -113,64 +121,30 @@ class ResampledMeans(CoherentContrast):
         return 1e-12 * float(np.abs(self.changes).sum() / self.weights.sum())
 
     @cached_property
-    def _means(self) -> Array:
-        # Sums in another order differ in the last bits; what equals the mean must equal it, or ties would be counted
-        # as above or below by chance.
-        means = bootstrap_means(self.changes, self.weights, self.seed)
-        means[np.abs(means - self._mean) <= self._rounding] = self._mean
-        return means
+    def _pivots(self) -> Array:
+        """(RESAMPLES,), sorted: Student's t of each resample about the mean."""
+        means, errors = bootstrap(self.changes, self.weights, self.seed)
+        away = np.where(np.abs(means - self._mean) <= self._rounding, 0.0, means - self._mean)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            found = np.where(errors > self._rounding, away / errors, np.sign(away) * _FAR)
+        return np.sort(np.clip(found, -_FAR, _FAR))
 
-    @cached_property
-    def _bias(self) -> float:
-        # The share of resamples below the observed mean, ties by half; 1/2 where the bootstrap is unbiased.
-        from scipy.special import ndtri
+    def _pivot(self, share: float) -> float:
+        return float(np.quantile(self._pivots, share, method="weibull"))
 
-        below = np.searchsorted(self._means, self._mean, "left") + np.searchsorted(self._means, self._mean, "right")
-        return float(ndtri((below + 1) / (2 * RESAMPLES + 2)))
+    def _bootstrap_p(self, side: Side, shift: float) -> float:
+        """At which tail the limit on `side` would be `shift`.
 
-    @cached_property
-    def _skew(self) -> float:
-        """The acceleration, from leaving out one unit at a time; never beyond 1/6."""
-        if self.units == 1:
-            return 0.0
-        without = (self.changes.sum() - self.changes) / (self.weights.sum() - self.weights)
-        deviations = without.mean() - without
-        spread = float(deviations @ deviations) ** 1.5
-        varied = np.abs(deviations).max() > self._rounding
-        return float((deviations**3).sum() / spread / 6) if varied else 0.0
-
-    def _seen_from(self, side: Side) -> tuple[Array, float, float]:
-        """Sorted bootstrap means, bias and acceleration, of the difference times `side`."""
-        if side == self.sign:
-            return self._means, self._bias, self._skew
-        return -self._means[::-1], -self._bias, -self._skew
-
-    def _bca_p(self, side: Side, shift: float) -> float:
-        """At which tail the limit of `_bca_limit` would be `shift`."""
-        from scipy.special import ndtri, stdtr
-
-        means, bias, skew = self._seen_from(side)
-        offset = ndtri(np.interp(side * shift, means, _RANKS)) - bias
-        quantile = offset / max(_TINY, 1 + skew * offset) - bias
-        return float(stdtr(self.units - 1, quantile / self._widening)) if self.units > 1 else 0.5
-
-    def _bca_limit(self, side: Side, tail: float) -> float:
-        """Times `side`: the lower limit of the difference times `side`.
-
-        Quantiles of Student's t mend that a bootstrap of few units is too narrow.
-
-        Source: Efron (1987), JASA 82, 171-185; Hesterberg (2015), arXiv:1411.5279.
+        Source: Hall (1988), Ann. Statist. 16, 927-953; Efron & Tibshirani (1993), An Introduction to the Bootstrap,
+        section 12.5.
         """
-        from scipy.special import ndtr, stdtrit
-
-        means, bias, skew = self._seen_from(side)
-        offset = bias + self._widening * stdtrit(self.units - 1, tail)
-        level = ndtr(bias + offset / max(_TINY, 1 - skew * offset))
-        return side * float(np.quantile(means, level, method="weibull"))
-
-    @property
-    def _widening(self) -> float:
-        return math.sqrt(self.units / (self.units - 1))
+        side, surplus = side * self.sign, self._mean - self.sign * shift
+        if self.standard_error == 0:
+            return 0.5 if abs(surplus) <= self._rounding else float(side * surplus < 0)
+        if math.isinf(self.standard_error):
+            return 0.5
+        below = float(np.interp(surplus / self.standard_error, self._pivots, _RANKS))
+        return 1 - below if side == 1 else below
 
 
 def sign_flips(changes: Array, seed: int) -> tuple[float, float]:
@@ -220,17 +194,23 @@ def _tosses(units: int, seed: int) -> Iterator[Array]:
         yield np.unpackbits(packed, axis=1, count=units).astype(np.float64)
 
 
-def bootstrap_means(changes: Array, weights: Array, seed: int) -> Array:
-    """(RESAMPLES,), sorted: the mean of resampled units, each with all that belongs to it.
+def bootstrap(changes: Array, weights: Array, seed: int) -> tuple[Array, Array]:
+    """(RESAMPLES,) each: the mean of resampled units, each with all that belongs to it, and its standard error.
 
     Source: Efron & Tibshirani (1993), An Introduction to the Bootstrap, chapters 13 and 14.
     """
-    generator = np.random.default_rng(seed)
-    both = changes + 1j * weights  # as one complex array, both are gathered and summed in one pass
-    sums = np.concatenate(
-        [both[generator.integers(0, len(both), (count, len(both)))].sum(axis=1) for count in _batches(len(both))]
-    )
-    return np.sort(sums.real / sums.imag)
+    generator, units = np.random.default_rng(seed), len(changes)
+    columns = np.stack([changes, weights, changes**2, changes * weights, weights**2], axis=1)
+    sums = np.concatenate([_counts(generator, count, units) @ columns for count in _batches(units)])
+    mean = sums[:, 0] / sums[:, 1]
+    squares = np.maximum(sums[:, 2] - 2 * mean * sums[:, 3] + mean**2 * sums[:, 4], 0.0)
+    return mean, np.sqrt(squares * units / max(1, units - 1)) / sums[:, 1]
+
+
+def _counts(generator: np.random.Generator, resamples: int, units: int) -> Array:
+    """(resamples, units): how often each unit was drawn."""
+    drawn = generator.integers(0, units, (resamples, units)) + units * np.arange(resamples)[:, None]
+    return np.bincount(drawn.ravel(), minlength=resamples * units).reshape(resamples, units).astype(float)
 
 
 def _batches(units: int) -> Iterator[int]:

@@ -1,5 +1,6 @@
 """Claims about a made-up skill, records of known items, and the verdict on them."""
 
+from collections.abc import Sequence
 from decimal import Decimal
 
 from glu_prune.evaluation.capability import Capability
@@ -19,11 +20,12 @@ RATIOS = ("0.1", "0.2", "0.3", "0.4", "0.5", "0.6")
 
 
 def case(
-    direction: str, *, ratios: int = 1, higher: bool = True, metric: str = "acc", **claim: object
+    direction: str, *, ratios: int = 1, higher: bool = True, metric: str = "acc", draws: int = 1, **claim: object
 ) -> DirectionCase:
-    """The claim that a skill moves in a direction, at 0.5, made at so many ratios in all."""
+    """The claim that a skill moves in a direction, at 0.5, made at so many ratios in all, beside so many controls."""
     made = CapabilityClaim(capability="skill", direction=direction, why="because", **claim)
-    experiment = Experiment(model="m", ratios=RATIOS[-1 - ratios : -1], controls=("random",), expect=(made,))
+    chosen = RATIOS[-1 - ratios : -1]
+    experiment = Experiment(model="m", ratios=chosen, controls=("random",), control_seeds=draws, expect=(made,))
     capability = Capability("skill", "tiny_recall", metric, "a skill", higher_is_better=higher)
     return DirectionCase("f.yaml", 1, "m-ratio_0.5-skill", experiment, made, HALF, capability)
 
@@ -53,11 +55,10 @@ def found(
     pruned: list[float],
     *,
     nulls: dict[str, list[float]] | None = None,
-    random: list[float] | None = None,
+    random: Sequence[list[float]] = (),
 ) -> Verdict:
     records = {DENSE: recorded(dense), claim.arm: recorded(pruned)}
-    if random is not None:
-        records[Arm("random", HALF)] = recorded(random)
+    records |= {Arm("random", HALF, seed): recorded(each) for seed, each in enumerate(random)}
     floors = FloorRecord(
         key="k", task="t", versions={}, created="now", items=records[DENSE].items,
         nulls={name: {"acc": scored(values)} for name, values in (nulls or {}).items()},

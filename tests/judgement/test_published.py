@@ -42,7 +42,8 @@ FLOOR = Floor("t", "acc", "word loop", 0.3, 0.45, 400)
     [
         ("down", 0.8, 0.4, "confirmed"),
         ("up", 0.8, 0.4, "refuted"),
-        ("up", 0.1, 0.28, "artefact"),
+        ("up", 0.1, 0.28, "inconclusive"),
+        ("up", 0.1, 0.2, "artefact"),
         ("up", 0.1, 0.32, "inconclusive"),
         ("up", 0.1, 0.5, "confirmed"),
         ("down", 0.3, 0.1, "inconclusive"),

@@ -23,7 +23,8 @@ def bound(rate: float) -> float:
 
 def at(claim, units: int, dense, pruned, *, nulls=None, random=None) -> Verdict:
     """The verdict on the first `units` items."""
-    values = {DENSE: dense, claim.arm: pruned, **({Arm("random", HALF): random} if random is not None else {})}
+    draws = {Arm("random", HALF, seed): each for seed, each in enumerate(random or ())}
+    values = {DENSE: dense, claim.arm: pruned, **draws}
     records = {arm: recorded(list(each[:units])) for arm, each in values.items()}
     floors = FloorRecord(
         key="k", task="t", versions={}, created="now", items=tuple(map(str, range(len(dense)))),
@@ -66,36 +67,34 @@ def test_a_change_as_large_as_the_margin_is_rarely_called_preserved_or_refuted()
     assert outcomes.count("refuted") / RUNS <= bound(0.05)
 
 
-def test_what_is_no_better_than_the_floor_is_rarely_confirmed_nor_called_an_artefact_before_the_end():
+def test_what_is_no_better_than_the_floor_is_rarely_confirmed_nor_called_an_artefact():
     rng = np.random.default_rng(3)
     found = []
     for _ in range(RUNS):
         dense, pruned, null = independent(rng, 0.1, 0.5, 0.5)
         found.append(decided(case("up"), dense, pruned, nulls={"word loop": null}))
     assert sum(verdict.outcome == "confirmed" for verdict in found) / RUNS <= bound(0.05)
-    early = sum(verdict.outcome == "artefact" and verdict.items < N for verdict in found)
-    assert early / RUNS <= bound(0.05)
-    assert sum(verdict.outcome == "artefact" and verdict.items == N for verdict in found) / RUNS > 0.3
+    assert sum(verdict.outcome == "artefact" for verdict in found) / RUNS <= bound(0.05)
 
 
 def test_a_control_that_does_as_much_rarely_decides():
     rng = np.random.default_rng(4)
-    claim = case("down", specific=True)
+    claim = case("down", specific=True, draws=5)
     outcomes = []
     for _ in range(RUNS):
-        dense, pruned, random = independent(rng, 0.9, 0.4, 0.4)
+        dense, pruned, *random = independent(rng, 0.9, *rng.uniform(0.2, 0.6, 6))
         outcomes.append(decided(claim, dense, pruned, random=random).outcome)
     assert outcomes.count("confirmed") / RUNS <= bound(0.05)
     assert outcomes.count("artefact") / RUNS <= bound(0.05)
 
 
-def test_a_score_at_its_floor_is_an_artefact_once_all_items_are_in():
-    """Of 64 items 30 are right, of which the floor has as many: that may be luck. All of 400: a fact about the items."""
+def test_a_score_at_its_floor_decides_nothing():
+    """As many right answers as the floor has, but other ones: it is neither shown to be above nor below."""
     right, null = share(30, 64) + share(170, N - 64), share(32, 64)[::-1] + share(170, N - 64)[::-1]
     early, late = (at(case("up"), units, share(0, N), right, nulls={"word loop": null}) for units in (64, N))
-    assert (early.outcome, early.note) == ("inconclusive", "under the floor?")
+    assert (early.outcome, early.note) == ("inconclusive", "under the floor")
     assert "not decided after 64 of 400 items, anytime-valid" in early.sentence
-    assert (late.outcome, late.note) == ("artefact", "under the floor")
+    assert (late.outcome, late.note) == ("inconclusive", "under the floor")
 
 
 def test_a_score_far_below_its_floor_is_an_artefact_at_once():

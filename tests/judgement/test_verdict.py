@@ -1,5 +1,7 @@
 """Verdicts on records with known items: every outcome, for the reason that its sentence gives."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -56,10 +58,42 @@ def test_the_more_ratios_a_claim_is_made_at_the_more_it_takes():
 
 
 def test_a_rise_that_ends_below_the_floor_is_an_artefact():
-    verdict = found(case("up"), share(10), share(30), nulls={"word loop": last(31), "empty": share(0)})
+    verdict = found(case("up"), share(10), share(30), nulls={"word loop": last(60), "empty": share(0)})
     assert verdict.outcome == "artefact"
-    assert (verdict.floor, verdict.floor_of, verdict.note) == (0.31, "word loop", "under the floor")
-    assert "the pruned model is not above the floor of content-free answers (word loop 0.310)" in verdict.sentence
+    assert (verdict.floor, verdict.floor_of, verdict.note) == (0.6, "word loop", "under the floor")
+    assert "the pruned model is not above the floor of content-free answers (word loop 0.600), p = " in verdict.sentence
+
+
+def test_a_rise_to_just_below_the_floor_by_other_items_is_inconclusive():
+    verdict = found(case("up"), share(10), share(30), nulls={"word loop": last(31)})
+    assert (verdict.outcome, verdict.note) == ("inconclusive", "under the floor")
+
+
+def test_a_rise_where_the_floor_is_right_is_an_artefact():
+    """As high as the floor and a little higher, by its answers."""
+    verdict = found(case("up"), last(10), share(32), nulls={"word loop": share(31)})
+    assert (verdict.outcome, verdict.note) == ("artefact", "under the floor")
+    assert "and it gained where these answers are right (p = " in verdict.sentence
+    assert (
+        found(case("preserved", margin=0.4), last(10), share(32), nulls={"word loop": share(31)}).outcome == "artefact"
+    )
+
+
+def test_identical_models_are_never_an_artefact():
+    """Nor where an unrelated null scores far above both."""
+    for direction, more in (("preserved", {"margin": 0.1}), ("up", {}), ("down", {})):
+        verdict = found(case(direction, **more), share(45), share(45), nulls={"longest answer": last(66)})
+        assert verdict.outcome == "inconclusive"
+
+
+def test_nothing_is_refuted_where_the_opposite_would_not_be_confirmed():
+    nulls = {"longest answer": last(60)}
+    assert found(case("up"), share(10), share(30), nulls=nulls).outcome == "artefact"
+    verdict = found(case("down"), share(10), share(30), nulls=nulls)
+    assert verdict.outcome == "inconclusive"
+    assert "the pruned model is not above the floor" in verdict.sentence
+    assert found(case("up"), share(30), share(10), nulls=nulls).outcome == "inconclusive"
+    assert found(case("preserved", margin=0.05), share(30), share(10), nulls=nulls).outcome == "inconclusive"
 
 
 def test_a_rise_that_is_not_shown_to_be_above_the_floor_is_inconclusive():
@@ -85,7 +119,7 @@ def test_echoes_are_no_floor_but_are_named():
 
 def test_where_less_is_better_the_lowest_null_model_is_the_floor():
     claim = case("up", higher=False)
-    verdict = found(claim, share(60), share(40), nulls={"a": last(30), "b": last(50)})
+    verdict = found(claim, share(90), share(60), nulls={"a": last(30), "b": last(50)})
     assert (verdict.floor_of, verdict.outcome) == ("a", "artefact")
 
 
@@ -98,12 +132,13 @@ def test_a_fall_from_the_floor_had_nothing_to_lose():
 
 def test_preserved_at_the_floor_preserves_nothing():
     nulls = {"uniform": [0.5] * 400}
-    assert found(case("preserved", margin=0.1), share(200, 400), share(198, 400), nulls=nulls).outcome == "artefact"
+    verdict = found(case("preserved", margin=0.1), share(200, 400), share(198, 400), nulls=nulls)
+    assert (verdict.outcome, verdict.note) == ("inconclusive", "under the floor")
 
 
 def test_a_drift_to_chance_is_named():
     verdict = found(case("up"), share(5), share(24), nulls={"uniform": [0.25] * 100})
-    assert (verdict.outcome, verdict.note) == ("artefact", "under the floor, drift to chance")
+    assert (verdict.outcome, verdict.note) == ("inconclusive", "under the floor, drift to chance")
     assert "a drift from below towards chance (0.250)" in verdict.sentence
     verdict = found(case("down"), share(90), share(26), nulls={"uniform": [0.25] * 100})
     assert (verdict.outcome, verdict.note) == ("confirmed", "at chance")
@@ -112,23 +147,33 @@ def test_a_drift_to_chance_is_named():
 @pytest.mark.parametrize(
     ("direction", "dense", "pruned", "random", "expected"),
     [
-        ("down", 90, 30, 88, "confirmed"),
-        ("down", 90, 30, 20, "artefact"),
-        ("down", 90, 30, 30, "inconclusive"),
-        ("down", 90, 30, 29, "inconclusive"),
-        ("down", 90, 30, 32, "inconclusive"),
-        ("up", 30, 90, 40, "confirmed"),
-        ("up", 30, 90, 95, "artefact"),
-        ("down", 90, 30, None, "inconclusive"),
+        ("down", 90, 30, (88, 86, 90, 87, 85), "confirmed"),
+        ("down", 90, 30, (12, 15, 10, 13, 14), "artefact"),
+        ("down", 90, 30, (30, 31, 29, 30, 28), "inconclusive"),
+        ("down", 90, 30, (60, 20, 88, 40, 85), "inconclusive"),
+        ("down", 90, 30, (32, 33, 32, 33, 32), "inconclusive"),
+        ("up", 30, 90, (40, 42, 38, 41, 39), "confirmed"),
+        ("up", 30, 85, (97, 96, 98, 97, 96), "artefact"),
+        ("down", 90, 30, (88,), "inconclusive"),
+        ("down", 90, 30, (), "inconclusive"),
     ],
 )
-def test_specific_claims_need_controls_that_do_less(direction, dense, pruned, random, expected):
-    control = None if random is None else share(random)
-    verdict = found(case(direction, specific=True), share(dense), share(pruned), random=control)
+def test_specific_claims_need_draws_that_do_less(direction, dense, pruned, random, expected):
+    """All draws, and another one like them: not one that happened to."""
+    controls = list(map(share, random))
+    claim = case(direction, specific=True, draws=max(1, len(random)))
+    verdict = found(claim, share(dense), share(pruned), random=controls)
     assert verdict.outcome == expected
     assert "control random" in verdict.sentence
-    if random is not None:
-        assert found(case(direction), share(dense), share(pruned), random=control).outcome == "confirmed"
+    assert found(case(direction), share(dense), share(pruned), random=controls).outcome == "confirmed"
+
+
+def test_how_many_draws_would_do_is_said():
+    spread = [share(each) for each in (60, 45, 70, 40, 55)]
+    verdict = found(case("down", specific=True, draws=5, ratios=5), share(90), share(25), random=spread)
+    assert re.search(r"5 draws of the control random give \(0.400 to 0.700, mean 0.540\), p = 0.0\d+; \d+ draws would show it", verdict.sentence)  # fmt: skip
+    one = found(case("down", specific=True), share(90), share(30), random=spread[:1])
+    assert "fewer than 5 do not tell what others would; declare `control_seeds: 5` or more" in one.sentence
 
 
 def test_the_numbers_are_shown():

@@ -1,16 +1,14 @@
 import math
 from itertools import pairwise, product
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.special import ndtr, stdtrit
 
 from glu_prune.statistics.comparison import contrast
-from glu_prune.statistics.resampling import RESAMPLES, _rarer_than, bootstrap_means, sign_flips
+from glu_prune.statistics.resampling import RESAMPLES, _rarer_than, bootstrap, sign_flips
 from tests.helpers.examples import examples
 
 values = st.integers(0, 10).map(lambda tenths: tenths / 10)
@@ -34,8 +32,7 @@ def test_sign_flips_agree_with_scipy(count):
     expected = scipy.stats.permutation_test(
         (differences,), np.sum, permutation_type="samples", n_resamples=20_000, rng=np.random.default_rng(1)
     ).pvalue
-    found = contrast(differences, np.zeros(count), np.ones(count), seed=0).p_two_sided()
-    assert found == pytest.approx(expected, abs=1e-12 if count == 9 else 0.01)
+    assert sign_flips(differences, 0)[0] == pytest.approx(expected, abs=1e-12 if count == 9 else 0.01)
 
 
 def test_few_units_are_flipped_in_every_way():
@@ -45,11 +42,11 @@ def test_few_units_are_flipped_in_every_way():
 
 
 @pytest.mark.parametrize("changes", [[1, 2, -3], [1, 1, -2, -3], [3, -1, 2, 2, 0], [0, 0, 0], [0.1, 0.2, -0.3]])
-def test_one_sided_p_is_the_share_of_flips_that_go_as_far(changes):
+def test_one_sided_p_is_at_least_the_share_of_flips_that_go_as_far(changes):
     flips = [np.dot(signs, changes) for signs in product((-1, 1), repeat=len(changes))]
     found = contrast(np.array(changes) / 10, np.zeros(len(changes)), np.ones(len(changes)), seed=0)
-    assert found.p_greater() == np.mean(np.array(flips) >= sum(changes) - 1e-9)
-    assert found.p_less() == np.mean(np.array(flips) <= sum(changes) + 1e-9)
+    assert found.p_greater() >= np.mean(np.array(flips) >= sum(changes) - 1e-9)
+    assert found.p_less() >= np.mean(np.array(flips) <= sum(changes) + 1e-9)
 
 
 def test_sampled_flips_count_the_observed_one():
@@ -76,32 +73,22 @@ def test_unchanged_items_do_not_matter_to_sign_flips():
 
 @pytest.mark.parametrize("confidence", [0.9, 0.95])
 @pytest.mark.parametrize("weighted", [False, True])
-def test_intervals_are_those_of_scipy_at_the_widened_level(weighted, confidence):
+def test_intervals_are_those_of_a_bootstrap_t_by_hand(weighted, confidence):
     rng = np.random.default_rng(0)
     changes, weights = rng.exponential(1.0, 80), rng.integers(1, 20, 80).astype(float) if weighted else np.ones(80)
     found = contrast(changes, np.zeros(80), weights, ratio=True, seed=0)
 
-    def reference(resamples: int, like=None):
-        return scipy.stats.bootstrap(
-            (changes * weights, weights),
-            lambda a, b, axis: a.sum(axis) / b.sum(axis),
-            paired=True,
-            method="BCa",
-            vectorized=True,
-            n_resamples=resamples,
-            bootstrap_result=like,
-            confidence_level=1 - 2 * ndtr(math.sqrt(80 / 79) * stdtrit(79, (1 - confidence) / 2)),
-            rng=np.random.default_rng(1),
-        )
+    def mean_and_error(chosen):
+        x, w = changes[chosen] * weights[chosen], weights[chosen]
+        mean = x.sum() / w.sum()
+        return mean, math.sqrt(((x - mean * w) ** 2).sum() * 80 / 79) / w.sum()
 
-    means = bootstrap_means(found.changes, found.weights, 0)
-    same = reference(0, SimpleNamespace(bootstrap_distribution=means)).confidence_interval
-    assert found.interval(confidence) == pytest.approx((same.low, same.high), abs=1e-3)
-    other = reference(9999)
-    assert found.interval(confidence) == pytest.approx(
-        (other.confidence_interval.low, other.confidence_interval.high), abs=0.02
-    )
-    assert found.standard_error == pytest.approx(other.standard_error, rel=0.03)
+    mean, error = mean_and_error(slice(None))
+    other = np.random.default_rng(1)
+    pivots = [(m - mean) / e for m, e in (mean_and_error(other.integers(0, 80, 80)) for _ in range(RESAMPLES))]
+    low, high = np.quantile(pivots, [(1 - confidence) / 2, (1 + confidence) / 2])
+    assert found.standard_error == pytest.approx(error)
+    assert found.interval(confidence) == pytest.approx((mean - high * error, mean - low * error), abs=0.02)
 
 
 @pytest.mark.parametrize("confidence", [0.8, 0.9, 0.95, 0.99])
@@ -175,7 +162,7 @@ def test_items_of_a_cluster_count_as_one():
     once, tenfold = compare(rows), compare(rows * 10)
     assert (tenfold.units, once.units) == (50, 50)
     assert tenfold.interval() == pytest.approx(once.interval())
-    assert tenfold.p_two_sided() == once.p_two_sided()
+    assert tenfold.p_two_sided() == pytest.approx(once.p_two_sided())
 
 
 def test_nothing_changed_leaves_room_for_what_is_rare():
@@ -232,6 +219,7 @@ def test_one_or_two_units_decide_nothing(units, second, ratio):
 def test_batches_are_as_one():
     """Memory stays bounded: many units are resampled in parts."""
     changes, weights = np.random.default_rng(0).normal(size=3000), np.ones(3000)
-    means = bootstrap_means(changes, weights, 0)
-    assert len(means) == RESAMPLES
+    means, errors = bootstrap(changes, weights, 0)
+    assert len(means) == len(errors) == RESAMPLES
     assert np.std(means) == pytest.approx(np.std(changes) / math.sqrt(3000), rel=0.03)
+    assert np.mean(errors) == pytest.approx(np.std(changes) / math.sqrt(3000), rel=0.03)

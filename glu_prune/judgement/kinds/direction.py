@@ -1,8 +1,9 @@
 """Claims about a capability at a ratio: up, down, or preserved within a margin."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal
+from statistics import fmean
 from typing import TYPE_CHECKING, ClassVar
 
 from glu_prune.evaluation.capability import Capability
@@ -25,11 +26,18 @@ from glu_prune.judgement.verdict import (
     something_to_lose,
     under,
 )
+from glu_prune.pruning.ratio import show_ratio
 from glu_prune.results.claims import CapabilityResult
 from glu_prune.results.report import CaseResult, CaseTables
+from glu_prune.statistics.contrasts import Contrast, Side
+from glu_prune.statistics.draws import LEAST_DRAWS, draws_needed, p_beyond
 
 if TYPE_CHECKING:
     from glu_prune.judgement.sources import Evaluation, Source
+
+
+DRAWN = "random"
+"""In the name of a criterion that draws, by its seed."""
 
 
 class CapabilityClaim(ClaimAtRatios):
@@ -75,13 +83,19 @@ class DirectionCase(CaseAtRatio):
         return cls(entry.file, entry.line, identity, entry.experiment, claim, ratio, entry.suite[claim.capability])
 
     @property
-    def controls(self) -> tuple[Arm, ...]:
-        """Other criteria at the same ratio."""
-        return tuple(Arm(name, self.ratio, self.experiment.seed) for name in self.experiment.control_criteria)
+    def controls(self) -> Mapping[str, tuple[Arm, ...]]:
+        """Other criteria at the same ratio; of one that draws, as many draws as a claim that is specific needs."""
+        experiment = self.experiment
+        draws = experiment.control_seeds if self.claim.specific else 1
+        return {
+            name: tuple(Arm(name, self.ratio, experiment.seed + draw) for draw in range(draws if DRAWN in name else 1))
+            for name in experiment.control_criteria
+        }
 
     def requirements(self) -> Iterator[Requirement]:
         """The capability of the dense model, of the pruned one, and of the controls."""
-        yield Requirement(self.capability, (DENSE, self.arm, *self.controls))
+        controls = (arm for arms in self.controls.values() for arm in arms)
+        yield Requirement(self.capability, (DENSE, self.arm, *controls))
 
     def judge(self, source: "Source") -> CaseResult:
         """By the first verdict that is not inconclusive, else the last."""
@@ -90,6 +104,9 @@ class DirectionCase(CaseAtRatio):
         verdict, found = self._verdict(next(evaluations))
         while verdict.outcome == "inconclusive" and (later := next(evaluations, None)):
             verdict, found = self._verdict(later)
+        if others := sorted(source.ratios(self, needed) - set(self.experiment.ratios)):
+            told = f"measured at {', '.join(map(show_ratio, others))}, too, which the file does not declare"
+            verdict = replace(verdict, reasons=(*verdict.reasons, told))
         tables = self._tables(verdict, found).joined([found.tables])
         return CaseResult(outcome=verdict.outcome, sentence=verdict.sentence, tables=tables)
 
@@ -97,7 +114,11 @@ class DirectionCase(CaseAtRatio):
         return judge(self, found.scores), found
 
     def _result(self, verdict: Verdict, found: "Evaluation") -> CapabilityResult:
-        controls = {str(each.criterion): found.scores.score(each) for each in self.controls if found.scores.has(each)}
+        scores = {
+            name: [found.scores.score(arm) for arm in arms if found.scores.has(arm)]
+            for name, arms in self.controls.items()
+        }
+        controls = {name: fmean(each) for name, each in scores.items() if each}
         return CapabilityResult.model_validate(
             {
                 **self.about,
@@ -135,9 +156,10 @@ def judge(case: DirectionCase, scores: CapabilityScores) -> Verdict:
     change = scores.contrast(arm, DENSE)
     settled = settle(case.claim, change, better=scores.better, tests=tests)
     outcome, needed = settled.outcome, settled.needed
-    conditions = [] if outcome == "refuted" else _conditions(case, scores, tests)
-    if outcome == "confirmed":
-        outcome, needed = under(conditions)
+    conditions = _mirrored(case, scores, change) if outcome == "refuted" else _conditions(case, scores, tests)
+    if outcome != "inconclusive":
+        held, needed = under(conditions)
+        outcome = outcome if held == "confirmed" else "inconclusive" if outcome == "refuted" else held
     told = tuple(condition.reason for condition in conditions if outcome != "confirmed" or condition.told)
     low, high = change.interval()
     gained, lost = scores.moved(arm) or (None, None)
@@ -161,7 +183,10 @@ def judge(case: DirectionCase, scores: CapabilityScores) -> Verdict:
         floor=scores.floor.score if scores.floor else None,
         floor_of=scores.floor.name if scores.floor else None,
         needed=needed,
-        note=", ".join([condition.note for condition in conditions if condition.note] + [*chance[:1]]),
+        note=", ".join(
+            [condition.note for condition in conditions if condition.note]
+            + [*chance[:1], *(["a quick look"] if scores.partial else [])]
+        ),
         reasons=(
             *settled.reasons,
             *told,
@@ -173,13 +198,20 @@ def judge(case: DirectionCase, scores: CapabilityScores) -> Verdict:
     )
 
 
+def _mirrored(case: DirectionCase, measured: CapabilityScores, change: Contrast) -> list[Condition]:
+    """What the opposite of the claim rests on: the claim is *refuted* only where that would be confirmed."""
+    if measured.better * change.difference > 0:
+        return [above_floor(measured, case.arm, case.tests, "under the floor")]
+    return [something_to_lose(measured, case.tests)]
+
+
 def _conditions(case: DirectionCase, measured: CapabilityScores, tests: int) -> list[Condition]:
     """What the direction of `case` rests on: if it holds, it is *confirmed* only where this is shown, too.
 
-    - `up`, `preserved`: the pruned model is above the floor. It is an *artefact* if content-free answers score as
-      high on these items, and *inconclusive* if the score is higher, but not shown to be.
+    - `up`, `preserved`: the pruned model is above the floor. It is an *artefact* if it is shown to be below (`up`), or
+      to have gained where content-free answers are right, and *inconclusive* if neither is shown.
     - `down`: the dense model is above the floor; else there was nothing to lose, and it is *inconclusive*.
-    - `specific`: every control at the same ratio does less. It is an *artefact* if one is shown to do more.
+    - `specific`: every control at the same ratio does less; see `_specific`. It is an *artefact* if one does more.
 
     Where items are judged subset by subset, every outcome but *inconclusive* is reached by tests that hold at any
     look; what rests on the score of the items alone (a pruned model at its floor, a score at chance) waits for all.
@@ -187,27 +219,59 @@ def _conditions(case: DirectionCase, measured: CapabilityScores, tests: int) -> 
     if case.claim.direction == "down":
         found = [something_to_lose(measured, tests)]
     else:
-        found = [above_floor(measured, case.arm, tests, "under the floor")]
+        below_fails = case.claim.direction == "up"  # what was below before is preserved there
+        found = [above_floor(measured, case.arm, tests, "under the floor", below_fails=below_fails)]
     if case.claim.specific:
-        found += [_stronger(case, measured, control, tests) for control in case.controls]
+        found += [_specific(case, measured, name, arms, tests) for name, arms in case.controls.items()]
     return found
 
 
-def _stronger(case: DirectionCase, measured: CapabilityScores, control: Arm, tests: int) -> Condition:
-    """Whether the criterion does more than `control`, which removes as many neurons; it fails if that does more.
+def _specific(case: DirectionCase, measured: CapabilityScores, name: str, arms: Sequence[Arm], tests: int) -> Condition:
+    """Whether the criterion does more than the control `name`, which removes as many neurons; it fails if that does.
 
-    Both are models with errors of their own, so that a tie shows nothing.
+    The control is a model with errors of its own, so that a tie shows nothing. One that is drawn is as many models as
+    there are draws: the criterion must lie beyond what another draw would give, and beyond the mean of these on items
+    like these, each shown by a test of its own.
     """
-    name = control.criterion
-    if not measured.has(control):
+    if not all(map(measured.has, arms)):
         return Condition("open", f"not shown to be specific: the control {name} was not measured", note="not specific?")
-    better = -measured.better if case.claim.direction == "down" else measured.better
-    what = f"{'above' if better > 0 else 'below'} what the control {name} gives ({measured.score(control):.3f})"
-    contrast = measured.contrast(case.arm, control)
-    p, against = one_sided(contrast, better), one_sided(contrast, -better)
-    if p * tests <= ALPHA:
-        return Condition("shown", f"{what}, p = {p:.2g}", told=True)
-    if against * tests <= ALPHA:
-        return Condition("fails", f"not {what}: that does more, p = {against:.2g}", note="not specific")
+    better: Side = 1 if (measured.better > 0) != (case.claim.direction == "down") else -1
+    drawn = DRAWN in name
+    what = f"{'above' if better > 0 else 'below'} what {_told(measured, name, arms)}"
+    if drawn and len(arms) < LEAST_DRAWS:
+        reason = (
+            f"fewer than {LEAST_DRAWS} do not tell what others would; declare `control_seeds: {LEAST_DRAWS}` or more"
+        )
+        return Condition("open", f"not shown to be {what}: {reason}", note="not specific?")
+    if drawn and not measured.complete:
+        return Condition("open", f"not shown to be {what} before all items are in", note="not specific?")
+    contrast = (
+        measured.combined({case.arm: 1.0, **{arm: -1 / len(arms) for arm in arms}})
+        if drawn
+        else measured.contrast(case.arm, arms[0])
+    )
+    differences = [measured.contrast(case.arm, arm).difference for arm in arms]
+
+    def p(side: Side) -> float:
+        return max(one_sided(contrast, side), p_beyond(differences, side) if drawn else 0.0)
+
+    if p(better) * tests <= ALPHA:
+        return Condition("shown", f"{what}, p = {p(better):.2g}", told=True)
+    against: Side = -1 if better > 0 else 1
+    if p(against) * tests <= ALPHA:
+        return Condition("fails", f"not {what}: that does more, p = {p(against):.2g}", note="not specific")
+    reason = f"not shown to be {what}, p = {p(better):.2g}"
+    if drawn and p_beyond(differences, better) * tests > ALPHA:
+        enough = draws_needed(differences, better, ALPHA / tests)
+        reason += f"; {f'{enough} draws' if enough else 'no number of draws'} would show it"
+        return Condition("open", reason, note="not specific?")
     needed = more_items(contrast, better * contrast.difference, ALPHA / tests)
-    return Condition("open", f"not shown to be {what}, p = {p:.2g}", needed, note="not specific?")
+    return Condition("open", reason, needed, note="not specific?")
+
+
+def _told(measured: CapabilityScores, name: str, arms: Sequence[Arm]) -> str:
+    scores = [measured.score(arm) for arm in arms]
+    if len(arms) == 1:
+        return f"the control {name} gives ({scores[0]:.3f})"
+    spread = f"{min(scores):.3f} to {max(scores):.3f}, mean {fmean(scores):.3f}"
+    return f"{len(arms)} draws of the control {name} give ({spread})"
