@@ -31,7 +31,7 @@ class CostMetric:
 def channels(series: Series) -> dict[str, str]:
     """Channel to method, of the energy that was metered."""
     first = next(iter(series.arms.values()))  # all windows of a series are metered alike
-    return methods_of(first.turns[0].generation.readings) if first.turns else {}
+    return {**methods_of(first.turns[0].generation.readings)} if first.turns else {}
 
 
 def metered(series: Series) -> bool:

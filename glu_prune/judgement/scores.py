@@ -290,12 +290,12 @@ class PairedScores(CapabilityScores):
 
     def _of_changes(self, changes: Array, weights: Array, chosen: "Array | slice") -> Contrast:
         """Whether the mean of some items' changes is 0."""
-        some = changes[chosen]
+        some: list[float] = changes[chosen].tolist()
         return comparison.contrast(
             some,
-            np.zeros(len(some)),
-            weights[chosen],
-            clusters=None if self._clusters is None else np.array(self._clusters)[chosen],
+            [0.0] * len(some),
+            weights[chosen].tolist(),
+            clusters=None if self._clusters is None else np.array(self._clusters)[chosen].tolist(),
             anytime=self.total_items is not None,
             heaviest=self._heaviest,
             seed=SEED,

@@ -168,7 +168,7 @@ def map_widths(model: nn.Module) -> WidthMap:
     config = copy.deepcopy(model.config)
     narrowed = vars(config).pop(WIDTHS, None)
     switches = _switch_off_derivations(config, blocks)
-    probe, grown, primes = _probe(type(model), _Spelled.of(config))
+    probe, grown, primes = _probe(_Spelled.of(model, config))
     # Ratios of exact fractions: one block may be a multiple of its entry (shared experts), so only growth tells.
     base = model if narrowed is None else meta_model(type(model), config)
     known = blocks if base is model else find_blocks(base)
@@ -200,18 +200,19 @@ def _switch_off_derivations(config: Any, blocks: tuple[GluBlock, ...]) -> dict[P
 
 @dataclass(frozen=True)
 class _Spelled:
-    """A configuration that is the same as another if both are spelled the same."""
+    """A class and a configuration, which are the same as others if both are spelled the same."""
 
+    kind: type[nn.Module]
     config: Any = field(compare=False)
     text: str
 
     @classmethod
-    def of(cls, config: Any) -> "_Spelled":
-        return cls(config, repr(config.to_dict()))
+    def of(cls, model: Any, config: Any) -> "_Spelled":
+        return cls(type(model), config, repr(config.to_dict()))
 
 
 @lru_cache(maxsize=2)  # plans and cuts of one model, one after the other, all ask for the same
-def _probe(kind: type[nn.Module], spelled: _Spelled) -> tuple[nn.Module, Mapping[str, int], Mapping[Fraction, Path]]:
+def _probe(spelled: _Spelled) -> tuple[nn.Module, Mapping[str, int], Mapping[Fraction, Path]]:
     """The meta model with every width entry multiplied by its own prime, its widths, and the entry of each prime."""
     config = spelled.config
     grown = copy.deepcopy(config)
@@ -221,7 +222,7 @@ def _probe(kind: type[nn.Module], spelled: _Spelled) -> tuple[nn.Module, Mapping
         whole = [item * prime for item in value] if isinstance(value, list | tuple) else value * prime
         configure(grown, {path: whole})
         primes[Fraction(prime)] = path
-    model = meta_model(kind, grown)
+    model = meta_model(spelled.kind, grown)
     return model, {block.name: block.width for block in find_blocks(model)}, primes
 
 

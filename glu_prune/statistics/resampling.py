@@ -138,13 +138,13 @@ class ResampledMeans(CoherentContrast):
         Source: Hall (1988), Ann. Statist. 16, 927-953; Efron & Tibshirani (1993), An Introduction to the Bootstrap,
         section 12.5.
         """
-        side, surplus = side * self.sign, self._mean - self.sign * shift
+        surplus = self._mean - self.sign * shift
         if self.standard_error == 0:
-            return 0.5 if abs(surplus) <= self._rounding else float(side * surplus < 0)
+            return 0.5 if abs(surplus) <= self._rounding else float(side * self.sign * surplus < 0)
         if math.isinf(self.standard_error):
             return 0.5
         below = float(np.interp(surplus / self.standard_error, self._pivots, _RANKS))
-        return 1 - below if side == 1 else below
+        return 1 - below if side == self.sign else below
 
 
 def sign_flips(changes: Array, seed: int) -> tuple[float, float]:
