@@ -34,8 +34,17 @@ expect:
   - capability: story_modelling
     direction: preserved
     margin: 5
-    verdict: artefact
+    verdict: inconclusive
     why: it has no idea of stories, and loses none
+"""
+KNOWN = """\
+model: tiny-base
+ratios: [0.25, 0.5]
+expect:
+  - capability: story_modelling
+    direction: down
+    verdict: refuted
+    why: this is confirmed
 """
 TEST = """\
 def test_direction(glu_case, glu_check):
@@ -104,7 +113,7 @@ def test_claims_pass_and_tables_are_shown_and_written(project):
             "*: capabilities =*",
             "ratio *capability *dense *pruned *delta *verdict *note",
             "0.25 *factual_knowledge *acc *480 *0.290 *shortest answer *up *inconclusive *under the floor",
-            "0.25 *story_modelling *bits_per_byte (lower is better)*unigram*preserved *artefact *under the floor",
+            "0.25 *story_modelling *bits_per_byte (lower is better)*unigram*preserved *inconclusive *under the floor",
             "*: why it moved =*",
             "0.25 *factual_knowledge *-0.?? -> -0.??*",
             "*: evidence checks =*",
@@ -159,13 +168,11 @@ def test_without_its_store_a_run_gives_the_same_scores(project, tmp_path):
 
 
 def test_a_verdict_that_is_not_declared_fails_where_it_was_claimed(project):
-    project.expect(text=EXPECTATIONS.replace("verdict: artefact", "verdict: refuted"))
+    project.expect(text=KNOWN)
     result = project.run()
-    result.assert_outcomes(passed=2, failed=2)
+    result.assert_outcomes(failed=2)
     result.stdout.fnmatch_lines(
-        [
-            "*random.yaml:8: declared refuted, found story_modelling preserved within 5: artefact. *not above the floor*unigram*"
-        ]
+        ["*random.yaml:4: declared refuted, found story_modelling down: confirmed. *above the floor*unigram*"]
     )
 
 
@@ -182,7 +189,7 @@ def test_strict_fails_what_is_inconclusive(project):
 
 
 def test_exitfirst_and_last_failed_work(project, pytester, warm_store):
-    project.expect("refuted", text=EXPECTATIONS.replace("verdict: artefact", "verdict: refuted"))
+    project.expect(text=KNOWN)
     result = pytester.runpytest_inprocess(f"--glu-store={warm_store}", "-x")
     result.stdout.fnmatch_lines(["*1 failed*"])
     result = pytester.runpytest_inprocess(f"--glu-store={warm_store}", "--lf", "--collect-only", "-q")

@@ -47,7 +47,7 @@ def test_every_claim_of_the_study_has_a_verdict_and_a_reason(results):
 @pytest.mark.parametrize(("model", "ratio"), [(SMALL, "0.4"), (LARGE, "0.1"), (LARGE, "0.3")])
 def test_the_headline_gains_end_under_the_floor(results, model, ratio):
     row = verdict(results, model, "instruction_following", ratio)
-    assert row["outcome"] in ("artefact", "inconclusive")
+    assert row["outcome"] == "inconclusive"
     assert row["note"] == "under the floor"
     assert row["pruned"] < row["floor"] == pytest.approx(0.161, abs=0.001)
     assert "not above the floor of content-free answers (word loop 0.161)" in row["sentence"]
@@ -55,7 +55,7 @@ def test_the_headline_gains_end_under_the_floor(results, model, ratio):
 
 def test_no_ratio_of_the_headline_survives(results):
     rows = [row for row in results["scores"] if row["capability"] == "instruction_following" and row["claim"] == "up"]
-    assert {row["outcome"] for row in rows if row["model"] != INSTRUCT} == {"artefact", "inconclusive"}
+    assert {row["outcome"] for row in rows if row["model"] != INSTRUCT} == {"inconclusive"}
     assert {row["outcome"] for row in rows if row["model"] == INSTRUCT} == {"refuted"}
 
 
@@ -98,9 +98,9 @@ def test_energy_per_token_is_an_artefact_where_it_falls(results):
     assert min(row["percent"][0] for row in fell) == pytest.approx(-20.0, abs=0.1)
 
 
-def test_the_truthfulness_paradox_rests_on_seven_points(results):
+def test_the_truthfulness_paradox_is_described_and_decides_nothing(results):
     (row,) = (row for row in results["trends"] if row["model"] == LARGE and row["relation"] == "inverse")
-    assert "Pearson -0.864 (exact p = 0.063)" in row["sentence"]
+    assert "Pearson -0.864, Spearman -0.607 over 7 ratios; descriptive" in row["sentence"]
     assert row["outcome"] == "inconclusive"
 
 

@@ -61,26 +61,28 @@ def above_the_floor(rng, excess: float, items: int):
     return list(dense.astype(float)), list(pruned), list(null)
 
 
+@pytest.mark.slow("simulates hundreds of runs")
 @pytest.mark.parametrize("items", [200, 541])
 def test_a_rise_to_a_little_above_the_floor_is_rarely_called_an_artefact(items):
     """Called one wherever chance put the score below the floor, it was in 21 % of runs of 541 items, 33 % of 200."""
     rng, wrong = np.random.default_rng(7), 0
-    for _ in range(RUNS):
+    for _ in range(RUNS // 3):
         dense, pruned, null = above_the_floor(rng, 0.02, items)
         wrong += found(case("up"), dense, pruned, nulls={"word loop": null}).outcome == "artefact"
-    assert wrong / RUNS <= bound(0.05)
+    assert wrong / (RUNS // 3) <= 0.05 + 3 * (0.05 * 0.95 / (RUNS // 3)) ** 0.5
 
 
+@pytest.mark.slow("simulates hundreds of runs")
 def test_what_turns_into_the_floor_is_called_an_artefact():
     """The pruned model answers as the floor does, but for one item in twenty."""
     rng, seen = np.random.default_rng(8), 0
-    for _ in range(RUNS):
+    for _ in range(RUNS // 5):
         dense, _, null = above_the_floor(rng, 0.0, 541)
         pruned = np.where(rng.random(541) < 0.95, null, dense)
         verdict = found(case("up"), dense, list(pruned), nulls={"word loop": null})
-        seen += verdict.outcome in ("artefact", "inconclusive")
-        assert verdict.outcome != "confirmed"
-    assert seen == RUNS
+        seen += verdict.outcome == "artefact"
+        assert verdict.outcome in ("artefact", "inconclusive")
+    assert seen / (RUNS // 5) > 0.8
 
 
 def test_a_change_as_large_as_the_margin_is_rarely_called_preserved():
