@@ -190,11 +190,13 @@ def items_needed(c: Contrast, gap: float, alpha: float, power: float = 0.8) -> i
     for that of no effect. Correction of counts: Casagrande, Pike & Smith (1978), Biometrics 34, 483-486. For tests that
     hold at any number of units, their critical value at that number stands in place of the normal quantile.
     """
-    from scipy.special import ndtri
-
     spread = c.standard_error * math.sqrt(c.units)
-    if not (0 < gap < math.inf and 0 < spread < math.inf):
-        return None
+    return _needed(c, spread, gap, alpha, power) if 0 < gap < math.inf and 0 < spread < math.inf else None
+
+
+def _needed(c: Contrast, spread: float, gap: float, alpha: float, power: float) -> int:
+    """`items_needed` of units with another spread than those of `c`."""
+    from scipy.special import ndtri
 
     def total(critical: float) -> float:
         return float((critical * math.hypot(spread, gap) + ndtri(power) * spread) / gap) ** 2
@@ -228,7 +230,9 @@ def smallest_found(c: Contrast, alpha: float, power: float = 0.8) -> float | Non
         return least if least <= 1 else None
 
     def lacking(gap: float) -> float:
-        return (items_needed(c, gap, alpha, power) or math.inf) - c.units - 0.5
+        # What right-or-wrong items lose besides makes them vary more.
+        more = gap if isinstance(c, PairedProportions) else 0.0
+        return _needed(c, math.sqrt(c.standard_error**2 * c.units + more), gap, alpha, power) - c.units - 0.5
 
     low, high = _TINIEST * c.standard_error, _LARGEST * c.standard_error
     return max(least, float(brentq(lacking, low, high, rtol=1e-3))) if lacking(high) <= 0 else None
