@@ -39,7 +39,7 @@ expect:
 """
 KNOWN = """\
 model: tiny-base
-ratios: [0.25, 0.5]
+ratios: [0.5]
 expect:
   - capability: story_modelling
     direction: down
@@ -170,7 +170,7 @@ def test_without_its_store_a_run_gives_the_same_scores(project, tmp_path):
 def test_a_verdict_that_is_not_declared_fails_where_it_was_claimed(project):
     project.expect(text=KNOWN)
     result = project.run()
-    result.assert_outcomes(failed=2)
+    result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
         ["*random.yaml:4: declared refuted, found story_modelling down: confirmed. *above the floor*unigram*"]
     )
@@ -193,7 +193,7 @@ def test_exitfirst_and_last_failed_work(project, pytester, warm_store):
     result = pytester.runpytest_inprocess(f"--glu-store={warm_store}", "-x")
     result.stdout.fnmatch_lines(["*1 failed*"])
     result = pytester.runpytest_inprocess(f"--glu-store={warm_store}", "--lf", "--collect-only", "-q")
-    result.stdout.fnmatch_lines(["*ratio_0.25-story_modelling*", "1 test collected*"])
+    result.stdout.fnmatch_lines(["*ratio_0.5-story_modelling*", "1 test collected*"])
 
 
 def test_junit_carries_the_figures(project):

@@ -69,6 +69,9 @@ def known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "idle_power", partial(idle_power, wait=lambda _: None))
 
 
+real = pytest.mark.slow("measures three models, with memory in processes that import all libraries")
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory, processes: FreshProcesses) -> tuple[Series, list, list]:
     """A measurement with all its parts, what it told, and what it left in its folder."""
@@ -83,6 +86,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory, processes: FreshProcesses) -
     return found, told, [*scratch.iterdir()]
 
 
+@real
 def test_everything_is_measured_of_every_arm(whole):
     found, _, _ = whole
     assert list(found.arms) == [DENSE_LABEL, HALF, REPLICATE]
@@ -100,6 +104,7 @@ def test_everything_is_measured_of_every_arm(whole):
             assert phase.note == ""
 
 
+@real
 def test_times_of_batches_are_within_their_window(whole):
     for arm in whole[0].arms.values():
         for each in arm.turns:
@@ -108,6 +113,7 @@ def test_times_of_batches_are_within_their_window(whole):
             assert sum(each.last_token) < each.generation.seconds
 
 
+@real
 def test_all_arms_but_the_replicate_have_footprints(whole):
     found, _, left = whole
     assert {label: len(arm.footprints) for label, arm in found.arms.items()} == {DENSE_LABEL: 2, HALF: 2, REPLICATE: 0}
@@ -126,10 +132,12 @@ def test_memory_is_measured_with_the_attention_of_the_model(tmp_path, monkeypatc
     assert asked == ["sdpa", "eager"]
 
 
+@real
 def test_progress_is_told_round_by_round(whole):
     assert whole[1] == [("memory", 0, 2), ("measuring", 1, 2), ("measuring", 2, 2)]
 
 
+@real
 def test_parameters_are_counted_in_bytes(whole):
     sizes = {label: arm.parameter_bytes for label, arm in whole[0].arms.items()}
     assert sizes[DENSE_LABEL] == sizes[REPLICATE] == 4 * sum(each.numel() for each in llama(width=12).parameters())
@@ -399,6 +407,7 @@ def again(kept: SeriesRecord) -> SeriesRecord:
     return SeriesRecord.model_validate_json(kept.model_dump_json())
 
 
+@real
 def test_a_measurement_survives_json(whole):
     kept = record(whole[0])
     assert again(kept) == kept
@@ -421,6 +430,7 @@ def test_numbers_survive_json_to_the_last_bit(joules, seconds, held):
     assert repr(back) == repr(found)
 
 
+@real
 def test_a_measurement_survives_the_store(whole, tmp_path):
     kept = record(whole[0])
     Store(tmp_path).put(kept)
@@ -428,6 +438,7 @@ def test_a_measurement_survives_the_store(whole, tmp_path):
     assert Store(tmp_path).get(kept.key, SeriesRecord).series == whole[0]
 
 
+@real
 def test_a_record_of_arms_that_had_fewer_turns_is_refused(whole):
     found = whole[0]
     fewer = replace(found.arms[HALF], turns=found.arms[HALF].turns[:1])

@@ -41,6 +41,7 @@ def test_a_claim_at_many_ratios_is_no_more_often_confirmed():
     assert wrong / (RUNS // 5) <= 0.05 + 3 * (0.05 * 0.95 / (RUNS // 5)) ** 0.5
 
 
+@pytest.mark.slow("simulates hundreds of runs")
 def test_what_is_no_better_than_the_floor_is_rarely_confirmed():
     """A real rise to exactly the floor: the pruned model is confirmed to be above it in at most 5 % of runs."""
     rng = np.random.default_rng(3)

@@ -77,6 +77,7 @@ def test_what_is_no_better_than_the_floor_is_rarely_confirmed_nor_called_an_arte
     assert sum(verdict.outcome == "artefact" for verdict in found) / RUNS <= bound(0.05)
 
 
+@pytest.mark.slow("simulates hundreds of runs")
 def test_a_control_that_does_as_much_rarely_decides():
     rng = np.random.default_rng(4)
     claim = case("down", specific=True, draws=5)
