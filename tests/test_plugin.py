@@ -17,6 +17,7 @@ import pytest
 from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
 from glu_prune.efficiency import footprint
+from glu_prune.experiment.executors.local import LocalExecutor
 from glu_prune.experiment.maintenance import entries
 from glu_prune.experiment.record import Record
 from glu_prune.experiment.store import Store
@@ -154,7 +155,7 @@ def test_a_second_run_computes_nothing_and_says_the_same(project, warm_store):
 
 def test_what_runs_cells_is_let_go_when_the_session_ends(project, monkeypatch):
     let_go = []
-    monkeypatch.setattr("glu_prune.experiment.executors.local.LocalExecutor.shutdown", lambda each: let_go.append(each))
+    monkeypatch.setattr(LocalExecutor, "shutdown", lambda each: let_go.append(each))
     project.run("-k", "ratio_0.5-factual")
     assert len(let_go) == 1
 
