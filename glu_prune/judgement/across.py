@@ -13,9 +13,8 @@ from glu_prune.judgement.verdict import ALPHA, Condition, above_floor, one_sided
 from glu_prune.pruning.ratio import show_ratio
 from glu_prune.results.base import Outcome
 from glu_prune.statistics.contrasts import Contrast
-from glu_prune.statistics.trends import correlation
+from glu_prune.statistics.trends import LEAST_POINTS, correlation
 
-_LEAST_POINTS = 3
 _DESCRIPTIVE = "two curves of one model, which both change with every neuron that goes; that decides nothing"
 
 
@@ -126,9 +125,9 @@ def _slope(case: Across, measured: CapabilityScores, ratios: Sequence[Decimal]) 
     Raises:
         EvaluationError: there are fewer than three ratios, of which a line says no more than a direction.
     """
-    if len(ratios) < _LEAST_POINTS:
+    if len(ratios) < LEAST_POINTS:
         shown = ", ".join(map(show_ratio, ratios))
-        msg = f"a trend is one over {_LEAST_POINTS} or more ratios, the dense model's among them; measured: {shown}"
+        msg = f"a trend is one over {LEAST_POINTS} or more ratios, the dense model's among them; measured: {shown}"
         raise EvaluationError(msg)
     places = [float(ratio) for ratio in ratios]
     middle = math.fsum(places) / len(places)
@@ -152,10 +151,11 @@ def _monotone(case: Across, measured: Sequence[CapabilityScores]) -> _Found:
     if p > ALPHA:
         return _Found("inconclusive", numbers)
     rises = only.better * slope.difference > 0
-    found = _with_floors(numbers, [_end(case, only, ratios, rises=rises)])
-    if rises == (case.claim.relation == "rising"):
-        return found
-    return found if found.outcome != "confirmed" else replace(found, outcome="refuted")
+    end = _end(case, only, ratios, rises=rises)
+    outcome, _ = under([end])
+    if outcome == "confirmed" and rises != (case.claim.relation == "rising"):
+        outcome = "refuted"
+    return _Found(outcome, numbers, (end.reason,))
 
 
 def _correlation(case: Across, measured: Sequence[CapabilityScores]) -> _Found:
@@ -177,11 +177,6 @@ def _end(case: Across, measured: CapabilityScores, ratios: Sequence[Decimal], *,
     else:
         found = something_to_lose(measured, 1)
     return replace(found, reason=f"{measured.capability.name}: {found.reason}")
-
-
-def _with_floors(numbers: str, conditions: list[Condition]) -> _Found:
-    outcome, _ = under(conditions)
-    return _Found(outcome, numbers, tuple(condition.reason for condition in conditions))
 
 
 def _knee(case: Across, measured: Sequence[CapabilityScores]) -> _Found:

@@ -185,7 +185,8 @@ class RunSource:
     def _stored(self) -> frozenset[tuple[str, str, str]]:
         """(model, task, arm) of all records that were there when the session first asked."""
         heads = (entry.head for entry in entries(self._engine.store.folder) if entry.kind is Record)
-        return frozenset((head["model"], head["task"], head["arm"]) for head in heads)
+        # A record of another version of the layout may lack any of them; it is no reason to judge nothing.
+        return frozenset((str(head.get("model")), str(head.get("task")), str(head.get("arm"))) for head in heads)
 
     def costs(self, case: EfficiencyCase) -> CostEvidence:
         """Our own measurements, arms in turns; energies per correct answer from what the questions say."""

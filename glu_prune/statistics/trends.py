@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from glu_prune.errors import EvaluationError
 
-_LEAST_POINTS = 3
+LEAST_POINTS = 3
+"""Of a trend: two points are always on a line."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +26,8 @@ def correlation(x: Sequence[float], y: Sequence[float]) -> Correlation:
     """
     from scipy.stats import pearsonr, spearmanr
 
-    if len(x) != len(y) or len(x) < _LEAST_POINTS:
-        msg = f"a correlation needs two series of the same {_LEAST_POINTS} or more points; found {len(x)} and {len(y)}"
+    if len(x) != len(y) or len(x) < LEAST_POINTS:
+        msg = f"a correlation needs two series of the same {LEAST_POINTS} or more points; found {len(x)} and {len(y)}"
         raise EvaluationError(msg)
     if not all(map(math.isfinite, (*x, *y))):
         msg = "a correlation needs finite numbers; found one that is not"

@@ -15,6 +15,7 @@ from glu_prune.judgement.scores import CapabilityScores
 from glu_prune.judgement.verdict import (
     ALPHA,
     Condition,
+    Settled,
     Verdict,
     above_floor,
     at_chance,
@@ -27,6 +28,7 @@ from glu_prune.judgement.verdict import (
     under,
 )
 from glu_prune.pruning.ratio import show_ratio
+from glu_prune.results.base import Outcome
 from glu_prune.results.claims import CapabilityResult
 from glu_prune.results.report import CaseResult, CaseTables
 from glu_prune.statistics.contrasts import Contrast, Side
@@ -155,15 +157,13 @@ def judge(case: DirectionCase, scores: CapabilityScores) -> Verdict:
     capability, arm, tests = case.capability, case.arm, case.tests
     change = scores.contrast(arm, DENSE)
     settled = settle(case.claim, change, better=scores.better, tests=tests)
-    outcome, needed = settled.outcome, settled.needed
-    conditions = _mirrored(case, scores, change) if outcome == "refuted" else _conditions(case, scores, tests)
-    if outcome != "inconclusive":
-        held, needed = under(conditions)
-        outcome = outcome if held == "confirmed" else "inconclusive" if outcome == "refuted" else held
+    refuted = settled.outcome == "refuted"
+    conditions = _mirrored(case, scores, change) if refuted else _conditions(case, scores, tests)
+    outcome, needed = _under(settled, conditions)
     told = tuple(condition.reason for condition in conditions if outcome != "confirmed" or condition.told)
     low, high = change.interval()
     gained, lost = scores.moved(arm) or (None, None)
-    chance = at_chance(scores, arm, change, tests)
+    chance, quick = at_chance(scores, arm, change, tests), "a quick look" if scores.partial else ""
     return Verdict(
         capability=capability.name,
         metric=capability.metric,
@@ -183,10 +183,7 @@ def judge(case: DirectionCase, scores: CapabilityScores) -> Verdict:
         floor=scores.floor.score if scores.floor else None,
         floor_of=scores.floor.name if scores.floor else None,
         needed=needed,
-        note=", ".join(
-            [condition.note for condition in conditions if condition.note]
-            + [*chance[:1], *(["a quick look"] if scores.partial else [])]
-        ),
+        note=", ".join(filter(None, [*(each.note for each in conditions), *chance[:1], quick])),
         reasons=(
             *settled.reasons,
             *told,
@@ -196,6 +193,16 @@ def judge(case: DirectionCase, scores: CapabilityScores) -> Verdict:
         ),
         total_items=scores.total_items,
     )
+
+
+def _under(settled: Settled, conditions: list[Condition]) -> tuple[Outcome, int | None]:
+    """(outcome, more items that would decide) of a direction, under what it, or its opposite, rests on."""
+    if settled.outcome == "inconclusive":
+        return settled.outcome, settled.needed
+    held, needed = under(conditions)
+    if settled.outcome == "refuted":
+        return ("refuted" if held == "confirmed" else "inconclusive"), needed
+    return held, needed
 
 
 def _mirrored(case: DirectionCase, measured: CapabilityScores, change: Contrast) -> list[Condition]:
