@@ -60,7 +60,7 @@ class Gate:
     ) -> CaseTables:
         """What is found about the cells of one capability of `case`, and what it takes to pin them."""
         capability = scores.capability
-        floor = (scores.floor.name, scores.floor.score) if scores.floor else None
+        floor = scores.null
         against: tuple[BaselineResult, ...] = ()
         if self.against and self.baseline:
             now = [outcome(record, capability, floor) for record in records.values()]

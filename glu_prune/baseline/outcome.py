@@ -144,7 +144,6 @@ def outcome(
 ) -> Outcome:
     """What `record` says of `capability`; `floor` is the name of the best null model and its score."""
     scores = record.metrics[capability.metric]
-    labels = record.fields.get(capability.cluster) if capability.cluster else None
     name, best = floor or (None, None)
     about = About(
         model=model_of(record),
@@ -162,8 +161,7 @@ def outcome(
         record=record.key,
         band=band,
     )
-    clusters = tuple(each[0] for each in labels) if labels else None
-    return Outcome(about, record.items, scores.values, scores.weights, clusters)
+    return Outcome(about, record.items, scores.values, scores.weights, record.clusters(capability.cluster))
 
 
 def band(record: Record, again: Record, metric: str) -> Band:

@@ -150,6 +150,7 @@ def _of_task(
 ) -> Iterator[Outcome]:
     """By the first of the task's filters; a metric whose items do not make up its score is left out."""
     from glu_prune.evaluation.result import item_of, metric_of, samples_of
+    from glu_prune.evaluation.shared_sources import shared_sources
 
     first = samples_of(task, leaves, samples)
     scores = {}
@@ -160,9 +161,11 @@ def _of_task(
         except (KeyError, TypeError, ValueError, EvaluationError):  # a score of a whole corpus, not of items
             continue
     items = tuple(item_of(*each) for each in first)
+    shared = shared_sources({task: [sample["doc"] for _, sample in first]})
     for capability in known(task, tuple(scores)):
         found = scores[capability.metric]
-        labels = tuple(str(sample["doc"][capability.cluster]) for _, sample in first) if capability.cluster else None
+        field = capability.cluster
+        labels = tuple(str(sample["doc"][field]) for _, sample in first) if field else tuple(shared.values()) or None
         about = About(
             model=model,
             arm=DENSE.label,

@@ -20,6 +20,7 @@ class BackendLM(LM):  # type: ignore[misc]
     How many token positions it computes is not known.
     """
 
+    content_free = False
     positions = None
     scored_positions = None
     scoring_facts: ClassVar[Mapping[str, str | int]] = {}

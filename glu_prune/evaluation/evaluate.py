@@ -14,6 +14,7 @@ from glu_prune.evaluation import lm_eval_tasks, local_data, user_tasks
 from glu_prune.evaluation.lm import EvaluatedLM
 from glu_prune.evaluation.once import build_requests_once, read_documents_once, work_once
 from glu_prune.evaluation.result import TaskResult, result_of, samples_of
+from glu_prune.evaluation.shared_sources import Place, shared_sources
 from glu_prune.evaluation.subset import Subset
 from glu_prune.evaluation.tasks.functions import no_nltk_download
 
@@ -64,6 +65,7 @@ class Evaluator:
     def __init__(self) -> None:
         """Loads nothing yet and makes no connection."""
         self._tasks: dict[tuple[str, int | None, Path | None], dict[str, Any]] = {}
+        self._sources: dict[tuple[str, int | None, Path | None], dict[Place, str]] = {}
 
     @cached_property
     def _manager(self) -> Any:
@@ -101,6 +103,14 @@ class Evaluator:
                 build_requests_once(each)
             self._tasks[key] = loaded
         return self._tasks[key]
+
+    def _shared(self, task: str, num_fewshot: int | None, folder: Path | None) -> dict[Place, str]:
+        """The sources that documents of `task` share, by place."""
+        key = (task, num_fewshot, folder)
+        if key not in self._sources:
+            leaves = self._load(*key)["tasks"]
+            self._sources[key] = shared_sources({name: list(leaf.eval_docs) for name, leaf in leaves.items()})
+        return self._sources[key]
 
     def _stock(self, task: str) -> dict[str, Any]:
         """lm-eval's task dictionary for an embedded task, or one of its own on data that `datasets` has or fetches.
@@ -165,9 +175,10 @@ class Evaluator:
 
         loaded = {task: self._load(task, num_fewshot, folder) for task in tasks}
         together, chosen = {kind: _united(each[kind] for each in loaded.values()) for kind in _KINDS}, None
+        sources = {} if lm.content_free else {task: self._shared(task, num_fewshot, folder) for task in tasks}
         if subset is not None:
             leaves = [{name: leaf.eval_docs for name, leaf in each["tasks"].items()} for each in loaded.values()]
-            chosen = _united(map(subset.documents, leaves))
+            chosen = _united(map(subset.documents, leaves, sources.values()))
             together["tasks"] = {name: together["tasks"][name] for name in chosen}
         lm.reset_counters()
         with _same_draws(), _finite(tasks):
@@ -184,7 +195,16 @@ class Evaluator:
         computed = zip(shares(lm.positions, requests), shares(lm.scored_positions, requests), requests, strict=True)
         scoring_facts = {"fewshot_seed": FEWSHOT_SEED, **lm.scoring_facts}
         return {
-            task: result_of(lm, task, scored[task], results["results"][task], counts, scoring_facts)
+            task: result_of(
+                lm,
+                task,
+                loaded[task]["tasks"],
+                scored[task],
+                results["results"][task],
+                counts,
+                scoring_facts,
+                sources.get(task, {}),
+            )
             for task, counts in zip(tasks, computed, strict=True)
         }
 

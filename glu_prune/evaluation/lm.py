@@ -24,6 +24,9 @@ RequestTexts = tuple[str, ...]
 class EvaluatedLM(Protocol):
     """What evaluation needs of a model beside lm-eval's `LM`."""
 
+    content_free: bool
+    """Whether it answers without knowing anything, as null models do."""
+
     @property
     def positions(self) -> int | None:
         """Token positions computed since the last reset, padding included; None if they are not counted."""
@@ -68,6 +71,7 @@ def _numbers(_: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
 class CountingLM(HFLM):  # type: ignore[misc]
     """`HFLM` over a loaded model; log-probabilities are taken in float32 whatever the dtype of the weights."""
 
+    content_free = False
     positions: int
     scored_positions: int
 

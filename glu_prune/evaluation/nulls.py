@@ -31,6 +31,7 @@ _UNLIKELIER = -1e6
 class NullModel(LM):  # type: ignore[misc]
     """A model that computes nothing; each kind refuses the requests that it cannot answer."""
 
+    content_free = True
     positions = 0
     scored_positions = 0
     scoring_facts: ClassVar[Mapping[str, str | int]] = {}

@@ -4,14 +4,16 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 from glu_prune.errors import EvaluationError
 from glu_prune.evaluation import degenerate
+from glu_prune.evaluation.answers import Answered, constant_scores
 from glu_prune.evaluation.lm import ANSWER_LIMIT, EvaluatedLM
 from glu_prune.evaluation.metrics import LIKELIHOODS, aggregate
+from glu_prune.evaluation.shared_sources import Place
 
 _AGREEMENT = 1e-6
 """Relative difference up to which our aggregate of the items agrees with lm-eval's."""
@@ -29,6 +31,8 @@ class MetricScores:
     """How much each item counts: 1, or its number of constraints, words or bytes."""
     parts: tuple[tuple[float, ...], ...] = ()
     """For metrics that score several things in one item (IFEval's instructions): each of them, per item."""
+    constant: tuple[float, ...] = ()
+    """What each item would score were the commonest answer given to all; empty where there is no such answer."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,10 @@ class TaskResult:
     """Per item of a generation task: tokens of the output."""
     flaws: tuple[tuple[str, ...], ...]
     """Per item of a generation task: what is wrong with the output; see `degenerate.flaws`."""
+    answers: tuple[str, ...]
+    """Per item what was answered, see `answers`; empty where texts are only scored."""
+    sources: tuple[str, ...]
+    """Per item the name of its source, the same for those that share one; empty where no two do."""
     metrics: Mapping[str, MetricScores]
     positions: int | None
     """Token positions that the model computed, padding included; None if it does not count them. Of tasks scored
@@ -116,14 +124,17 @@ def samples_of(task: str, leaves: Iterable[str], samples: Mapping[str, list[Any]
 def result_of(
     lm: EvaluatedLM,
     task: str,
+    tasks: Mapping[str, Any],
     scored: Sequence[tuple[str, Mapping[str, Any]]],
     aggregates: Mapping[str, Any],
     counts: tuple[int | None, int | None, int],
     scoring_facts: Mapping[str, str | int],
+    sources: Mapping[Place, str],
 ) -> TaskResult:
     """What `lm` scored on `task`: the samples that `samples_of` gives, with what lm-eval makes of them.
 
-    `counts` are the result's positions, scored positions and requests.
+    `tasks` are lm-eval's, by name; `counts` are the result's positions, scored positions and requests,
+    `sources` those that documents share.
 
     Raises:
         EvaluationError: a score is not finite, or items do not make up lm-eval's aggregate.
@@ -138,6 +149,9 @@ def result_of(
     }
     texts = tuple(text for sample in samples if (text := _text(sample)) is not None)
     lengths = tuple(lm.count_tokens(texts)) if texts else ()
+    answered = tuple(each for sample in samples if (each := Answered.of(sample)) is not None)
+    answered = answered if len(answered) == len(samples) else ()
+    constant = [] if lm.content_free else [*constant_scores(tasks, scored, answered)]
     return TaskResult(
         items=tuple(item_of(*each) for each in scored),
         documents=tuple(sample["doc"] for sample in samples),
@@ -145,7 +159,15 @@ def result_of(
         margins=() if texts else _margins(samples),
         lengths=lengths,
         flaws=tuple(map(partial(_flaws, lm), samples, texts, lengths)) if texts else (),
-        metrics={name: metric_of(task, name, score, [s[name] for s in samples]) for name, score in scores.items()},
+        answers=tuple(each.answer for each in answered),
+        sources=tuple(sources[leaf, sample["doc_id"]] for leaf, sample in scored) if sources else (),
+        metrics={
+            name: replace(
+                metric_of(task, name, score, [sample[name] for sample in samples]),
+                constant=tuple(_pair(name, each[name])[0] for each in constant),
+            )
+            for name, score in scores.items()
+        },
         positions=positions,
         scored_positions=scored_positions,
         requests=requests,

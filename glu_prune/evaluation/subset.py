@@ -3,11 +3,14 @@
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from glu_prune.evaluation.capability import Capability
+from glu_prune.evaluation.shared_sources import Document, Place
 
 ORDER_SEED = 20251222
+SHARED = "source"
+"""In place of a field: documents that share a source are one unit."""
+NO_SOURCES: Mapping[Place, str] = {}
 _FIRST_DOCUMENTS, _FIRST_UNBOUNDED, _FIRST_CLUSTERS = 64, 128, 32
 _MOST = 1 << 20
 """No subset begins after so many units: no task has as many."""
@@ -21,19 +24,29 @@ class Subset:
     stop: int
     """The first place after it; a task may end before."""
     cluster: str | None = None
-    """The document field that names clusters; None where each document is a unit."""
+    """The document field that names clusters, or `SHARED`; None where each document is a unit."""
 
     def __str__(self) -> str:
         """For people: `64-128`, `32-64 by subject`."""
-        return f"{self.start}-{self.stop}" + (f" by {self.cluster}" if self.cluster else "")
+        return f"{self.start}-{self.stop}" + ("" if self.cluster in (None, SHARED) else f" by {self.cluster}")
 
-    def documents(self, tasks: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, list[int]]:
-        """Task to the places of its documents in this subset, ascending; tasks without any are left out."""
-        units: dict[object, list[tuple[str, int]]] = {}
+    def documents(
+        self, tasks: Mapping[str, Sequence[Document]], sources: Mapping[Place, str] = NO_SOURCES
+    ) -> dict[str, list[int]]:
+        """Task to the places of its documents in this subset, ascending; tasks without any are left out.
+
+        `sources` are those that documents share, by place.
+        """
+
+        def unit(place: Place) -> object:
+            if self.cluster == SHARED:
+                return sources.get(place, place)
+            return str(tasks[place[0]][place[1]][self.cluster]) if self.cluster else place
+
+        units: dict[object, list[Place]] = {}
         for task in sorted(tasks):
             for place in range(len(tasks[task])):
-                unit = str(tasks[task][place][self.cluster]) if self.cluster else (task, place)
-                units.setdefault(unit, []).append((task, place))
+                units.setdefault(unit((task, place)), []).append((task, place))
         order = list(units)
         random.Random(ORDER_SEED).shuffle(order)
         found: dict[str, list[int]] = {}
@@ -49,5 +62,5 @@ def growing_subsets(capability: Capability) -> Iterator[Subset]:
     first = _FIRST_UNBOUNDED if capability.logarithmic else _FIRST_DOCUMENTS
     start, stop = 0, _FIRST_CLUSTERS if capability.cluster else first
     while start < _MOST:
-        yield Subset(start, stop, capability.cluster)
+        yield Subset(start, stop, capability.cluster or SHARED)
         start, stop = stop, 2 * stop

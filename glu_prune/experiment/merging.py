@@ -35,6 +35,8 @@ def join(records: Sequence[Record]) -> Record:
         margins=_column([record.margins for record in records]),
         lengths=_column([record.lengths for record in records]),
         flaws=_column([record.flaws for record in records]),
+        answers=_column([record.answers for record in records]),
+        sources=_column([record.sources for record in records]),
         truncated=_sum([record.truncated for record in records]),
         metrics={
             name: _scores(name, [record.metrics[name] for record in records])
@@ -88,7 +90,10 @@ def _column(columns: Sequence[tuple[Each, ...]]) -> tuple[Each, ...]:
 def _scores(metric: str, found: Sequence[ScoreRecord]) -> ScoreRecord:
     values, weights = _chain(each.values for each in found), _chain(each.weights for each in found)
     parts = _column([each.parts for each in found])
-    return ScoreRecord(score=aggregate(metric, values, weights), values=values, weights=weights, parts=parts)
+    # Where one part has no answer to give to all, each item of it keeps its own.
+    constant = _chain(each.constant or each.values for each in found) if any(each.constant for each in found) else ()
+    score = aggregate(metric, values, weights)
+    return ScoreRecord(score=score, values=values, weights=weights, parts=parts, constant=constant)
 
 
 def _some(metric: str, found: ScoreRecord, places: Sequence[int]) -> ScoreRecord:

@@ -27,9 +27,16 @@ _PLAIN = {
     "margins": ("margin", "number"),
     "lengths": ("length", "count"),
     "flaws": ("flaws", "texts"),
+    "answers": ("answer", "text"),
+    "sources": ("source", "text"),
 }
 """Fields of a record to their columns; a field that is empty has none."""
-_SCORES = {"values": ("metric", "number"), "weights": ("weight", "number"), "parts": ("parts", "numbers")}
+_SCORES = {
+    "values": ("metric", "number"),
+    "weights": ("weight", "number"),
+    "parts": ("parts", "numbers"),
+    "constant": ("constant", "number"),
+}
 """The same for each metric, whose name follows."""
 
 

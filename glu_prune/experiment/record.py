@@ -23,6 +23,8 @@ class ScoreRecord(Strict):
     """How much each item counts."""
     parts: tuple[tuple[float, ...], ...] = ()
     """For metrics that score several things in one item: each of them, per item."""
+    constant: tuple[float, ...] = ()
+    """What each item would score, were the commonest answer given to all; empty where there is no such answer."""
 
 
 class SizeRecord(Strict):
@@ -44,7 +46,7 @@ class SizeRecord(Strict):
 class Record(Strict):
     """The result of one cell. Columns hold one entry per item, in the order of `items`."""
 
-    schema_version: Literal[6] = 6
+    schema_version: Literal[7] = 7
     key: str
     model: str
     arm: str
@@ -66,6 +68,11 @@ class Record(Strict):
     """Generation: tokens of the output; else empty."""
     flaws: tuple[tuple[str, ...], ...] = ()
     """Generation: what is wrong with the output (`empty`, `loop`, `echo`, `cut`); else empty."""
+    answers: tuple[str, ...] = ()
+    """What was answered, in a form that items can share: the label of a choice, or a text; empty where texts are only
+    scored."""
+    sources: tuple[str, ...] = ()
+    """The source of each item, the same for those that share one, see `shared_sources`; empty where no two do."""
     truncated: int | None = 0
     """Items of which a prompt lost its beginning, as it was too long for the model; None if a backend answered."""
     metrics: Mapping[str, ScoreRecord]
@@ -75,9 +82,13 @@ class Record(Strict):
     """Those of them that belong to log-likelihoods: the same work in every arm."""
     size: SizeRecord
 
+    def clusters(self, field: str | None) -> tuple[str, ...] | None:
+        """What items are not independent of: the document field that a capability declares, else their sources."""
+        return tuple(labels[0] for labels in self.fields[field]) if field else self.sources or None
+
     @model_validator(mode="after")
     def _counts_agree(self) -> "Record":
-        optional = (self.margins, self.lengths, self.flaws)
+        optional = (self.margins, self.lengths, self.flaws, self.answers, self.sources)
         _same_length(self.items, [self.outputs, *self.fields.values(), *filter(None, optional)], self.metrics.values())
         return self
 
@@ -106,7 +117,7 @@ def _same_length(items: tuple[str, ...], columns: Iterable[tuple[object, ...]], 
     """Raises `ValueError` unless there are items, and every column has one entry for each."""
     every = [*columns]
     for score in scores:
-        every += [score.values, score.weights, *([score.parts] if score.parts else [])]
+        every += [score.values, score.weights, *filter(None, (score.parts, score.constant))]
     if not items or any(len(column) != len(items) for column in every):
         msg = "every column must have one entry per item, and there must be items"
         raise ValueError(msg)

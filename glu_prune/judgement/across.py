@@ -250,7 +250,8 @@ def _equilibrium(case: Across, measured: Sequence[CapabilityScores]) -> _Found:
 
 def _clipped(case: Across, measured: CapabilityScores, ratio: Decimal) -> float:
     score = measured.score(case.arm(ratio))
-    return max(score, measured.floor.score) if measured.floor else score
+    floor = measured.floor(case.arm(ratio))
+    return max(score, floor.score) if floor else score
 
 
 def _p_better(

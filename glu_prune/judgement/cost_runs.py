@@ -244,12 +244,11 @@ class QuestionCost:
             msg = f"an arm answers no question of {capability.name} right, so there is no energy per correct answer"
             raise EvaluationError(msg)
         first, second = ([value / each.score for value in each.values] for each in (after, before))
-        cluster = capability.cluster
         change = comparison.contrast(
             first,
             second,
             before.weights,
-            clusters=[labels[0] for labels in dense.fields[cluster]] if cluster else None,
+            clusters=dense.clusters(capability.cluster),
             seed=SEED,
         )
         return cls(

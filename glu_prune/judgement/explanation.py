@@ -1,6 +1,5 @@
 """Why a score moved: what changed item by item, how sure the model was, and what its text looked like."""
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from decimal import Decimal
@@ -12,6 +11,9 @@ from glu_prune.judgement.scores import SEED
 from glu_prune.results.explanations import Explanation, GroupScores
 from glu_prune.statistics.comparison import contrast
 from glu_prune.statistics.means import mean
+
+_SHOWN = 20
+"""Characters of an answer that a table shows."""
 
 
 def explanation(
@@ -33,6 +35,7 @@ def explanation(
         "gained": moved[0],
         "lost": moved[1],
         "flips": _flips(dense, pruned),
+        "commonest": (_commonest(dense), _commonest(pruned)) if dense.answers else None,
     }
     nothing = {"margin": None, "length": None, "flawed": None, "kinds": None, "sound": None, "sound_items": 0}
     if not dense.flaws:
@@ -57,20 +60,17 @@ def _flips(dense: Record, pruned: Record) -> tuple[float, float, float] | None:
 
     Source: Dutta et al. (2024), Accuracy is Not All You Need, arXiv:2407.09141.
     """
-    if not (dense.lengths or dense.margins):
+    if not dense.answers:
         return None
-    pairs = zip(*(_answers(record) for record in (dense, pruned)), strict=True)
-    flips = [float(one != other) for one, other in pairs]
+    flips = [float(one != other) for one, other in zip(dense.answers, pruned.answers, strict=True)]
     low, high = contrast(flips, [0.0] * len(flips), [1.0] * len(flips), seed=SEED).interval()
     return fmean(flips), max(low, 0.0), min(high, 1.0)
 
 
-def _answers(record: Record) -> list[str | int]:
-    """The text of each item, or the place of the likeliest choice, the first among equals."""
-    if record.lengths:
-        return list(record.outputs)
-    likelihoods = (json.loads(output) for output in record.outputs)
-    return [each.index(max(each)) for each in likelihoods]
+def _commonest(record: Record) -> str:
+    """The answer that was given most often, and its share of all."""
+    ((answer, times),) = Counter(record.answers).most_common(1)
+    return f"{answer[:_SHOWN] or '(empty)'} {times / len(record.answers):.0%}"
 
 
 def groups(model: str, ratio: Decimal, capability: Capability, both: tuple[Record, Record]) -> list[GroupScores]:

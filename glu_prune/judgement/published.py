@@ -66,13 +66,6 @@ class PublishedScores(CapabilityScores):
         return self._score(DENSE).items or 0
 
     @property
-    def floor(self) -> Floor | None:
-        """The best null model's."""
-        scores = {name: each.score for name, each in self._floors.items()}
-        best = best_floor(scores, higher_is_better=self.capability.higher_is_better)
-        return Floor(*best) if best else None
-
-    @property
     def chance(self) -> float | None:
         """That of the null model that guesses, else what the capability says."""
         uniform = self._floors.get(UNIFORM)
@@ -100,15 +93,18 @@ class PublishedScores(CapabilityScores):
         error = math.hypot(*(weight * self._error(scores[arm]) for arm, weight in weights.items()))
         return comparison.unpaired(total, error, 0.0, 0.0, min(each.items or 0 for each in scores.values()))
 
-    def above_floor(self, arm: Arm) -> Contrast | None:
-        """As if on different items."""
-        if self.floor is None:
-            return None
-        score, floor = self._score(arm), self._floors[self.floor.name]
+    def floors(self, arm: Arm) -> tuple[Floor, ...]:
+        """The best null model's, as if on different items; what was answered most often is not published."""
+        scores = {name: each.score for name, each in self._floors.items()}
+        best = best_floor(scores, higher_is_better=self.capability.higher_is_better)
+        if best is None:
+            return ()
+        score, floor = self._score(arm), self._floors[best[0]]
         error = (floor.sd or 0.0) / math.sqrt(floor.items)
-        return comparison.unpaired(
+        beyond = comparison.unpaired(
             score.compared, self._error(score), on_scale(floor.metric, floor.score), error, score.items or 0
         )
+        return (Floor(*best, beyond),)
 
     def remarks(self, arm: Arm) -> tuple[str, ...]:
         """That nothing is paired, and where standard errors come from, if they were not published."""

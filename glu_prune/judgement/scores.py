@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from glu_prune.errors import EvaluationError
 from glu_prune.evaluation.capability import Capability
+from glu_prune.evaluation.metrics import aggregate
 from glu_prune.evaluation.null_names import UNIFORM, best_floor, is_floor
 from glu_prune.experiment.cell import DENSE, Arm
 from glu_prune.experiment.merging import refuse_other_accelerators
@@ -31,12 +32,8 @@ ROUNDING = 1e-5
 """Differences of one item up to this, in units of the metric, are made by arithmetic: another batch size makes them."""
 
 
-@dataclass(frozen=True)
-class Floor:
-    """The best score that answers without content reach on the same items."""
-
-    name: str
-    score: float
+COMMONEST = "its commonest answer"
+"""The floor of an arm that gives one answer, whatever it is asked: what it says most often, given to all items."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +45,18 @@ class BesideFloor:
     where_wrong: Contrast
     """Gain on the items where these are wrong."""
     items_wrong: int
+
+
+@dataclass(frozen=True)
+class Floor:
+    """What answers without content score on the items of an arm, and how the arm compares."""
+
+    name: str
+    score: float
+    beyond: Contrast
+    """The arm minus the floor."""
+    beside: BesideFloor | None = None
+    """Where the arm gained; None if that is not known, or cannot differ."""
 
 
 class CapabilityScores(ABC):
@@ -81,11 +90,6 @@ class CapabilityScores(ABC):
 
     @property
     @abstractmethod
-    def floor(self) -> Floor | None:
-        """None if it is not known."""
-
-    @property
-    @abstractmethod
     def chance(self) -> float | None:
         """What guessing scores; None where there is no such thing."""
 
@@ -106,8 +110,12 @@ class CapabilityScores(ABC):
         """The sum of several arms, each times its weight; the weights add up to 0. In units as `contrast`."""
 
     @abstractmethod
-    def above_floor(self, arm: Arm) -> Contrast | None:
-        """`arm` minus the floor; None if there is no floor."""
+    def floors(self, arm: Arm) -> tuple[Floor, ...]:
+        """What `arm` must be above, each: the best null model, and its own commonest answer; none if none is known."""
+
+    def floor(self, arm: Arm) -> Floor | None:
+        """The highest of them."""
+        return max(self.floors(arm), key=lambda floor: self.better * floor.score, default=None)
 
     def moved(self, arm: Arm) -> tuple[int, int] | None:
         """How many items got better and worse than in the dense model; None if that is not known."""
@@ -117,11 +125,6 @@ class CapabilityScores(ABC):
     def changed(self, arm: Arm) -> bool:
         """Whether anything is otherwise than in the dense model."""
         return self.contrast(arm, DENSE).difference != 0
-
-    def beside_floor(self, arm: Arm) -> "BesideFloor | None":
-        """Where `arm` gained, seen beside the answers of the floor; None if that is not known, or cannot differ."""
-        del arm
-        return None
 
     def remarks(self, arm: Arm) -> tuple[str, ...]:
         """What must be known about how `arm` was measured."""
@@ -167,18 +170,28 @@ class PairedScores(CapabilityScores):
             first.values,
             tied(second.values, first.values),
             first.weights,
-            clusters=self._clusters,
+            clusters=self.clusters,
             ratio=self.capability.logarithmic,
             anytime=self.total_items is not None,
             heaviest=self._heaviest,
             seed=SEED,
         )
 
+    @property
+    def unit(self) -> str:
+        """Items, or what they are clustered by."""
+        return "sources" if self._shared else super().unit
+
+    @property
+    def _shared(self) -> bool:
+        """Whether units are sources that were found, not declared."""
+        return self.clusters is not None and self.capability.cluster is None
+
     @cached_property
-    def _clusters(self) -> tuple[str, ...] | None:
-        if self.capability.cluster is None:
-            return None
-        return tuple(labels[0] for labels in self._records[DENSE].fields[self.capability.cluster])
+    def clusters(self) -> tuple[str, ...] | None:
+        """What each item depends on: as the capability declares, else the sources that some of them share."""
+        found = self._records[DENSE].clusters(self.capability.cluster)
+        return found if self.capability.cluster or len(set(found or ())) < len(found or ()) else None
 
     @cached_property
     def _heaviest(self) -> float:
@@ -205,11 +218,10 @@ class PairedScores(CapabilityScores):
         return len(self._floors.items)
 
     @property
-    def floor(self) -> Floor | None:
-        """The best null model's."""
-        if self._null is None:
-            return None
-        return Floor(self._null, self._floors.nulls[self._null][self.capability.metric].score)
+    def null(self) -> tuple[str, float] | None:
+        """The best null model, and what it scores."""
+        name = self._null
+        return None if name is None else (name, self._floors.nulls[name][self.capability.metric].score)
 
     @property
     def chance(self) -> float | None:
@@ -243,16 +255,22 @@ class PairedScores(CapabilityScores):
             sides[0],
             [-each for each in sides[1]],
             first.weights,
-            clusters=self._clusters,
+            clusters=self.clusters,
             ratio=self.capability.logarithmic,
             seed=SEED,
         )
 
-    def above_floor(self, arm: Arm) -> Contrast | None:
+    def floors(self, arm: Arm) -> tuple[Floor, ...]:
         """On the same items."""
-        if self._null is None:
-            return None
-        return self._contrast(self._scores(arm), self._floors.nulls[self._null][self.capability.metric])
+        found, mine = [], self._scores(arm)
+        if self._null is not None:
+            found.append((self._null, self._floors.nulls[self._null][self.capability.metric]))
+        if mine.constant:
+            score = aggregate(self.capability.metric, mine.constant, mine.weights)
+            found.append((COMMONEST, ScoreRecord(score=score, values=mine.constant, weights=mine.weights)))
+        return tuple(
+            Floor(name, scores.score, self._contrast(mine, scores), self._beside(arm, scores)) for name, scores in found
+        )
 
     def moved(self, arm: Arm) -> tuple[int, int]:
         """Counted item by item."""
@@ -265,15 +283,15 @@ class PairedScores(CapabilityScores):
         """Any item, also where gains and losses balance."""
         return self.moved(arm) != (0, 0)
 
-    def beside_floor(self, arm: Arm) -> BesideFloor | None:
+    def _beside(self, arm: Arm, floor: ScoreRecord) -> BesideFloor | None:
         """By the change of each item: its covariance with the floor's score, and its mean where that is lowest.
 
         The covariance over the variance is the difference of the two means where a score is 0 or 1.
         """
-        if self._null is None or self.capability.logarithmic:
+        if self.capability.logarithmic:
             return None
-        of_null, mine = self._floors.nulls[self._null][self.capability.metric], self._scores(arm)
-        null, weights = np.array(of_null.values), np.array(mine.weights)
+        mine = self._scores(arm)
+        null, weights = np.array(floor.values), np.array(mine.weights)
         dense = self._scores(DENSE).values
         change = np.array(tied(mine.values, dense)) - np.array(dense)
         centred = null - np.average(null, weights=weights)
@@ -295,7 +313,7 @@ class PairedScores(CapabilityScores):
             some,
             [0.0] * len(some),
             weights[chosen].tolist(),
-            clusters=None if self._clusters is None else np.array(self._clusters)[chosen].tolist(),
+            clusters=None if self.clusters is None else np.array(self.clusters)[chosen].tolist(),
             anytime=self.total_items is not None,
             heaviest=self._heaviest,
             seed=SEED,
@@ -304,7 +322,7 @@ class PairedScores(CapabilityScores):
     def remarks(self, arm: Arm) -> tuple[str, ...]:
         """What was left out of items and prompts, and what echoing these scores, where that is more."""
         metric, record = self.capability.metric, self._records[arm]
-        sample = "items" in record.settings
+        sample, sources = "items" in record.settings, len(set(record.sources))
         echoes = (
             f"{name} of the prompt scores {nulls[metric].score:.3f}"
             for name, nulls in self._floors.nulls.items()
@@ -312,6 +330,7 @@ class PairedScores(CapabilityScores):
         )
         return (
             *(["on a sample of the benchmark's items"] if sample else []),
+            *([f"items share texts: {sources} sources of {self.items} items are the units"] if self._shared else []),
             *([f"a quick look at {self.items} items of the task"] if self.partial else []),
             *([f"{record.truncated} of {self.items} prompts were cut"] if record.truncated else []),
             *echoes,

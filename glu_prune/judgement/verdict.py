@@ -6,7 +6,7 @@ from typing import Literal
 
 from glu_prune.experiment.cell import DENSE, Arm
 from glu_prune.judgement.claim import ClaimAtRatios
-from glu_prune.judgement.scores import CapabilityScores
+from glu_prune.judgement.scores import CapabilityScores, Floor
 from glu_prune.results.base import Outcome
 from glu_prune.statistics.comparison import Contrast, items_needed
 
@@ -139,15 +139,22 @@ def under(conditions: list[Condition]) -> tuple[Outcome, int | None]:
 
 
 def above_floor(measured: CapabilityScores, arm: Arm, tests: int, note: str, *, below_fails: bool = True) -> Condition:
-    """Whether `arm` scores more than content-free answers do; `note` names it if not.
+    """Whether `arm` scores more than each of its floors; `note` names it if not.
 
-    It fails only where that is shown: the score is below the floor (unless `below_fails` is false), or what was gained
-    was gained where content-free answers are right. A model in which nothing changed never fails.
+    It fails only where that is shown: the score is below a floor (unless `below_fails` is false), or what was gained
+    was gained where the floor's answers are right. A model in which nothing changed never fails.
     """
-    subject = "the pruned model is" if arm.ratio else "the dense model is"
-    beyond, floor = measured.above_floor(arm), measured.floor
-    if beyond is None or floor is None:
+    floors = sorted(measured.floors(arm), key=lambda floor: -measured.better * floor.score)
+    if not floors:
         return Condition("shown", "no floor is known", note="no floor", told=True)
+    found = [_above(measured, floor, arm, tests, note, below_fails=below_fails) for floor in floors]
+    return next((each for state in ("fails", "open") for each in found if each.state == state), found[0])
+
+
+def _above(
+    measured: CapabilityScores, floor: Floor, arm: Arm, tests: int, note: str, *, below_fails: bool
+) -> Condition:
+    subject, beyond = "the pruned model is" if arm.ratio else "the dense model is", floor.beyond
     what = f"above the floor of content-free answers ({floor.name} {floor.score:.3f})"
     p = one_sided(beyond, measured.better)
     if p * tests <= ALPHA:
@@ -156,7 +163,7 @@ def above_floor(measured: CapabilityScores, arm: Arm, tests: int, note: str, *, 
     if arm.ratio and measured.changed(arm):
         if below_fails and (p_below := one_sided(beyond, -measured.better)) * tests <= ALPHA:
             return Condition("fails", f"{subject} not {what}, p = {p_below:.2g}", note=note)
-        if found := _gained_as_floor(measured, arm, tests):
+        if found := _gained_as(floor, tests):
             return Condition("fails", f"{subject} not shown to be {what}, {found}", note=note)
     if excess <= 0:
         return Condition("open", f"{subject} not {what}, nor shown to be below", note=note)
@@ -164,9 +171,9 @@ def above_floor(measured: CapabilityScores, arm: Arm, tests: int, note: str, *, 
     return Condition("open", f"{subject} not shown to be {what}, p = {p:.2g}", needed, note=f"{note}?")
 
 
-def _gained_as_floor(measured: CapabilityScores, arm: Arm, tests: int) -> str | None:
+def _gained_as(floor: Floor, tests: int) -> str | None:
     """That more was gained where the floor's answers are right, and nothing is shown to be where they are wrong."""
-    found = measured.beside_floor(arm)
+    found = floor.beside
     if found is None or (p := found.more_where_right.p_greater()) * tests > ALPHA:
         return None
     if found.where_wrong.p_greater() <= ALPHA:

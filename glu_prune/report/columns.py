@@ -154,6 +154,7 @@ WHY: tuple[Column[Explanation], ...] = (
     Column("better", lambda row: row.gained),
     Column("worse", lambda row: row.lost),
     Column("other answers", lambda row: row.flips, _share, _LIMITS),
+    Column("commonest answer", lambda row: row.commonest, lambda pair: " -> ".join(pair) if pair else "-"),
     Column("margin, nats", lambda row: row.margin, _pair(2)),
     Column("tokens", lambda row: row.length, _pair(1)),
     Column("flawed", lambda row: row.flawed, _pair(0, "%")),

@@ -51,6 +51,7 @@ TABLES = {
         "why it moved",
         _fixed(columns.WHY),
         "dense -> pruned. other answers: than the dense model gives, right or wrong (95 % interval). "
+        "commonest answer: of all, with its share. "
         "margin: best right choice over best wrong one; flawed outputs are empty, loop, echo the "
         'prompt, or are cut by the length limit; "score without" leaves out items where either output is flawed.',
     ),

@@ -15,6 +15,8 @@ class Explanation(Row):
     lost: int | None
     flips: Interval | None
     """Share of items whose answer is another one than the dense model's, right or wrong; None for perplexities."""
+    commonest: tuple[str, str] | None
+    """The answer that was given most often, and its share of all, in words; None where texts are only scored."""
     margin: Pair | None
     """Mean log-likelihood of the best right choice minus the best wrong one, in nats."""
     length: Pair | None

@@ -44,8 +44,8 @@ def test_pandas_reads_a_record_in_one_line(store):
     store.put(FULL)
     table = pd.read_parquet(store.path(KEY))
     assert list(table) == [
-        "item", "output", "margin", "length", "flaws", "field.band",
-        "metric.acc", "weight.acc", "metric.inst", "weight.inst", "parts.inst",
+        "item", "output", "margin", "length", "flaws", "answer", "field.band",
+        "metric.acc", "weight.acc", "metric.inst", "weight.inst", "parts.inst", "constant.inst",
     ]  # fmt: skip
     assert table["metric.acc"].tolist() == [1.0, 0.1]
     assert table["parts.inst"].map(list).tolist() == [[1.0], [0.0, 1.0]]
@@ -135,10 +135,10 @@ def test_a_record_of_a_newer_version_is_refused_and_stays(store):
     written(
         store.path(KEY),
         lambda table: table.replace_schema_metadata(
-            {**table.schema.metadata, HEAD: table.schema.metadata[HEAD].replace(b'"schema_version": 6', b'"schema_version": 9')}
+            {**table.schema.metadata, HEAD: table.schema.metadata[HEAD].replace(b'"schema_version": 7', b'"schema_version": 9')}
         ),
     )  # fmt: skip
-    with pytest.raises(StoreError, match=r"a Record of version 9, from a newer.* reads version 6; update") as caught:
+    with pytest.raises(StoreError, match=r"a Record of version 9, from a newer.* reads version 7; update") as caught:
         store.get(KEY, Record)
     assert not isinstance(caught.value, CorruptError)
     body = json.dumps({"schema_version": 99}).encode()

@@ -34,10 +34,13 @@ FULL = record(
     margins=(-0.125, 1e-300),
     lengths=(3, 0),
     flaws=(("loop", "cut"), ()),
+    answers=("b", "#1"),
     truncated=None,
     metrics={
         "acc": ScoreRecord(score=0.5, values=(1.0, 0.1), weights=(1.0, 1.0)),
-        "inst": ScoreRecord(score=2 / 3, values=(1.0, 0.5), weights=(1.0, 2.0), parts=((1.0,), (0.0, 1.0))),
+        "inst": ScoreRecord(
+            score=2 / 3, values=(1.0, 0.5), weights=(1.0, 2.0), parts=((1.0,), (0.0, 1.0)), constant=(0.0, 0.5)
+        ),
     },
 )
 

@@ -34,9 +34,9 @@ def scored(values: list[float]) -> ScoreRecord:
     return ScoreRecord(score=sum(values) / len(values), values=tuple(values), weights=(1.0,) * len(values))
 
 
-def recorded(values: list[float], metric: str = "acc") -> Record:
+def recorded(values: list[float], metric: str = "acc", sources: Sequence[str] = ()) -> Record:
     items = tuple(map(str, range(len(values))))
-    return record(items=items, outputs=items, metrics={metric: scored(values)})
+    return record(items=items, outputs=items, sources=tuple(sources), metrics={metric: scored(values)})
 
 
 def share(right: int, of: int = 100) -> list[float]:
@@ -56,8 +56,9 @@ def found(
     *,
     nulls: dict[str, list[float]] | None = None,
     random: Sequence[list[float]] = (),
+    sources: Sequence[str] = (),
 ) -> Verdict:
-    records = {DENSE: recorded(dense), claim.arm: recorded(pruned)}
+    records = {DENSE: recorded(dense, sources=sources), claim.arm: recorded(pruned, sources=sources)}
     records |= {Arm("random", HALF, seed): recorded(each) for seed, each in enumerate(random)}
     floors = FloorRecord(
         key="k", task="t", versions={}, created="now", items=records[DENSE].items,

@@ -41,6 +41,25 @@ def test_a_claim_at_many_ratios_is_no_more_often_confirmed():
     assert wrong / (RUNS // 5) <= 0.05 + 3 * (0.05 * 0.95 / (RUNS // 5)) ** 0.5
 
 
+def tripled(rng) -> tuple[list[float], list[float]]:
+    """Without effect, 130 items that come three times each."""
+    dense, pruned = (rng.random((2, 130)) < 0.5).astype(float)
+    return [*dense] * 3, [*pruned] * 3
+
+
+def test_items_that_come_again_are_no_more_evidence():
+    """Taken for 390 items, they give a direction in 23 % of runs without effect."""
+    rng, runs = np.random.default_rng(12), RUNS // 5
+    sources = [str(number % 130) for number in range(390)]
+    drawn = [tripled(rng) for _ in range(runs)]
+    verdicts = [found(case("up"), *each, sources=sources) for each in drawn]
+    wrong = sum(verdict.outcome != "inconclusive" for verdict in verdicts) / runs
+    assert wrong <= 0.05 + 3 * (0.05 * 0.95 / runs) ** 0.5
+    assert {verdict.test for verdict in verdicts} == {"sign-flip permutation over 130 clusters"}
+    assert sum(found(case("up"), *each).outcome != "inconclusive" for each in drawn) / runs > 0.15
+    assert "items share texts: 130 sources of 390 items are the units" in verdicts[0].sentence
+
+
 @pytest.mark.slow("simulates hundreds of runs")
 def test_what_is_no_better_than_the_floor_is_rarely_confirmed():
     """A real rise to exactly the floor: the pruned model is confirmed to be above it in at most 5 % of runs."""

@@ -26,32 +26,27 @@ def answers(values, **columns):
 
 
 def test_choices_have_margins():
-    said = "[-1.0, -2.0]", "[-1.0, -2.0]", "[-2.0, -1.0, -3.0]", "[-2.0, -1.0, -3.0]"
-    dense = answers([1, 1, 0, 0], margins=(1.0, 2.0, -1.0, -2.0), outputs=said)
-    other = answers(
-        [0] * 4, margins=(-1.0,) * 4, outputs=("[-2.0, -1.0]", "[-1.0, -2.0]", "[-3.0, -2.0, -1.0]", said[3])
-    )
+    dense = answers([1, 1, 0, 0], margins=(1.0, 2.0, -1.0, -2.0), answers=("a", "b", "b", "c"))
+    other = answers([0] * 4, margins=(-1.0,) * 4, answers=("b", "b", "c", "c"))
     found = why(SKILL, dense, other)
     assert found.margin == (0.0, -1.0)
     share, low, high = found.flips
     assert share == 0.5, "one was right, one is wrong in another way"
     assert 0 <= low < 0.5 < high <= 1
     assert why(SKILL, dense, dense).flips[:2] == (0.0, 0.0)
+    assert found.commonest == ("b 50%", "b 50%")
     assert (found.length, found.flawed, found.sound) == (None, None, None)
 
 
 def test_texts_have_lengths_and_flaws_and_scores_without_them():
-    dense = answers([1, 1, 0, 0], lengths=(10, 20, 30, 40), flaws=((), (), ("cut",), ()))
-    pruned = answers([1, 0, 1, 1], lengths=(10, 64, 10, 40), flaws=((), ("cut", "loop"), (), ("loop",)))
+    dense = answers([1, 1, 0, 0], lengths=(10, 20, 30, 40), flaws=((), (), ("cut",), ()), answers=ITEMS)
+    pruned = answers([1, 0, 1, 1], lengths=(10, 64, 10, 40), flaws=((), ("cut", "loop"), (), ("loop",)), answers=ITEMS)
     found = why(SKILL, dense, pruned)
     assert found.length == (25.0, 31.0)
     assert found.flips[0] == 0.0
-    assert (
-        why(SKILL, dense, answers([1, 0, 1, 1], lengths=(1,) * 4, flaws=((),) * 4, outputs=("a", "x", "c", "y"))).flips[
-            0
-        ]
-        == 0.5
-    )
+    empty = answers([1, 0, 1, 1], lengths=(1,) * 4, flaws=((),) * 4, answers=("a", "", "c", ""))
+    assert why(SKILL, dense, empty).flips[0] == 0.5
+    assert why(SKILL, dense, empty).commonest[1] == "(empty) 50%"
     assert found.flawed == (0.25, 0.5)
     assert found.kinds == ("1 cut", "1 cut, 2 loop")
     assert found.sound == (1.0, 1.0)  # item a alone: b and d are flawed in the pruned model, c in the dense one

@@ -126,19 +126,19 @@ def test_holm_counts_every_claim_of_the_file_and_no_other_file():
 
 def test_each_column_of_why():
     row = Explanation.model_validate({
-        "model": "m", "ratio": "0.5", "capability": "skill", "gained": 3, "lost": 7, "flips": (0.25, 0.125, 0.5), "margin": (1.5, -0.25),
+        "model": "m", "ratio": "0.5", "capability": "skill", "gained": 3, "lost": 7, "flips": (0.25, 0.125, 0.5), "commonest": ("a 30%", "b 88%"), "margin": (1.5, -0.25),
         "length": (10.0, 64.0), "flawed": (0.01, 0.5), "kinds": ("1 cut", "30 cut, 20 loop"), "sound": (0.5, 0.25),
         "sound_items": 40,
     })  # fmt: skip
     assert list(shown(WHY, row).values()) == [
-        "0.5", "skill", "3", "7", "25.0% (12.5% to 50.0%)", "1.50 -> -0.25", "10.0 -> 64.0", "1% -> 50%", "1 cut -> 30 cut, 20 loop",
+        "0.5", "skill", "3", "7", "25.0% (12.5% to 50.0%)", "a 30% -> b 88%", "1.50 -> -0.25", "10.0 -> 64.0", "1% -> 50%", "1 cut -> 30 cut, 20 loop",
         "0.500 -> 0.250", "40",
     ]  # fmt: skip
     assert frame(WHY, [row]).to_csv(index=False).splitlines()[1] == (
-        '0.5,skill,3,7,0.25,0.125,0.5,"[1.5, -0.25]","[10.0, 64.0]","[0.01, 0.5]","[\'1 cut\', \'30 cut, 20 loop\']","[0.5, 0.25]",40'
+        '0.5,skill,3,7,0.25,0.125,0.5,"[\'a 30%\', \'b 88%\']","[1.5, -0.25]","[10.0, 64.0]","[0.01, 0.5]","[\'1 cut\', \'30 cut, 20 loop\']","[0.5, 0.25]",40'
     )
-    nothing = dict.fromkeys(("flips", "margin", "length", "flawed", "kinds", "sound"))
-    assert list(shown(WHY, changed(row, **nothing)).values())[4:10] == ["-"] * 6
+    nothing = dict.fromkeys(("flips", "commonest", "margin", "length", "flawed", "kinds", "sound"))
+    assert list(shown(WHY, changed(row, **nothing)).values())[4:11] == ["-"] * 7
 
 
 def test_each_column_of_groups_trends_costs_and_findings():

@@ -133,6 +133,8 @@ def record_of(cell: Cell, result: "TaskResult", size: SizeRecord) -> Record:
         margins=result.margins,
         lengths=result.lengths,
         flaws=result.flaws,
+        answers=result.answers,
+        sources=result.sources,
         truncated=result.truncated,
         metrics=_scores(result),
         positions=result.positions,

@@ -162,6 +162,7 @@ def judge(case: DirectionCase, scores: CapabilityScores) -> Verdict:
     outcome, needed = _under(settled, conditions)
     told = tuple(condition.reason for condition in conditions if outcome != "confirmed" or condition.told)
     low, high = change.interval()
+    floor = scores.floor(arm)
     gained, lost = scores.moved(arm) or (None, None)
     chance, quick = at_chance(scores, arm, change, tests), "a quick look" if scores.partial else ""
     return Verdict(
@@ -180,8 +181,8 @@ def judge(case: DirectionCase, scores: CapabilityScores) -> Verdict:
         items=scores.items,
         gained=gained,
         lost=lost,
-        floor=scores.floor.score if scores.floor else None,
-        floor_of=scores.floor.name if scores.floor else None,
+        floor=floor.score if floor else None,
+        floor_of=floor.name if floor else None,
         needed=needed,
         note=", ".join(filter(None, [*(each.note for each in conditions), *chance[:1], quick])),
         reasons=(
