@@ -76,11 +76,11 @@ def contrast(
 def _resampled(
     parts: Array, counts: Array, names: NDArray[np.generic], max_difference: float, *, ratio: bool, seed: int
 ) -> ResampledMeans:
-    """Sign flips, or for logarithms of ratios the bootstrap alone, over items or clusters of them."""
+    """Sign flips and the bootstrap, over items or clusters of them."""
     # Third powers break the tie of a sum of 0, so that exchanging the arms also exchanges the sign there.
     sign: Side = -1 if (math.fsum(parts), math.fsum(parts**3)) < (0, 0) else 1
     changes, sizes = _by_unit(sign * parts, counts, names)
-    test = "paired bootstrap" if ratio else "sign-flip permutation"
+    over = f" over {len(sizes)} clusters" if len(sizes) < len(counts) else ""
     return ResampledMeans(
         changes=changes,
         weights=sizes,
@@ -88,7 +88,7 @@ def _resampled(
         max_difference=max_difference,
         ratio=ratio,
         seed=seed,
-        test=f"{test} over {len(sizes)} clusters" if len(sizes) < len(counts) else test,
+        test=f"sign-flip permutation{over}",
     )
 
 

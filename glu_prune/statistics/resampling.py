@@ -38,7 +38,7 @@ class ResampledMeans(CoherentContrast):
     max_difference: float
     """The largest difference there can be; infinite for values without bounds."""
     ratio: bool
-    """Whether values are logarithms without bounds, so that only their mean is tested, also at 0."""
+    """Whether values are logarithms without bounds."""
     seed: int
     test: str
 
@@ -67,10 +67,7 @@ class ResampledMeans(CoherentContrast):
     def _p_at_zero(self, side: Side) -> float:
         # Sign flips are exact where each unit could as well have come out the other way round; the bootstrap-t speaks
         # of the mean, also of units that are skewed. What both show holds either way. Of a dozen units a bootstrap
-        # knows too little to be asked.
-        if self.ratio:
-            return self._p_elsewhere(side, 0.0)
-        # Sign flips are symmetric, so half of the two-sided p belongs to each side; p of the other side is what is left
+        # knows too little to be asked. Sign flips are symmetric, so half of the two-sided p belongs to each side; p of the other side is what is left
         # when the sums beyond the observed one are taken off.
         as_extreme, beyond = self._flips
         flips = as_extreme / 2 if side == self.sign and self._mean > 0 else 1 - beyond / 2

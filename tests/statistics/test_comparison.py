@@ -23,8 +23,8 @@ BITS = ([1, 1, 0, 1, 0, 0], [1, 0, 0, 0, 0, 1])
         ({"weights": [1] * 5 + [2]}, "sign-flip permutation"),
         ({"first": [0.5] * 6}, "sign-flip permutation"),
         ({"clusters": list("aabbcc")}, "sign-flip permutation over 3 clusters"),
-        ({"ratio": True}, "paired bootstrap"),
-        ({"ratio": True, "clusters": list("aabbcc")}, "paired bootstrap over 3 clusters"),
+        ({"ratio": True}, "sign-flip permutation"),
+        ({"ratio": True, "clusters": list("aabbcc")}, "sign-flip permutation over 3 clusters"),
     ],
 )
 def test_the_test_fits_the_items(changed, test):
