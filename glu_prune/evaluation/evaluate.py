@@ -24,6 +24,9 @@ FETCH_SENTENCES = "`glu-prune prefetch`, or `python -m nltk.downloader punkt_tab
 _KINDS = ("tasks", "groups", "group_map")
 """Entries of lm-eval's task dictionaries; each maps names to objects."""
 
+_Samples = list[tuple[str, dict[str, Any]]]
+"""Items of a task: the leaf that each belongs to, and what lm-eval notes of it."""
+
 
 def is_embedded(task: str) -> bool:
     """Whether `task` comes with this package, with its data."""
@@ -161,6 +164,44 @@ class Evaluator:
         Raises:
             EvaluationError: a task cannot be loaded, or gave scores that are not finite.
         """
+        results, scored = self._answered(lm, tasks, num_fewshot, subset, folder, chat=chat)
+        requests = [sum(len(sample["arguments"]) for _, sample in each) for each in scored.values()]
+        computed = zip(shares(lm.positions, requests), shares(lm.scored_positions, requests), requests, strict=True)
+        scoring_facts = {"fewshot_seed": FEWSHOT_SEED, **lm.scoring_facts}
+        return {
+            task: result_of(lm, task, scored[task], results["results"][task], counts, scoring_facts)
+            for task, counts in zip(tasks, computed, strict=True)
+        }
+
+    def samples(
+        self,
+        lm: EvaluatedLM,
+        task: str,
+        num_fewshot: int | None = None,
+        subset: Subset | None = None,
+        folder: Path | None = None,
+        *,
+        chat: bool = False,
+    ) -> _Samples:
+        """(leaf, lm-eval's sample) of each item of `task`, with what `lm` was asked; ordered as `TaskResult.items`.
+
+        Raises:
+            EvaluationError: the task cannot be loaded.
+        """
+        _, scored = self._answered(lm, (task,), num_fewshot, subset, folder, chat=chat)
+        return scored[task]
+
+    def _answered(
+        self,
+        lm: EvaluatedLM,
+        tasks: Sequence[str],
+        num_fewshot: int | None,
+        subset: Subset | None,
+        folder: Path | None,
+        *,
+        chat: bool,
+    ) -> tuple[Any, dict[str, _Samples]]:
+        """lm-eval's results, and the samples of each of `tasks`."""
         import lm_eval
 
         loaded = {task: self._load(task, num_fewshot, folder) for task in tasks}
@@ -179,14 +220,7 @@ class Evaluator:
                 apply_chat_template=chat,
                 fewshot_as_multiturn=chat,
             )
-        scored = {task: samples_of(task, each["tasks"], results["samples"]) for task, each in loaded.items()}
-        requests = [sum(len(sample["arguments"]) for _, sample in each) for each in scored.values()]
-        computed = zip(shares(lm.positions, requests), shares(lm.scored_positions, requests), requests, strict=True)
-        scoring_facts = {"fewshot_seed": FEWSHOT_SEED, **lm.scoring_facts}
-        return {
-            task: result_of(lm, task, scored[task], results["results"][task], counts, scoring_facts)
-            for task, counts in zip(tasks, computed, strict=True)
-        }
+        return results, {task: samples_of(task, each["tasks"], results["samples"]) for task, each in loaded.items()}
 
 
 def shares(total: int | None, requests: Sequence[int]) -> list[int | None]:
