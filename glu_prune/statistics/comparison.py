@@ -14,7 +14,7 @@ from glu_prune.errors import EvaluationError
 from glu_prune.statistics.anytime import AnytimeContrast, AsymptoticSequence, BettingEProcess, boundary
 from glu_prune.statistics.contrasts import Contrast, OneSidedTests, Side
 from glu_prune.statistics.proportions import PairedProportions, Share
-from glu_prune.statistics.resampling import ResampledMeans
+from glu_prune.statistics.resampling import ResampledLevel, ResampledMeans
 
 __all__ = ["Contrast", "contrast", "holm", "items_needed", "items_needed_against", "level", "unpaired"]
 
@@ -78,8 +78,7 @@ def level(
 ) -> Contrast:
     """The weighted mean of values that are not negative, to be compared with bounds.
 
-    Exact where it is a share of independent items; else by the bootstrap-t over items or clusters, as `contrast` tests
-    differences other than 0.
+    Exact where it is a share of independent items; else by the bootstrap-t over items or clusters (`ResampledLevel`).
 
     Args:
         values: One per item; 0 or 1 where the mean is a share.
@@ -96,7 +95,8 @@ def level(
         return Share(found.gained, found.units)
     assert isinstance(found, ResampledMeans)
     over = f" over {found.units} clusters" if found.units < len(values) else ""
-    return replace(found, test=f"bootstrap-t{over}")
+    parts = (found.changes, found.weights, found.sign, found.max_difference, found.ratio, found.seed)
+    return ResampledLevel(*parts, test=f"bootstrap-t{over}")
 
 
 def _resampled(
