@@ -4,6 +4,7 @@ import re
 
 from glu_prune.evaluation.null_names import NULLS
 from glu_prune.evidence.checks import CHECKS
+from glu_prune.judgement.distances import UNITS
 from glu_prune.judgement.kinds.trend import Relation
 from glu_prune.results.base import Outcome
 from tests.helpers import ROOT
@@ -12,8 +13,8 @@ GUIDE = (ROOT / "docs" / "judgement.md").read_text()
 README = (ROOT / "README.md").read_text()
 
 
-def test_the_guide_names_every_null_model_check_verdict_and_relation():
-    for name in (*NULLS, *CHECKS, *Outcome.__args__, *Relation.__args__):
+def test_the_guide_names_every_null_model_check_verdict_relation_and_distance():
+    for name in (*NULLS, *CHECKS, *Outcome.__args__, *Relation.__args__, *UNITS):
         assert name in GUIDE, name
 
 

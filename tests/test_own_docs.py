@@ -67,7 +67,7 @@ def project(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.mark.slow("judges five claims as the guide's workflow does")
+@pytest.mark.slow("judges six claims as the guide's workflow does")
 def test_the_workflow_judges_all_that_the_guide_adds(project):
     """The capability, its groups, the criterion, the column; at one ratio, by the workflow's own command."""
     workflow = yaml.safe_load((project / WORKFLOW).read_text())
@@ -77,12 +77,14 @@ def test_the_workflow_judges_all_that_the_guide_adds(project):
         project, f"export GITHUB_STEP_SUMMARY=summary.md; MODEL={workflow['env']['MODEL']}; {command} -k ratio_0.5"
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
-    assert "5 passed" in done.stdout
+    assert "6 passed" in done.stdout
     scores = pd.read_csv(project / "results" / "scores.csv")
     assert list(scores.columns)[-1] == "kept, %"
     row = scores.set_index("capability").loc["sums_by_choice"]
     assert (row["items"], row["verdict"]) == (200, "confirmed")
     assert row["dense"] > 0.9
+    (distance,) = pd.read_csv(project / "results" / "distances.csv").to_dict("records")
+    assert (distance["capability"], distance["verdict"]) == ("sums_by_choice", "refuted")
     groups = pd.read_csv(project / "results" / "groups.csv")
     assert set(groups[groups["capability"] == "sums_by_choice"]["group"]) == {"True", "False"}
     mine = scores[scores["capability"] == "factual_knowledge"]

@@ -25,6 +25,9 @@ FETCH_SENTENCES = "`glu-prune prefetch`, or `python -m nltk.downloader punkt_tab
 _KINDS = ("tasks", "groups", "group_map")
 """Entries of lm-eval's task dictionaries; each maps names to objects."""
 
+_Samples = list[tuple[str, dict[str, Any]]]
+"""Items of a task: the leaf that each belongs to, and what lm-eval notes of it."""
+
 
 def is_embedded(task: str) -> bool:
     """Whether `task` comes with this package, with its data."""
@@ -104,8 +107,12 @@ class Evaluator:
             self._tasks[key] = loaded
         return self._tasks[key]
 
-    def _shared(self, task: str, num_fewshot: int | None, folder: Path | None) -> dict[Place, str]:
-        """The sources that documents of `task` share, by place."""
+    def sources(self, task: str, num_fewshot: int | None = None, folder: Path | None = None) -> dict[Place, str]:
+        """The sources that documents of `task` share, by place; see `shared_sources`.
+
+        Raises:
+            EvaluationError: the task cannot be loaded.
+        """
         key = (task, num_fewshot, folder)
         if key not in self._sources:
             leaves = self._load(*key)["tasks"]
@@ -171,14 +178,61 @@ class Evaluator:
         Raises:
             EvaluationError: a task cannot be loaded, or gave scores that are not finite.
         """
+        results, scored = self._answered(lm, tasks, num_fewshot, subset, folder, chat=chat)
+        requests = [sum(len(sample["arguments"]) for _, sample in each) for each in scored.values()]
+        computed = zip(shares(lm.positions, requests), shares(lm.scored_positions, requests), requests, strict=True)
+        scoring_facts = {"fewshot_seed": FEWSHOT_SEED, **lm.scoring_facts}
+        return {
+            task: result_of(
+                lm,
+                task,
+                self.tasks(task, num_fewshot, folder),
+                scored[task],
+                results["results"][task],
+                counts,
+                scoring_facts,
+                {} if lm.content_free else self.sources(task, num_fewshot, folder),
+            )
+            for task, counts in zip(tasks, computed, strict=True)
+        }
+
+    def samples(
+        self,
+        lm: EvaluatedLM,
+        task: str,
+        num_fewshot: int | None = None,
+        subset: Subset | None = None,
+        folder: Path | None = None,
+        *,
+        chat: bool = False,
+    ) -> _Samples:
+        """(leaf, lm-eval's sample) of each item of `task`, with what `lm` was asked; ordered as `TaskResult.items`.
+
+        Raises:
+            EvaluationError: the task cannot be loaded.
+        """
+        _, scored = self._answered(lm, (task,), num_fewshot, subset, folder, chat=chat)
+        return scored[task]
+
+    def _answered(
+        self,
+        lm: EvaluatedLM,
+        tasks: Sequence[str],
+        num_fewshot: int | None,
+        subset: Subset | None,
+        folder: Path | None,
+        *,
+        chat: bool,
+    ) -> tuple[Any, dict[str, _Samples]]:
+        """lm-eval's results, and the samples of each of `tasks`."""
         import lm_eval
 
         loaded = {task: self._load(task, num_fewshot, folder) for task in tasks}
         together, chosen = {kind: _united(each[kind] for each in loaded.values()) for kind in _KINDS}, None
-        sources = {} if lm.content_free else {task: self._shared(task, num_fewshot, folder) for task in tasks}
         if subset is not None:
             leaves = [{name: leaf.eval_docs for name, leaf in each["tasks"].items()} for each in loaded.values()]
-            chosen = _united(map(subset.documents, leaves, sources.values()))
+            sources = [self.sources(task, num_fewshot, folder) for task in tasks]
+            chosen = _united(map(subset.documents, leaves, sources))
             together["tasks"] = {name: together["tasks"][name] for name in chosen}
         lm.reset_counters()
         with _same_draws(), _finite(tasks):
@@ -190,23 +244,7 @@ class Evaluator:
                 apply_chat_template=chat,
                 fewshot_as_multiturn=chat,
             )
-        scored = {task: samples_of(task, each["tasks"], results["samples"]) for task, each in loaded.items()}
-        requests = [sum(len(sample["arguments"]) for _, sample in each) for each in scored.values()]
-        computed = zip(shares(lm.positions, requests), shares(lm.scored_positions, requests), requests, strict=True)
-        scoring_facts = {"fewshot_seed": FEWSHOT_SEED, **lm.scoring_facts}
-        return {
-            task: result_of(
-                lm,
-                task,
-                loaded[task]["tasks"],
-                scored[task],
-                results["results"][task],
-                counts,
-                scoring_facts,
-                sources.get(task, {}),
-            )
-            for task, counts in zip(tasks, computed, strict=True)
-        }
+        return results, {task: samples_of(task, each["tasks"], results["samples"]) for task, each in loaded.items()}
 
 
 def shares(total: int | None, requests: Sequence[int]) -> list[int | None]:

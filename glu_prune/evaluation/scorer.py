@@ -83,7 +83,7 @@ class SharedPrefixLM(CountingLM):
         if self.scoring != SHARED:
             return self._plainly(super().loglikelihood, requests, disable_tqdm)
         texts = tuple(request.args for request in requests)
-        made = self._plan_once(texts, lambda: self._pairs(texts))
+        made = self._plan_once(texts, lambda: self.pairs(texts))
         self.truncated.update(texts[index] for index in made.truncated)
         with self.metered():
             answers = self._answers(made)
@@ -97,7 +97,7 @@ class SharedPrefixLM(CountingLM):
         if self.scoring != SHARED:
             return self._plainly(super().loglikelihood_rolling, requests, disable_tqdm)
         texts = tuple(request.args for request in requests)
-        windows = [self._windows(text) for (text,) in texts]
+        windows = [self.windows(text) for (text,) in texts]
         made = self._plan_once(texts, lambda: chain.from_iterable(windows))
         with self.metered():
             answers = iter(self._answers(made))
@@ -193,7 +193,7 @@ class SharedPrefixLM(CountingLM):
         answers: list[Answer] = super()._loglikelihood_tokens(requests, **settings)
         return answers
 
-    def _pairs(self, texts: Sequence[tuple[str, str]]) -> Iterator[EncodedRequest]:
+    def pairs(self, texts: Sequence[tuple[str, str]]) -> Iterator[EncodedRequest]:
         """Tokens as `TemplateLM.loglikelihood` makes them, of contexts and continuations.
 
         Spaces between the two belong to the continuation; its tokens are those that it adds to the context's.
@@ -220,7 +220,7 @@ class SharedPrefixLM(CountingLM):
                 found.update(zip(group, self.tokenizer(group, **settings)["input_ids"], strict=True))
         return found
 
-    def _windows(self, text: str) -> list[EncodedRequest]:
+    def windows(self, text: str) -> list[EncodedRequest]:
         """Tokens as `HFLM.loglikelihood_rolling` makes them."""
         tokens = self.tok_encode(text)
         return list(
@@ -246,11 +246,35 @@ class SharedPrefixLM(CountingLM):
         """The answers to the requests of a plan, in their order."""
         if not made.steps:
             return []
-        cache: Any = None
         # Allocated beforehand: small tensors that are kept, between large ones that are not, would make the heap grow.
         values = torch.empty(len(made.destinations), device=self.device)
         greedy = torch.empty(len(made.destinations), device=self.device, dtype=torch.bool)
         end = 0
+        for step, cache in self._caches(made):
+            start, end = end, end + len(step.targets)
+            values[start:end], greedy[start:end] = self._scores(step, cache)
+        return self._sums(made, values.cpu().numpy(), greedy.cpu().numpy())
+
+    @torch.no_grad()
+    def logits(self, made: ScoringPlan) -> Iterator[torch.Tensor]:
+        """(scored tokens, vocabulary), step by step of a plan that `plans` made: what the tokens predict."""
+        for step, cache in self._caches(made):
+            if self.scoring == SHARED:
+                yield self._logits(step, cache)
+            else:
+                tokens, scored = (torch.from_numpy(each).to(self.device) for each in (step.tokens, step.scored))
+                yield self._model_call(tokens[None])[0, scored]
+
+    def plans(self, requests: Sequence[EncodedRequest]) -> Iterator[ScoringPlan]:
+        """Plans for `requests`, in their order: one for all, or where nothing may be shared, a single step for each."""
+        if self.scoring == SHARED:
+            return iter([self._plan(requests)])
+        return (plan([each], self.max_length, self.max_length, self.max_length) for each in requests)
+
+    @staticmethod
+    def _caches(made: ScoringPlan) -> Iterator[tuple[Step, Any]]:
+        """Each step of a plan, and the cache that it builds on or fills."""
+        cache: Any = None
         for step in made.steps:
             if step.base == 0:
                 # Without a configuration: given one, the cache drops keys outside a sliding window, and could not be
@@ -258,9 +282,7 @@ class SharedPrefixLM(CountingLM):
                 cache = DynamicCache() if step.cached else None
             elif surplus := cache.get_seq_length() - step.base:
                 cache.crop(-surplus)
-            start, end = end, end + len(step.targets)
-            values[start:end], greedy[start:end] = self._scores(step, cache)
-        return self._sums(made, values.cpu().numpy(), greedy.cpu().numpy())
+            yield step, cache
 
     @staticmethod
     def _sums(made: ScoringPlan, values: NDArray[np.float32], greedy: NDArray[np.bool_]) -> list[Answer]:
@@ -272,19 +294,8 @@ class SharedPrefixLM(CountingLM):
 
     def _scores(self, step: Step, cache: Any) -> tuple[torch.Tensor, torch.Tensor]:
         """Log-probabilities in nats, in float32, of the targets of a step, and whether each is the likeliest token."""
-        self.positions += len(step.tokens)
-        self.scored_positions += len(step.tokens)
-        scored, picks, targets = (
-            torch.from_numpy(each).to(self.device) for each in (step.scored, step.picks, step.targets)
-        )
-        logits = self.model(
-            input_ids=torch.from_numpy(step.tokens)[None].to(self.device),
-            position_ids=torch.from_numpy(step.positions)[None].to(self.device),
-            attention_mask=self._masks(step),
-            past_key_values=cache,
-            use_cache=cache is not None,
-            logits_to_keep=scored,
-        ).logits[0]
+        logits = self._logits(step, cache)
+        picks, targets = (torch.from_numpy(each).to(self.device) for each in (step.picks, step.targets))
         # Always in float32: in bfloat16, lm-eval's default for such models, log-likelihoods were up to 2.4 nats off and
         # another choice became the likeliest for 6 items of 150.
         likelihoods = torch.log_softmax(logits, dim=-1, dtype=torch.float32)
@@ -293,6 +304,20 @@ class SharedPrefixLM(CountingLM):
         # Of tokens that are equally likely, a model says the first; `argmax`, which is slow, is for these rows only.
         greedy[greedy.clone()] = likelihoods[picks[greedy]].argmax(-1) == targets[greedy]
         return values, greedy
+
+    def _logits(self, step: Step, cache: Any) -> torch.Tensor:
+        """(scored tokens, vocabulary): what the tokens of a step predict."""
+        self.positions += len(step.tokens)
+        self.scored_positions += len(step.tokens)
+        logits: torch.Tensor = self.model(
+            input_ids=torch.from_numpy(step.tokens)[None].to(self.device),
+            position_ids=torch.from_numpy(step.positions)[None].to(self.device),
+            attention_mask=self._masks(step),
+            past_key_values=cache,
+            use_cache=cache is not None,
+            logits_to_keep=torch.from_numpy(step.scored).to(self.device),
+        ).logits[0]
+        return logits
 
     def _masks(self, step: Step) -> torch.Tensor | dict[str, torch.Tensor] | None:
         """The masks of a step; None for a single path, for which transformers makes the same."""

@@ -131,6 +131,35 @@ class Cell:
 
 
 @dataclass(frozen=True)
+class DistanceCell:
+    """How far one arm's predictions are from the dense model's on one task."""
+
+    source: "ModelSource"
+    arm: Arm
+    task: str
+    num_fewshot: int | None
+    fields: tuple[str, ...]
+    """The document fields whose values the record keeps, for clusters."""
+    settings: Settings
+    subset: "Subset | None" = None
+    """Which documents; None for all of the task."""
+    folder: Path | None = None
+    """The user's folder of tasks that declares the task, if one does."""
+
+    @functools.cached_property
+    def key(self) -> str:
+        """Over everything that changes the answer."""
+        from glu_prune.experiment.keys import distance_key
+
+        return distance_key(self)
+
+    def __str__(self) -> str:
+        """For people: model, arm and task."""
+        subset = f" {self.subset}" if self.subset else ""
+        return f"{self.source.name} {self.arm.label} from dense, {self.task}{subset}"
+
+
+@dataclass(frozen=True)
 class FloorCell:
     """What content-free answers score on one task: no model, no settings."""
 
@@ -176,4 +205,4 @@ class SeriesCell:
         return f"{self.source.name} {', '.join(arm.label for arm in self.arms)} {self.workload.name}"
 
 
-AnyCell = Cell | FloorCell | SeriesCell
+AnyCell = Cell | DistanceCell | FloorCell | SeriesCell

@@ -17,6 +17,8 @@ SCORING: Roots = (f"{_EXECUTORS}.scoring", f"{_EXECUTORS}.backend_arms")
 """What turns weights into scores; the weights themselves have their own fingerprint."""
 MEASURING: Roots = (f"{_EXECUTORS}.measuring", "glu_prune.efficiency.tracking")
 """What measures the cost of workloads."""
+DISTANCES: Roots = (f"{_EXECUTORS}.distances",)
+"""What compares predictions of two models."""
 METERING: Roots = (*SCORING, "glu_prune.efficiency.evaluation_meter", "glu_prune.efficiency.tracking")
 """What measures the cost of scoring."""
 

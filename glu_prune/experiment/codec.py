@@ -9,12 +9,15 @@ from pydantic import ValidationError
 from glu_prune.errors import CorruptError, StoreError
 from glu_prune.experiment import parquet
 from glu_prune.experiment.cost_record import CostRecord, SeriesRecord
+from glu_prune.experiment.distance_record import DistanceRecord
 from glu_prune.experiment.record import FloorRecord, Record
 
-AnyRecord = Record | FloorRecord | CostRecord | SeriesRecord
-RecordT = TypeVar("RecordT", Record, FloorRecord, CostRecord, SeriesRecord)
+AnyRecord = Record | DistanceRecord | FloorRecord | CostRecord | SeriesRecord
+RecordT = TypeVar("RecordT", Record, DistanceRecord, FloorRecord, CostRecord, SeriesRecord)
 
-KINDS: dict[str, type[AnyRecord]] = {each.__name__: each for each in (Record, FloorRecord, CostRecord, SeriesRecord)}
+KINDS: dict[str, type[AnyRecord]] = {
+    each.__name__: each for each in (Record, DistanceRecord, FloorRecord, CostRecord, SeriesRecord)
+}
 _IN_JSON = (CostRecord, SeriesRecord)
 
 
@@ -31,7 +34,7 @@ def version_of(kind: type[AnyRecord]) -> int:
 
 def encoded(record: AnyRecord) -> bytes:
     """`record` with a checksum over it."""
-    if isinstance(record, Record | FloorRecord):
+    if isinstance(record, Record | DistanceRecord | FloorRecord):
         return parquet.encoded(record)
     body = f"{record.model_dump_json()}\n".encode()
     return _checksum(body) + b"\n" + body

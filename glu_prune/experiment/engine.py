@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from glu_prune.errors import CorruptError, EvaluationError, GluPruneError, NotMeasuredError, StoreError
-from glu_prune.experiment.cell import AnyCell, Cell, FloorCell, SeriesCell
+from glu_prune.experiment.cell import AnyCell, Cell, DistanceCell, FloorCell, SeriesCell
 from glu_prune.experiment.codec import AnyRecord, RecordT, recognised
 from glu_prune.experiment.cost_record import CostRecord, SeriesRecord
+from glu_prune.experiment.distance_record import DistanceRecord
 from glu_prune.experiment.executors import Answer, Executor
 from glu_prune.experiment.jobs import Job, job, jobs
 from glu_prune.experiment.keys import cost_key
@@ -16,6 +17,11 @@ from glu_prune.experiment.record import FloorRecord, Record
 from glu_prune.experiment.store import Store
 
 NO_COSTS = "not measured: costs are those of this project's own generation, not of a backend; leave out --glu-backend"
+
+NO_DISTANCES = (
+    "not measured: a divergence needs what both models predict of every token, which no backend gives; leave out "
+    "--glu-backend"
+)
 
 
 class Engine:
@@ -67,6 +73,18 @@ class Engine:
             EvaluationError: the task cannot be loaded or scored.
         """
         return self._have(cell, FloorRecord)
+
+    def distance(self, cell: DistanceCell) -> DistanceRecord:
+        """How far the arm of `cell` is from the dense model.
+
+        Raises:
+            StoreError: the store cannot be read or written, or a newer version wrote the record.
+            NotMeasuredError: a backend is to answer.
+            GluPruneError: the model cannot be loaded or pruned, or the task not be used.
+        """
+        if cell.settings.backend:
+            raise NotMeasuredError(NO_DISTANCES)
+        return self._have(cell, DistanceRecord)
 
     def series(self, cell: SeriesCell) -> SeriesRecord:
         """What measuring `cell` gives.
@@ -177,4 +195,5 @@ class Engine:
 
 def _kind(cell: AnyCell) -> Any:
     """What a cell leaves behind."""
-    return {Cell: Record, FloorCell: FloorRecord, SeriesCell: SeriesRecord}[type(cell)]
+    kinds = {Cell: Record, DistanceCell: DistanceRecord, FloorCell: FloorRecord, SeriesCell: SeriesRecord}
+    return kinds[type(cell)]

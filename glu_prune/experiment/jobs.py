@@ -8,7 +8,7 @@ from pydantic import TypeAdapter
 from glu_prune.efficiency.benchmark import Effort
 from glu_prune.efficiency.workload import Workload
 from glu_prune.evaluation.subset import Subset
-from glu_prune.experiment.cell import DENSE, AnyCell, Arm, Cell, FloorCell, SeriesCell
+from glu_prune.experiment.cell import DENSE, AnyCell, Arm, Cell, DistanceCell, FloorCell, SeriesCell
 from glu_prune.models.source import ModelSource
 from glu_prune.pruning.ratio import Ratio
 
@@ -20,12 +20,13 @@ class Job:
     cells: tuple[Cell, ...] = ()
     floors: FloorCell | None = None
     series: SeriesCell | None = None
+    distance: DistanceCell | None = None
 
     @property
     def answers(self) -> tuple[AnyCell, ...]:
         """All cells whose records it gives: its own, and those that are answered together with them."""
         together = (each for cell in self.cells for each in cell.together)
-        return (*together, *(each for each in (self.floors, self.series) if each))
+        return (*together, *(each for each in (self.floors, self.series, self.distance) if each))
 
     def to_json(self) -> str:
         """With all that an executor elsewhere has to know, but for weights and data, which keys identify."""
@@ -51,6 +52,8 @@ def job(cell: AnyCell) -> Job:
     """Of a cell alone."""
     if isinstance(cell, Cell):
         return Job(cells=(cell,))
+    if isinstance(cell, DistanceCell):
+        return Job(distance=cell)
     return Job(floors=cell) if isinstance(cell, FloorCell) else Job(series=cell)
 
 

@@ -10,13 +10,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from glu_prune.evaluation import local_data, user_tasks
-from glu_prune.experiment.code import MEASURING, METERING, SCORING, Roots, code_fingerprint, library_versions
+from glu_prune.experiment.code import (
+    DISTANCES,
+    MEASURING,
+    METERING,
+    SCORING,
+    Roots,
+    code_fingerprint,
+    library_versions,
+)
 from glu_prune.experiment.machine import accelerator, machine
 from glu_prune.pruning.criteria import criterion
 from glu_prune.pruning.ratio import show_ratio
 
 if TYPE_CHECKING:
-    from glu_prune.experiment.cell import Arm, Cell, FloorCell, SeriesCell, Settings
+    from glu_prune.experiment.cell import Arm, Cell, DistanceCell, FloorCell, SeriesCell, Settings
     from glu_prune.models.source import ModelSource
 
 _ENVIRONMENT = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES")
@@ -44,6 +52,20 @@ def cell_key(cell: "Cell") -> str:
         **_run_by(cell.settings, {}),
     }
     return _digest(facts, SCORING, cell.versions)
+
+
+def distance_key(cell: "DistanceCell") -> str:
+    """Of distances: of scores, but that both models predict, and no other task with this one."""
+    from glu_prune.experiment.cell import DENSE
+
+    facts = {
+        **_models(cell.source, (DENSE, cell.arm)),
+        "distance": [cell.task, cell.num_fewshot, *cell.fields],
+        "subset": asdict(cell.subset) if cell.subset else None,
+        "data": _data(cell.task, cell.folder),
+        **_run_by(cell.settings, {}),
+    }
+    return _digest(facts, DISTANCES, library_versions())
 
 
 def floor_key(cell: "FloorCell") -> str:

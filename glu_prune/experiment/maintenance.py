@@ -10,15 +10,25 @@ from typing import Any
 
 from glu_prune.errors import CorruptError, StoreError
 from glu_prune.experiment import locks, parquet
-from glu_prune.experiment.code import MEASURING, METERING, SCORING, Roots, code_fingerprint, library_versions
+from glu_prune.experiment.code import (
+    DISTANCES,
+    MEASURING,
+    METERING,
+    SCORING,
+    Roots,
+    code_fingerprint,
+    library_versions,
+)
 from glu_prune.experiment.codec import KINDS, AnyRecord, version_of
 from glu_prune.experiment.cost_record import CostRecord, SeriesRecord
+from glu_prune.experiment.distance_record import DistanceRecord
 from glu_prune.experiment.record import FloorRecord, Record
 from glu_prune.experiment.store import CELLS, CORRUPT, LOCKS, Store
 from glu_prune.files import PARTIAL
 
 _CODE: Mapping[type[AnyRecord], Roots] = {
     Record: SCORING,
+    DistanceRecord: DISTANCES,
     FloorRecord: SCORING,
     CostRecord: METERING,
     SeriesRecord: MEASURING,

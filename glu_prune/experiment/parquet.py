@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from glu_prune.experiment.distance_record import DistanceRecord
 from glu_prune.experiment.record import FloorRecord, Record, ScoreRecord
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-ByItem = TypeVar("ByItem", Record, FloorRecord)
+Items = Record | DistanceRecord | FloorRecord
+ByItem = TypeVar("ByItem", Record, DistanceRecord, FloorRecord)
 
 HEAD = b"glu_prune"
 """Metadata: whatever is not per item, as JSON."""
@@ -29,8 +31,10 @@ _PLAIN = {
     "flaws": ("flaws", "texts"),
     "answers": ("answer", "text"),
     "sources": ("source", "text"),
+    "divergences": ("kl", "number"),
+    "tokens": ("tokens", "count"),
 }
-"""Fields of a record to their columns; a field that is empty has none."""
+"""Fields of records to their columns; a field that is empty, or that a record has not, has none."""
 _SCORES = {
     "values": ("metric", "number"),
     "weights": ("weight", "number"),
@@ -49,12 +53,12 @@ class Parsed:
     columns: Mapping[str, list[Any]]
 
 
-def checksum(record: Record | FloorRecord) -> str:
+def checksum(record: Items) -> str:
     """SHA-256 over all that `record` says, whatever file it comes from."""
     return hashlib.sha256(json.dumps(record.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
 
 
-def encoded(record: Record | FloorRecord) -> bytes:
+def encoded(record: Items) -> bytes:
     """`record` as the content of a Parquet file."""
     import pyarrow.parquet as pq
 
@@ -65,9 +69,9 @@ def encoded(record: Record | FloorRecord) -> bytes:
     return stream.getvalue()
 
 
-def tables(record: Record | FloorRecord) -> Iterator[tuple[dict[str, str], "pa.Table"]]:
+def tables(record: Items) -> Iterator[tuple[dict[str, str], "pa.Table"]]:
     """Whose items, and a table of them: of a record one, of floors one per null model, which stands for an arm."""
-    if isinstance(record, Record):
+    if not isinstance(record, FloorRecord):
         whose = {"model": record.model, "arm": record.arm, "part": str(record.settings.get("part", ""))}
         yield {"key": record.key, **whose, "task": record.task}, _table(_columns(record))
         return
@@ -157,7 +161,7 @@ def _listed(column: "pa.ChunkedArray") -> list[Any]:
     return list(column.to_pylist())
 
 
-def _columns(record: Record | FloorRecord) -> Iterator[tuple[str, str, tuple[Any, ...]]]:
+def _columns(record: Items) -> Iterator[tuple[str, str, tuple[Any, ...]]]:
     """Name, type and values of each column."""
     if isinstance(record, FloorRecord):
         yield "item", "text", record.items
@@ -166,11 +170,11 @@ def _columns(record: Record | FloorRecord) -> Iterator[tuple[str, str, tuple[Any
                 yield from _score_columns(f"{null}.", name, scores)
         return
     for field, (column, kind) in _PLAIN.items():
-        if values := getattr(record, field):
+        if values := getattr(record, field, ()):
             yield column, kind, values
     for name, labels in record.fields.items():
         yield f"field.{name}", "texts", labels
-    for name, scores in record.metrics.items():
+    for name, scores in record.metrics.items() if isinstance(record, Record) else ():
         yield from _score_columns("", name, scores)
 
 
@@ -180,13 +184,14 @@ def _score_columns(before: str, metric: str, scores: ScoreRecord) -> Iterator[tu
             yield f"{before}{column}.{metric}", kind, values
 
 
-def _head(record: Record | FloorRecord) -> dict[str, Any]:
+def _head(record: Items) -> dict[str, Any]:
     """All that is in no column; of fields and metrics, their names in their order, and the scores."""
     kept = record.model_dump(mode="json", exclude={*_PLAIN, "fields", "metrics", "nulls"})
     if isinstance(record, FloorRecord):
         scores = {null: _overall(metrics) for null, metrics in record.nulls.items()}
         return {"kind": "FloorRecord", **kept, "nulls": scores}
-    return {"kind": "Record", **kept, "fields": list(record.fields), "metrics": _overall(record.metrics)}
+    metrics = {"metrics": _overall(record.metrics)} if isinstance(record, Record) else {}
+    return {"kind": type(record).__name__, **kept, "fields": list(record.fields), **metrics}
 
 
 def _overall(metrics: Mapping[str, ScoreRecord]) -> dict[str, float]:
@@ -201,7 +206,8 @@ def _fields(facts: Mapping[str, Any], columns: Mapping[str, list[Any]]) -> dict[
         return {**found, "items": columns["item"], "nulls": nulls}
     plain = {field: columns[column] for field, (column, _) in _PLAIN.items() if column in columns}
     labels = {name: columns[f"field.{name}"] for name in facts["fields"]}
-    return {**found, **plain, "fields": labels, "metrics": _metrics("", facts["metrics"], columns)}
+    metrics = {"metrics": _metrics("", facts["metrics"], columns)} if "metrics" in facts else {}
+    return {**found, **plain, "fields": labels, **metrics}
 
 
 def _metrics(

@@ -43,7 +43,21 @@ class SizeRecord(Strict):
         return self.width / self.hidden
 
 
-class Record(Strict):
+class ItemRecord(Strict):
+    """What is known of the items of a task, in the order of `items`."""
+
+    items: tuple[str, ...]
+    fields: Mapping[str, tuple[tuple[str, ...], ...]]
+    """Document field to its values, for breakdowns and clusters; an item can have several (IFEval's instructions)."""
+    sources: tuple[str, ...] = ()
+    """The source of each item, the same for those that share one, see `shared_sources`; empty where no two do."""
+
+    def clusters(self, field: str | None) -> tuple[str, ...] | None:
+        """What items are not independent of: the document field that a capability declares, else their sources."""
+        return tuple(labels[0] for labels in self.fields[field]) if field else self.sources or None
+
+
+class Record(ItemRecord):
     """The result of one cell. Columns hold one entry per item, in the order of `items`."""
 
     schema_version: Literal[7] = 7
@@ -58,9 +72,6 @@ class Record(Strict):
     """UTC, ISO 8601."""
     code: str = ""
     """Fingerprint of the code that computed it; empty if it is not of a cell."""
-    items: tuple[str, ...]
-    fields: Mapping[str, tuple[tuple[str, ...], ...]]
-    """Document field to its values, for breakdowns and clusters; an item can have several (IFEval's instructions)."""
     outputs: tuple[str, ...]
     margins: tuple[float, ...] = ()
     """Multiple choice: log-likelihood of the best right answer minus the best wrong one, in nats; else empty."""
@@ -71,8 +82,6 @@ class Record(Strict):
     answers: tuple[str, ...] = ()
     """What was answered, in a form that items can share: the label of a choice, or a text; empty where texts are only
     scored."""
-    sources: tuple[str, ...] = ()
-    """The source of each item, the same for those that share one, see `shared_sources`; empty where no two do."""
     truncated: int | None = 0
     """Items of which a prompt lost its beginning, as it was too long for the model; None if a backend answered."""
     metrics: Mapping[str, ScoreRecord]
@@ -81,10 +90,6 @@ class Record(Strict):
     scored_positions: int | None
     """Those of them that belong to log-likelihoods: the same work in every arm."""
     size: SizeRecord
-
-    def clusters(self, field: str | None) -> tuple[str, ...] | None:
-        """What items are not independent of: the document field that a capability declares, else their sources."""
-        return tuple(labels[0] for labels in self.fields[field]) if field else self.sources or None
 
     @model_validator(mode="after")
     def _counts_agree(self) -> "Record":

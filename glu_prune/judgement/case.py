@@ -19,10 +19,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Requirement:
-    """A capability, and the arms whose scores on it a case is judged by."""
+    """A capability, and the arms whose answers on it a case is judged by."""
 
     capability: "Capability"
     arms: tuple[Arm, ...]
+    divergent: bool = False
+    """Whether the arms' predictions are compared with the dense model's, token by token, in place of their scores."""
 
 
 @dataclass(frozen=True)
@@ -121,8 +123,8 @@ class CaseAtRatio(ClaimCase):
 
     @property
     def claimed(self) -> str:
-        """The id with the direction in it, which ids have only where one file makes several claims."""
-        return f"{self.id.removesuffix(f'-{self.claim.direction}')} {self.claim.direction}"
+        """The id with the variant in it, which ids have only where one file makes several claims."""
+        return f"{self.id.removesuffix(f'-{self.claim.variant}')} {self.claim.variant}"
 
     @property
     def tests(self) -> int:
@@ -132,7 +134,7 @@ class CaseAtRatio(ClaimCase):
     @property
     def family_key(self) -> tuple[str, ...]:
         """What is the same for claims that say the same of one model, wherever they are declared."""
-        return self.experiment.model, self.claim.KEY, self.claim.name, self.claim.direction
+        return self.experiment.model, self.claim.KEY, self.claim.name, self.claim.variant
 
     @property
     def arm(self) -> Arm:

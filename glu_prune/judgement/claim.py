@@ -103,31 +103,16 @@ class Claim(ClosedModel):
 class ClaimAtRatios(Claim):
     """A claim that is judged at each of its ratios."""
 
-    direction: Direction
     ratios: Ratios | None = None
     """Where the claim is made; all ratios of the file if absent."""
-    margin: Margin | None = None
-    """For `preserved`: the largest change that does not matter, in units of the metric."""
     verdict: Outcome | dict[Ratio, Outcome] = "confirmed"
     """What is known to happen, everywhere or by ratio (`confirmed` where none is named); the case fails when something
     else does."""
 
-    @model_validator(mode="after")
-    def _margin_where_needed(self) -> "ClaimAtRatios":
-        if (self.direction == "preserved") != (self.margin is not None):
-            msg = f"direction {self.direction} {'needs' if self.margin is None else 'takes no'} margin"
-            raise ValueError(msg)
-        return self
-
     @property
+    @abstractmethod
     def text(self) -> str:
-        """The direction, with its margin if it has one."""
-        return self.direction if self.margin is None else f"{self.direction} within {self.margin:g}"
-
-    @property
-    def variant(self) -> str:
-        """Its direction."""
-        return self.direction
+        """What it says of its subject, as tables show it."""
 
     def declared(self, ratio: Decimal) -> Outcome:
         """The verdict that is known to be found at `ratio`."""
@@ -151,3 +136,28 @@ class ClaimAtRatios(Claim):
                     f"ratio {show_ratio(min(strange))} is not among the ratios of {whose} ({shown}); "
                     "this entry would match no case there",
                 )
+
+
+class DirectionClaim(ClaimAtRatios):
+    """A claim that something goes up, goes down, or is preserved within a margin."""
+
+    direction: Direction
+    margin: Margin | None = None
+    """For `preserved`: the largest change that does not matter, in units of the metric."""
+
+    @model_validator(mode="after")
+    def _margin_where_needed(self) -> "DirectionClaim":
+        if (self.direction == "preserved") != (self.margin is not None):
+            msg = f"direction {self.direction} {'needs' if self.margin is None else 'takes no'} margin"
+            raise ValueError(msg)
+        return self
+
+    @property
+    def text(self) -> str:
+        """The direction, with its margin if it has one."""
+        return self.direction if self.margin is None else f"{self.direction} within {self.margin:g}"
+
+    @property
+    def variant(self) -> str:
+        """Its direction."""
+        return self.direction

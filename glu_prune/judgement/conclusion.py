@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from glu_prune.judgement.evaluation_costs import evaluation_costs
 from glu_prune.judgement.soundness import own_findings
-from glu_prune.results.claims import CapabilityResult, CostResult, RatioResult
+from glu_prune.results.claims import CapabilityResult, CostResult, DistanceResult, RatioResult
 from glu_prune.results.report import CaseOutcome, CaseTables, Report, Tables
 from glu_prune.statistics.comparison import holm
 
@@ -12,13 +12,14 @@ from glu_prune.statistics.comparison import holm
 def conclude(found: Sequence[CaseTables], cases: Iterable[CaseOutcome] = ()) -> Report:
     """The report of a session from what each of its cases found, and how each ended."""
     every = CaseTables().joined(found)
-    corrected = _corrected([*every.scores, *every.costs])
+    corrected = _corrected([*every.scores, *every.distances, *every.costs])
     costs = evaluation_costs(every.cells)
     plain = {name: getattr(every, name) for name in Tables.model_fields}
     return Report.model_construct(
         **{
             **plain,
             "scores": tuple(row for row in corrected if isinstance(row, CapabilityResult)),
+            "distances": tuple(row for row in corrected if isinstance(row, DistanceResult)),
             "costs": tuple(row for row in corrected if isinstance(row, CostResult)),
             "findings": (*every.findings, *own_findings(every.cells, every.floors, costs)),
             "evaluations": costs,

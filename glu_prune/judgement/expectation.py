@@ -15,6 +15,7 @@ from glu_prune.judgement.experiment import ANY, Experiment
 from glu_prune.judgement.kinds import CASE_OF
 from glu_prune.judgement.kinds.cost import EfficiencyCase
 from glu_prune.judgement.kinds.direction import DirectionCase
+from glu_prune.judgement.kinds.distance import DistanceCase
 from glu_prune.judgement.kinds.evidence import EvidenceCase
 from glu_prune.judgement.kinds.trend import TrendCase
 from glu_prune.judgement.suite import capabilities
@@ -23,6 +24,7 @@ from glu_prune.pruning.ratio import show_ratio
 __all__ = [
     "Case",
     "DirectionCase",
+    "DistanceCase",
     "EfficiencyCase",
     "EvidenceCase",
     "TrendCase",

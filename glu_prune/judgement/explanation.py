@@ -3,13 +3,11 @@
 from collections import Counter
 from collections.abc import Sequence
 from decimal import Decimal
-from statistics import fmean
 
 from glu_prune.evaluation.capability import Capability
 from glu_prune.experiment.record import Record, ScoreRecord
-from glu_prune.judgement.scores import SEED
+from glu_prune.judgement.distances import flips
 from glu_prune.results.explanations import Explanation, GroupScores
-from glu_prune.statistics.comparison import contrast
 from glu_prune.statistics.means import mean
 
 _SHOWN = 20
@@ -34,7 +32,7 @@ def explanation(
         "capability": capability.name,
         "gained": moved[0],
         "lost": moved[1],
-        "flips": _flips(dense, pruned),
+        "flips": _flips(capability, dense, pruned),
         "commonest": (_commonest(dense), _commonest(pruned)) if dense.answers else None,
     }
     nothing = {"margin": None, "length": None, "flawed": None, "kinds": None, "sound": None, "sound_items": 0}
@@ -53,18 +51,14 @@ def explanation(
     return Explanation.model_validate({**fields, **nothing, **text})
 
 
-def _flips(dense: Record, pruned: Record) -> tuple[float, float, float] | None:
-    """How many answers are other ones, with the limits of the 95 % interval.
-
-    Equal accuracies hide them: a model that gets other items wrong, or the same ones in another way, is another model.
-
-    Source: Dutta et al. (2024), Accuracy is Not All You Need, arXiv:2407.09141.
-    """
-    if not dense.answers:
+def _flips(capability: Capability, dense: Record, pruned: Record) -> tuple[float, float, float] | None:
+    """How many answers are other ones, with the limits of the 95 % interval; see `distances`."""
+    found = flips(dense, pruned, capability.cluster)
+    if found is None:
         return None
-    flips = [float(one != other) for one, other in zip(dense.answers, pruned.answers, strict=True)]
-    low, high = contrast(flips, [0.0] * len(flips), [1.0] * len(flips), seed=SEED).interval()
-    return fmean(flips), max(low, 0.0), min(high, 1.0)
+    share = found.level("flips")
+    low, high = share.interval()
+    return share.difference, max(low, 0.0), min(high, 1.0)
 
 
 def _commonest(record: Record) -> str:

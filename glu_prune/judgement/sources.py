@@ -9,6 +9,7 @@ from glu_prune.evidence.figures import Evidence
 from glu_prune.experiment.cell import Arm
 from glu_prune.experiment.record import Record
 from glu_prune.judgement.case import Case, Requirement
+from glu_prune.judgement.distances import ItemDistances
 from glu_prune.judgement.run_pairs import RunPair
 from glu_prune.judgement.scores import CapabilityScores
 from glu_prune.results.findings import Finding
@@ -16,6 +17,7 @@ from glu_prune.results.report import CaseTables
 
 if TYPE_CHECKING:
     from glu_prune.judgement.kinds.cost import EfficiencyCase
+    from glu_prune.judgement.kinds.distance import DistanceCase
 
 
 NO_TABLES = CaseTables()
@@ -47,6 +49,18 @@ class CostEvidence:
     tables: CaseTables = NO_TABLES
 
 
+@dataclass(frozen=True)
+class DistanceEvidence:
+    """How far the pruned model of a case is from the dense one, item by item."""
+
+    items: ItemDistances
+    note: str = ""
+    """A word or two for the table on which items these are."""
+    remarks: tuple[str, ...] = ()
+    """What must be known of these items."""
+    tables: CaseTables = NO_TABLES
+
+
 class Source(Protocol):
     """Where the scores and costs come from that cases are judged by."""
 
@@ -73,6 +87,14 @@ class Source(Protocol):
 
     def ratios(self, case: Case, needed: Requirement) -> frozenset[Decimal]:
         """The ratios at which scores of the case's criterion are known, whether or not a file declares them."""
+
+    def distances(self, case: "DistanceCase", needed: Requirement) -> DistanceEvidence:
+        """How far the pruned model is from the dense one in what `needed` names.
+
+        Raises:
+            NotMeasuredError: it is not measured here.
+            GluPruneError: it cannot be had.
+        """
 
     def costs(self, case: "EfficiencyCase") -> CostEvidence:
         """The runs that the claim is about.

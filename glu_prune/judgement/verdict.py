@@ -2,10 +2,10 @@
 
 import math
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, Protocol
 
 from glu_prune.experiment.cell import DENSE, Arm
-from glu_prune.judgement.claim import ClaimAtRatios
+from glu_prune.judgement.claim import DirectionClaim
 from glu_prune.judgement.scores import CapabilityScores, Floor
 from glu_prune.results.base import Outcome
 from glu_prune.statistics.comparison import Contrast, items_needed
@@ -110,7 +110,7 @@ class Settled:
     reasons: tuple[str, ...] = ()
 
 
-def settle(claim: ClaimAtRatios, change: Contrast, *, better: int, tests: int) -> Settled:
+def settle(claim: DirectionClaim, change: Contrast, *, better: int, tests: int) -> Settled:
     """The direction of a change alone, at 0.05 over `tests`; `better` is the sign of what counts as up."""
     if claim.margin is None:
         p = change.p_two_sided()
@@ -229,6 +229,22 @@ def power_note(needed: int | None, units: int, unit: str) -> tuple[str, ...]:
     return (f"over {_HOPELESS:,} times as many, that is {needed:,}, {unit} would decide it at 80 % power",)
 
 
-def claim_fields(verdict: Verdict) -> dict[str, object]:
+class AtRatio(Protocol):
+    """A verdict on a claim at one of its ratios."""
+
+    @property
+    def p(self) -> float:
+        """Of the claim's own test."""
+
+    @property
+    def tests(self) -> int:
+        """Ratios at which the claim is made."""
+
+    @property
+    def sentence(self) -> str:
+        """The verdict and the numbers that led to it."""
+
+
+def claim_fields(verdict: AtRatio) -> dict[str, object]:
     """What a result says of a verdict: its numbers, its sentence, and p corrected for the ratios of the claim."""
     return {**vars(verdict), "sentence": verdict.sentence, "p_ratios": min(1.0, verdict.p * verdict.tests)}

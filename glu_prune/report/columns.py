@@ -11,7 +11,7 @@ from glu_prune.judgement.verdict import digits
 from glu_prune.pruning.ratio import show_ratio
 from glu_prune.report.table import Column
 from glu_prune.results.baselines import BaselineResult
-from glu_prune.results.claims import CapabilityResult, ClaimResult, CostResult, RatioResult, TrendResult
+from glu_prune.results.claims import CapabilityResult, ClaimResult, CostResult, DistanceResult, RatioResult, TrendResult
 from glu_prune.results.costs import ChannelEnergy, EvaluationCost, FigureResult, RecomputedEnergy
 from glu_prune.results.explanations import Explanation, GroupScores
 from glu_prune.results.findings import Finding
@@ -102,15 +102,15 @@ _LIMITS = ("", "low", "high")
 _RATIO = Column("ratio", _ratio)
 _CAPABILITY = Column[_OfCapability]("capability", lambda row: row.capability)
 _VERDICT = Column("verdict", _verdict)
-_JUDGED: tuple[Column[RatioResult], ...] = (
+_NOTE = Column[RatioResult]("note", lambda row: row.note)
+_TESTED: tuple[Column[RatioResult], ...] = (
     Column("p", lambda row: row.p, _probability),
     Column("p, ratios", lambda row: row.p_ratios, _probability),
     Column("p, file", lambda row: row.holm, _or_none(_probability)),
-    Column("claim", lambda row: row.claim),
-    _VERDICT,
-    Column("note", lambda row: row.note),
 )
-"""What every claim at a ratio ends with."""
+"""What every claim at a ratio is tested by."""
+_JUDGED: tuple[Column[RatioResult], ...] = (*_TESTED, Column("claim", lambda row: row.claim), _VERDICT, _NOTE)
+"""What every claim about a change ends with."""
 
 SCORES: tuple[Column[CapabilityResult], ...] = (
     _RATIO,
@@ -125,6 +125,20 @@ SCORES: tuple[Column[CapabilityResult], ...] = (
     Column("low", lambda row: row.low, _number(3, "+")),
     Column("high", lambda row: row.high, _number(3, "+")),
     *_JUDGED,
+)
+
+DISTANCES: tuple[Column[DistanceResult], ...] = (
+    _RATIO,
+    _CAPABILITY,
+    Column("distance", lambda row: row.distance),
+    Column("items", lambda row: row.items),
+    Column("value", lambda row: row.value, _or_none(digits)),
+    Column("low", lambda row: row.low, _or_none(digits)),
+    Column("high", lambda row: row.high, _or_none(digits)),
+    Column("at most", lambda row: row.at_most, digits),
+    *_TESTED,
+    _VERDICT,
+    _NOTE,
 )
 
 AGAINST: tuple[Column[BaselineResult], ...] = (

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from glu_prune.errors import CorruptError, StoreError
 from glu_prune.experiment.cost_record import CostRecord, SeriesRecord
+from glu_prune.experiment.distance_record import DistanceRecord
 from glu_prune.experiment.maintenance import Entry, Removal, check, entries, find, removals, remove
 from glu_prune.experiment.parquet import tables
 from glu_prune.experiment.record import FloorRecord, Record
@@ -85,7 +86,7 @@ def exported(folder: Path, out: Path) -> tuple[str, bool]:
         raise StoreError(msg)
     found: list[pa.Table] = []
     left_out = []
-    every = [entry for entry in entries(folder) if entry.problem or entry.kind in (Record, FloorRecord)]
+    every = [entry for entry in entries(folder) if entry.problem or entry.kind in (Record, DistanceRecord, FloorRecord)]
     for entry in every:
         try:
             found += _tables(folder, entry)
@@ -167,6 +168,8 @@ def _scores(entry: Entry) -> str:
         return f"cannot be read: {entry.problem}"
     if entry.kind is Record:
         return ", ".join(f"{name} {score:.3f}" for name, score in entry.head["metrics"].items())
+    if entry.kind is DistanceRecord:
+        return "divergence from the dense model"
     if entry.kind is FloorRecord:
         return f"floors of {len(entry.head['nulls'])} null models"
     if entry.kind is CostRecord:

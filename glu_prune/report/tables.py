@@ -56,6 +56,13 @@ TABLES = {
         'prompt, or are cut by the length limit; "score without" leaves out items where either output is flawed.',
     ),
     "groups": Table("by group", _fixed(columns.GROUPS), long=True),
+    "distances": Table(
+        "how far from the dense model",
+        _fixed(columns.DISTANCES),
+        "flips: share of items whose answer is another one than the dense model's, right or wrong; kl: divergence of "
+        "the pruned model's predictions from the dense model's (Kullback-Leibler), in nats per token. low..high its "
+        "95 % interval; p of a one-sided test that it is below what is claimed. See docs/judgement.md.",
+    ),
     "baseline": Table(
         "against {against}",
         _fixed(columns.AGAINST),
@@ -117,6 +124,6 @@ def notes(report: Report) -> tuple[str, ...]:
 
 def sentences(report: Report) -> tuple[str, ...]:
     """One line per verdict that only shows, with the numbers that led to it."""
-    at_ratios = (*report.scores, *report.costs)
+    at_ratios = (*report.scores, *report.distances, *report.costs)
     lines = [f"{row.model}, ratio {show_ratio(row.ratio)}: {row.sentence}" for row in at_ratios]
     return tuple(map(one_line, (*lines, *(f"{row.model}: {row.sentence}" for row in report.trends))))

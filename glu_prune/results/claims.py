@@ -26,16 +26,12 @@ class ClaimResult(Row):
 
 
 class RatioResult(ClaimResult):
-    """A claim at one ratio, as `Verdict` explains its fields."""
+    """A claim at one ratio, as `Verdict` and `DistanceVerdict` explain its fields."""
 
     ratio: RatioField
     capability: str
     """The capability, or the figure of cost."""
-    metric: str
     claim: str
-    dense: Number
-    pruned: Number
-    delta: Number
     low: Number
     high: Number
     p: float
@@ -46,17 +42,26 @@ class RatioResult(ClaimResult):
     """p, corrected for all claims at ratios of the file (Holm); None until all cases of a session are in."""
     test: str
     items: int
+    needed: int | None
+    note: str
+
+
+class ChangeResult(RatioResult):
+    """A claim about a change from the dense to the pruned model."""
+
+    metric: str
+    dense: Number
+    pruned: Number
+    delta: Number
     gained: int | None
     lost: int | None
     floor: Number
     floor_of: str | None
-    needed: int | None
-    note: str
     total_items: Annotated[int | None, Field(alias="of")]
     """How many items there are, where they were judged subset by subset; else None."""
 
 
-class CapabilityResult(RatioResult):
+class CapabilityResult(ChangeResult):
     """A claim about a capability."""
 
     better: Better
@@ -64,11 +69,20 @@ class CapabilityResult(RatioResult):
     """Criterion of a control to its score at the same ratio."""
 
 
-class CostResult(RatioResult):
+class CostResult(ChangeResult):
     """A claim about a figure of cost."""
 
     percent: Interval
     """Change of the figure, and the limits of its 95 % interval."""
+
+
+class DistanceResult(RatioResult):
+    """A claim about how far the pruned model is from the dense one."""
+
+    distance: str
+    value: Number
+    """A share of items, or nats per token."""
+    at_most: float
 
 
 class TrendResult(ClaimResult):

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from glu_prune.results.base import Result, Row
 from glu_prune.results.baselines import BaselineResult, Pin
-from glu_prune.results.claims import CapabilityResult, CostResult, TrendResult
+from glu_prune.results.claims import CapabilityResult, CostResult, DistanceResult, TrendResult
 from glu_prune.results.costs import (
     CellResult,
     ChannelEnergy,
@@ -29,6 +29,7 @@ class Tables(Result):
     scores: tuple[CapabilityResult, ...] = ()
     why: tuple[Explanation, ...] = ()
     groups: tuple[GroupScores, ...] = ()
+    distances: tuple[DistanceResult, ...] = ()
     baseline: tuple[BaselineResult, ...] = ()
     trends: tuple[TrendResult, ...] = ()
     costs: tuple[CostResult, ...] = ()

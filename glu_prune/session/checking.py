@@ -20,7 +20,7 @@ RESULT = "glu_prune_result"
 """The user property in which a `CaseResult` travels from worker to controller, as JSON."""
 HEAD = "glu_prune_case"
 """The user property in which a `CaseHead` does."""
-_NUMBERS = ("dense", "pruned", "delta", "low", "high", "p", "floor")
+_NUMBERS = ("dense", "pruned", "delta", "value", "low", "high", "p", "floor")
 
 
 def check(session: Session, node: pytest.Item, case: Case) -> None:
@@ -89,7 +89,7 @@ def _properties(found: CaseResult) -> Iterator[tuple[str, str]]:
     """(name, value) of what people look for in a report of JUnit's format."""
     yield "verdict", one_line(found.outcome)
     tables = found.tables
-    for row in (*tables.scores, *tables.costs):
+    for row in (*tables.scores, *tables.distances, *tables.costs):
         yield "capability", one_line(row.capability)
         yield from _numbers(row)
         return
@@ -100,7 +100,7 @@ def _properties(found: CaseResult) -> Iterator[tuple[str, str]]:
 
 def _numbers(row: RatioResult) -> Iterator[tuple[str, str]]:
     shown = row.json_row()
-    return ((name, str(shown[name])) for name in ("ratio", *_NUMBERS) if shown[name] is not None)
+    return ((name, str(shown[name])) for name in ("ratio", *_NUMBERS) if shown.get(name) is not None)
 
 
 def _with_users_columns(node: pytest.Item, tables: CaseTables) -> CaseTables:

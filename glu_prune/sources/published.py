@@ -4,12 +4,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
 
+from glu_prune.errors import NotMeasuredError
 from glu_prune.evidence.checks import examine
 from glu_prune.evidence.figures import Evidence, read_evidence
 from glu_prune.judgement.case import Case, Requirement
 from glu_prune.judgement.kinds.cost import EfficiencyCase
+from glu_prune.judgement.kinds.distance import DistanceCase
 from glu_prune.judgement.published import PublishedScores, published_pairs
-from glu_prune.judgement.sources import CostEvidence, Evaluation
+from glu_prune.judgement.sources import CostEvidence, DistanceEvidence, Evaluation
 from glu_prune.results.findings import Finding
 
 
@@ -42,6 +44,12 @@ class PublishedSource:
         found = (each for each in evidence.scores if each.model == case.experiment.model and each.ratio)
         wanted = needed.capability.task, needed.capability.metric
         return frozenset(each.ratio for each in found if (each.task, each.metric) == wanted)
+
+    def distances(self, case: DistanceCase, needed: Requirement) -> DistanceEvidence:
+        """None is published."""
+        del case, needed
+        msg = "not measured: published figures do not say what both models answered to each item; judge it on runs"
+        raise NotMeasuredError(msg)
 
     def costs(self, case: EfficiencyCase) -> CostEvidence:
         """Published runs of the same workload and seed."""

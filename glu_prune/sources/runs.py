@@ -11,11 +11,12 @@ from glu_prune.baseline.gate import Gate
 from glu_prune.efficiency.benchmark import Effort
 from glu_prune.efficiency.series import REPLICATE
 from glu_prune.errors import EvaluationError
+from glu_prune.evaluation import local_data
 from glu_prune.evaluation.capability import Capability
 from glu_prune.evaluation.metrics import scale_of
 from glu_prune.evaluation.subset import Subset, growing_subsets
 from glu_prune.evidence.figures import Evidence
-from glu_prune.experiment.cell import DENSE, Arm, Cell, FloorCell, SeriesCell, Settings
+from glu_prune.experiment.cell import DENSE, AnyCell, Arm, Cell, DistanceCell, FloorCell, SeriesCell, Settings
 from glu_prune.experiment.cost_record import CostRecord
 from glu_prune.experiment.engine import Engine
 from glu_prune.experiment.maintenance import entries
@@ -24,10 +25,12 @@ from glu_prune.experiment.record import FloorRecord, Record, ScoreRecord
 from glu_prune.judgement.case import Case, Requirement
 from glu_prune.judgement.cost_runs import QuestionCost, findings, runs
 from glu_prune.judgement.cost_tables import cost_tables
+from glu_prune.judgement.distances import ItemDistances, flips
 from glu_prune.judgement.kinds.cost import EfficiencyCase
+from glu_prune.judgement.kinds.distance import DistanceCase
 from glu_prune.judgement.run_pairs import paired
 from glu_prune.judgement.scores import PairedScores
-from glu_prune.judgement.sources import CostEvidence, Evaluation
+from glu_prune.judgement.sources import CostEvidence, DistanceEvidence, Evaluation
 from glu_prune.models.source import locate
 from glu_prune.results.costs import CellResult, EvaluationReadings, FloorScore, MetricSummary, ModelSize
 from glu_prune.results.findings import Finding
@@ -78,9 +81,12 @@ class RunSource:
         """Hands all cells to the engine, which has an executor begin that works ahead of being asked."""
         self._engine.submit(cell for case in cases for cell in self._all_cells(case))
 
-    def _all_cells(self, case: Case) -> Iterator[Cell | FloorCell | SeriesCell]:
+    def _all_cells(self, case: Case) -> Iterator[AnyCell]:
         """Whatever may have to be run for `case`."""
         for needed in case.requirements():
+            if needed.divergent:
+                yield from self._divergences(case, needed)
+                continue
             for cell in self._cells(case, needed).values():
                 if self._by_subsets(case):
                     yield from (replace(cell, subset=subset) for subset in growing_subsets(needed.capability))
@@ -187,6 +193,32 @@ class RunSource:
         heads = (entry.head for entry in entries(self._engine.store.folder) if entry.kind is Record)
         # A record of another version of the layout may lack any of them; it is no reason to judge nothing.
         return frozenset((str(head.get("model")), str(head.get("task")), str(head.get("arm"))) for head in heads)
+
+    def distances(self, case: DistanceCase, needed: Requirement) -> DistanceEvidence:
+        """From what both models answered, or from how their predictions differ."""
+        capability = needed.capability
+        if needed.divergent:
+            (record,) = map(self._engine.distance, self._divergences(case, needed))
+            clusters = record.clusters(capability.cluster)
+            items, tables = ItemDistances(record.divergences, record.tokens, clusters), CaseTables()
+        else:
+            (found,) = self.scores(case, needed)
+            changed = flips(found.records[DENSE], found.records[case.arm], capability.cluster)
+            if changed is None:
+                msg = f"{capability.name}: task {capability.task} has no answers that could flip; claim `distance: kl`"
+                raise EvaluationError(msg)
+            items, tables = changed, found.tables
+        sample = ("on a sample of the benchmark's items",) if local_data.is_sample(capability.task) else ()
+        return DistanceEvidence(items, "a quick look" if self._sample else "", sample, tables)
+
+    def _divergences(self, case: Case, needed: Requirement) -> list[DistanceCell]:
+        """The same questions as scores are of."""
+        return [
+            DistanceCell(
+                each.source, arm, each.task, each.num_fewshot, each.fields, each.settings, each.subset, each.folder
+            )
+            for arm, each in self._cells(case, needed).items()
+        ]
 
     def costs(self, case: EfficiencyCase) -> CostEvidence:
         """Our own measurements, arms in turns; energies per correct answer from what the questions say."""

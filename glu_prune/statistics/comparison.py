@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from glu_prune.errors import EvaluationError
 from glu_prune.statistics.anytime import AnytimeContrast, AsymptoticSequence, BettingEProcess, boundary
 from glu_prune.statistics.contrasts import Contrast, OneSidedTests, Side
-from glu_prune.statistics.proportions import PairedProportions
-from glu_prune.statistics.resampling import ResampledMeans
+from glu_prune.statistics.proportions import PairedProportions, Share
+from glu_prune.statistics.resampling import ResampledLevel, ResampledMeans
 
-__all__ = ["Contrast", "contrast", "holm", "items_needed", "unpaired"]
+__all__ = ["Contrast", "contrast", "holm", "items_needed", "items_needed_against", "level", "unpaired"]
 
 Array = NDArray[np.float64]
 _STEPS = 20
@@ -71,6 +71,32 @@ def contrast(
         return PairedProportions(gained=int((one > other).sum()), lost=int((one < other).sum()), units=len(one))
     max_difference = math.inf if ratio or not bounded else max(1.0, float(np.ptp(values)))
     return _resampled((one - other) * counts, counts, names, max_difference, ratio=ratio, seed=seed)
+
+
+def level(
+    values: Sequence[float], weights: Sequence[float], *, clusters: Sequence[str] | None = None, share: bool, seed: int
+) -> Contrast:
+    """The weighted mean of values that are not negative, to be compared with bounds.
+
+    Exact where it is a share of independent items; else by the bootstrap-t over items or clusters (`ResampledLevel`).
+
+    Args:
+        values: One per item; 0 or 1 where the mean is a share.
+        weights: How much each item counts.
+        clusters: As `contrast` takes them.
+        share: Whether the mean is a share of items that count alike.
+        seed: Of whatever is resampled.
+
+    Raises:
+        EvaluationError: lengths differ, there is no item, or a value or weight cannot be used.
+    """
+    found = contrast(values, [0.0] * len(values), weights, clusters=clusters, ratio=not share, seed=seed)
+    if isinstance(found, PairedProportions):
+        return Share(found.gained, found.units)
+    assert isinstance(found, ResampledMeans)
+    over = f" over {found.units} clusters" if found.units < len(values) else ""
+    parts = (found.changes, found.weights, found.sign, found.max_difference, found.ratio, found.seed)
+    return ResampledLevel(*parts, test=f"bootstrap-t{over}")
 
 
 def _resampled(
@@ -192,6 +218,16 @@ def items_needed(c: Contrast, gap: float, alpha: float, power: float = 0.8) -> i
     """
     spread = c.standard_error * math.sqrt(c.units)
     return _needed(c, spread, gap, alpha, power) if 0 < gap < math.inf and 0 < spread < math.inf else None
+
+
+def items_needed_against(c: Contrast, bound: float, alpha: float, power: float = 0.8) -> int | None:
+    """How many units in all a one-sided test at `alpha` needs to see on which side of `bound` the difference is.
+
+    None where no number is enough, or where the units do not say how much they vary.
+    """
+    if isinstance(c, Share):
+        return c.units_needed(bound, alpha, power)
+    return items_needed(c, abs(bound - c.difference), alpha, power)
 
 
 def _needed(c: Contrast, spread: float, gap: float, alpha: float, power: float) -> int:

@@ -1,14 +1,16 @@
-"""Right-or-wrong items, answered by two arms: McNemar tests no difference, Tango's score every other one."""
+"""Right-or-wrong items: of two arms McNemar tests no difference, Tango's score every other; of one, the binomial."""
 
 import math
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
-from glu_prune.statistics.contrasts import CoherentContrast, Side, smallest_possible_p
+from glu_prune.statistics.contrasts import CoherentContrast, OneSidedTests, Side, smallest_possible_p
 
 _EDGE = 1e-12
 """How close to -1, 1 and the observed difference limits are looked for."""
+_MOST_UNITS = 1 << 40
+"""More units than any benchmark has; a bound that takes more to tell from the share takes too many."""
 
 
 @dataclass(frozen=True)
@@ -104,3 +106,70 @@ def _upper_limit(gained: int, lost: int, units: int, confidence: float) -> float
     if start >= 1 - _EDGE:
         return 1.0
     return float(brentq(lambda shift: tango_z(gained, lost, units, shift) - tail, start, 1 - _EDGE))
+
+
+@dataclass(frozen=True)
+class Share(OneSidedTests):
+    """The share of independent units that have something, as a difference from none; its tests are exact.
+
+    Source: Clopper & Pearson (1934), Biometrika 26, 404-413.
+    """
+
+    count: int
+    """Units that have it."""
+    units: int
+    test: str = "exact binomial"
+
+    @property
+    def difference(self) -> float:
+        """The observed share."""
+        return self.count / self.units
+
+    @property
+    def standard_error(self) -> float:
+        """That of the observed share; 0 where no unit or every unit has it."""
+        return math.sqrt(self.difference * (1 - self.difference) / self.units)
+
+    def interval(self, confidence: float = 0.95) -> tuple[float, float]:
+        """All shares that neither one-sided test rejects at (1 - confidence) / 2."""
+        from scipy.special import betaincinv
+
+        tail, others = (1 - confidence) / 2, self.units - self.count
+        low = float(betaincinv(self.count, others + 1, tail)) if self.count else 0.0
+        high = float(betaincinv(self.count + 1, others, 1 - tail)) if others else 1.0
+        return low, high
+
+    def units_needed(self, bound: float, alpha: float, power: float = 0.8) -> int | None:
+        """How many units in all show at `alpha` on which side of `bound` the share is, should it be the observed one.
+
+        None where no number does. By the exact power of the test, which goes up and down with single units.
+        """
+        if self.difference == bound:
+            return None
+        few, many = 0, 1
+        while self._power(many, bound, alpha) < power:
+            few, many = many, 2 * many
+            if many > _MOST_UNITS:
+                return None
+        while many - few > 1:
+            middle = (few + many) // 2
+            few, many = (few, middle) if self._power(middle, bound, alpha) >= power else (middle, many)
+        return many
+
+    def _power(self, units: int, bound: float, alpha: float) -> float:
+        """How often so many units, of which the observed share has it, reject `bound` in favour of its side."""
+        from scipy.stats import binom
+
+        if self.difference < bound:
+            last = binom.ppf(alpha, units, bound)  # the smallest count that is not too rare, or exactly as rare
+            last -= binom.cdf(last, units, bound) > alpha
+            return float(binom.cdf(last, units, self.difference))
+        first = binom.isf(alpha, units, bound)  # counts beyond it are rare enough
+        return float(binom.sf(first, units, self.difference))
+
+    def _one_sided(self, side: Side, shift: float) -> float:
+        from scipy.special import bdtr, bdtrc
+
+        if side == 1:
+            return float(bdtrc(self.count - 1, self.units, shift)) if self.count else 1.0
+        return float(bdtr(self.count, self.units, shift))

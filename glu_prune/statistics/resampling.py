@@ -67,8 +67,8 @@ class ResampledMeans(CoherentContrast):
     def _p_at_zero(self, side: Side) -> float:
         # Sign flips are exact where each unit could as well have come out the other way round; the bootstrap-t speaks
         # of the mean, also of units that are skewed. What both show holds either way. Of a dozen units a bootstrap
-        # knows too little to be asked. Sign flips are symmetric, so half of the two-sided p belongs to each side; p of the other side is what is left
-        # when the sums beyond the observed one are taken off.
+        # knows too little to be asked. Flips are symmetric, so half of the two-sided p belongs to each side; p of the
+        # other side is what is left when the sums beyond the observed one are taken off.
         as_extreme, beyond = self._flips
         flips = as_extreme / 2 if side == self.sign and self._mean > 0 else 1 - beyond / 2
         few = np.count_nonzero(self.changes) <= _EXACT_UNITS
@@ -142,6 +142,30 @@ class ResampledMeans(CoherentContrast):
             return 0.5
         below = float(np.interp(surplus / self.standard_error, self._pivots, _RANKS))
         return 1 - below if side == self.sign else below
+
+
+class ResampledLevel(ResampledMeans):
+    """The weighted mean of values from 0 on: to be below a bound, it must be so with one more unit like the largest.
+
+    Of skewed values the largest are rare, and where they are missing, both the mean and its standard error look too
+    small: the bootstrap-t alone calls a mean at the bound smaller in up to 8 % of runs, at any number of units that
+    benchmarks have. One unit more is the remedy of adding a success to a proportion (Agresti & Coull 1998).
+    """
+
+    @cached_property
+    def _with_unseen(self) -> ResampledMeans:
+        largest = int((self.changes - self._mean * self.weights).argmax())
+        changes, weights = (np.append(each, each[largest]) for each in (self.changes, self.weights))
+        return ResampledMeans(changes, weights, self.sign, self.max_difference, self.ratio, self.seed, self.test)
+
+    def _p_elsewhere(self, side: Side, shift: float) -> float:
+        if side == 1 or not self.changes.any():
+            return super()._p_elsewhere(side, shift)
+        return self._with_unseen._p_elsewhere(side, shift)
+
+    def _limits(self, tail: float) -> tuple[float, float]:
+        low, high = super()._limits(tail)
+        return low, self._with_unseen._limits(tail)[1] if self.changes.any() else high
 
 
 def sign_flips(changes: Array, seed: int) -> tuple[float, float]:

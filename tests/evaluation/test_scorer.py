@@ -295,7 +295,7 @@ def test_models_share_plans_and_never_answers(monkeypatch):
         model.lm_head.weight.mul_(1.5)
     plain, other = both(model, plans)
     expected = plain.loglikelihood(TEXTS, disable_tqdm=True)
-    monkeypatch.setattr(SharedPrefixLM, "_pairs", None)
+    monkeypatch.setattr(SharedPrefixLM, "pairs", None)
     found = other.loglikelihood(TEXTS)
     assert [value for value, _ in found] == pytest.approx([value for value, _ in expected], rel=0, abs=1e-3)
     assert all(abs(one - two) > 1e-3 for (one, _), (two, _) in zip(first, found, strict=True))

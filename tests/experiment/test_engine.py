@@ -90,7 +90,7 @@ def test_no_arm_pays_for_what_is_done_once_or_is_no_work_of_the_model(tmp_path, 
         monkeypatch.setattr(where, name, watched)
 
     watch(SharedPrefixLM, "_difference")
-    watch(SharedPrefixLM, "_windows" if task == "tiny_stories" else "_pairs")
+    watch(SharedPrefixLM, "windows" if task == "tiny_stories" else "pairs")
     watch(SharedPrefixLM, "_plan")
     watch(once, "_fresh")
     watch(evaluate, "samples_of")

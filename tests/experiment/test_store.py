@@ -18,7 +18,7 @@ from glu_prune.experiment.cost_record import SeriesRecord
 from glu_prune.experiment.parquet import HEAD
 from glu_prune.experiment.record import FloorRecord, Record, ScoreRecord
 from glu_prune.experiment.store import Store
-from tests.helpers.records import FLOORS, FULL, KEY, record
+from tests.helpers.records import DISTANCES, FLOORS, FULL, KEY, record
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "store")
 
 
-@pytest.mark.parametrize("each", [record(), FULL, FLOORS, record(outputs=("", "\x00\u2028\U0001f600"))])
+@pytest.mark.parametrize("each", [record(), FULL, DISTANCES, FLOORS, record(outputs=("", "\x00\u2028\U0001f600"))])
 def test_records_come_back_as_they_were(store, each):
     assert store.get(KEY, type(each)) is None
     store.put(each)

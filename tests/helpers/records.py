@@ -1,5 +1,6 @@
 """Records of what a model scored and of floors, made up."""
 
+from glu_prune.experiment.distance_record import DistanceRecord
 from glu_prune.experiment.record import FloorRecord, Record, ScoreRecord, SizeRecord
 
 KEY = "ab" * 32
@@ -48,3 +49,10 @@ FULL = record(
 FLOORS = FloorRecord(
     key=KEY, task="t", versions={}, created="now", items=("a", "b"), nulls={"the": {"acc": NULL}, "none": {}}
 )
+
+
+DISTANCES = DistanceRecord(
+    key=KEY, model="tiny-base", arm="ppm-0.5", task="tiny_recall", settings={"dtype": "float32"}, versions={},
+    machine="Linux", created="now", items=("a", "b"), fields={"band": (("rare",), ("common",))},
+    divergences=(0.0, 0.25), tokens=(3, 1),
+)  # fmt: skip

@@ -4,9 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
+from scipy.stats import binom, binomtest
 from statsmodels.stats.contingency_tables import mcnemar as reference_mcnemar
 
-from glu_prune.statistics.proportions import PairedProportions, tango_interval, tango_z
+from glu_prune.statistics.proportions import PairedProportions, Share, tango_interval, tango_z
 
 tables = st.tuples(st.integers(0, 40), st.integers(0, 40), st.integers(0, 80)).filter(sum)
 """Gained, lost, unchanged."""
@@ -122,3 +123,42 @@ def test_one_or_two_items_decide_nothing(units, gained):
         assert contrast.p_greater(shift) >= 0.25
         assert contrast.p_less(shift) >= 0.25
     assert contrast.interval() == (-1, 1)
+
+
+counts = st.integers(1, 200).flatmap(lambda units: st.tuples(st.integers(0, units), st.just(units)))
+bounds = st.floats(0.001, 0.999)
+
+
+@given(counts, bounds)
+def test_a_share_is_tested_as_scipy_does(count, bound):
+    found = Share(*count)
+    assert found.p_greater(bound) == pytest.approx(binomtest(*count, bound, "greater").pvalue)
+    assert found.p_less(bound) == pytest.approx(binomtest(*count, bound, "less").pvalue)
+    assert found.interval() == pytest.approx(tuple(binomtest(*count).proportion_ci(0.95, "exact")), abs=1e-9)
+
+
+@pytest.mark.parametrize("bound", [0.05, 0.1, 0.5])
+@pytest.mark.parametrize("units", [40, 59, 400])
+def test_a_share_at_the_bound_is_decided_in_at_most_five_percent_each_way(units, bound):
+    every = [(Share(count, units), binom.pmf(count, units, bound)) for count in range(units + 1)]
+    assert sum(chance for each, chance in every if each.p_less(bound) <= 0.05) <= 0.05
+    assert sum(chance for each, chance in every if each.p_greater(bound) <= 0.05) <= 0.05
+
+
+@pytest.mark.parametrize(("count", "bound"), [(2, 0.05), (12, 0.1), (12, 0.25), (30, 0.1), (96, 0.9)])
+def test_as_many_units_as_a_share_needs_have_the_power_promised(count, bound):
+    pilot = Share(count, 100)
+    needed = pilot.units_needed(bound, 0.05)
+    rejected = [
+        chance
+        for each in range(needed + 1)
+        for chance in [binom.pmf(each, needed, pilot.difference)]
+        if (Share(each, needed).p_less(bound) if pilot.difference < bound else Share(each, needed).p_greater(bound))
+        <= 0.05
+    ]
+    assert 0.8 <= sum(rejected) <= 0.9
+
+
+def test_units_that_no_number_of_others_would_decide():
+    assert Share(5, 100).units_needed(0.05, 0.05) is None
+    assert Share(0, 10).units_needed(0.05, 0.05) == 59  # 0.95 ** 59 is just under 0.05

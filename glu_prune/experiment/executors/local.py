@@ -14,7 +14,7 @@ from glu_prune.efficiency.evaluation_meter import EvaluationMeter
 from glu_prune.efficiency.meter import Meter, NoMeter
 from glu_prune.errors import NotMeasuredError
 from glu_prune.evaluation.third_party import muted
-from glu_prune.experiment.cell import Cell, FloorCell, SeriesCell
+from glu_prune.experiment.cell import DENSE, Cell, DistanceCell, FloorCell, SeriesCell
 from glu_prune.experiment.code import METERING, code_fingerprint
 from glu_prune.experiment.codec import AnyRecord, encoded
 from glu_prune.experiment.cost_record import Cost, CostRecord, shared_costs
@@ -85,6 +85,8 @@ class LocalExecutor:
             records.append(self._floors(job.floors))
         if job.series:
             records.append(self._series(job.series))
+        if job.distance:
+            records.append(self._distance(job.distance))
         return records
 
     def _scored(self, cell: Cell) -> list[AnyRecord]:
@@ -117,6 +119,16 @@ class LocalExecutor:
         self._progress(f"{cell}: {len(record.nulls)} null models in {time.perf_counter() - begin:.1f} s")
         return record
 
+    def _distance(self, cell: DistanceCell) -> AnyRecord:
+        from glu_prune.experiment.executors.distances import distance_of
+
+        arms = self._loaded(cell)
+        (dense, _), (pruned, _) = (lm_of(arms, arm) for arm in (DENSE, cell.arm))
+        begin = time.perf_counter()
+        record = distance_of(cell, self._scorer, dense, pruned)
+        self._progress(f"{cell}: {len(record.items)} items in {time.perf_counter() - begin:.1f} s")
+        return record
+
     def _series(self, cell: SeriesCell) -> AnyRecord:
         from glu_prune.experiment.executors.measuring import series_of
 
@@ -139,7 +151,7 @@ class LocalExecutor:
         atexit.register(processes.close)
         return processes
 
-    def _loaded(self, cell: Cell | SeriesCell) -> Arms:
+    def _loaded(self, cell: Cell | DistanceCell | SeriesCell) -> Arms:
         """The arms of the cell's model; those of another model are given up for them."""
         wanted = cell.source, cell.settings.loading
         if self._arms is None or (self._arms.source, self._arms.settings) != wanted:

@@ -1,15 +1,16 @@
 """From a model to the scores of a cell: the code that quality depends on, and whatever it imports."""
 
 import gc
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from glu_prune.errors import EvaluationError
 from glu_prune.evaluation import local_data
 from glu_prune.evaluation.third_party import muted
-from glu_prune.experiment.cell import Arm, Cell, FloorCell
+from glu_prune.experiment.cell import DENSE, Arm, Cell, DistanceCell, FloorCell
 from glu_prune.experiment.code import SCORING, code_fingerprint, library_versions
 from glu_prune.experiment.executors.arms import Arms
 from glu_prune.experiment.machine import accelerator, machine
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from glu_prune.efficiency.evaluation_meter import EvaluationMeter
     from glu_prune.efficiency.meter import Window
     from glu_prune.evaluation.result import TaskResult
+
+Found = TypeVar("Found")
 
 
 class Scorer:
@@ -31,7 +34,8 @@ class Scorer:
         """What fits into memory, where the batch size asked for does not."""
 
     @cached_property
-    def _evaluator(self) -> Any:
+    def evaluator(self) -> Any:
+        """Loads tasks and asks what is in them."""
         from glu_prune.evaluation.evaluate import Evaluator
 
         return Evaluator()
@@ -41,27 +45,42 @@ class Scorer:
     ) -> tuple[dict[str, "TaskResult"], "Window"]:
         """What `lm` scores on all tasks that are answered together with the cell's, and what answering cost.
 
-        Where memory runs out, batches are half as large, for all arms that come later. Each attempt has its own meter.
+        Each attempt has its own meter.
 
         Raises:
             EvaluationError: a task cannot be loaded or scored, or memory is too small for any batch.
         """
-        what = (cell.source, cell.settings, cell.tasks, cell.num_fewshot, cell.folder)
-        with muted(), cell.settings.applied():
+
+        def attempt() -> tuple[dict[str, "TaskResult"], "EvaluationMeter"]:
+            metered = meter()
+            lm.metered = metered.phase
+            asked = (cell.tasks, cell.num_fewshot, cell.subset, cell.folder)
+            return self.evaluator.evaluate_together(lm, *asked, chat=cell.settings.chat_template), metered
+
+        with muted():
+            found, metered = self.fitted(cell, (lm,), attempt)
+        return found, metered.total
+
+    def fitted(self, cell: Cell | DistanceCell, lms: Sequence[Any], attempt: Callable[[], Found]) -> Found:
+        """What `attempt` gives, which has `lms` compute what `cell` asks.
+
+        Where memory runs out, batches are half as large, for all arms that come later.
+
+        Raises:
+            EvaluationError: memory is too small for any batch, or computing failed.
+        """
+        what = replace(cell, arm=DENSE, fields=(), subset=None)
+        with cell.settings.applied():
             while True:
                 size = self._batch_sizes.get(what, cell.settings.batch_size)
-                lm.limit(size)
-                metered = meter()
-                lm.metered = metered.phase
+                for lm in lms:
+                    lm.limit(size)
                 try:
-                    asked = (cell.tasks, cell.num_fewshot, cell.subset, cell.folder)
-                    found = self._evaluator.evaluate_together(lm, *asked, chat=cell.settings.chat_template)
+                    return attempt()
                 except RuntimeError as error:
                     if size == 1 or not _out_of_memory(error):
                         msg = f"{cell}: {str(error).splitlines()[0]}"
                         raise EvaluationError(msg) from error
-                else:
-                    return found, metered.total
                 self._progress(f"{cell}: out of memory in batches of {size}, again in batches of {size // 2}")
                 self._batch_sizes[what] = size // 2
                 _free_memory()
@@ -77,7 +96,7 @@ class Scorer:
 
         chat = ChatTemplate(cell.chat) if cell.chat else None
         with muted():
-            results = null_results(self._evaluator, cell.task, cell.num_fewshot, cell.folder, chat)
+            results = null_results(self.evaluator, cell.task, cell.num_fewshot, cell.folder, chat)
         return FloorRecord(
             key=cell.key,
             task=cell.task,
@@ -108,27 +127,18 @@ def lm_of(arms: Arms, arm: Arm) -> tuple[Any, SizeRecord]:
 
 def record_of(cell: Cell, result: "TaskResult", size: SizeRecord) -> Record:
     """What is kept of the scores on the cell's task."""
-    kind = accelerator(cell.settings)
     return Record(
         key=cell.key,
         model=cell.source.name,
         arm=cell.arm.label,
         task=cell.task,
-        settings={
-            **cell.settings.facts,
-            **({"accelerator": kind} if kind else {}),
-            "seed": cell.arm.seed,
-            **({} if cell.num_fewshot is None else {"num_fewshot": cell.num_fewshot}),
-            **({"part": str(cell.subset)} if cell.subset else {}),
-            **({"items": "a sample"} if local_data.is_sample(cell.task) else {}),
-            **result.scoring_facts,
-        },
+        settings={**settings_of(cell), **result.scoring_facts},
         versions=cell.versions,
         machine=machine(),
         created=now(),
         code=code_fingerprint(SCORING),
         items=result.items,
-        fields={name: tuple(_labels(each[name]) for each in result.documents) for name in cell.fields},
+        fields={name: tuple(labels(each[name]) for each in result.documents) for name in cell.fields},
         outputs=result.outputs,
         margins=result.margins,
         lengths=result.lengths,
@@ -141,6 +151,19 @@ def record_of(cell: Cell, result: "TaskResult", size: SizeRecord) -> Record:
         scored_positions=result.scored_positions,
         size=size,
     )
+
+
+def settings_of(cell: Cell | DistanceCell) -> dict[str, str | int]:
+    """How the cell was run, as its record says it."""
+    kind = accelerator(cell.settings)
+    return {
+        **cell.settings.facts,
+        **({"accelerator": kind} if kind else {}),
+        "seed": cell.arm.seed,
+        **({} if cell.num_fewshot is None else {"num_fewshot": cell.num_fewshot}),
+        **({"part": str(cell.subset)} if cell.subset else {}),
+        **({"items": "a sample"} if local_data.is_sample(cell.task) else {}),
+    }
 
 
 def now() -> str:
@@ -176,7 +199,7 @@ def _free_memory() -> None:
         torch.cuda.empty_cache()
 
 
-def _labels(value: object) -> tuple[str, ...]:
+def labels(value: object) -> tuple[str, ...]:
     """A document's field as labels: one, or as many as it lists."""
     return tuple(map(str, value)) if isinstance(value, list) else (str(value),)
 

@@ -9,15 +9,19 @@ from glu_prune.judgement.case import Case, ClaimCase
 from glu_prune.judgement.claim import Claim
 from glu_prune.judgement.kinds.cost import EfficiencyCase, EfficiencyClaim
 from glu_prune.judgement.kinds.direction import CapabilityClaim, DirectionCase
+from glu_prune.judgement.kinds.distance import DistanceCase, DistanceClaim
 from glu_prune.judgement.kinds.evidence import EvidenceCase
 from glu_prune.judgement.kinds.trend import TrendCase, TrendClaim
 
-CASES: tuple[type[Case], ...] = (DirectionCase, TrendCase, EfficiencyCase, EvidenceCase)
+CASES: tuple[type[Case], ...] = (DirectionCase, DistanceCase, TrendCase, EfficiencyCase, EvidenceCase)
 """Every kind of case; tests ask for one by its fixture."""
-CLAIMS: Mapping[str, type[Claim]] = {kind.KEY: kind for kind in (CapabilityClaim, EfficiencyClaim, TrendClaim)}
-"""The key that makes an entry of `expect` a claim of one kind."""
+CLAIMS: Mapping[str, type[Claim]] = {
+    kind.KEY: kind for kind in (DistanceClaim, CapabilityClaim, EfficiencyClaim, TrendClaim)
+}
+"""The key that makes an entry of `expect` a claim of one kind; the first, where an entry has several."""
 CASE_OF: Mapping[type[Claim], type[ClaimCase]] = {
     CapabilityClaim: DirectionCase,
+    DistanceClaim: DistanceCase,
     EfficiencyClaim: EfficiencyCase,
     TrendClaim: TrendCase,
 }
@@ -31,6 +35,7 @@ def _kind(entry: object) -> str:
 
 AnyClaim = Annotated[
     Annotated[CapabilityClaim, Tag(CapabilityClaim.KEY)]
+    | Annotated[DistanceClaim, Tag(DistanceClaim.KEY)]
     | Annotated[EfficiencyClaim, Tag(EfficiencyClaim.KEY)]
     | Annotated[TrendClaim, Tag(TrendClaim.KEY)],
     Discriminator(_kind),

@@ -15,7 +15,7 @@ from glu_prune.errors import EvaluationError, ExpectationError
 from glu_prune.evaluation.capability import Capability
 from glu_prune.experiment.cell import DENSE
 from glu_prune.judgement.case import CaseAtRatio, Entry, Requirement
-from glu_prune.judgement.claim import ClaimAtRatios, Problem
+from glu_prune.judgement.claim import DirectionClaim, Problem
 from glu_prune.judgement.run_pairs import change_with, having, in_words, percent
 from glu_prune.judgement.verdict import Settled, Verdict, claim_fields, power_note, settle
 from glu_prune.pruning.ratio import show_ratio
@@ -35,7 +35,7 @@ def _metric(name: str) -> str:
     return name
 
 
-class EfficiencyClaim(ClaimAtRatios):
+class EfficiencyClaim(DirectionClaim):
     """What a figure of cost does when neurons go; `up` and `down` are those of the figure."""
 
     KEY: ClassVar[str] = "efficiency"

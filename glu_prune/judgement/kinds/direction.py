@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from glu_prune.evaluation.capability import Capability
 from glu_prune.experiment.cell import DENSE, Arm
 from glu_prune.judgement.case import CaseAtRatio, Entry, Requirement
-from glu_prune.judgement.claim import ClaimAtRatios, Problem
+from glu_prune.judgement.claim import DirectionClaim, Problem
 from glu_prune.judgement.explanation import explanation, groups
 from glu_prune.judgement.scores import CapabilityScores
 from glu_prune.judgement.verdict import (
@@ -42,7 +42,7 @@ DRAWN = "random"
 """In the name of a criterion that draws, by its seed."""
 
 
-class CapabilityClaim(ClaimAtRatios):
+class CapabilityClaim(DirectionClaim):
     """What a capability does when neurons go, whichever way its metric counts."""
 
     KEY: ClassVar[str] = "capability"

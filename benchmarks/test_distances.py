@@ -1,0 +1,1 @@
+../glu_prune/project/template/benchmarks/test_distances.py

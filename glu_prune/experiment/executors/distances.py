@@ -1,0 +1,41 @@
+"""From two models to how far one is from the other: the code that distances depend on, and whatever it imports."""
+
+from typing import Any
+
+from glu_prune.evaluation.third_party import muted
+from glu_prune.experiment.cell import DistanceCell
+from glu_prune.experiment.code import DISTANCES, code_fingerprint, library_versions
+from glu_prune.experiment.distance_record import DistanceRecord
+from glu_prune.experiment.executors.scoring import Scorer, labels, now, settings_of
+from glu_prune.experiment.machine import machine
+
+
+def distance_of(cell: DistanceCell, scorer: Scorer, dense: Any, pruned: Any) -> DistanceRecord:
+    """How far the LM `pruned` is from the LM `dense` on the cell's task.
+
+    Raises:
+        EvaluationError: the task cannot be loaded, a divergence is not finite, or memory is too small for any batch.
+    """
+    from glu_prune.evaluation.chat import ChatTemplate
+    from glu_prune.evaluation.divergence import task_divergence
+
+    chat = ChatTemplate(cell.source) if cell.settings.chat_template else None
+    asked = (cell.task, cell.num_fewshot, cell.subset, cell.folder, chat)
+    with muted():
+        found = scorer.fitted(cell, (dense, pruned), lambda: task_divergence(scorer.evaluator, (dense, pruned), *asked))
+    return DistanceRecord(
+        key=cell.key,
+        model=cell.source.name,
+        arm=cell.arm.label,
+        task=cell.task,
+        settings=settings_of(cell),
+        versions=library_versions(),
+        machine=machine(),
+        created=now(),
+        code=code_fingerprint(DISTANCES),
+        items=found.items,
+        fields={name: tuple(labels(each[name]) for each in found.documents) for name in cell.fields},
+        sources=found.sources,
+        divergences=found.divergences,
+        tokens=found.tokens,
+    )

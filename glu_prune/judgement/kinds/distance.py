@@ -1,0 +1,127 @@
+"""Claims that a pruned model is at most so far from the dense one, beyond its score."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+from pydantic import Field, model_validator
+
+from glu_prune.evaluation.capability import Capability
+from glu_prune.experiment.cell import DENSE
+from glu_prune.judgement.case import CaseAtRatio, Entry, Requirement
+from glu_prune.judgement.claim import ClaimAtRatios, Problem
+from glu_prune.judgement.distances import Distance, DistanceVerdict, settle_distance
+from glu_prune.judgement.verdict import claim_fields, power_note
+from glu_prune.results.claims import DistanceResult
+from glu_prune.results.report import CaseResult, CaseTables
+
+if TYPE_CHECKING:
+    from glu_prune.judgement.sources import DistanceEvidence, Source
+
+
+class DistanceClaim(ClaimAtRatios):
+    """How far the pruned model is from the dense one, at most, on the items of a capability."""
+
+    KEY: ClassVar[str] = "distance"
+
+    distance: Distance
+    """`flips`: share of items whose answer is another one; `kl`: nats per token."""
+    capability: str
+    at_most: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+    @model_validator(mode="after")
+    def _share_below_one(self) -> "DistanceClaim":
+        if self.distance == "flips" and self.at_most >= 1:
+            msg = f"at_most of flips is a share of items, between 0 and 1 (found {self.at_most:g})"
+            raise ValueError(msg)
+        return self
+
+    @property
+    def capability_names(self) -> tuple[str, ...]:
+        """Its only one."""
+        return (self.capability,)
+
+    @property
+    def name(self) -> str:
+        """The capability and the distance."""
+        return f"{self.capability}-{self.distance}"
+
+    @property
+    def variant(self) -> str:
+        """The same for all: bounds that differ make one claim, which is made several times."""
+        return "at_most"
+
+    @property
+    def text(self) -> str:
+        """The bound."""
+        return f"at most {self.at_most:g}"
+
+    def problems(self, ratios: tuple[Decimal, ...], suite: Mapping[str, Capability]) -> Iterator[Problem]:
+        """A capability or a ratio that does not exist, or answers where there are none."""
+        if self.capability not in suite:
+            yield Problem("capability", unknown=self.capability)
+        elif self.distance == "flips" and suite[self.capability].logarithmic:
+            complaint = f"capability {self.capability} is a perplexity, without answers that could flip; use `kl`"
+            yield Problem("distance", complaint)
+        yield from self.ratio_problems(ratios)
+
+
+@dataclass(frozen=True)
+class DistanceCase(CaseAtRatio):
+    """One claim about a distance at one ratio."""
+
+    FIXTURE: ClassVar[str] = "glu_distance"
+
+    claim: DistanceClaim
+    capability: Capability
+
+    @classmethod
+    def of(cls, entry: Entry, claim: DistanceClaim, identity: str, ratio: Decimal | None) -> "DistanceCase":
+        """The claim at one of its ratios."""
+        assert ratio is not None
+        return cls(entry.file, entry.line, identity, entry.experiment, claim, ratio, entry.suite[claim.capability])
+
+    def requirements(self) -> Iterator[Requirement]:
+        """The answers of the dense and the pruned model, or how their predictions differ."""
+        divergent = self.claim.distance == "kl"
+        yield Requirement(self.capability, (self.arm,) if divergent else (DENSE, self.arm), divergent)
+
+    def judge(self, source: "Source") -> CaseResult:
+        """From the items alone: nothing floors a distance, and no control has a say."""
+        (needed,) = self.requirements()
+        found = source.distances(self, needed)
+        verdict = judge_distance(self, found)
+        result = DistanceResult.model_validate({**self.about, **claim_fields(verdict), "ratio": self.ratio})
+        tables = CaseTables(distances=(result,)).joined([found.tables])
+        return CaseResult(outcome=verdict.outcome, sentence=verdict.sentence, tables=tables)
+
+
+def judge_distance(case: DistanceCase, found: "DistanceEvidence") -> DistanceVerdict:
+    """The verdict on `case`; see `settle_distance`.
+
+    Raises:
+        EvaluationError: a value cannot be used.
+    """
+    claim, items = case.claim, found.items
+    value = items.level(claim.distance)
+    outcome, needed, reasons = settle_distance(value, claim.at_most, case.tests)
+    low, high = value.interval()
+    unit = f"{case.capability.cluster or 'source'}s" if value.units < len(items.values) else "items"
+    return DistanceVerdict(
+        capability=case.capability.name,
+        distance=claim.distance,
+        claim=claim.text,
+        outcome=outcome,
+        value=value.difference,
+        low=max(low, 0.0),
+        high=min(high, 1.0) if claim.distance == "flips" else high,
+        at_most=claim.at_most,
+        p=value.p_less(claim.at_most),
+        tests=case.tests,
+        test=value.test,
+        items=len(items.values),
+        needed=needed,
+        note=found.note,
+        reasons=(*reasons, *found.remarks, *power_note(needed, value.units, unit)),
+    )
