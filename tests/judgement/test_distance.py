@@ -46,7 +46,7 @@ def found(claim: DistanceCase, distances: ItemDistances) -> DistanceVerdict:
 
 def texts(said: list[str], right: int) -> Record:
     return recorded([1.0] * right + [0.0] * (len(said) - right)).model_copy(
-        update={"outputs": tuple(said), "lengths": (1,) * len(said), "flaws": ((),) * len(said)}
+        update={"answers": tuple(said), "lengths": (1,) * len(said), "flaws": ((),) * len(said)}
     )
 
 
@@ -75,10 +75,7 @@ def test_wrong_answers_that_are_other_wrong_ones_are_flips():
     assert flips(dense, pruned).values == [0.0, 1.0, 0.0]
 
 
-def test_of_choices_the_likeliest_is_the_answer():
-    said = "[-1.0, -2.0]", "[-2.0, -1.0]"
-    dense = record(outputs=(said[0], said[0]), margins=(1.0, 1.0))
-    assert flips(dense, record(outputs=said, margins=(1.0, -1.0))).values == [0.0, 1.0]
+def test_where_nothing_is_answered_nothing_flips():
     assert flips(record(), record()) is None
 
 
