@@ -715,3 +715,37 @@ def test_a_metric_that_a_task_has_not_is_found_before_a_model_loads(pets, tmp_pa
         ["*random.yaml:7: pets: task pets has no metric 'f1' that scores item by item; it has acc"]
     )
     result.stdout.no_fnmatch_line("*loading*")
+
+
+DISTANCES = """\
+model: MODEL
+ratios: [0.5]
+expect:
+  - {distance: flips, capability: factual_knowledge, at_most: 0.99, why: it guesses}
+  - {distance: kl, capability: story_modelling, at_most: 5, why: it predicts next to nothing}
+"""
+
+
+def test_distances_are_judged_shown_and_kept(project):
+    project.expect(text=DISTANCES)
+    (project.path / "test_directions.py").write_text(
+        "def test_distance(glu_distance, glu_check):\n    glu_check(glu_distance)\n"
+    )
+    result = project.run("--glu-limit=32")
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(
+        [
+            "*: how far from the dense model =*",
+            "ratio *capability *distance *items *value *low *high *at most *p *p, ratios *p, file *verdict *note",
+            "0.5 *factual_knowledge *flips *32 *0.990 *confirmed *a quick look",
+            "0.5 *story_modelling *kl *32 *5.000 *confirmed *a quick look",
+            "flips: share of items whose answer is another one*",
+        ]
+    )
+    table = pd.read_csv(project.path / "results" / "distances.csv")
+    assert table["distance"].tolist() == ["flips", "kl"]
+    assert (table["value"] < table["high"]).all()
+    assert len(fits((project.path / "results" / "report.json").read_text()).distances) == 2
+    again = project.run("--glu-limit=32", "--collect-only", "-q")
+    again.stdout.fnmatch_lines(["*test_distance?random-ratio_0.5-story_modelling-kl?"])
+    assert "items in" not in project.run("--glu-limit=32").stdout.str()

@@ -75,6 +75,15 @@ def test_wrong_answers_that_are_other_wrong_ones_are_flips():
     assert flips(dense, pruned).values == [0.0, 1.0, 0.0]
 
 
+def test_flips_keep_the_source_that_items_share():
+    dense, pruned = (
+        each.model_copy(update={"fields": {"subject": (("law",), ("law",), ("art",))}})
+        for each in (texts(["a", "b", "c"], 1), texts(["a", "x", "c"], 1))
+    )
+    assert flips(dense, pruned, "subject").clusters == ("law", "law", "art")
+    assert flips(dense, pruned).clusters is None
+
+
 def test_where_nothing_is_answered_nothing_flips():
     assert flips(record(), record()) is None
 

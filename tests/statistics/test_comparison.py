@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from statsmodels.stats.multitest import multipletests
 
 from glu_prune.errors import EvaluationError
-from glu_prune.statistics.comparison import contrast, holm, items_needed, unpaired
+from glu_prune.statistics.comparison import contrast, holm, items_needed, level, unpaired
 
 BITS = ([1, 1, 0, 1, 0, 0], [1, 0, 0, 0, 0, 1])
 
@@ -144,3 +144,18 @@ def test_no_number_of_items_shows_no_gap(gap):
 def test_units_that_do_not_vary_do_not_say_how_many_are_needed():
     assert items_needed(contrast([1], [1], [1], seed=0), 0.1, 0.05) is None
     assert items_needed(contrast([0.5], [0.4], [1], seed=0), 0.1, 0.05) is None
+
+
+@pytest.mark.parametrize("clusters", [None, [str(place // 4) for place in range(80)]])
+def test_a_mean_below_a_bound_is_so_with_one_more_item_like_the_largest(clusters):
+    values = np.random.default_rng(4).exponential(1, 80).tolist()
+    plain = contrast(values, [0.0] * 80, [1.0] * 80, clusters=clusters, ratio=True, seed=1)
+    found = level(values, [1.0] * 80, clusters=clusters, share=False, seed=1)
+    assert found.difference == plain.difference
+    assert found.p_greater(0.8) == plain.p_greater(0.8)
+    for times in (1.1, 1.2, 1.4):
+        assert plain.p_less(times * plain.difference) < found.p_less(times * plain.difference)
+    assert found.interval()[0] == plain.interval()[0]
+    assert found.interval()[1] > plain.interval()[1]
+    limit = 1.3 * plain.difference
+    assert found.interval(1 - 2 * found.p_less(limit))[1] == pytest.approx(limit, rel=0.01)
