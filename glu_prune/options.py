@@ -134,8 +134,8 @@ def refuse_contradictions(config: pytest.Config) -> None:
         msg = "--glu-plan runs nothing, so there is nothing to divide among workers; leave out -n"
         raise pytest.UsageError(msg)
     baselines = any(config.getoption(each) for each in ("--glu-compare", "--glu-save-baseline"))
-    if baselines and (sequential or published):
-        msg = "baselines are of all items of runs; leave out --glu-sequential and --glu-evidence published"
+    if baselines and (sequential or published or plans(config)):
+        msg = "baselines are of all items of runs; leave out --glu-sequential, --glu-evidence published and --glu-plan"
         raise pytest.UsageError(msg)
 
 
