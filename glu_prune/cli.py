@@ -62,7 +62,7 @@ def _glu_prune(
 
 _COMMANDS: tuple[Callable[..., Answer], ...] = (
     *(pruning.plan, pruning.prune),
-    *(runs.init, runs.doctor, runs.prefetch, runs.compare),
+    *(runs.init, runs.doctor, runs.prefetch, runs.power, runs.compare),
     *(models.convert, models.shape, models.criteria, models.families, models.models),
 )
 for _command in _COMMANDS:

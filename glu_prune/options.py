@@ -14,7 +14,7 @@ from glu_prune.evaluation.backend import Backend
 from glu_prune.experiment.cell import Settings
 from glu_prune.report import github
 from glu_prune.report.clean import one_line
-from glu_prune.units import whole
+from glu_prune.units import fraction, whole
 
 if TYPE_CHECKING:
     from glu_prune.efficiency.benchmark import Effort
@@ -127,10 +127,21 @@ def refuse_contradictions(config: pytest.Config) -> None:
     if sequential and config.getoption("--glu-limit"):
         msg = "--glu-sequential and --glu-limit both say how many items are asked; give one of them"
         raise pytest.UsageError(msg)
-    baselines = any(config.getoption(each) for each in ("--glu-compare", "--glu-save-baseline"))
-    if baselines and (sequential or published):
-        msg = "baselines are of all items of runs; leave out --glu-sequential and --glu-evidence published"
+    if plans(config) and (sequential or published):
+        msg = "--glu-plan is about runs of all items; leave out --glu-sequential and --glu-evidence published"
         raise pytest.UsageError(msg)
+    if plans(config) and (is_worker(config) or config.getoption("numprocesses", None)):
+        msg = "--glu-plan runs nothing, so there is nothing to divide among workers; leave out -n"
+        raise pytest.UsageError(msg)
+    baselines = any(config.getoption(each) for each in ("--glu-compare", "--glu-save-baseline"))
+    if baselines and (sequential or published or plans(config)):
+        msg = "baselines are of all items of runs; leave out --glu-sequential, --glu-evidence published and --glu-plan"
+        raise pytest.UsageError(msg)
+
+
+def plans(config: pytest.Config) -> bool:
+    """Whether only the power of a run is asked for, and nothing is run."""
+    return bool(config.getoption("--glu-plan"))
 
 
 def judges_published(config: pytest.Config) -> bool:
@@ -156,6 +167,13 @@ def _backend(text: str) -> str:
     except EvaluationError as error:
         raise pytest.UsageError(one_line(str(error))) from error
     return text
+
+
+def _share(text: str) -> float:
+    if (share := fraction(text)) is None:
+        msg = f"share {text!r} is not allowed; it is a share of items from 0 to 1, such as 0.2"
+        raise pytest.UsageError(msg)
+    return share
 
 
 def _seconds(text: str) -> float:
@@ -203,6 +221,18 @@ _JUDGING_OPTIONS = (
         "answer items part by part until a claim about a direction is decided, by tests that hold at every look "
         "(default: answer all)",
         action="store_true",
+    ),
+    _option(
+        "--glu-plan",
+        "run nothing; print the smallest effect that this run would find of each claim, and whether it can answer it",
+        action="store_true",
+    ),
+    _option(
+        "--glu-changed",
+        "with --glu-plan: share of right-or-wrong items assumed to change, where no record tells (default: 0.2)",
+        type=_share,
+        default=0.2,
+        metavar="SHARE",
     ),
     _number("--glu-limit", "number of items", "a quick look at N items of each task, drawn once (default: all)"),
     _option("--glu-contract", "check every property of pruning on this model", metavar="MODEL"),

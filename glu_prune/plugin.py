@@ -96,12 +96,26 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Finds what would stop the run before any model loads."""
     config = session.config
-    if config.option.collectonly or options.is_worker(config):
+    if config.option.collectonly or options.is_worker(config) or options.plans(config):
         return
     try:
         config.stash[_session].preflight(session.items)
     except GluPruneError as error:
         raise pytest.UsageError(one_line(str(error))) from error
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> bool | None:
+    """Prints what the selected cases could show in place of running them, if that is asked for."""
+    config = session.config
+    if not options.plans(config) or config.option.collectonly or session.testsfailed:
+        return None
+    try:
+        said = config.stash[_session].plan(session.items)
+    except GluPruneError as error:
+        raise pytest.UsageError(one_line(str(error))) from error
+    config.get_terminal_writer().line(f"\n{said}")
+    return True
 
 
 @pytest.fixture

@@ -32,3 +32,12 @@ def energy_over(power: Watts, time: Seconds) -> Joules:
 def whole(text: str) -> int | None:
     """The whole number that `text` is, with a minus or not; None if it is none, or of more than 18 digits."""
     return int(text) if re.fullmatch(r"-?\d{1,18}", text, re.ASCII) else None
+
+
+def fraction(text: str) -> float | None:
+    """The number from 0 to 1 that `text` is; None if it is none."""
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if 0 <= number <= 1 else None

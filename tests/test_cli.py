@@ -24,7 +24,19 @@ from tools.survey import tiny
 def test_help_names_every_command_and_imports_nothing_heavy():
     code = "import sys; from glu_prune.cli import main; main(['--help']); sys.exit('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    commands = ("plan", "prune", "measure", "convert", "shape", "init", "doctor", "prefetch", "compare", "store")
+    commands = (
+        "plan",
+        "prune",
+        "measure",
+        "convert",
+        "shape",
+        "init",
+        "doctor",
+        "prefetch",
+        "power",
+        "compare",
+        "store",
+    )
     named = {line.split()[0] for line in done.stdout.split("Commands:")[1].splitlines() if line}
     assert named == {*commands, "criteria", "families", "models"}
 

@@ -9,7 +9,8 @@ from glu_prune.errors import BaselineError
 from glu_prune.judgement.scores import SEED, tied
 from glu_prune.judgement.verdict import ALPHA, digits, one_sided
 from glu_prune.results.baselines import BaselineResult, State
-from glu_prune.statistics.comparison import Contrast, contrast, holm, smallest_found
+from glu_prune.statistics.comparison import Contrast, contrast, holm
+from glu_prune.statistics.power import smallest_found
 
 OutcomePair = tuple[Outcome | None, Outcome | None]
 """Before and after; None where one side has no such outcome."""

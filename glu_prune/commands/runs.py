@@ -10,6 +10,7 @@ import typer
 
 from glu_prune.commands.arguments import DataFolder, Device, ExpectationFiles, StoreFolder, WeightsDtype, positive
 from glu_prune.commands.terminal import Answer, connections, interruptible
+from glu_prune.units import fraction
 
 
 def init(
@@ -70,6 +71,42 @@ def prefetch(files: ExpectationFiles = None, data: DataFolder = None) -> Answer:
 
     with interruptible("what was fetched stays"):
         return Answer(*prefetch(_expectations(files, data)))
+
+
+def _share(given: str | float) -> float:
+    if (share := fraction(str(given))) is None:
+        msg = f"{given!r} is not allowed; it is a share of items from 0 to 1, such as 0.2"
+        raise typer.BadParameter(msg)
+    return share
+
+
+def power(
+    files: ExpectationFiles = None,
+    store: StoreFolder = Path(".glu-prune"),
+    data: DataFolder = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            parser=positive, metavar="N", help="Items of each task, as --glu-limit has it.", show_default="all"
+        ),
+    ] = None,
+    changed: Annotated[
+        float,
+        typer.Option(parser=_share, metavar="SHARE", help="Right-or-wrong items assumed to change, without a record."),
+    ] = 0.2,
+    require: Annotated[
+        bool, typer.Option("--require", help="Exit code 1 if the run cannot answer some claim, or that is unknown.")
+    ] = False,
+) -> Answer:
+    """Say, before a run, the smallest effect that it will find of each claim; loads no model."""
+    from glu_prune.judgement.expectation import read, told_apart
+    from glu_prune.report.power import text
+    from glu_prune.sources.pilots import Pilots
+
+    cases = told_apart([case for file in _expectations(files, data) for case in read(file)])
+    with connections(refused=True):
+        rows, left_out = Pilots(store, limit).plan(cases, changed)
+    return Answer(text(rows, left_out), not require or all(row.answerable for row in rows))
 
 
 def _expectations(places: Sequence[Path] | None, data: Path | None) -> tuple[Path, ...]:

@@ -129,12 +129,15 @@ def _slope(case: Across, measured: CapabilityScores, ratios: Sequence[Decimal]) 
         shown = ", ".join(map(show_ratio, ratios))
         msg = f"a trend is one over {LEAST_POINTS} or more ratios, the dense model's among them; measured: {shown}"
         raise EvaluationError(msg)
+    return measured.combined(dict(zip(map(case.arm, ratios), line_weights(ratios), strict=True)))
+
+
+def line_weights(ratios: Sequence[Decimal]) -> list[float]:
+    """How much the score at each ratio counts in the change along the straight line from the first to the last."""
     places = [float(ratio) for ratio in ratios]
     middle = math.fsum(places) / len(places)
     scale = (places[-1] - places[0]) / math.fsum((place - middle) ** 2 for place in places)
-    return measured.combined(
-        {case.arm(ratio): (place - middle) * scale for ratio, place in zip(ratios, places, strict=True)}
-    )
+    return [(place - middle) * scale for place in places]
 
 
 def _monotone(case: Across, measured: Sequence[CapabilityScores]) -> _Found:

@@ -48,10 +48,16 @@ def headings(columns: Iterable[Column[RowT]]) -> list[str]:
     return [name for column in columns for name in column.headings]
 
 
-def render(columns: Sequence[Column[RowT]], rows: Iterable[RowT], style: str) -> str:
-    """`rows` as text that only shows, whatever is in them: style `simple` for terminals, `pipe` for Markdown."""
+def render(
+    columns: Sequence[Column[RowT]], rows: Iterable[RowT], style: str, widths: Sequence[int] | None = None
+) -> str:
+    """`rows` as text that only shows, whatever is in them: style `simple` for terminals, `pipe` for Markdown.
+
+    With `widths`, one for each column, in characters, longer values go on in the next line.
+    """
     from tabulate import tabulate
 
     safe = markdown if style == "pipe" else one_line
     cells = [[safe(column.show(column.get(row))) for column in columns] for row in rows]
-    return tabulate(cells, [safe(column.name) for column in columns], tablefmt=style, disable_numparse=True)
+    names = [safe(column.name) for column in columns]
+    return tabulate(cells, names, tablefmt=style, disable_numparse=True, maxcolwidths=widths and list(widths))

@@ -84,6 +84,17 @@ class Session:
             refuse_obstacles(to_run, options.settings(self._config), self._store)
             self.source.submit(to_run)
 
+    def plan(self, items: list[pytest.Item]) -> str:
+        """What a run of `items` would be able to show, as text; nothing is run."""
+        from glu_prune.readiness.network import offline
+        from glu_prune.report.power import text
+        from glu_prune.sources.pilots import Pilots
+
+        cases = [case for item in items if (case := case_of(item)) is not None]
+        pilots = Pilots(self._store, self._config.getoption("--glu-limit"))
+        with offline():
+            return text(*pilots.plan(cases, self._config.getoption("--glu-changed")))
+
     def add(self, result: CaseResult) -> None:
         """Takes what was found about a case."""
         self._found.append(result)

@@ -37,7 +37,7 @@ from glu_prune.results.findings import Finding
 from glu_prune.results.report import CaseTables
 from glu_prune.statistics.means import spread, standard_error
 
-_IS_RATIO = re.compile(r"0\.\d+")
+IS_RATIO = re.compile(r"0\.\d+")
 
 
 @dataclass(frozen=True)
@@ -184,7 +184,7 @@ class RunSource:
         return frozenset(
             Decimal(arm.removeprefix(prefix))
             for model, task, arm in self._stored
-            if (model, task) == (name, needed.capability.task) and _IS_RATIO.fullmatch(arm.removeprefix(prefix))
+            if (model, task) == (name, needed.capability.task) and IS_RATIO.fullmatch(arm.removeprefix(prefix))
         )
 
     @cached_property

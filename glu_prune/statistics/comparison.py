@@ -16,13 +16,11 @@ from glu_prune.statistics.contrasts import Contrast, OneSidedTests, Side
 from glu_prune.statistics.proportions import PairedProportions, Share
 from glu_prune.statistics.resampling import ResampledLevel, ResampledMeans
 
-__all__ = ["Contrast", "contrast", "holm", "items_needed", "items_needed_against", "level", "unpaired"]
+__all__ = ["Contrast", "contrast", "holm", "items_needed", "items_needed_against", "level", "units_needed", "unpaired"]
 
 Array = NDArray[np.float64]
 _STEPS = 20
 """Steps of a search whose error shrinks at least tenfold with each."""
-_TINIEST, _LARGEST = 0.1, 1000.0
-"""Standard errors between which an effect is looked for that would be found."""
 _SURE = 1e6
 """Ratio of standard errors from which the smaller one adds nothing."""
 
@@ -217,7 +215,7 @@ def items_needed(c: Contrast, gap: float, alpha: float, power: float = 0.8) -> i
     hold at any number of units, their critical value at that number stands in place of the normal quantile.
     """
     spread = c.standard_error * math.sqrt(c.units)
-    return _needed(c, spread, gap, alpha, power) if 0 < gap < math.inf and 0 < spread < math.inf else None
+    return units_needed(c, spread, gap, alpha, power) if 0 < gap < math.inf and 0 < spread < math.inf else None
 
 
 def items_needed_against(c: Contrast, bound: float, alpha: float, power: float = 0.8) -> int | None:
@@ -230,8 +228,8 @@ def items_needed_against(c: Contrast, bound: float, alpha: float, power: float =
     return items_needed(c, abs(bound - c.difference), alpha, power)
 
 
-def _needed(c: Contrast, spread: float, gap: float, alpha: float, power: float) -> int:
-    """`items_needed` of units with another spread than those of `c`."""
+def units_needed(c: Contrast, spread: float, gap: float, alpha: float, power: float) -> int:
+    """`items_needed` of units with another spread than those of `c`, a standard deviation."""
     from scipy.special import ndtri
 
     def total(critical: float) -> float:
@@ -245,33 +243,6 @@ def _needed(c: Contrast, spread: float, gap: float, alpha: float, power: float) 
     if isinstance(c, PairedProportions):  # an exact test of counts uses up less than its level
         needed *= (1 + math.sqrt(1 + 4 / (needed * gap))) ** 2 / 4
     return math.ceil(max(needed, -math.log2(alpha)))  # fewer signs than -log2(alpha) cannot reach alpha at all
-
-
-def smallest_found(c: Contrast, alpha: float, power: float = 0.8) -> float | None:
-    """The smallest effect that a one-sided test at `alpha` finds with `power` in as many units, varying as these do.
-
-    At the least it is that of units that change by 1, all one way, of which so few as -log2(alpha) show nothing. None
-    where units do not tell.
-
-    Source: `items_needed`, solved for the effect; for few changes, the exact test of their signs and their Poisson
-    distribution.
-    """
-    from scipy.optimize import brentq
-    from scipy.special import gammaincinv
-
-    if not math.isfinite(c.standard_error):
-        return None
-    least = float(gammaincinv(math.ceil(-math.log2(alpha)), power)) / c.units
-    if c.standard_error == 0 or least > 1:
-        return least if least <= 1 else None
-
-    def lacking(gap: float) -> float:
-        # What right-or-wrong items lose besides makes them vary more.
-        more = gap if isinstance(c, PairedProportions) else 0.0
-        return _needed(c, math.sqrt(c.standard_error**2 * c.units + more), gap, alpha, power) - c.units - 0.5
-
-    low, high = _TINIEST * c.standard_error, _LARGEST * c.standard_error
-    return max(least, float(brentq(lacking, low, high, rtol=1e-3))) if lacking(high) <= 0 else None
 
 
 def holm(p_values: Sequence[float], family: int | None = None) -> list[float]:

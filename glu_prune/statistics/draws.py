@@ -42,3 +42,31 @@ def draws_needed(differences: Sequence[float], side: Side, alpha: float) -> int 
         if surplus >= -float(stdtrit(draws - 1, alpha)) * spread * math.sqrt(1 + 1 / draws):
             return draws
     return None
+
+
+def smallest_beyond(spread: float, draws: int, alpha: float, error: float = 0.0, power: float = 0.8) -> float | None:
+    """How far beyond the mean of all draws a value must lie, that so many `draws` show it at `alpha` with `power`.
+
+    Args:
+        spread: Standard deviation between draws.
+        draws: How many will be drawn; None comes back for fewer than show anything.
+        alpha: Level of the one-sided test of `p_beyond`.
+        error: Standard error of value minus draws over items.
+        power: Probability.
+
+    Source: `p_beyond`, whose statistic has a noncentral t distribution (Johnson & Welch 1940, Biometrika 31, 362-389).
+    """
+    from scipy.optimize import brentq
+    from scipy.special import nctdtr, stdtrit
+
+    if draws < LEAST_DRAWS:
+        return None
+    wobble = math.hypot(spread / math.sqrt(draws), error)
+    if wobble == 0:
+        return 0.0
+    critical = -float(stdtrit(draws - 1, alpha)) * spread * math.sqrt(1 + 1 / draws) / wobble
+
+    def lacking(away: float) -> float:
+        return float(nctdtr(draws - 1, away, critical)) - (1 - power)
+
+    return wobble * float(brentq(lacking, 0.0, 2 * critical + 10))

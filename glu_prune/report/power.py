@@ -1,0 +1,76 @@
+"""What a run will be able to show, as one table for people."""
+
+import textwrap
+from collections.abc import Sequence
+
+from glu_prune.judgement.verdict import ALPHA
+from glu_prune.pruning.ratio import show_ratio
+from glu_prune.report.clean import one_line
+from glu_prune.report.table import Column, render
+from glu_prune.results.power import PlannedClaim
+
+WIDTH = 100
+"""Of the table and of what is said below it, in characters."""
+_LEGEND = """\
+alpha: level of each test, 0.05 over how often the claim is made. finds: the smallest effect that is found with \
+probability 0.8; for `preserved`, the smallest margin that is confirmed with that probability if nothing changes. In \
+units of the metric; nats for perplexities.
+floor: how far above its floor the score must be (where it goes down, the dense one). draws: how many draws of a \
+control there are, and how far beyond their mean the criterion must lie. ?: the store has no such records.
+enough: whether the run can answer the claim, and what would do. spread: from which records it is known how items \
+vary; `assumed`: so many right-or-wrong items change, half of them for the better (--changed, or --glu-changed).
+a pilot: `pytest benchmarks -k ratio_R --glu-limit 100`, with a ratio of the claim for R (without -k for a trend), \
+leaves records that this table reads."""
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}" if value >= 0.01 else f"{value:.1g}"
+
+
+def _floor(row: PlannedClaim) -> str:
+    return "?" if row.floor is None else _number(row.above_floor)
+
+
+def _draws(row: PlannedClaim) -> str:
+    beyond = "" if row.beyond_draws is None else _number(row.beyond_draws)
+    return beyond or "-" if row.draws is None else f"{row.draws}: {beyond or '?'}"
+
+
+def _enough(row: PlannedClaim) -> str:
+    said = "unknown" if row.answerable is None else "yes" if row.answerable else "no"
+    return f"{said}: {row.remedy}" if row.remedy else said
+
+
+def _items(row: PlannedClaim) -> str:
+    if row.items is None:
+        return "?"
+    return str(row.items) if row.unit == "items" else f"{row.items} in {row.units or '?'} {row.unit}"
+
+
+_COLUMNS: tuple[tuple[Column[PlannedClaim], int], ...] = (
+    (Column("claim", lambda row: row.claim), 23),
+    (Column("ratio", lambda row: "all" if row.ratio is None else show_ratio(row.ratio)), 5),
+    (Column("items", _items), 8),
+    (Column("alpha", lambda row: f"{ALPHA:g}/{row.tests}" if row.tests > 1 else f"{ALPHA:g}"), 7),
+    (Column("finds", lambda row: row.smallest, _number), 7),
+    (Column("floor", _floor), 7),
+    (Column("draws", _draws), 7),
+    (Column("enough", _enough), 10),
+    (Column("spread", lambda row: row.spread), 8),
+)
+
+
+def text(rows: Sequence[PlannedClaim], left_out: int) -> str:
+    """A table for each model, how to read it, and how many claims are `left_out`, of whose tests no power is known."""
+    columns, widths = zip(*_COLUMNS, strict=True)
+    short = sum(row.answerable is False for row in rows)
+    unknown = sum(row.answerable is None for row in rows)
+    others = f"; {left_out} claims of other kinds are not planned" if left_out else ""
+    summary = f"{len(rows)} claims: {short} cannot be answered by this run, of {unknown} that is unknown{others}."
+    lines = [each for part in (*_LEGEND.splitlines(), summary) for each in textwrap.wrap(part, WIDTH)]
+    models = dict.fromkeys(row.model for row in rows)
+    tables = (
+        f"{one_line(model)}:\n{render(columns, [row for row in rows if row.model == model], 'simple', widths)}\n"
+        for model in models
+    )
+    return "\n".join([*tables, *lines])
