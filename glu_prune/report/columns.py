@@ -13,6 +13,7 @@ from glu_prune.report.table import Column
 from glu_prune.results.baselines import BaselineResult
 from glu_prune.results.claims import CapabilityResult, ClaimResult, CostResult, RatioResult, TrendResult
 from glu_prune.results.costs import ChannelEnergy, EvaluationCost, FigureResult, RecomputedEnergy
+from glu_prune.results.curves import CurvePoint
 from glu_prune.results.explanations import Explanation, GroupScores
 from glu_prune.results.findings import Finding
 
@@ -178,6 +179,25 @@ TRENDS: tuple[Column[TrendResult], ...] = (
     Column("found", lambda row: row.statistics),
     Column("because", lambda row: "; ".join(row.reasons) or "-"),
     _VERDICT,
+)
+
+CURVES: tuple[Column[CurvePoint], ...] = (
+    Column("criterion", lambda row: row.criterion),
+    _CAPABILITY,
+    Column("metric", lambda row: row.metric),
+    _RATIO,
+    Column("dense", lambda row: row.dense, _number(3)),
+    Column("score", lambda row: row.score, _number(3)),
+    Column("delta", lambda row: row.delta, _number(3, "+")),
+    Column("low", lambda row: row.low, _number(3, "+")),
+    Column("high", lambda row: row.high, _number(3, "+")),
+    Column("band low", lambda row: row.band_low, _number(3, "+")),
+    Column("band high", lambda row: row.band_high, _number(3, "+")),
+    Column("floor", lambda row: row.floor, _number(3)),
+    Column("chance", lambda row: row.chance, _number(3)),
+    Column("items", lambda row: row.items),
+    Column("units", lambda row: row.units),
+    Column("ratios", lambda row: row.ratios),
 )
 
 COST_CLAIMS: tuple[Column[CostResult], ...] = (

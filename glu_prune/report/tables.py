@@ -64,6 +64,7 @@ TABLES = {
         news=is_news,
     ),
     "trends": Table("across ratios", _fixed(columns.TRENDS)),
+    "curves": Table("dose-response", _fixed(columns.CURVES), long=True),
     "costs": Table("claims about cost", _fixed(columns.COST_CLAIMS)),
     "findings": Table("evidence checks", _fixed(columns.FINDINGS)),
     "efficiency": Table(

@@ -219,7 +219,7 @@ def test_one_or_two_units_decide_nothing(units, second, ratio):
 def test_batches_are_as_one():
     """Memory stays bounded: many units are resampled in parts."""
     changes, weights = np.random.default_rng(0).normal(size=3000), np.ones(3000)
-    means, errors = bootstrap(changes, weights, 0)
+    means, errors = bootstrap(changes[:, None], weights, 0)
     assert len(means) == len(errors) == RESAMPLES
     assert np.std(means) == pytest.approx(np.std(changes) / math.sqrt(3000), rel=0.03)
     assert np.mean(errors) == pytest.approx(np.std(changes) / math.sqrt(3000), rel=0.03)
