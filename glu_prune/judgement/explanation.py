@@ -8,6 +8,7 @@ from statistics import fmean
 
 from glu_prune.evaluation.capability import Capability
 from glu_prune.experiment.record import Record, ScoreRecord
+from glu_prune.judgement.lengths import PairedTexts
 from glu_prune.judgement.scores import SEED
 from glu_prune.results.explanations import Explanation, GroupScores
 from glu_prune.statistics.comparison import contrast
@@ -35,6 +36,7 @@ def explanation(
         "flips": _flips(dense, pruned),
     }
     nothing = {"margin": None, "length": None, "flawed": None, "kinds": None, "sound": None, "sound_items": 0}
+    nothing |= {"matched": None, "matched_items": 0}
     if not dense.flaws:
         margin = (_mean(dense.margins), _mean(pruned.margins)) if dense.margins else None
         return Explanation.model_validate({**fields, **nothing, "margin": margin})
@@ -46,8 +48,18 @@ def explanation(
         "kinds": (_kinds(dense.flaws), _kinds(pruned.flaws)),
         "sound": (mean_of(scores[0], sound), mean_of(scores[1], sound)) if sound else None,
         "sound_items": len(sound),
+        **_at_matched_length(capability, both),
     }
     return Explanation.model_validate({**fields, **nothing, **text})
+
+
+def _at_matched_length(capability: Capability, both: tuple[Record, Record]) -> dict[str, object]:
+    texts = PairedTexts(capability, both)
+    change = texts.change(texts.matched)
+    return {
+        "matched": (change.difference, *change.interval()) if change else None,
+        "matched_items": int(texts.matched.sum()),
+    }
 
 
 def _flips(dense: Record, pruned: Record) -> tuple[float, float, float] | None:

@@ -57,6 +57,10 @@ def _share(found: Sequence[float] | None) -> str:
     return "-" if found is None else f"{found[0]:.1%} ({found[1]:.1%} to {found[2]:.1%})"
 
 
+def _change(found: Sequence[float] | None) -> str:
+    return "-" if found is None else f"{found[0]:+.3f} ({found[1]:+.3f} to {found[2]:+.3f})"
+
+
 def _spread(pair: Sequence[float] | None) -> str:
     return "-" if pair is None else f"{pair[0]:.2f} +- {pair[1]:.2f}"
 
@@ -161,6 +165,8 @@ WHY: tuple[Column[Explanation], ...] = (
     Column("kinds", lambda row: row.kinds, lambda pair: " -> ".join(pair) if pair else "-"),
     Column("score without", lambda row: row.sound, _pair(3)),
     Column("over", lambda row: row.sound_items),
+    Column("delta at matched length", lambda row: row.matched, _change, _LIMITS),
+    Column("of matched length", lambda row: row.matched_items),
 )
 
 GROUPS: tuple[Column[GroupScores], ...] = (

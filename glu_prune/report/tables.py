@@ -52,7 +52,8 @@ TABLES = {
         _fixed(columns.WHY),
         "dense -> pruned. other answers: than the dense model gives, right or wrong (95 % interval). "
         "margin: best right choice over best wrong one; flawed outputs are empty, loop, echo the "
-        'prompt, or are cut by the length limit; "score without" leaves out items where either output is flawed.',
+        'prompt, or are cut by the length limit; "score without" leaves out items where either output is flawed; '
+        "matched length: texts as long as before, within 5 %.",
     ),
     "groups": Table("by group", _fixed(columns.GROUPS), long=True),
     "baseline": Table(

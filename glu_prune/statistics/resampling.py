@@ -190,6 +190,20 @@ def _tosses(units: int, seed: int) -> Iterator[Array]:
         yield np.unpackbits(packed, axis=1, count=units).astype(np.float64)
 
 
+def p_shuffled(some: Array, others: Array, seed: int) -> float:
+    """One-sided p against "`some` are no more than `others`": how often values dealt anew give them as much.
+
+    Source: Pitman (1937), J. R. Stat. Soc. Suppl. 4, 119-130; Phipson & Smyth (2010), arXiv:1603.05766.
+    """
+    generator, every = np.random.default_rng(seed), np.sort(np.concatenate([some, others]))
+    observed = math.fsum(some) - 1e-12 * float(np.abs(every).sum())
+    as_much = sum(
+        int((generator.permuted(np.tile(every, (count, 1)), axis=1)[:, : len(some)].sum(axis=1) >= observed).sum())
+        for count in _batches(len(every))
+    )
+    return (as_much + 1) / (RESAMPLES + 1)
+
+
 def pivots(changes: Array, weights: Array, seed: int) -> Array:
     """(RESAMPLES, series): Student's t of each resample about the mean of all units, for `changes` (units, series).
 
