@@ -99,6 +99,14 @@ def test_clusters_are_drawn_whole():
     assert by_cluster[0].delta == by_item[0].delta
     for one, other in zip(by_cluster, by_item, strict=True):
         assert one.band_high - one.band_low > other.band_high - other.band_low
+        assert wider(one) < wider(other) - 0.03, (
+            "sources lean the same way at all ratios, so that fewer things can go wrong"
+        )
+
+
+def wider(point: CurvePoint) -> float:
+    """How many times as wide the band is as the interval."""
+    return (point.band_high - point.band_low) / (point.high - point.low)
 
 
 def test_perplexities_change_by_logarithms_of_ratios():

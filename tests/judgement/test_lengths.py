@@ -100,6 +100,38 @@ def test_an_honest_gain_at_equal_lengths_beside_shorter_texts_is_not_noted():
     assert length_note(SKILL, (texts(right, lengths), pruned_texts(now, np.where(short, lengths // 2, lengths)))) == ()
 
 
+def gained(rng, right, *where):
+    """What was right, and each place with its share of the wrong ones that become so."""
+    return right | np.any([place & (rng.random(N) < share) for place, share in where], axis=0)
+
+
+def test_a_gain_that_is_shown_at_matched_length_too_is_not_noted():
+    """Though there is more of it in shorter texts."""
+    rng = np.random.default_rng(0)
+    right, lengths = dense_texts(rng)
+    short = rng.random(N) < 0.5
+    now = gained(rng, right, (short, 0.9), (~short, 0.3))
+    assert length_note(SKILL, (texts(right, lengths), pruned_texts(now, np.where(short, lengths // 2, lengths)))) == ()
+
+
+def test_a_gain_where_as_many_texts_became_longer_is_not_noted():
+    rng = np.random.default_rng(0)
+    right, lengths = dense_texts(rng)
+    kind = np.arange(N) % 3
+    after = np.choose(kind, [lengths, lengths // 2, lengths * 2])
+    for moved in (1, 2):
+        now = gained(rng, right, (kind == moved, 0.9))
+        assert length_note(SKILL, (texts(right, lengths), pruned_texts(now, after))) == ()
+
+
+def test_a_gain_in_shorter_texts_of_a_score_that_fell_is_not_noted():
+    rng = np.random.default_rng(0)
+    right, lengths = dense_texts(rng, rate=0.6)
+    short = rng.random(N) < 0.4
+    now = gained(rng, right & short, (short, 0.9))
+    assert length_note(SKILL, (texts(right, lengths), pruned_texts(now, np.where(short, lengths // 2, lengths)))) == ()
+
+
 def test_shorter_texts_without_a_gain_are_not_noted():
     right, lengths = dense_texts(np.random.default_rng(0))
     dense = texts(right, lengths)

@@ -81,6 +81,15 @@ def test_items_of_a_cluster_are_drawn_together():
     assert joint_confidence(more, [1.0] * 50 + [0.0] * 9, seed=0) == once
 
 
+def test_an_item_that_counts_thrice_is_a_cluster_of_three():
+    rng = np.random.default_rng(0)
+    weights = rng.integers(1, 9, 50)
+    changes = np.cumsum(rng.integers(-8, 9, (50, RATIOS)) / 8, axis=1)
+    names = np.repeat(np.arange(50), weights).astype(str)
+    as_many = joint_confidence(np.repeat(changes, weights, axis=0), [1.0] * len(names), clusters=names, seed=0)
+    assert joint_confidence(changes, weights.astype(float), seed=0) == as_many
+
+
 def test_neither_the_order_of_items_nor_the_scale_matters():
     changes = draw(100)
     found = joint_confidence(changes, [1.0] * 100, seed=0)
