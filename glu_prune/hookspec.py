@@ -14,7 +14,7 @@ def pytest_glu_columns(table: str, row: Mapping[str, Any]) -> Mapping[str, str |
     that several cases give is shown once.
 
     Args:
-        table: `scores`, `why`, `groups`, `trends`, `costs`, `findings`, `efficiency`, `energy` or `recomputed`; the
-            name of its CSV file.
+        table: `scores`, `why`, `groups`, `trends`, `curves`, `costs`, `findings`, `efficiency`, `energy` or
+            `recomputed`; the name of its CSV file.
         row: What is known of it, as in `report.json`, such as `model`, `ratio`, `capability`, `dense` and `pruned`.
     """

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from scipy.stats import norm
 
 from tests.helpers import ROOT
 
@@ -102,6 +103,19 @@ def test_the_truthfulness_paradox_is_described_and_decides_nothing(results):
     (row,) = (row for row in results["trends"] if row["model"] == LARGE and row["relation"] == "inverse")
     assert "Pearson -0.864, Spearman -0.607 over 7 ratios; descriptive" in row["sentence"]
     assert row["outcome"] == "inconclusive"
+
+
+def test_claims_across_ratios_give_curves_with_bands_over_them(results):
+    """As of unrelated normal estimates, which suffices however they go together; each row once, by whatever claims."""
+    rows = [row for row in results["curves"] if (row["model"], row["capability"]) == (LARGE, "factual_knowledge")]
+    assert [row["ratio"] for row in rows] == ["0.1", "0.2", "0.3", "0.4", "0.5", "0.6"]
+    wider = norm.ppf((1 + 0.95 ** (1 / 6)) / 2) / norm.ppf(0.975)
+    for row in rows:
+        assert row["delta"] == pytest.approx(row["score"] - row["dense"])
+        assert row["band_high"] - row["delta"] == pytest.approx(wider * (row["high"] - row["delta"]))
+        assert row["band_low"] < row["low"] < row["delta"] < 0
+    places = [(row["model"], row["capability"], row["ratio"]) for row in results["curves"]]
+    assert len(set(places)) == len(places)
 
 
 def test_selecting_a_ratio_changes_no_verdict(results, tmp_path):

@@ -7,6 +7,7 @@ from decimal import Decimal
 from glu_prune.evaluation.capability import Capability
 from glu_prune.experiment.record import Record, ScoreRecord
 from glu_prune.judgement.distances import flips
+from glu_prune.judgement.lengths import PairedTexts
 from glu_prune.results.explanations import Explanation, GroupScores
 from glu_prune.statistics.means import mean
 
@@ -36,6 +37,7 @@ def explanation(
         "commonest": (_commonest(dense), _commonest(pruned)) if dense.answers else None,
     }
     nothing = {"margin": None, "length": None, "flawed": None, "kinds": None, "sound": None, "sound_items": 0}
+    nothing |= {"matched": None, "matched_items": 0}
     if not dense.flaws:
         margin = (_mean(dense.margins), _mean(pruned.margins)) if dense.margins else None
         return Explanation.model_validate({**fields, **nothing, "margin": margin})
@@ -47,8 +49,18 @@ def explanation(
         "kinds": (_kinds(dense.flaws), _kinds(pruned.flaws)),
         "sound": (mean_of(scores[0], sound), mean_of(scores[1], sound)) if sound else None,
         "sound_items": len(sound),
+        **_at_matched_length(capability, both),
     }
     return Explanation.model_validate({**fields, **nothing, **text})
+
+
+def _at_matched_length(capability: Capability, both: tuple[Record, Record]) -> dict[str, object]:
+    texts = PairedTexts(capability, both)
+    change = texts.change(texts.matched)
+    return {
+        "matched": (change.difference, *change.interval()) if change else None,
+        "matched_items": int(texts.matched.sum()),
+    }
 
 
 def _flips(capability: Capability, dense: Record, pruned: Record) -> tuple[float, float, float] | None:

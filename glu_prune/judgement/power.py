@@ -216,23 +216,21 @@ def _above(case: PlannableCase, known: Known, floor: ScoreRecord, level: float) 
     units, capability = known.units or 0, capability_of(case)
     loses = (case.claim.direction if isinstance(case, DirectionCase) else case.claim.relation) in ("down", "falling")
     arm = DENSE if loses else _last(known.at) if known.at else DENSE
-    found = known.scores.above_floor(arm) if known.scores is not None and known.scores.has(arm) else None
-    if found is None:
-        if not capability.share:
-            return _Need()
-        # As of answers that are right as often as the floor's, and on other items.
-        found = _varying(floor.score * (1 - floor.score) + float(np.var(floor.values)))
-    contrast = found
+    found = known.scores.floor(arm) if known.scores is not None and known.scores.has(arm) else None
+    if found is None and not capability.share:
+        return _Need()
+    # Unknown, they vary as answers that are right as often as the floor's, and on other items.
+    contrast = found.beyond if found else _varying(floor.score * (1 - floor.score) + float(np.var(floor.values)))
 
     def smallest(units: int) -> float | None:
         return smallest_found(contrast, level, units=units)
 
     if _gains(case):
         reach = 1 - floor.score if capability.share else math.inf
-    elif known.scores is None or (dense := known.scores.above_floor(DENSE)) is None:
+    elif known.scores is None or (dense := known.scores.floor(DENSE)) is None:
         reach = math.inf
     else:
-        reach = known.scores.better * dense.difference
+        reach = known.scores.better * dense.beyond.difference
     if reach <= 0:
         return _Need(smallest(units), "dense above floor")
     return _Need(smallest(units), _lacking(case, smallest, units, reach))

@@ -20,7 +20,7 @@ from glu_prune.evaluation.null_names import UNIFORM, best_floor, is_floor
 from glu_prune.experiment.cell import DENSE, Arm
 from glu_prune.experiment.merging import refuse_other_accelerators
 from glu_prune.experiment.record import FloorRecord, Record, ScoreRecord
-from glu_prune.statistics import comparison
+from glu_prune.statistics import bands, comparison
 from glu_prune.statistics.comparison import Contrast
 
 Array = NDArray[Any]
@@ -108,6 +108,10 @@ class CapabilityScores(ABC):
     @abstractmethod
     def combined(self, weights: Mapping[Arm, float]) -> Contrast:
         """The sum of several arms, each times its weight; the weights add up to 0. In units as `contrast`."""
+
+    def confidence_at_once(self, arms: Sequence[Arm]) -> float:
+        """The confidence at which intervals of `contrast` with the dense model hold for all `arms` at once in 95 %."""
+        return bands.independent_confidence(len(arms))
 
     @abstractmethod
     def floors(self, arm: Arm) -> tuple[Floor, ...]:
@@ -259,6 +263,12 @@ class PairedScores(CapabilityScores):
             ratio=self.capability.logarithmic,
             seed=SEED,
         )
+
+    def confidence_at_once(self, arms: Sequence[Arm]) -> float:
+        """By resampling the items, which answer at all ratios."""
+        dense = self._scores(DENSE)
+        changes = [np.subtract(tied(self._scores(arm).values, dense.values), dense.values) for arm in arms]
+        return bands.joint_confidence(np.stack(changes, axis=1), dense.weights, clusters=self.clusters, seed=SEED)
 
     def floors(self, arm: Arm) -> tuple[Floor, ...]:
         """On the same items."""

@@ -13,6 +13,7 @@ from glu_prune.report.table import Column
 from glu_prune.results.baselines import BaselineResult
 from glu_prune.results.claims import CapabilityResult, ClaimResult, CostResult, DistanceResult, RatioResult, TrendResult
 from glu_prune.results.costs import ChannelEnergy, EvaluationCost, FigureResult, RecomputedEnergy
+from glu_prune.results.curves import CurvePoint
 from glu_prune.results.explanations import Explanation, GroupScores
 from glu_prune.results.findings import Finding
 
@@ -54,6 +55,10 @@ def _interval(found: Sequence[float] | None) -> str:
 
 def _share(found: Sequence[float] | None) -> str:
     return "-" if found is None else f"{found[0]:.1%} ({found[1]:.1%} to {found[2]:.1%})"
+
+
+def _change(found: Sequence[float] | None) -> str:
+    return "-" if found is None else f"{found[0]:+.3f} ({found[1]:+.3f} to {found[2]:+.3f})"
 
 
 def _spread(pair: Sequence[float] | None) -> str:
@@ -175,6 +180,8 @@ WHY: tuple[Column[Explanation], ...] = (
     Column("kinds", lambda row: row.kinds, lambda pair: " -> ".join(pair) if pair else "-"),
     Column("score without", lambda row: row.sound, _pair(3)),
     Column("over", lambda row: row.sound_items),
+    Column("delta at matched length", lambda row: row.matched, _change, _LIMITS),
+    Column("of matched length", lambda row: row.matched_items),
 )
 
 GROUPS: tuple[Column[GroupScores], ...] = (
@@ -193,6 +200,25 @@ TRENDS: tuple[Column[TrendResult], ...] = (
     Column("found", lambda row: row.statistics),
     Column("because", lambda row: "; ".join(row.reasons) or "-"),
     _VERDICT,
+)
+
+CURVES: tuple[Column[CurvePoint], ...] = (
+    Column("criterion", lambda row: row.criterion),
+    _CAPABILITY,
+    Column("metric", lambda row: row.metric),
+    _RATIO,
+    Column("dense", lambda row: row.dense, _number(3)),
+    Column("score", lambda row: row.score, _number(3)),
+    Column("delta", lambda row: row.delta, _number(3, "+")),
+    Column("low", lambda row: row.low, _number(3, "+")),
+    Column("high", lambda row: row.high, _number(3, "+")),
+    Column("band low", lambda row: row.band_low, _number(3, "+")),
+    Column("band high", lambda row: row.band_high, _number(3, "+")),
+    Column("floor", lambda row: row.floor, _number(3)),
+    Column("chance", lambda row: row.chance, _number(3)),
+    Column("items", lambda row: row.items),
+    Column("units", lambda row: row.units),
+    Column("ratios", lambda row: row.ratios),
 )
 
 COST_CLAIMS: tuple[Column[CostResult], ...] = (

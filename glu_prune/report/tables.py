@@ -53,7 +53,8 @@ TABLES = {
         "dense -> pruned. other answers: than the dense model gives, right or wrong (95 % interval). "
         "commonest answer: of all, with its share. "
         "margin: best right choice over best wrong one; flawed outputs are empty, loop, echo the "
-        'prompt, or are cut by the length limit; "score without" leaves out items where either output is flawed.',
+        'prompt, or are cut by the length limit; "score without" leaves out items where either output is flawed; '
+        "matched length: texts as long as before, within 5 %.",
     ),
     "groups": Table("by group", _fixed(columns.GROUPS), long=True),
     "distances": Table(
@@ -72,6 +73,7 @@ TABLES = {
         news=is_news,
     ),
     "trends": Table("across ratios", _fixed(columns.TRENDS)),
+    "curves": Table("dose-response", _fixed(columns.CURVES), long=True),
     "costs": Table("claims about cost", _fixed(columns.COST_CLAIMS)),
     "findings": Table("evidence checks", _fixed(columns.FINDINGS)),
     "efficiency": Table(

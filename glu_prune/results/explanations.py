@@ -29,6 +29,10 @@ class Explanation(Row):
     """Scores over the items where both outputs have no flaw; None where there are none."""
     sound_items: int
     """How many those are."""
+    matched: Interval | None
+    """Change of the score over items whose texts are as long as before, within 5 %, with its 95 % interval."""
+    matched_items: int
+    """How many those are."""
 
 
 class GroupScores(Row):

@@ -16,6 +16,7 @@ from glu_prune.results.costs import (
     FloorScore,
     RecomputedEnergy,
 )
+from glu_prune.results.curves import CurvePoint
 from glu_prune.results.explanations import Explanation, GroupScores
 from glu_prune.results.findings import Finding
 
@@ -32,6 +33,7 @@ class Tables(Result):
     distances: tuple[DistanceResult, ...] = ()
     baseline: tuple[BaselineResult, ...] = ()
     trends: tuple[TrendResult, ...] = ()
+    curves: tuple[CurvePoint, ...] = ()
     costs: tuple[CostResult, ...] = ()
     findings: tuple[Finding, ...] = ()
     efficiency: tuple[FigureResult, ...] = ()

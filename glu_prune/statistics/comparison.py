@@ -103,7 +103,7 @@ def _resampled(
     """Sign flips and the bootstrap, over items or clusters of them."""
     # Third powers break the tie of a sum of 0, so that exchanging the arms also exchanges the sign there.
     sign: Side = -1 if (math.fsum(parts), math.fsum(parts**3)) < (0, 0) else 1
-    changes, sizes = _by_unit(sign * parts, counts, names)
+    changes, sizes = by_unit(np.stack([sign * parts, counts], axis=1), names).T.copy()
     over = f" over {len(sizes)} clusters" if len(sizes) < len(counts) else ""
     return ResampledMeans(
         changes=changes,
@@ -120,7 +120,7 @@ def _anytime(
     parts: Array, counts: Array, names: NDArray[np.generic], within: bool, heaviest: float
 ) -> BettingEProcess | AsymptoticSequence:
     """Bets, which are exact, for items scored from 0 to 1; the asymptotic sequence for clusters and all others."""
-    changes, sizes = _by_unit(parts, counts, names)
+    changes, sizes = by_unit(np.stack([parts, counts], axis=1), names).T.copy()
     if within and len(sizes) == len(counts):
         return BettingEProcess(changes / sizes, sizes / max(heaviest, float(sizes.max())))
     found = AsymptoticSequence(changes, sizes, max_difference=1.0 if within else math.inf)
@@ -140,14 +140,12 @@ def _refuse_unusable(one: Array, other: Array, weights: Array, names: int) -> No
         raise EvaluationError(msg)
 
 
-def _by_unit(parts: Array, weights: Array, names: NDArray[np.generic]) -> tuple[Array, Array]:
-    """(units,) each: sums over clusters, in an order that does not depend on that of the items."""
-    order = np.lexsort((weights, parts))
+def by_unit(columns: Array, names: NDArray[np.generic]) -> Array:
+    """(units, n): sums of `columns` (items, n) over clusters, in an order that does not depend on that of the items."""
+    order = np.lexsort(columns.T[::-1])
     _, unit = np.unique(names[order], return_inverse=True)
-    changes: Array = np.bincount(unit, parts[order]).astype(float)
-    sizes: Array = np.bincount(unit, weights[order]).astype(float)
-    order = np.lexsort((sizes, changes))
-    return changes[order], sizes[order]
+    sums: Array = np.stack([np.bincount(unit, column) for column in columns[order].T], axis=1).astype(float)
+    return sums[np.lexsort(sums.T[::-1])]
 
 
 @dataclass(frozen=True)

@@ -120,11 +120,7 @@ class ResampledMeans(CoherentContrast):
     @cached_property
     def _pivots(self) -> Array:
         """(RESAMPLES,), sorted: Student's t of each resample about the mean."""
-        means, errors = bootstrap(self.changes, self.weights, self.seed)
-        away = np.where(np.abs(means - self._mean) <= self._rounding, 0.0, means - self._mean)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            found = np.where(errors > self._rounding, away / errors, np.sign(away) * _FAR)
-        return np.sort(np.clip(found, -_FAR, _FAR))
+        return np.sort(pivots(self.changes[:, None], self.weights, self.seed)[:, 0])
 
     def _pivot(self, share: float) -> float:
         return float(np.quantile(self._pivots, share, method="weibull"))
@@ -215,17 +211,50 @@ def _tosses(units: int, seed: int) -> Iterator[Array]:
         yield np.unpackbits(packed, axis=1, count=units).astype(np.float64)
 
 
+def p_shuffled(some: Array, others: Array, seed: int) -> float:
+    """One-sided p against "`some` are no more than `others`": how often values dealt anew give them as much.
+
+    Source: Pitman (1937), J. R. Stat. Soc. Suppl. 4, 119-130; Phipson & Smyth (2010), arXiv:1603.05766.
+    """
+    generator, every = np.random.default_rng(seed), np.sort(np.concatenate([some, others]))
+    observed = math.fsum(some) - 1e-12 * float(np.abs(every).sum())
+    as_much = sum(
+        int((generator.permuted(np.tile(every, (count, 1)), axis=1)[:, : len(some)].sum(axis=1) >= observed).sum())
+        for count in _batches(len(every))
+    )
+    return (as_much + 1) / (RESAMPLES + 1)
+
+
+def pivots(changes: Array, weights: Array, seed: int) -> Array:
+    """(RESAMPLES, series): Student's t of each resample about the mean of all units, for `changes` (units, series).
+
+    One resample of the units serves all series, so that these depend on each other as they do in the units.
+    """
+    means, errors = bootstrap(changes, weights, seed)
+    total = math.fsum(weights)
+    rounding = 1e-12 * np.abs(changes).sum(axis=0) / weights.sum()
+    centre = np.array([math.fsum(series) / total for series in changes.T])
+    away = means - np.where(np.abs(centre) > rounding, centre, 0.0)
+    away = np.where(np.abs(away) <= rounding, 0.0, away)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found = np.where(errors > rounding, away / errors, np.sign(away) * _FAR)
+    return np.clip(found, -_FAR, _FAR)
+
+
 def bootstrap(changes: Array, weights: Array, seed: int) -> tuple[Array, Array]:
-    """(RESAMPLES,) each: the mean of resampled units, each with all that belongs to it, and its standard error.
+    """(RESAMPLES, series) each: means of resampled units, each with all that belongs to it, and their standard errors.
 
     Source: Efron & Tibshirani (1993), An Introduction to the Bootstrap, chapters 13 and 14.
     """
-    generator, units = np.random.default_rng(seed), len(changes)
-    columns = np.stack([changes, weights, changes**2, changes * weights, weights**2], axis=1)
+    generator, (units, series) = np.random.default_rng(seed), changes.shape
+    sizes = weights[:, None]
+    columns = np.concatenate([changes, sizes, changes**2, changes * sizes, sizes**2], axis=1)
     sums = np.concatenate([_counts(generator, count, units) @ columns for count in _batches(units)])
-    mean = sums[:, 0] / sums[:, 1]
-    squares = np.maximum(sums[:, 2] - 2 * mean * sums[:, 3] + mean**2 * sums[:, 4], 0.0)
-    return mean, np.sqrt(squares * units / max(1, units - 1)) / sums[:, 1]
+    ends = [series, series + 1, 2 * series + 1, 3 * series + 1]
+    of_changes, total, of_squares, of_products, of_weights = np.split(sums, ends, axis=1)
+    mean = of_changes / total
+    squares = np.maximum(of_squares - 2 * mean * of_products + mean**2 * of_weights, 0.0)
+    return mean, np.sqrt(squares * units / max(1, units - 1)) / total
 
 
 def _counts(generator: np.random.Generator, resamples: int, units: int) -> Array:

@@ -14,6 +14,7 @@ from glu_prune.judgement.cost_tables import cost_tables
 from glu_prune.judgement.evaluation_costs import evaluation_costs
 from glu_prune.report.columns import (
     COST_CLAIMS,
+    CURVES,
     EFFICIENCY,
     ENERGY,
     EVALUATIONS,
@@ -30,6 +31,7 @@ from glu_prune.report.table import frame, render
 from glu_prune.report.tables import notes
 from glu_prune.results.claims import CapabilityResult, CostResult, TrendResult
 from glu_prune.results.costs import CellResult, ChannelEnergy, FigureResult, FloorScore
+from glu_prune.results.curves import CurvePoint
 from glu_prune.results.explanations import Explanation, GroupScores
 from glu_prune.results.findings import Finding
 from glu_prune.results.report import CaseTables, Report
@@ -128,17 +130,32 @@ def test_each_column_of_why():
     row = Explanation.model_validate({
         "model": "m", "ratio": "0.5", "capability": "skill", "gained": 3, "lost": 7, "flips": (0.25, 0.125, 0.5), "commonest": ("a 30%", "b 88%"), "margin": (1.5, -0.25),
         "length": (10.0, 64.0), "flawed": (0.01, 0.5), "kinds": ("1 cut", "30 cut, 20 loop"), "sound": (0.5, 0.25),
-        "sound_items": 40,
+        "sound_items": 40, "matched": (0.125, -0.0625, 0.25), "matched_items": 30,
     })  # fmt: skip
     assert list(shown(WHY, row).values()) == [
         "0.5", "skill", "3", "7", "25.0% (12.5% to 50.0%)", "a 30% -> b 88%", "1.50 -> -0.25", "10.0 -> 64.0", "1% -> 50%", "1 cut -> 30 cut, 20 loop",
-        "0.500 -> 0.250", "40",
+        "0.500 -> 0.250", "40", "+0.125 (-0.062 to +0.250)", "30",
     ]  # fmt: skip
     assert frame(WHY, [row]).to_csv(index=False).splitlines()[1] == (
-        '0.5,skill,3,7,0.25,0.125,0.5,"[\'a 30%\', \'b 88%\']","[1.5, -0.25]","[10.0, 64.0]","[0.01, 0.5]","[\'1 cut\', \'30 cut, 20 loop\']","[0.5, 0.25]",40'
+        '0.5,skill,3,7,0.25,0.125,0.5,"[\'a 30%\', \'b 88%\']","[1.5, -0.25]","[10.0, 64.0]","[0.01, 0.5]","[\'1 cut\', \'30 cut, 20 loop\']","[0.5, 0.25]",40,0.125,-0.0625,0.25,30'
     )
-    nothing = dict.fromkeys(("flips", "commonest", "margin", "length", "flawed", "kinds", "sound"))
+    nothing = dict.fromkeys(("flips", "commonest", "margin", "length", "flawed", "kinds", "sound", "matched"))
     assert list(shown(WHY, changed(row, **nothing)).values())[4:11] == ["-"] * 7
+    assert shown(WHY, changed(row, **nothing))["delta at matched length"] == "-"
+
+
+def test_each_column_of_a_curve():
+    row = CurvePoint(
+        model="m", criterion="ppm", capability="skill", metric="acc", ratio=HALF, dense=0.75, score=0.5, delta=-0.25, low=-0.375,
+        high=-0.125, band_low=-0.5, band_high=math.inf, floor=0.0625, chance=None, items=100, units=20, ratios=3,
+    )  # fmt: skip
+    assert list(shown(CURVES, row).values()) == [
+        "ppm", "skill", "acc", "0.5", "0.750", "0.500", "-0.250", "-0.375", "-0.125", "-0.500", "-", "0.062", "-", "100", "20", "3",
+    ]  # fmt: skip
+    report = concluded({"curves": (row,)}, {"curves": (row,)})
+    assert report.curves == (row,), "several claims across ratios give the same curve"
+    assert next(block.heading for block in terminal.blocks(report, long=True)) == "m: dose-response"
+    assert not any(block.heading for block in terminal.blocks(report, long=False))
 
 
 def test_each_column_of_groups_trends_costs_and_findings():

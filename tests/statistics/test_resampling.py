@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glu_prune.statistics.comparison import contrast
-from glu_prune.statistics.resampling import RESAMPLES, _rarer_than, bootstrap, sign_flips
+from glu_prune.statistics.resampling import RESAMPLES, _rarer_than, bootstrap, p_shuffled, sign_flips
 from tests.helpers.examples import examples
 
 values = st.integers(0, 10).map(lambda tenths: tenths / 10)
@@ -220,7 +220,25 @@ def test_one_or_two_units_decide_nothing(units, second, ratio):
 def test_batches_are_as_one():
     """Memory stays bounded: many units are resampled in parts."""
     changes, weights = np.random.default_rng(0).normal(size=3000), np.ones(3000)
-    means, errors = bootstrap(changes, weights, 0)
+    means, errors = bootstrap(changes[:, None], weights, 0)
     assert len(means) == len(errors) == RESAMPLES
     assert np.std(means) == pytest.approx(np.std(changes) / math.sqrt(3000), rel=0.03)
     assert np.mean(errors) == pytest.approx(np.std(changes) / math.sqrt(3000), rel=0.03)
+
+
+@pytest.mark.parametrize(("some", "others"), [(30, 50), (5, 200), (200, 5)])
+def test_shuffles_agree_with_scipy(some, others):
+    rng = np.random.default_rng(0)
+    one, other = rng.exponential(1.2, some), rng.exponential(1.0, others)
+    expected = scipy.stats.permutation_test(
+        (one, other), lambda a, b, axis: a.mean(axis=axis) - b.mean(axis=axis), vectorized=True,
+        alternative="greater", n_resamples=20_000, rng=rng,
+    ).pvalue  # fmt: skip
+    assert p_shuffled(one, other, 0) == pytest.approx(expected, abs=0.015)
+    assert p_shuffled(one[::-1], other, 0) == p_shuffled(one, other, 0)
+
+
+def test_shuffles_of_right_answers_are_fishers_exact_test():
+    one, other = np.repeat([1.0, 0.0], [12, 8]), np.repeat([1.0, 0.0], [10, 20])
+    expected = scipy.stats.fisher_exact([[12, 8], [10, 20]], alternative="greater").pvalue
+    assert p_shuffled(one, other, 0) == pytest.approx(expected, abs=0.01)

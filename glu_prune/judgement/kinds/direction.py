@@ -11,6 +11,7 @@ from glu_prune.experiment.cell import DENSE, Arm
 from glu_prune.judgement.case import CaseAtRatio, Entry, Requirement
 from glu_prune.judgement.claim import DirectionClaim, Problem
 from glu_prune.judgement.explanation import explanation, groups
+from glu_prune.judgement.lengths import length_note
 from glu_prune.judgement.scores import CapabilityScores
 from glu_prune.judgement.verdict import (
     ALPHA,
@@ -113,7 +114,13 @@ class DirectionCase(CaseAtRatio):
         return CaseResult(outcome=verdict.outcome, sentence=verdict.sentence, tables=tables)
 
     def _verdict(self, found: "Evaluation") -> tuple[Verdict, "Evaluation"]:
-        return judge(self, found.scores), found
+        """The verdict on the items there are, with a note on lengths, which waits for all of them."""
+        verdict = judge(self, found.scores)
+        if found.records and found.scores.complete:
+            told = length_note(self.capability, (found.records[DENSE], found.records[self.arm]))
+            note, reasons = ", ".join(filter(None, [verdict.note, *told[:1]])), (*verdict.reasons, *told[1:])
+            verdict = replace(verdict, note=note, reasons=reasons)
+        return verdict, found
 
     def _result(self, verdict: Verdict, found: "Evaluation") -> CapabilityResult:
         scores = {

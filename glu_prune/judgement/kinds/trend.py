@@ -12,6 +12,7 @@ from glu_prune.experiment.cell import Arm
 from glu_prune.judgement.across import judge_trend
 from glu_prune.judgement.case import ClaimCase, Entry, Requirement, arm_at
 from glu_prune.judgement.claim import AnyRatio, Claim, Margin, Problem, unique
+from glu_prune.judgement.curves import curve
 from glu_prune.pruning.ratio import show_ratio
 from glu_prune.results.base import Outcome
 from glu_prune.results.claims import TrendResult
@@ -124,9 +125,11 @@ class TrendCase(ClaimCase):
         return (Requirement(capability, arms) for capability in self.capabilities)
 
     def judge(self, source: "Source") -> CaseResult:
-        """From the scores at all ratios of the file."""
+        """From the scores at all ratios of the file, which are a curve of each capability, too."""
         found = [evaluation for needed in self.requirements() for evaluation in source.scores(self, needed)]
         verdict = judge_trend(self, [each.scores for each in found])
         result = TrendResult.model_validate({**self.about, **vars(verdict), "sentence": verdict.sentence})
-        tables = CaseTables(trends=(result,)).joined([each.tables for each in found])
+        arms = tuple(map(self.arm, self.ratios))
+        curves = tuple(point for each in found for point in curve(self.experiment.subject, arms, each.scores))
+        tables = CaseTables(trends=(result,), curves=curves).joined([each.tables for each in found])
         return CaseResult(outcome=verdict.outcome, sentence=verdict.sentence, tables=tables)
