@@ -1,7 +1,9 @@
 """Records on disk, one file per key: written whole or not at all, and checked when read."""
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 from glu_prune.errors import CorruptError, StoreError
@@ -10,7 +12,7 @@ from glu_prune.experiment.locks import held
 from glu_prune.experiment.record import Record
 from glu_prune.files import write_whole
 
-CELLS, CORRUPT, LOCKS = "cells", "corrupt", "locks"
+CELLS, CORRUPT, LOCKS, DECLARED = "cells", "corrupt", "locks", "declared"
 """The folders of a store."""
 
 
@@ -60,6 +62,22 @@ class Store:
         with self._writing():
             path.parent.mkdir(parents=True, exist_ok=True)
             write_whole(path, content, sync=True)
+
+    def declare(self, digest: str, what: Mapping[str, object]) -> None:
+        """Keeps what was declared, and when that was first; a store that cannot be written keeps nothing."""
+        path = self.folder / DECLARED / f"{digest}.json"
+        with suppress(OSError):
+            if not path.exists():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                first = datetime.now(UTC).isoformat(timespec="seconds")
+                write_whole(path, json.dumps({"first": first, **what}, indent=1).encode())
+
+    def declared(self, digest: str) -> str | None:
+        """When it was declared first: UTC, ISO 8601; None if that is not known."""
+        try:
+            return str(json.loads((self.folder / DECLARED / f"{digest}.json").read_bytes())["first"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
 
     def set_aside(self, key: str, kind: type[AnyRecord]) -> Path:
         """Moves the file of `key` to `corrupt/`, where it overwrites nothing; gives its new path.

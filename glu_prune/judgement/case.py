@@ -1,5 +1,7 @@
 """What becomes one pytest case, whichever kind of claim it is about."""
 
+import hashlib
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -7,6 +9,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from glu_prune.experiment.cell import DENSE, Arm
+from glu_prune.pruning.ratio import show_ratio
 from glu_prune.results.base import Outcome
 
 if TYPE_CHECKING:
@@ -113,8 +116,8 @@ class CaseAtRatio(ClaimCase):
 
     claim: "ClaimAtRatios"
     ratio: Decimal
-    family: int = field(default=0, kw_only=True)
-    """How often the session's files declare the claim, over all entries; 0 if only this entry is known."""
+    family: tuple[str, ...] = field(default=(), kw_only=True)
+    """What the session's files declare of the claim, over all entries; empty if only this entry is known."""
 
     @property
     def declared(self) -> Outcome:
@@ -129,12 +132,33 @@ class CaseAtRatio(ClaimCase):
     @property
     def tests(self) -> int:
         """How often the claim is made, each time with a test of its own: at ratios, in entries, in files."""
-        return self.family or len(self.claim.ratios_among(self.experiment.ratios))
+        return len(self.family or self.claim.ratios_among(self.experiment.ratios))
 
     @property
     def family_key(self) -> tuple[str, ...]:
         """What is the same for claims that say the same of one model, wherever they are declared."""
         return self.experiment.model, self.claim.KEY, self.claim.name, self.claim.variant
+
+    def about_family(self, source: "Source") -> dict[str, object]:
+        """What results say of the case, and since when all that it belongs to is declared."""
+        return {
+            **self.about,
+            "ratio": self.ratio,
+            "family": self.family_digest,
+            "declared_since": source.declared(self),
+        }
+
+    @property
+    def member(self) -> str:
+        """What this case adds to what is declared of the claim."""
+        experiment = self.experiment
+        return f"{self.claim.text}, {experiment.criterion} {show_ratio(self.ratio)}, seed {experiment.seed}"
+
+    @property
+    def family_digest(self) -> str:
+        """A fingerprint of all that is declared of the claim: another one once a ratio or an entry is added."""
+        said = [*self.family_key, *sorted(self.family)]
+        return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:12]
 
     @property
     def arm(self) -> Arm:

@@ -1,7 +1,6 @@
 """Reads expectation files: YAML becomes typed cases, or one error that names file, line and value."""
 
 import os
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -151,11 +150,15 @@ def told_apart(cases: Sequence[Case]) -> tuple[Case, ...]:
 
 
 def in_families(cases: Iterable[Case]) -> tuple[Case, ...]:
-    """`cases`, each with the number of tests of its claim: how entries and files divide them must change no verdict."""
+    """`cases`, each with all that is declared of its claim: how entries and files divide it changes no verdict."""
     every = tuple(cases)
-    sizes = Counter(case.family_key for case in every if isinstance(case, CaseAtRatio))
+    members: dict[tuple[str, ...], list[str]] = {}
+    for case in every:
+        if isinstance(case, CaseAtRatio):
+            members.setdefault(case.family_key, []).append(case.member)
     return tuple(
-        replace(case, family=sizes[case.family_key]) if isinstance(case, CaseAtRatio) else case for case in every
+        replace(case, family=tuple(members[case.family_key])) if isinstance(case, CaseAtRatio) else case
+        for case in every
     )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from glu_prune.evidence.figures import Evidence
 from glu_prune.experiment.cell import Arm
 from glu_prune.experiment.record import Record
-from glu_prune.judgement.case import Case, Requirement
+from glu_prune.judgement.case import Case, CaseAtRatio, Requirement
 from glu_prune.judgement.distances import ItemDistances
 from glu_prune.judgement.run_pairs import RunPair
 from glu_prune.judgement.scores import CapabilityScores
@@ -95,6 +95,9 @@ class Source(Protocol):
             NotMeasuredError: it is not measured here.
             GluPruneError: it cannot be had.
         """
+
+    def declared(self, case: CaseAtRatio) -> str | None:
+        """When all that the session's files declare of the claim was declared first: UTC, ISO 8601; None if unknown."""
 
     def costs(self, case: "EfficiencyCase") -> CostEvidence:
         """The runs that the claim is about.

@@ -36,6 +36,10 @@ class RatioResult(ClaimResult):
     high: Number
     p: float
     tests: int
+    family: str
+    """A fingerprint of all that the session's files declare of the claim, which `tests` counts."""
+    declared_since: str | None
+    """When all of that was declared first, as the store knows: UTC, ISO 8601."""
     p_ratios: float
     """p, corrected for the ratios at which the claim is made (Bonferroni); it decides."""
     holm: Number = None

@@ -7,7 +7,7 @@ from pathlib import Path
 from glu_prune.errors import NotMeasuredError
 from glu_prune.evidence.checks import examine
 from glu_prune.evidence.figures import Evidence, read_evidence
-from glu_prune.judgement.case import Case, Requirement
+from glu_prune.judgement.case import Case, CaseAtRatio, Requirement
 from glu_prune.judgement.kinds.cost import EfficiencyCase
 from glu_prune.judgement.kinds.distance import DistanceCase
 from glu_prune.judgement.published import PublishedScores, published_pairs
@@ -37,6 +37,9 @@ class PublishedSource:
         evidence, _ = self.evidence(case)
         experiment = case.experiment
         yield Evaluation(PublishedScores(needed.capability, evidence, experiment.model, experiment.criterion))
+
+    def declared(self, case: CaseAtRatio) -> None:
+        """Nobody knows: the figures were there before."""
 
     def ratios(self, case: Case, needed: Requirement) -> frozenset[Decimal]:
         """All that were published of the metric."""

@@ -22,7 +22,7 @@ from glu_prune.experiment.engine import Engine
 from glu_prune.experiment.maintenance import entries
 from glu_prune.experiment.merging import join, restrict
 from glu_prune.experiment.record import FloorRecord, Record, ScoreRecord
-from glu_prune.judgement.case import Case, Requirement
+from glu_prune.judgement.case import Case, CaseAtRatio, Requirement
 from glu_prune.judgement.cost_runs import QuestionCost, findings, runs
 from glu_prune.judgement.cost_tables import cost_tables
 from glu_prune.judgement.distances import ItemDistances, flips
@@ -73,13 +73,21 @@ class RunSource:
         self._sample = Subset(0, extent.limit) if extent.limit else None
 
     def preflight(self, cases: Iterable[Case]) -> list[Case]:
-        """Finds models that are not here, and stored records that cannot be trusted."""
+        """Finds models that are not here, and stored records that cannot be trusted; keeps what is declared when."""
         checked = [(case, list(map(self._engine.check, self._all_cells(case)))) for case in cases]
+        for case, _ in checked:
+            if isinstance(case, CaseAtRatio):
+                what = {"claim": case.family_key, "declared": case.family}
+                self._engine.store.declare(case.family_digest, what)
         return [case for case, missing in checked if any(missing)]
 
     def submit(self, cases: Iterable[Case]) -> None:
         """Hands all cells to the engine, which has an executor begin that works ahead of being asked."""
         self._engine.submit(cell for case in cases for cell in self._all_cells(case))
+
+    def declared(self, case: CaseAtRatio) -> str | None:
+        """As the store says."""
+        return self._engine.store.declared(case.family_digest)
 
     def _all_cells(self, case: Case) -> Iterator[AnyCell]:
         """Whatever may have to be run for `case`."""

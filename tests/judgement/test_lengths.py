@@ -171,9 +171,10 @@ def test_items_that_count_nothing_are_not_counted():
 class Recorded:
     """A source that has the records already."""
 
-    def __init__(self, claim: DirectionCase, dense: Record, pruned: Record) -> None:
+    def __init__(self, claim: DirectionCase, dense: Record, pruned: Record, since: str | None = None) -> None:
         self._records = {DENSE: dense, claim.arm: pruned}
         self._capability = claim.capability
+        self._since = since
 
     def scores(self, case, needed):
         floors = FloorRecord(
@@ -183,6 +184,9 @@ class Recorded:
 
     def ratios(self, case, needed):
         return frozenset()
+
+    def declared(self, case):
+        return self._since
 
 
 @pytest.mark.parametrize(("direction", "outcome"), [("up", "confirmed"), ("down", "refuted")])

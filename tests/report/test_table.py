@@ -41,7 +41,7 @@ SCORE = CapabilityResult.model_validate({
     "model": "m", "ratio": "0.5", "capability": "skill", "metric": "acc", "better": "higher", "floor": 0.25,
     "floor_of": "uniform", "claim": "down", "declared": "confirmed", "controls": {"random": 0.4}, "where": "f.yaml:3",
     "file": "f.yaml", "in_file": 4, "outcome": "confirmed", "dense": 0.8, "pruned": 0.3, "delta": -0.5, "low": -0.6,
-    "high": -0.4, "p": 0.01, "tests": 3, "p_ratios": 0.03, "test": "exact McNemar", "items": 100, "gained": 1,
+    "high": -0.4, "p": 0.01, "tests": 3, "family": "f", "declared_since": None, "p_ratios": 0.03, "test": "exact McNemar", "items": 100, "gained": 1,
     "lost": 51, "needed": None, "note": "", "reasons": (), "why": "w", "sentence": "skill down: confirmed.", "of": None,
 })  # fmt: skip
 

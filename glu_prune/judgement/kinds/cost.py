@@ -124,7 +124,7 @@ class EfficiencyCase(CaseAtRatio):
         found = source.costs(self)
         verdict = judge_efficiency(self, found)
         changes = tuple(percent(value) for value in (verdict.delta, verdict.low, verdict.high))
-        fields = {**self.about, **claim_fields(verdict), "ratio": self.ratio, "percent": changes}
+        fields = {**self.about_family(source), **claim_fields(verdict), "percent": changes}
         tables = CaseTables(costs=(CostResult.model_validate(fields),))
         return CaseResult(outcome=verdict.outcome, sentence=verdict.sentence, tables=tables.joined([found.tables]))
 

@@ -107,11 +107,17 @@ class DirectionCase(CaseAtRatio):
         verdict, found = self._verdict(next(evaluations))
         while verdict.outcome == "inconclusive" and (later := next(evaluations, None)):
             verdict, found = self._verdict(later)
-        if others := sorted(source.ratios(self, needed) - set(self.experiment.ratios)):
-            told = f"measured at {', '.join(map(show_ratio, others))}, too, which the file does not declare"
-            verdict = replace(verdict, reasons=(*verdict.reasons, told))
-        tables = self._tables(verdict, found).joined([found.tables])
+        verdict = replace(verdict, reasons=(*verdict.reasons, *self._undeclared(source, needed, found)))
+        tables = self._tables(verdict, found, source).joined([found.tables])
         return CaseResult(outcome=verdict.outcome, sentence=verdict.sentence, tables=tables)
+
+    def _undeclared(self, source: "Source", needed: Requirement, found: "Evaluation") -> Iterator[str]:
+        """What was known before all of this was declared, or is measured and not declared."""
+        if others := sorted(source.ratios(self, needed) - set(self.experiment.ratios)):
+            yield f"measured at {', '.join(map(show_ratio, others))}, too, which the file does not declare"
+        since, record = source.declared(self), found.records.get(self.arm)
+        if since and record and record.created < since:
+            yield f"declared as it is on {since[:10]}, after the answers were in ({record.created[:10]})"
 
     def _verdict(self, found: "Evaluation") -> tuple[Verdict, "Evaluation"]:
         """The verdict on the items there are, with a note on lengths, which waits for all of them."""
@@ -122,7 +128,7 @@ class DirectionCase(CaseAtRatio):
             verdict = replace(verdict, note=note, reasons=reasons)
         return verdict, found
 
-    def _result(self, verdict: Verdict, found: "Evaluation") -> CapabilityResult:
+    def _result(self, verdict: Verdict, found: "Evaluation", source: "Source") -> CapabilityResult:
         scores = {
             name: [found.scores.score(arm) for arm in arms if found.scores.has(arm)]
             for name, arms in self.controls.items()
@@ -130,17 +136,16 @@ class DirectionCase(CaseAtRatio):
         controls = {name: fmean(each) for name, each in scores.items() if each}
         return CapabilityResult.model_validate(
             {
-                **self.about,
+                **self.about_family(source),
                 **claim_fields(verdict),
-                "ratio": self.ratio,
                 "better": "higher" if self.capability.higher_is_better else "lower",
                 "controls": controls,
             }
         )
 
-    def _tables(self, verdict: Verdict, found: "Evaluation") -> CaseTables:
+    def _tables(self, verdict: Verdict, found: "Evaluation", source: "Source") -> CaseTables:
         """The verdict and, where the items are known, what lies behind the change."""
-        scores = (self._result(verdict, found),)
+        scores = (self._result(verdict, found, source),)
         if not found.records:
             return CaseTables(scores=scores)
         both = found.records[DENSE], found.records[self.arm]

@@ -92,7 +92,7 @@ class DistanceCase(CaseAtRatio):
         (needed,) = self.requirements()
         found = source.distances(self, needed)
         verdict = judge_distance(self, found)
-        result = DistanceResult.model_validate({**self.about, **claim_fields(verdict), "ratio": self.ratio})
+        result = DistanceResult.model_validate({**self.about_family(source), **claim_fields(verdict)})
         tables = CaseTables(distances=(result,)).joined([found.tables])
         return CaseResult(outcome=verdict.outcome, sentence=verdict.sentence, tables=tables)
 
