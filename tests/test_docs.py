@@ -9,7 +9,7 @@ from glu_prune.judgement.kinds.trend import Relation
 from glu_prune.results.base import Outcome
 from tests.helpers import ROOT
 
-GUIDE = (ROOT / "docs" / "judgement.md").read_text()
+GUIDE = "".join((ROOT / "docs" / name).read_text() for name in ("judgement.md", "floors.md", "published.md"))
 README = (ROOT / "README.md").read_text()
 
 
