@@ -92,16 +92,15 @@ class Pilots:
             whole = records[DENSE]
             if "part" not in whole.settings:
                 return _Size(len(whole.items), _units(whole, capability))
-        if floors is not None and capability.cluster is None:
-            return _Size(len(floors.items), len(floors.items))
+        asked = (capability.task, capability.num_fewshot, capability.folder)
         try:
             with muted():
-                tasks = self._evaluator.tasks(capability.task, capability.num_fewshot, capability.folder)
-                documents = [document for task in tasks.values() for document in task.eval_docs]
+                documents = [each for task in self._evaluator.tasks(*asked).values() for each in task.eval_docs]
+                sources = self._evaluator.sources(*asked)
         except EvaluationError:
-            return None
-        names = {str(document[capability.cluster]) for document in documents} if capability.cluster else documents
-        return _Size(len(documents), len(names))
+            return None if floors is None else _Size(len(floors.items), len(floors.items))
+        declared = {str(document[capability.cluster]) for document in documents} if capability.cluster else ()
+        return _Size(len(documents), len(declared or set(sources.values()) or documents))
 
     def _nearest(self, case: PlannableCase) -> tuple[PlannableCase, Records | None]:
         """Records of the dense and the pruned model: at the ratio of `case`, else at the nearest that the store has."""
@@ -176,7 +175,7 @@ def _most_and_latest(group: _Group) -> tuple[int, str]:
 
 
 def _units(record: Record, capability: Capability) -> int:
-    return len(set(record.fields[capability.cluster])) if capability.cluster else len(record.items)
+    return len(set(record.clusters(capability.cluster) or record.items))
 
 
 def _paired(capability: Capability, records: Records, floors: FloorRecord | None) -> PairedScores | None:
