@@ -135,6 +135,14 @@ def test_records_that_answered_otherwise_are_no_pilot(file, tmp_path, other):
     assert known(file, store)["0.5"].scores is None
 
 
+@pytest.mark.parametrize("other", [{"chat_template": 1}, {"num_fewshot": 5}], ids=lambda each: next(iter(each)))
+def test_two_records_that_were_both_asked_otherwise_are_no_pilot(file, tmp_path, other):
+    store = tmp_path / "store"
+    put(store, "dense", 400, key=1, **other)
+    put(store, "ppm-0.5", 300, key=2, **other)
+    assert known(file, store)["0.5"].scores is None
+
+
 def test_a_damaged_record_is_no_pilot_and_no_error(file, tmp_path, capsys):
     store = tmp_path / "store"
     put(store, "dense", 400, key=1)

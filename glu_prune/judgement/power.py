@@ -26,6 +26,7 @@ from glu_prune.judgement.verdict import ALPHA
 from glu_prune.pruning.ratio import show_ratio
 from glu_prune.results.power import PlannedClaim
 from glu_prune.statistics.comparison import Contrast, unpaired
+from glu_prune.statistics.contrasts import Side
 from glu_prune.statistics.draws import LEAST_DRAWS, smallest_beyond
 from glu_prune.statistics.power import smallest_found, smallest_margin, units_enough
 from glu_prune.statistics.proportions import PairedProportions
@@ -164,11 +165,12 @@ def _main(case: PlannableCase, known: Known, pilot: Contrast, level: float) -> _
     if isinstance(case, TrendCase) and len(case.ratios) < LEAST_POINTS:
         return _Need(None, f"{LEAST_POINTS} ratios")
     margin = case.claim.margin if isinstance(case, DirectionCase) else None
+    side: Side = 1 if _gains(case) == capability_of(case).higher_is_better else -1
 
     def smallest(units: int) -> float | None:
         if margin is not None:
             return smallest_margin(pilot, level, units=units)
-        return smallest_found(pilot, level / 2, units=units)
+        return smallest_found(pilot, level / 2, units=units, side=side)
 
     return _Need(smallest(units), _lacking(case, smallest, units, _room(case, known) if margin is None else margin))
 
@@ -223,7 +225,7 @@ def _above(case: PlannableCase, known: Known, floor: ScoreRecord, level: float) 
     contrast = found.beyond if found else _varying(floor.score * (1 - floor.score) + float(np.var(floor.values)))
 
     def smallest(units: int) -> float | None:
-        return smallest_found(contrast, level, units=units)
+        return smallest_found(contrast, level, units=units, side=1 if capability.higher_is_better else -1)
 
     if _gains(case):
         reach = 1 - floor.score if capability.share else math.inf

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 
 from glu_prune.statistics.comparison import Contrast, units_needed
-from glu_prune.statistics.contrasts import smallest_possible_p
+from glu_prune.statistics.contrasts import Side, smallest_possible_p
 from glu_prune.statistics.proportions import PairedProportions, chance_to_decide
 from glu_prune.statistics.resampling import RESAMPLES, ResampledMeans
 
@@ -20,7 +20,9 @@ _MOST_TIMES = 1 << 10
 """So many times the units, and no more, are tried."""
 
 
-def smallest_found(c: Contrast, alpha: float, power: float = POWER, units: int | None = None) -> float | None:
+def smallest_found(
+    c: Contrast, alpha: float, power: float = POWER, units: int | None = None, side: Side | None = None
+) -> float | None:
     """The smallest effect that a one-sided test at `alpha` finds with `power` in `units`, if they vary as these do.
 
     At the least it is that of as many changes as show something, all one way, each as large as those seen (1 where
@@ -31,10 +33,11 @@ def smallest_found(c: Contrast, alpha: float, power: float = POWER, units: int |
         alpha: Level of the one-sided test.
         power: Probability.
         units: How many there will be; as many as in the pilot if absent.
+        side: 1 for a difference above 0, -1 for one below; skewed units do not show both alike. The larger if absent.
 
     Source: for right-or-wrong items `chance_to_decide`, where besides the changes that were seen, which balance, items
     change that make the effect; else `items_needed`, solved for the effect, and for few changes, the exact test of
-    their signs and their Poisson distribution.
+    their signs and their Poisson distribution; for skewed units Hall (1988), Ann. Statist. 16, 927-953.
     """
     from scipy.optimize import brentq
     from scipy.special import gammaincinv
@@ -57,7 +60,10 @@ def smallest_found(c: Contrast, alpha: float, power: float = POWER, units: int |
 
     error = spread / math.sqrt(units)
     low, high = _TINIEST * error, _LARGEST * error
-    return max(least, float(brentq(lacking, low, high, rtol=1e-3))) if lacking(high) <= 0 else None
+    if lacking(high) > 0:
+        return None
+    longer = max(_skewed(c, alpha, power, units, each) for each in ((1, -1) if side is None else (side,)))
+    return max(least, longer * float(brentq(lacking, low, high, rtol=1e-3)))
 
 
 def smallest_margin(c: Contrast, alpha: float, power: float = POWER, units: int | None = None) -> float | None:
@@ -116,6 +122,22 @@ def _least(holds: Callable[[float], bool], most: float) -> float | None:
         middle = (low + high) / 2
         low, high = (low, middle) if holds(middle) else (middle, high)
     return high
+
+
+def _skewed(c: Contrast, alpha: float, power: float, units: int, side: Side) -> float:
+    """How many times as large an effect on `side` must be, since a bootstrap-t allows for the skew of the units."""
+    from scipy.special import ndtri
+
+    if not isinstance(c, ResampledMeans):
+        return 1.0
+    away = c.sign * (c.changes - c.changes.mean())
+    tilt = side * float(np.mean(away**3) / np.mean(away**2) ** 1.5) / math.sqrt(units)
+    critical, rest = float(ndtri(1 - alpha)), float(ndtri(power))
+    # The critical value of Student's t by Cornish and Fisher; and the standard error varies with the mean.
+    reached = critical - tilt * (2 * critical**2 + 1) / 6
+    wobble = math.sqrt(max(0.0, 1 - tilt * critical))
+    times = max(0.5, (reached + rest * wobble) / (critical + rest))
+    return times if c.ratio else max(1.0, times)  # sign flips, which know of no skew, must show it as well
 
 
 def _smallest_p(c: Contrast, units: int) -> float:

@@ -94,10 +94,14 @@ def test_the_judge_finds_a_criterion_as_specific_as_a_plan_promises(runs):
     def answers(rate: float) -> list[float]:
         return drawn(rng, items, rate, dense)
 
-    # A pilot whose draws lie exactly as theirs do in truth, but for items.
-    rates = 0.6 + spread * np.linspace(-1.5, 1.5, 10) / np.linspace(-1.5, 1.5, 10).std(ddof=1)
-    pilot = {DENSE: recorded(list(dense.astype(float))), claim.arm: recorded(answers(0.4))}
-    pilot |= {Arm("random", HALF, seed): recorded(answers(rate)) for seed, rate in enumerate(rates)}
+    def exactly(rate: float) -> list[float]:
+        return list((rng.permutation(items) < round(rate * items)).astype(float))
+
+    # A pilot whose draws differ by what they do in truth, the luck of items included; drawn itself, it would be off.
+    even = np.linspace(-1, 1, 10)
+    rates = 0.6 + math.hypot(spread, math.sqrt(0.24 / items)) * even / even.std(ddof=1)
+    pilot = {DENSE: recorded(list(dense.astype(float))), claim.arm: recorded(exactly(0.4))}
+    pilot |= {Arm("random", HALF, seed): recorded(exactly(rate)) for seed, rate in enumerate(rates)}
     planned = plan(claim, known(items, paired(claim.capability, pilot), claim))
     assert (planned.draws, planned.answerable, planned.spread) == (10, True, "stored")
     confirmed = 0
@@ -201,6 +205,14 @@ def test_the_judge_finds_a_line_that_a_plan_promises(runs):
         records = {claim.arm(ratio): recorded(list(each)) for ratio, each in zip(claim.ratios, places, strict=True)}
         confirmed += judge_trend(claim, [paired(claim.capabilities[0], records)]).outcome == "confirmed"
     assert confirmed / runs == pytest.approx(PROMISED, abs=off(runs))
+
+
+def test_what_is_assumed_of_a_line_follows_its_ratios():
+    """A change at a random step moves an uneven line by 0.93 (root mean square), an even one over three ratios by 1."""
+    even, uneven = (
+        plan(trend(*ratios), known(400)).smallest for ratios in (("0.2", "0.4"), ("0.1", "0.2", "0.3", "0.9"))
+    )
+    assert uneven / even == pytest.approx(math.sqrt((2 * 1.08**2 + 0.9**2 + 0.54**2) / 4), abs=0.01)
 
 
 def test_a_trend_over_two_ratios_needs_a_third():

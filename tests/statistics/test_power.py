@@ -76,8 +76,13 @@ def graded(rng, units: int, loss: float):
 
 
 def nats(rng, units: int, loss: float):
-    """Log-likelihoods per word, skewed."""
+    """Log-likelihoods per word, skewed to the right; a loss is found less easily than a gain."""
     return rng.gamma(4, 0.1, units) - 0.4 - loss
+
+
+def mirrored(rng, units: int, loss: float):
+    """As skewed to the left."""
+    return -nats(rng, units, -loss)
 
 
 def powers(draw, *, ratio: bool, units: int, alpha: float, runs: int) -> tuple[float, float]:
@@ -88,7 +93,7 @@ def powers(draw, *, ratio: bool, units: int, alpha: float, runs: int) -> tuple[f
         return contrast(draw(rng, units, loss), zeros, np.ones(units), ratio=ratio, seed=seed)
 
     pilot = contrast(draw(rng, 20_000, 0.0), np.zeros(20_000), np.ones(20_000), ratio=ratio, seed=0)
-    loss, margin = smallest_found(pilot, alpha / 2, units=units), smallest_margin(pilot, alpha, units=units)
+    loss, margin = smallest_found(pilot, alpha / 2, units=units, side=-1), smallest_margin(pilot, alpha, units=units)
     lost = [compared(loss, seed) for seed in range(runs)]
     kept = [compared(0.0, seed) for seed in range(runs)]
     found = sum(each.p_two_sided() <= alpha and each.difference < 0 for each in lost)
@@ -96,7 +101,7 @@ def powers(draw, *, ratio: bool, units: int, alpha: float, runs: int) -> tuple[f
     return found / runs, confirmed / runs
 
 
-@pytest.mark.parametrize(("draw", "ratio"), [(bounded, False), (graded, False), (nats, True)])
+@pytest.mark.parametrize(("draw", "ratio"), [(bounded, False), (graded, False), (nats, True), (mirrored, True)])
 def test_other_scores_show_about_what_is_promised(draw, ratio):
     runs = scaled(400)
     found, kept = powers(draw, ratio=ratio, units=100, alpha=0.05, runs=runs)
@@ -105,7 +110,7 @@ def test_other_scores_show_about_what_is_promised(draw, ratio):
 
 
 @pytest.mark.slow("simulates 2000 runs of each kind")
-@pytest.mark.parametrize(("draw", "ratio"), [(bounded, False), (graded, False), (nats, True)])
+@pytest.mark.parametrize(("draw", "ratio"), [(bounded, False), (graded, False), (nats, True), (mirrored, True)])
 @pytest.mark.parametrize("units", [100, 200])
 def test_other_scores_show_what_is_promised_within_three_percent(draw, ratio, units):
     found, kept = powers(draw, ratio=ratio, units=units, alpha=0.05, runs=2000)
@@ -148,3 +153,15 @@ def test_enough_units_are_the_fewest_to_one_percent():
     assert units_enough(lambda units: units >= 12_345, 100) == pytest.approx(12_345, rel=0.01)
     assert units_enough(lambda units: units >= 12_345, 100) >= 12_345
     assert units_enough(lambda _: False, 10) is None
+
+
+def test_skewed_units_show_a_difference_towards_their_tail_more_easily():
+    rng = np.random.default_rng(5)
+    values, zeros, ones = nats(rng, 500, 0.0), np.zeros(500), np.ones(500)
+    pilot, other = (contrast(sign * values, zeros, ones, ratio=True, seed=0) for sign in (1, -1))
+    above, below = (smallest_found(pilot, 0.025, units=100, side=side) for side in (1, -1))
+    assert below > 1.1 * above
+    assert smallest_found(pilot, 0.025, units=100) == below
+    assert [smallest_found(other, 0.025, units=100, side=side) for side in (-1, 1)] == pytest.approx([above, below])
+    flips = contrast(values, zeros, ones, seed=0)
+    assert smallest_found(flips, 0.025, units=100, side=1) > above, "sign flips must show it as well"
