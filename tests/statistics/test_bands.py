@@ -163,7 +163,7 @@ def test_the_band_covers_all_changes_of_right_or_wrong_items():
 @pytest.mark.slow("simulates hundreds of runs")
 @pytest.mark.parametrize("kind", [right_or_wrong, bounded, logs, clustered])
 def test_the_band_covers_all_true_changes_at_once(kind):
-    runs = scaled(200)
+    runs = scaled(100)
     assert covered(kind, runs) >= at_least(0.95, runs)
 
 
