@@ -76,6 +76,8 @@ def _flips(capability: Capability, dense: Record, pruned: Record) -> tuple[float
 def _commonest(record: Record) -> str:
     """The answer that was given most often, and its share of all."""
     ((answer, times),) = Counter(record.answers).most_common(1)
+    if times == 1:
+        return "all differ"
     return f"{answer[:_SHOWN] or '(empty)'} {times / len(record.answers):.0%}"
 
 

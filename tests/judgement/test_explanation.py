@@ -46,7 +46,7 @@ def test_texts_have_lengths_and_flaws_and_scores_without_them():
     assert found.flips[0] == 0.0
     empty = answers([1, 0, 1, 1], lengths=(1,) * 4, flaws=((),) * 4, answers=("a", "", "c", ""))
     assert why(SKILL, dense, empty).flips[0] == 0.5
-    assert why(SKILL, dense, empty).commonest[1] == "(empty) 50%"
+    assert why(SKILL, dense, empty).commonest == ("all differ", "(empty) 50%")
     assert found.flawed == (0.25, 0.5)
     assert found.kinds == ("1 cut", "1 cut, 2 loop")
     assert found.sound == (1.0, 1.0)  # item a alone: b and d are flawed in the pruned model, c in the dense one
