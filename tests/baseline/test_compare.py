@@ -156,7 +156,7 @@ def test_the_sentence_names_some_and_counts_the_rest():
 )
 def test_what_cannot_be_compared_is_said_and_never_a_change(before, after, why):
     found = one(before, after)
-    assert (found.outcome, found.note, found.change) == ("incomparable", why, None)
+    assert (found.outcome, found.note, found.change) == ("incomparable" if after else "missing", why, None)
     assert found.sentence.endswith(why)
 
 
