@@ -262,7 +262,7 @@ def test_what_is_pinned_and_not_found_fails_unless_it_is_allowed_by_name(project
     assert project.run("--glu-compare=mine", "--glu-allow-missing=dense")[0] == 1
     assert project.run("--glu-compare=mine", "--glu-allow-missing=dense", "--glu-allow-missing=ppm-0.5")[0] == 0
     code, said = project.run("--glu-compare=mine", "--glu-allow-missing=modle")
-    assert (code, "pins nothing of that name; it pins: ./model, " in said) == (4, True)
+    assert (code, "nothing of that name is pinned; there are: ./model, " in said) == (4, True)
     code, said = project.run("--glu-allow-missing=model")
     assert (code, "name that baseline with --glu-compare" in said) == (4, True)
 

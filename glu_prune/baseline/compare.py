@@ -298,6 +298,34 @@ def _state(moved: Change, p: float, band: float, margin: float, better: int) -> 
     return "not shown", f"within {which}" if p <= ALPHA else ""
 
 
+def is_called(about: About, name: str) -> bool:
+    """Whether that is a name by which it can be allowed to be missing."""
+    return name in about.called
+
+
+def refuse_unknown(
+    every: Sequence[About], names: Iterable[str], is_called: Callable[[About, str], bool] = is_called
+) -> None:
+    """Raises `BaselineError` for a name by which none of `every` is called: a slip would allow nothing, unnoticed."""
+    for name in names:
+        if not any(is_called(about, name) for about in every):
+            known = ", ".join(dict.fromkeys(each for about in every for each in about.called))
+            msg = f"{name!r} is to be allowed to be missing, but nothing of that name is pinned; there are: {known}"
+            raise BaselineError(msg)
+
+
+def without_allowed(found: Sequence[Compared], names: Sequence[str]) -> list[Compared]:
+    """What is left without outcomes that are missing and called by one of `names`.
+
+    Raises:
+        BaselineError: there never was anything of such a name.
+    """
+    refuse_unknown([each.about for each in found], names)
+    return [
+        each for each in found if each.outcome != "missing" or not any(is_called(each.about, name) for name in names)
+    ]
+
+
 def was_compared(found: Compared | BaselineResult) -> bool:
     """Whether there were two outcomes, and they could be compared."""
     return found.outcome not in ("incomparable", "missing")

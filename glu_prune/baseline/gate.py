@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 
-from glu_prune.baseline.compare import FAIL_ON, compare, of_many
+from glu_prune.baseline.compare import FAIL_ON, compare, of_many, refuse_unknown
 from glu_prune.baseline.file import Baseline, Environment, load, path_of, save
 from glu_prune.baseline.names import Names
 from glu_prune.baseline.outcome import About, Outcome, band, keys_of, outcome
@@ -106,20 +106,11 @@ class Gate:
 
     def refuse_unknown(self) -> None:
         """Raises `BaselineError` for a name that may be missing, of which nothing is pinned."""
-        if self.baseline is None:
-            return
-        every = [each.about for each in self.baseline.outcomes]
-        for name in self.allowed:
-            if not any(self._is_called(about, name) for about in every):
-                known = dict.fromkeys(each for about in every for each in _called(about))
-                msg = (
-                    f"--glu-allow-missing {name!r}: baseline {self.against!r} pins nothing of that name; it pins: "
-                    f"{', '.join(known)}"
-                )
-                raise BaselineError(msg)
+        if self.baseline is not None:
+            refuse_unknown([each.about for each in self.baseline.outcomes], self.allowed, self._is_called)
 
     def _is_called(self, about: About, name: str) -> bool:
-        return name in _called(about) or self._names.one(name) == about.model
+        return name in about.called or self._names.one(name) == about.model
 
     def _pins(
         self,
@@ -206,8 +197,3 @@ def _pinned(get: Callable[[str], Record], pin: Pin) -> Outcome:
     capability = Capability(**dict(pin.capability), measures="")
     noise = band(get(pin.dense), get(pin.replicate), capability.metric)
     return outcome(get(pin.key), pin.model, capability, pin.floor, noise)
-
-
-def _called(about: About) -> tuple[str, ...]:
-    """By what names it can be allowed to be missing."""
-    return about.model, about.arm, about.capability, about.task

@@ -93,6 +93,11 @@ class About(Strict):
         return f"{self.subject} {self.arm} {what} {self.metric}"
 
     @property
+    def called(self) -> tuple[str, ...]:
+        """By what names it can be allowed to be missing."""
+        return self.model, self.model.removeprefix("./"), self.arm, self.capability, self.task
+
+    @property
     def logarithmic(self) -> bool:
         """Whether values are nats (or bits) per unit."""
         return self.metric in LIKELIHOODS

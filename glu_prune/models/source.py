@@ -57,7 +57,8 @@ def locate(name: str, revision: str | None = None) -> ModelSource:
     Never opens a connection.
 
     Raises:
-        ModelNotFoundError: it is not on this machine, or two models have the name; the message says how to mend it.
+        ModelNotFoundError: it is not on this machine, two models have the name, or a revision is asked of what has
+            none; the message says how to mend it.
     """
     folder = folder_of(name)
     here = recognised(folder) is not None
@@ -65,6 +66,10 @@ def locate(name: str, revision: str | None = None) -> ModelSource:
     if named is not None and here and not named.samefile(folder):
         kind = "an embedded model" if name in embedded_models() else "a model fetched from the hub"
         msg = f"model {name!r} is {kind} and also a folder here; write ./{name} for the folder, or rename it"
+        raise ModelNotFoundError(msg)
+    if revision and (here or name in embedded_models()):
+        kind = "a folder" if here else "an embedded model"
+        msg = f"model {name!r} is {kind}, which has no revisions; leave out the revision {revision!r}"
         raise ModelNotFoundError(msg)
     if named is not None or here:
         return ModelSource(name, named or folder)

@@ -85,6 +85,12 @@ def test_a_name_of_two_models_is_refused(here, fetched, no_sockets, name, kind):
     assert identity(name) == name
 
 
+@pytest.mark.parametrize(("name", "kind"), [("tiny-instruct", "an embedded model"), ("mine", "a folder")])
+def test_a_revision_of_what_has_none_is_refused(here, name, kind):
+    with pytest.raises(ModelNotFoundError, match=f"is {kind}, which has no revisions; leave out the revision 'v2'"):
+        locate(name, "v2")
+
+
 def test_ways_to_write_a_folder_are_one_model(here):
     (here / "link").symlink_to(here / "mine")
     every = {
