@@ -1,11 +1,16 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, and what identifies their contents."""
 
+import functools
+import hashlib
 import os
+import time
 from pathlib import Path
 from uuid import uuid4
 
 PARTIAL = ".partial"
 """Ends the names of files that are being written."""
+_SETTLED = 2.0
+"""Seconds after which another change of a file shows in its times, which some file systems keep to the second."""
 
 
 def write_whole(path: Path, content: bytes | str, *, sync: bool = False) -> None:
@@ -27,3 +32,25 @@ def write_whole(path: Path, content: bytes | str, *, sync: bool = False) -> None
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+def content_digest(path: Path) -> bytes:
+    """SHA-256 of a file, which is read once for as long as its size and times stay the same.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    now = path.stat()
+    if time.time() - max(now.st_mtime, now.st_ctime) < _SETTLED:
+        return _digest(path)
+    return _known_digest(path, now.st_ino, now.st_size, now.st_mtime_ns, now.st_ctime_ns)
+
+
+def _digest(path: Path) -> bytes:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").digest()
+
+
+@functools.cache
+def _known_digest(path: Path, *_state: int) -> bytes:
+    return _digest(path)

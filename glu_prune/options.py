@@ -133,6 +133,9 @@ def refuse_contradictions(config: pytest.Config) -> None:
     if plans(config) and (is_worker(config) or config.getoption("numprocesses", None)):
         msg = "--glu-plan runs nothing, so there is nothing to divide among workers; leave out -n"
         raise pytest.UsageError(msg)
+    if config.getoption("--glu-allow-missing") and not config.getoption("--glu-compare"):
+        msg = "--glu-allow-missing is about what a baseline pins; name that baseline with --glu-compare"
+        raise pytest.UsageError(msg)
     baselines = any(config.getoption(each) for each in ("--glu-compare", "--glu-save-baseline"))
     if baselines and (sequential or published or plans(config)):
         msg = "baselines are of all items of runs; leave out --glu-sequential, --glu-evidence published and --glu-plan"
@@ -147,6 +150,13 @@ def plans(config: pytest.Config) -> bool:
 def judges_published(config: pytest.Config) -> bool:
     """Whether published figures are judged, and nothing is run."""
     return bool(config.getoption("--glu-evidence") == "published")
+
+
+def selects(config: pytest.Config) -> bool:
+    """Whether the command line names files or tests; what these leave out, pytest does not say."""
+    if config.args_source is not pytest.Config.ArgsSource.ARGS:
+        return False
+    return any("::" in each or each.endswith(".py") for each in config.args)
 
 
 def _positive(what: str) -> Callable[[str], int]:
@@ -215,6 +225,13 @@ _JUDGING_OPTIONS = (
     ),
     _option("--glu-save-baseline", "pin what this session measures as a baseline", metavar="NAME"),
     _option("--glu-compare", "fail cases of which an arm does worse than in this baseline", metavar="NAME"),
+    _option(
+        "--glu-allow-missing",
+        "with --glu-compare: what is pinned of this model, arm, capability or task may be missing (repeatable)",
+        action="append",
+        default=[],
+        metavar="NAME",
+    ),
     _option("--glu-strict", "fail cases that are unexpectedly inconclusive", action="store_true"),
     _option(
         "--glu-sequential",

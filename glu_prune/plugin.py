@@ -24,6 +24,8 @@ from glu_prune.session import checking
 from glu_prune.session.session import FIXTURES, Session
 
 _session = pytest.StashKey[Session]()
+_UNSELECTED = "glu_prune_unselected"
+"""Under which a worker sends `Session.unselected`."""
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
@@ -96,12 +98,27 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Finds what would stop the run before any model loads."""
     config = session.config
-    if config.option.collectonly or options.is_worker(config) or options.plans(config):
+    if config.option.collectonly or options.plans(config):
         return
     try:
-        config.stash[_session].preflight(session.items)
+        config.stash[_session].select(session.items)
+        if not options.is_worker(config):
+            config.stash[_session].preflight(session.items)
     except GluPruneError as error:
         raise pytest.UsageError(one_line(str(error))) from error
+
+
+def pytest_deselected(items: list[pytest.Item]) -> None:
+    """What the user leaves out is not missing."""
+    if items:
+        items[0].config.stash[_session].leave_out(items)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A worker tells what it was not asked for: the process that has the terminal collects nothing."""
+    unselected = session.config.stash[_session].unselected
+    if options.is_worker(session.config) and unselected is not None:
+        session.config.workeroutput[_UNSELECTED] = sorted(unselected)  # type: ignore[attr-defined]
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -147,9 +164,18 @@ class _Collector:
         """Takes what travelled once per case."""
         checking.take(self._session, report)
 
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: object) -> None:
+        """Takes what a worker was not asked for."""
+        told = getattr(node, "workeroutput", {})
+        if _UNSELECTED in told:
+            self._session.unselected = frozenset(told[_UNSELECTED])
+
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
-        """Pins what was measured, if it is to be; that it cannot be is a failure of the session."""
-        if not self._session.pin(exitstatus):
+        """Pins what was measured, if it is to be; that it cannot be, or something is missing, fails the session."""
+        ended = exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
+        lacking = ended and not session.shouldfail and self._session.lacking()
+        if not self._session.pin(exitstatus) or lacking:
             session.exitstatus = max(exitstatus, pytest.ExitCode.TESTS_FAILED)
 
 
@@ -159,6 +185,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     report = session.report()
     if report:
         _show(report, terminalreporter, config)
+    if lacking := session.lacking():
+        terminalreporter.write_line(lacking, red=True)
     if session.pinned:
         terminalreporter.write_line(session.pinned)
     page = options.named(config, "--glu-summary")

@@ -36,9 +36,10 @@ class Project:
         self.folder = folder
         self._sessions = sessions
 
-    def claim(self, more: str = "") -> None:
+    def claim(self, more: str = "", model: str = "model", ratios: str = "[0.5]") -> None:
         (self.folder / "expectations").mkdir(exist_ok=True)
-        (self.folder / "expectations" / "claims.yaml").write_text(CLAIMS.format(model="model") + more)
+        text = CLAIMS.format(model=model).replace("[0.5]", ratios)
+        (self.folder / "expectations" / "claims.yaml").write_text(text + more)
 
     def run(self, *arguments: str) -> tuple[int, str]:
         """Exit status, and what was said."""
@@ -128,7 +129,7 @@ def test_a_model_that_got_worse_fails_with_what_it_lost(project):
     code, said = project.run("--glu-compare=mine", "--glu-summary=page.md")
     assert code == 1
     (line,) = (line for line in said.splitlines() if line.startswith("expectations/claims.yaml:4: against baseline mine: "))  # fmt: skip
-    assert re.search(r"dense factual_recall \(tiny_recall\) exact_match: regressed, 0\.9\d+ -> \S+, -0\.\d+ \(95 % -0\.\d+ to -0\.\d+\), \S.* p = ", line)  # fmt: skip
+    assert re.search(r"dense factual_recall \(tiny_recall\) exact_match: regressed, other weights, 0\.9\d+ -> \S+, -0\.\d+ \(95 % -0\.\d+ to -0\.\d+\), \S.* p = ", line)  # fmt: skip
     assert re.search(
         r"\d+ items worse, \d+ better of 100; a loss of 0\.\d+ would have been found in four of five runs; worse: [0-9a-f]{8} \(#\d+\), ",
         line,
@@ -211,6 +212,84 @@ def test_a_baseline_that_cannot_be_pinned_is_a_failure_and_said(project):
     code, said = project.run("--glu-save-baseline=mine", "-k", "nothing_of_that_name")
     assert code == 5
     assert "mine.json" in project.pinned
+
+
+MISSING = "against baseline mine: 2 pinned outcomes were not found: ./model dense factual_recall exact_match, "
+
+
+@pytest.mark.parametrize("name", ["model", "./model", "model/", "FOLDER/model", "../copy/model"])
+def test_a_model_is_compared_whichever_way_it_is_written(project, name):
+    """Pinned by an expectation file that says `model`."""
+    project.claim(model="any")
+    code, said = project.run("--glu-compare=mine", f"--glu-model={name.replace('FOLDER', str(project.folder))}")
+    assert (code, "Against baseline mine: 2 unchanged." in said) == (0, True), said
+
+
+def test_a_loss_is_found_whichever_way_the_model_is_written(project):
+    project.claim(model="any")
+    damage(project)
+    code, said = project.run("--glu-compare=mine", "--glu-model=./model")
+    assert (code, "dense factual_recall (tiny_recall) exact_match: regressed, other weights, " in said) == (1, True), (
+        said
+    )
+    assert {row["outcome"] for row in project.rows if row["arm"] == "dense"} == {"regressed"}
+    assert all("other weights" in row["note"] or row["note"] == "other weights" for row in project.rows)
+
+
+def test_weights_that_ran_under_another_name_are_pinned_by_the_name_they_have_now(project):
+    (project.folder / "model").rename(project.folder / "my-llama")
+    project.claim(model="any")
+    code, said = project.run("--glu-save-baseline=two", "--glu-model=my-llama")
+    assert (code, "loading" in said) == (0, False)
+    text = json.loads(project.pinned["two.json"])
+    assert {each["model"] for each in text["outcomes"]} == {"./my-llama"}
+    assert {each["weights"] for each in text["outcomes"]} == {
+        each["weights"] for each in json.loads(project.pinned["mine.json"])["outcomes"]
+    }
+    assert project.run("--glu-compare=two", "--glu-model=./my-llama")[0] == 0
+    code, said = project.run("--glu-compare=mine", "--glu-model=./my-llama")
+    assert (code, MISSING in said) == (1, True)
+
+
+def test_what_is_pinned_and_not_found_fails_unless_it_is_allowed_by_name(project):
+    """The model that claims are about is not on this machine."""
+    shutil.rmtree(project.folder / "model")
+    code, said = project.run("--glu-compare=mine")
+    assert (code, MISSING in said, "Against baseline mine: 2 missing." in said) == (1, True, True)
+    assert {row["outcome"] for row in project.rows} == {"missing"}
+    for name in ("./model", "model", "factual_recall", "tiny_recall"):
+        assert project.run("--glu-compare=mine", f"--glu-allow-missing={name}")[0] == 0
+    assert project.run("--glu-compare=mine", "--glu-allow-missing=dense")[0] == 1
+    assert project.run("--glu-compare=mine", "--glu-allow-missing=dense", "--glu-allow-missing=ppm-0.5")[0] == 0
+    code, said = project.run("--glu-compare=mine", "--glu-allow-missing=modle")
+    assert (code, "nothing of that name is pinned; there are: ./model, " in said) == (4, True)
+    code, said = project.run("--glu-allow-missing=model")
+    assert (code, "name that baseline with --glu-compare" in said) == (4, True)
+
+
+def test_what_is_not_selected_is_not_missing_and_what_is_no_longer_claimed_is(project):
+    project.claim(ratios="[0.3, 0.5]")
+    for selection in ("-k=ratio_0.3", "test_claims.py::test_direction[model-ratio_0.3-factual_recall]"):
+        code, said = project.run("--glu-compare=mine", selection)
+        assert (code, "Against baseline mine: 1 unchanged, 1 incomparable." in said) == (0, True), said
+    project.claim(ratios="[0.3]")
+    code, said = project.run("--glu-compare=mine")
+    assert code == 1
+    assert "1 pinned outcomes were not found: ./model ppm-0.5 factual_recall exact_match; " in said
+
+
+@pytest.mark.slow("starts workers")
+def test_what_is_missing_is_known_where_workers_run(project):
+    project.claim(ratios="[0.3, 0.5]")
+    assert project.run("--glu-compare=mine", "-n=2", "-k=ratio_0.3")[0] == 0
+    project.claim(ratios="[0.3]")
+    code, said = project.run("--glu-compare=mine", "-n=2")
+    assert (code, "1 pinned outcomes were not found" in said) == (1, True)
+
+
+def test_a_session_without_claims_compares_nothing(project):
+    (project.folder / "test_other.py").write_text("def test_other():\n    pass\n")
+    assert project.run("--glu-compare=mine", "test_other.py")[0] == 0
 
 
 def compare(*arguments: object) -> int:

@@ -1,10 +1,10 @@
 """Two outcomes of the same thing, item by item: improved, unchanged, not shown, regressed, or incomparable and why."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from glu_prune.baseline.outcome import About, Outcome
+from glu_prune.baseline.outcome import About, Key, Outcome
 from glu_prune.errors import BaselineError
 from glu_prune.judgement.scores import SEED, tied
 from glu_prune.judgement.verdict import ALPHA, digits, one_sided
@@ -17,9 +17,9 @@ OutcomePair = tuple[Outcome | None, Outcome | None]
 Adjust = Callable[[list[float]], list[float]]
 """Corrects p-values for how many there are."""
 FAIL_ON: dict[str, frozenset[State]] = {
-    "regressed": frozenset(("regressed",)),
-    "incomparable": frozenset(("regressed", "incomparable")),
-    "change": frozenset(("regressed", "incomparable", "improved")),
+    "regressed": frozenset(("regressed", "missing")),
+    "incomparable": frozenset(("regressed", "missing", "incomparable")),
+    "change": frozenset(("regressed", "missing", "incomparable", "improved")),
 }
 """What a comparison can be asked to fail on."""
 NAMED = 10
@@ -120,23 +120,35 @@ class Compared:
 
 
 def paired(before: Sequence[Outcome], after: Sequence[Outcome]) -> list[OutcomePair]:
-    """Outcomes of the same things; where each side is about one model, its name need not be the same.
+    """Outcomes of the same things.
+
+    A model of another name is the same where each side is about one model, or where its files are the same.
 
     Of several outcomes of one thing, which were asked in different ways, those that can be compared are taken.
     """
-    same = len({each.about.model for each in before}) == 1 == len({each.about.model for each in after})
+    now = _names_now(before, after)
 
-    def things(side: Sequence[Outcome]) -> dict[tuple[str, ...], list[Outcome]]:
-        found: dict[tuple[str, ...], list[Outcome]] = {}
+    def things(side: Sequence[Outcome], names: Mapping[str, str]) -> dict[Key, list[Outcome]]:
+        found: dict[Key, list[Outcome]] = {}
         for each in side:
-            found.setdefault(each.about.key[1:] if same else each.about.key, []).append(each)
+            model = each.about.model
+            found.setdefault((names.get(model, model), *each.about.key[1:]), []).append(each)
         return found
 
-    first, second = things(before), things(after)
+    first, second = things(before, now), things(after, {})
     pairs: list[OutcomePair] = []
     for key in sorted({*first, *second}):
         pairs += _matched(first.get(key, []), second.get(key, []))
     return pairs
+
+
+def _names_now(before: Sequence[Outcome], after: Sequence[Outcome]) -> dict[str, str]:
+    """What models of before are called in `after`, where that is another name."""
+    old, new = ({each.about.model: each.about.weights for each in side} for side in (before, after))
+    if len(old) == 1 == len(new):
+        return dict(zip(old, new, strict=True))
+    by_weights = {weights: name for name, weights in new.items() if weights and name not in old}
+    return {name: by_weights[weights] for name, weights in old.items() if name not in new and weights in by_weights}
 
 
 def _matched(before: Sequence[Outcome], after: Sequence[Outcome]) -> list[OutcomePair]:
@@ -251,7 +263,7 @@ def _incomparable(before: Outcome | None, after: Outcome | None, why: str) -> Co
     either = after or before
     assert either is not None
     scores = [each.about.score if each else None for each in (before, after)]
-    return Compared(either.about, "incomparable", why, scores[0], scores[1])
+    return Compared(either.about, "incomparable" if after else "missing", why, scores[0], scores[1])
 
 
 def _decided(
@@ -265,7 +277,9 @@ def _decided(
     p, alpha = level
     state, note = _state(moved, p, band, margin, better)
     how = sorted({*before.about.settings.items()} ^ {*after.about.settings.items()}, key=str)
-    other = ", ".join(dict.fromkeys(name for name, _ in how))
+    weights = [each.about.weights for each in (before, after)]
+    names = ["weights"] if all(weights) and weights[0] != weights[1] else []
+    other = ", ".join(dict.fromkeys([*names, *(name for name, _ in how)]))
     notes = [note] if note else []
     notes += [f"other {other}"] if other else []
     scores, catches = (before.about.score, after.about.score), smallest_found(moved.found, alpha)
@@ -284,9 +298,42 @@ def _state(moved: Change, p: float, band: float, margin: float, better: int) -> 
     return "not shown", f"within {which}" if p <= ALPHA else ""
 
 
+def is_called(about: About, name: str) -> bool:
+    """Whether that is a name by which it can be allowed to be missing."""
+    return name in about.called
+
+
+def refuse_unknown(
+    every: Sequence[About], names: Iterable[str], is_called: Callable[[About, str], bool] = is_called
+) -> None:
+    """Raises `BaselineError` for a name by which none of `every` is called: a slip would allow nothing, unnoticed."""
+    for name in names:
+        if not any(is_called(about, name) for about in every):
+            known = ", ".join(dict.fromkeys(each for about in every for each in about.called))
+            msg = f"{name!r} is to be allowed to be missing, but nothing of that name is pinned; there are: {known}"
+            raise BaselineError(msg)
+
+
+def without_allowed(found: Sequence[Compared], names: Sequence[str]) -> list[Compared]:
+    """What is left without outcomes that are missing and called by one of `names`.
+
+    Raises:
+        BaselineError: there never was anything of such a name.
+    """
+    refuse_unknown([each.about for each in found], names)
+    return [
+        each for each in found if each.outcome != "missing" or not any(is_called(each.about, name) for name in names)
+    ]
+
+
+def was_compared(found: Compared | BaselineResult) -> bool:
+    """Whether there were two outcomes, and they could be compared."""
+    return found.outcome not in ("incomparable", "missing")
+
+
 def refuse_incomparable(found: Sequence[Compared]) -> None:
     """Raises `BaselineError` if nothing could be compared: that nothing got worse would then say nothing."""
-    if all(each.outcome == "incomparable" for each in found):
+    if not any(map(was_compared, found)):
         first = found[0]
         msg = f"nothing can be compared: {first.about.name}: {first.note}" + (
             f"; and {len(found) - 1} more" if len(found) > 1 else ""

@@ -12,7 +12,8 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from glu_prune.baseline.compare import closest
-from glu_prune.baseline.outcome import About, Outcome, Strict
+from glu_prune.baseline.names import Names
+from glu_prune.baseline.outcome import CHAT, About, Key, Outcome, Strict
 from glu_prune.errors import BaselineError
 from glu_prune.evaluation.metrics import aggregate
 from glu_prune.files import write_whole
@@ -48,6 +49,11 @@ class Baseline:
     def find(self, wanted: Outcome) -> Outcome | None:
         """The outcome of the same thing, asked in the same way if there is one; None if there is none."""
         return closest([each for each in self.outcomes if each.about.key == wanted.about.key], wanted)
+
+    def places(self, keys: Iterable[Key]) -> frozenset[int]:
+        """The places of all outcomes of these things."""
+        wanted = frozenset(keys)
+        return frozenset(place for place, each in enumerate(self.outcomes) if each.about.key in wanted)
 
 
 def refuse_name(name: str) -> None:
@@ -113,10 +119,13 @@ def load(path: Path) -> Baseline:
         where = ".".join(map(str, first["loc"])) or "the file"
         msg = f"{path} is no baseline that this version reads: {where}: {first['msg']}; {AGAIN}"
         raise BaselineError(msg) from error
-    columns = _unpacked(path, text)
+    columns, names = _unpacked(path, text), Names.beside(path.parent)
     found = []
     for index, about in enumerate(text.outcomes):
-        each = Outcome(about, *columns.get(index, ((), (), (), None)))
+        # Earlier versions wrote `NAME (chat)`.
+        written = about.model.removesuffix(CHAT) if about.chat else about.model
+        here = about.model_copy(update={"model": names.read(written)})
+        each = Outcome(here, *columns.get(index, ((), (), (), None)))
         _refuse_edited(path, each)
         found.append(each)
     return Baseline(text.environment, tuple(found))

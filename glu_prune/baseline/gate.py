@@ -1,13 +1,14 @@
 """What a session does about baselines: it compares its cells with one, pins them as one, or both."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 
-from glu_prune.baseline.compare import FAIL_ON, compare, of_many
+from glu_prune.baseline.compare import FAIL_ON, compare, of_many, refuse_unknown
 from glu_prune.baseline.file import Baseline, Environment, load, path_of, save
-from glu_prune.baseline.outcome import Outcome, band, outcome
+from glu_prune.baseline.names import Names
+from glu_prune.baseline.outcome import About, Outcome, band, keys_of, outcome
 from glu_prune.errors import BaselineError
 from glu_prune.evaluation.capability import Capability
 from glu_prune.experiment.cell import DENSE, Arm, Cell
@@ -29,9 +30,11 @@ class Gate:
     """The baseline that cells are compared with; None for none."""
     save_as: str | None = None
     """The name under which cells are pinned whatever there is; None for none."""
+    allowed: tuple[str, ...] = ()
+    """Models, arms, capabilities and tasks of which what is pinned may be missing."""
 
     def __post_init__(self) -> None:
-        """Raises `BaselineError` for what is no name."""
+        """Raises `BaselineError` for what is no name of a baseline."""
         for name in filter(None, (self.against, self.save_as)):
             path_of(self.folder, name)
 
@@ -62,18 +65,60 @@ class Gate:
         capability = scores.capability
         floor = scores.null
         against: tuple[BaselineResult, ...] = ()
+        found: tuple[int, ...] = ()
         if self.against and self.baseline:
-            now = [outcome(record, capability, floor) for record in records.values()]
+            model = self._names.one(case.experiment.model)
+            now = [outcome(record, model, capability, floor) for record in records.values()]
             pairs = [(self.baseline.find(each), each) for each in now]
+            found = tuple(self.baseline.outcomes.index(old) for old, _ in pairs if old)
             margin = case.experiment.baseline_margins.get(capability.name, 0.0)
-            subject = case.experiment.subject
-            family = of_many(sum(each.about.model == now[0].about.model for each in self.baseline.outcomes))
-            found = compare(pairs, margin, family)
-            against = tuple(each.result(subject, f"baseline {self.against}") for each in found)
-        return CaseTables(baseline=against, pins=tuple(self._pins(engine, capability, floor, cells)))
+            family = of_many(sum(each.about.model == model for each in self.baseline.outcomes))
+            compared = compare(pairs, margin, family)
+            against = tuple(each.result(case.experiment.subject, self._title) for each in compared)
+        pins = tuple(self._pins(engine, case.experiment.model, capability, floor, cells))
+        return CaseTables(baseline=against, pinned=found, pins=pins)
+
+    @property
+    def _names(self) -> Names:
+        return Names.beside(self.folder)
+
+    @property
+    def _title(self) -> str:
+        return f"baseline {self.against}"
+
+    def unselected(self, left_out: Iterable[Case], selected: Iterable[Case]) -> frozenset[int]:
+        """The places in the baseline of what only cases that were left out of the session would find."""
+        if self.baseline is None:
+            return frozenset()
+        every = [
+            {key for case in cases for key in keys_of(case, self._names.one(case.experiment.model))}
+            for cases in (left_out, selected)
+        ]
+        return self.baseline.places(every[0] - every[1])
+
+    def missing(self, accounted: Collection[int]) -> tuple[BaselineResult, ...]:
+        """What is pinned at none of the places `accounted`, unless it may be missing."""
+        if self.baseline is None:
+            return ()
+        gone = (each for place, each in enumerate(self.baseline.outcomes) if place not in accounted)
+        kept = (each for each in gone if not any(self._is_called(each.about, name) for name in self.allowed))
+        return tuple(each.result(each.about.subject, self._title) for each in compare((each, None) for each in kept))
+
+    def refuse_unknown(self) -> None:
+        """Raises `BaselineError` for a name that may be missing, of which nothing is pinned."""
+        if self.baseline is not None:
+            refuse_unknown([each.about for each in self.baseline.outcomes], self.allowed, self._is_called)
+
+    def _is_called(self, about: About, name: str) -> bool:
+        return name in about.called or self._names.one(name) == about.model
 
     def _pins(
-        self, engine: Engine, capability: Capability, floor: tuple[str, float] | None, cells: Mapping[Arm, Cell]
+        self,
+        engine: Engine,
+        model: str,
+        capability: Capability,
+        floor: tuple[str, float] | None,
+        cells: Mapping[Arm, Cell],
     ) -> Iterator[Pin]:
         """What it takes to pin `cells`: also a second answer of the dense model, for the noise band."""
         if not self.pins:
@@ -82,7 +127,8 @@ class Gate:
         engine.record(second)
         needed = PinnedCapability(**{name: getattr(capability, name) for name in PinnedCapability.model_fields})
         for cell in cells.values():
-            yield Pin(key=cell.key, dense=cells[DENSE].key, replicate=second.key, capability=needed, floor=floor)
+            keys = {"key": cell.key, "dense": cells[DENSE].key, "replicate": second.key}
+            yield Pin(model=self._names.write(model), **keys, capability=needed, floor=floor)
 
     def refuse_missing(self) -> None:
         """Raises `BaselineError` if there is no baseline to compare with."""
@@ -104,10 +150,16 @@ class Gate:
         if not pins and not self.save_as:
             return f"baseline {self.pins}: there is none yet, and nothing was measured that could be pinned"
         get = lru_cache(maxsize=None)(lambda key: _record(store, key))
-        every = {}
+        every: dict[object, Outcome] = {}
         for pin in pins:
             each = _pinned(get, pin)
-            every[each.about.key, tuple(sorted(each.about.comparable.items()))] = each
+            first = every.setdefault((each.about.key, tuple(sorted(each.about.comparable.items()))), each)
+            if (first.items, first.values) != (each.items, each.values):
+                msg = (
+                    f"{each.about.name} was measured twice, with other answers (records {str(first.about.record)[:12]} "
+                    f"and {str(each.about.record)[:12]}, of two revisions?); pin one of them, selected by -k"
+                )
+                raise BaselineError(msg)
         machines = sorted({get(pin.key).machine for pin in pins})
         versions = {name: each for pin in pins for name, each in get(pin.key).versions.items()}
         path = path_of(self.folder, self.pins)
@@ -144,4 +196,4 @@ def _pinned(get: Callable[[str], Record], pin: Pin) -> Outcome:
     """The outcome that `pin` is about, with the noise band of its task."""
     capability = Capability(**dict(pin.capability), measures="")
     noise = band(get(pin.dense), get(pin.replicate), capability.metric)
-    return outcome(get(pin.key), capability, pin.floor, noise)
+    return outcome(get(pin.key), pin.model, capability, pin.floor, noise)

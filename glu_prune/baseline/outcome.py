@@ -11,15 +11,18 @@ from glu_prune.errors import BaselineError
 from glu_prune.evaluation.capability import SUITES, Capability
 from glu_prune.evaluation.metrics import LIKELIHOODS
 from glu_prune.experiment.record import Record
+from glu_prune.judgement.case import Case
 from glu_prune.judgement.scores import tied
 from glu_prune.statistics.means import mean
 
 _MUST_AGREE = ("num_fewshot", "fewshot_seed", "chat_template", "part", "items", "answer_limit")
 """Of a record's settings: those by which other questions are asked, or answers cut elsewhere."""
 
+CHAT = " (chat)"
+"""Follows the name of a model that is asked in its chat template, wherever people read it."""
 Fact = str | int | bool | float
-Key = tuple[str, str, str, str]
-"""Model, arm, task and metric."""
+Key = tuple[str, bool, str, str, str]
+"""Model, whether it is asked in its chat template, arm, task and metric."""
 
 
 class Strict(BaseModel):
@@ -43,6 +46,9 @@ class About(Strict):
     """An outcome without its items: what a baseline's text says of it."""
 
     model: str
+    """By its one name, see `names`: what the user declares the outcome to be about, whatever its weights are."""
+    weights: str | None = None
+    """Fingerprint of the model's files; these may differ. None if it is not known."""
     arm: str
     capability: str
     """The task's name where no capability is known to be measured by it."""
@@ -68,13 +74,28 @@ class About(Strict):
     @property
     def key(self) -> Key:
         """What makes two outcomes ones of the same thing."""
-        return self.model, self.arm, self.task, self.metric
+        return self.model, self.chat, self.arm, self.task, self.metric
+
+    @property
+    def chat(self) -> bool:
+        """Whether the model is asked in its chat template."""
+        return bool(self.comparable.get("chat_template"))
+
+    @property
+    def subject(self) -> str:
+        """The model for people, and whether it is asked in its chat template."""
+        return self.model + (CHAT if self.chat else "")
 
     @property
     def name(self) -> str:
         """For people."""
         what = self.capability if self.capability == self.task else f"{self.capability} ({self.task})"
-        return f"{self.model} {self.arm} {what} {self.metric}"
+        return f"{self.subject} {self.arm} {what} {self.metric}"
+
+    @property
+    def called(self) -> tuple[str, ...]:
+        """By what names it can be allowed to be missing."""
+        return self.model, self.model.removeprefix("./"), self.arm, self.capability, self.task
 
     @property
     def logarithmic(self) -> bool:
@@ -128,26 +149,36 @@ def comparable(record: Record) -> dict[str, str | int]:
     return {each: record.settings[each] for each in _MUST_AGREE if each in record.settings}
 
 
-def model_of(record: Record) -> str:
-    """The model, and whether it was asked in its chat template."""
-    return record.model + (" (chat)" if record.settings.get("chat_template") else "")
-
-
-def arm_of(record: Record) -> str:
+def arm_name(label: str, seed: object) -> str:
     """The arm, and the seed of what was drawn for it."""
-    seed = record.settings.get("seed")
-    return record.arm + (f" (seed {seed})" if seed else "")
+    return label + (f" (seed {seed})" if seed else "")
+
+
+def keys_of(case: Case, model: str) -> Iterator[Key]:
+    """Of the outcomes that judging `case` gives, if that is about the model of this name."""
+    for needed in case.requirements():
+        for arm in () if needed.divergent else needed.arms:
+            what = needed.capability.task, needed.capability.metric
+            yield model, case.experiment.chat_template, arm_name(arm.label, arm.seed), *what
 
 
 def outcome(
-    record: Record, capability: Capability, floor: tuple[str, float] | None = None, band: Band | None = None
+    record: Record,
+    model: str,
+    capability: Capability,
+    floor: tuple[str, float] | None = None,
+    band: Band | None = None,
 ) -> Outcome:
-    """What `record` says of `capability`; `floor` is the name of the best null model and its score."""
+    """What `record`, which is one of `model`, says of `capability`.
+
+    `floor` is the name of the best null model and its score.
+    """
     scores = record.metrics[capability.metric]
     name, best = floor or (None, None)
     about = About(
-        model=model_of(record),
-        arm=arm_of(record),
+        model=model,
+        weights=record.weights,
+        arm=arm_name(record.arm, record.settings.get("seed")),
         capability=capability.name,
         task=record.task,
         metric=capability.metric,

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from glu_prune.baseline.file import load
-from glu_prune.baseline.outcome import About, Fact, Outcome, arm_of, band, comparable, known, model_of, outcome
+from glu_prune.baseline.names import Names
+from glu_prune.baseline.outcome import About, Fact, Outcome, arm_name, band, comparable, known, outcome
 from glu_prune.errors import BaselineError, CorruptError, EvaluationError, StoreError
 from glu_prune.experiment.cell import DENSE
 from glu_prune.experiment.maintenance import entries
@@ -70,21 +71,22 @@ def _from_store(folder: Path) -> Iterator[Outcome]:
     except StoreError as error:
         msg = f"{error}; `glu-prune store verify` names all that is damaged"
         raise BaselineError(msg) from error
-    newest = {_thing(record, record.arm): record for record in found if not _is_second(record)}
-    seconds = {_thing(record, record.arm): record for record in found if _is_second(record)}
+    names = Names.beside(folder)
+    newest = {_thing(names, record, record.arm): record for record in found if not _is_second(record)}
+    seconds = {_thing(names, record, record.arm): record for record in found if _is_second(record)}
     for record in newest.values():
-        dense = _thing(record, DENSE.label)
+        dense = _thing(names, record, DENSE.label)
         one, other = newest.get(dense), seconds.get(dense)
         answered = (one, other) if one and other and one.items == other.items else None
         for capability in known(record.task, tuple(record.metrics)):
             noise = band(*answered, capability.metric) if answered else None
-            yield outcome(record, capability, band=noise)
+            yield outcome(record, names.read(record.model), capability, band=noise)
 
 
-def _thing(record: Record, arm: str) -> tuple[Any, ...]:
+def _thing(names: Names, record: Record, arm: str) -> tuple[Any, ...]:
     """What `record` is about; of the dense model, if that is the `arm`."""
-    named = arm_of(record) if arm == record.arm else arm
-    return model_of(record), named, record.task, *sorted(comparable(record).items())
+    named = arm_name(arm, record.settings.get("seed")) if arm == record.arm else arm
+    return names.read(record.model), named, record.task, *sorted(comparable(record).items())
 
 
 def _is_second(record: Record) -> bool:

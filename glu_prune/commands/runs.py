@@ -144,18 +144,22 @@ def compare(
         float,
         typer.Option(parser=_margin, metavar="X", help="Changes up to this, in units of the metric, are none."),
     ] = 0.0,
+    allow_missing: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="What A has of this model, arm, capability or task, B may lack; repeatable."),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write all rows to this .json, .csv or .md file.")
     ] = None,
 ) -> Answer:
     """Judge one run against another, item by item."""
-    from glu_prune.baseline.compare import FAIL_ON, compare, paired, refuse_incomparable
+    from glu_prune.baseline.compare import FAIL_ON, compare, paired, refuse_incomparable, without_allowed
     from glu_prune.baseline.sources import outcomes
     from glu_prune.report.against import compared_rows, refuse_file, text, write
 
     if out is not None:
         refuse_file(out)
-    found = compare(paired(outcomes(before), outcomes(after)), margin)
+    found = without_allowed(compare(paired(outcomes(before), outcomes(after)), margin), allow_missing or ())
     refuse_incomparable(found)
     rows = compared_rows(found, str(before))
     if out is not None:

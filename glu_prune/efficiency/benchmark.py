@@ -149,7 +149,8 @@ def _footprints(
         model.save_pretrained(folder)
         source, dtype = ModelSource(label, Path(folder)), str(model.dtype).removeprefix("torch.")
         how, asked = (source, dtype, str(model.device)), (batch, new_tokens, effort.processes)
-        yield from footprints(*how, *asked, processes, attention=model.config._attn_implementation)
+        attention, device_map = model.config._attn_implementation, getattr(model, "hf_device_map", "")
+        yield from footprints(*how, *asked, processes, attention=attention, device_map=device_map)
 
 
 def _rounds(

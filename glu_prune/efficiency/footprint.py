@@ -9,7 +9,7 @@ import gc
 import os
 import resource
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ import psutil
 from glu_prune.efficiency.fresh import FreshProcesses
 from glu_prune.efficiency.generation import Generator, padded
 from glu_prune.efficiency.workload import Batch
-from glu_prune.models.source import ModelSource, load_model
+from glu_prune.models.source import DeviceMap, ModelSource, load_model
 
 _PAGE = 4096
 """Bytes; the smallest page of any platform."""
@@ -43,11 +43,11 @@ class Footprint:
     peak: int
     """The highest while generating, with the model and the key-value cache; see `how`."""
     device_resident: int | None
-    """Held by torch's allocator on the device after loading; None without CUDA."""
+    """Held by torch's allocator on the devices of the model after loading; None without CUDA."""
     device_peak: int | None
-    """The highest that torch's allocator held while generating; None without CUDA."""
+    """The highest that torch's allocator held while generating, added up over devices; None without CUDA."""
     device_used: int | None
-    """Held by the process on the device after generating, with the context, kernels and what the allocator reserves.
+    """Held by the process on the devices after generating, with the context, kernels and what the allocator reserves.
 
     From NVML's list of processes; None where that does not tell, as in containers with process ids of their own.
     """
@@ -79,12 +79,13 @@ def footprints(
     repeats: int,
     processes: FreshProcesses | None = None,
     attention: str = "",
+    device_map: DeviceMap = "",
 ) -> Iterator[Footprint]:
     """Yields the footprint of a model `repeats` times, each from a process of its own with as many threads as here.
 
-    The process loads the model with this kind of `attention` (empty: the usual one) and generates `new_tokens` tokens,
-    neither more nor fewer, for each prompt of `batch`. `processes` are from `fresh_processes`; without them, the
-    iterator has its own.
+    The process loads the model as `load_model` does with `attention` and `device_map`, and generates `new_tokens`
+    tokens, neither more nor fewer, for each prompt of `batch`. `processes` are from `fresh_processes`; without them,
+    the iterator has its own.
 
     Raises:
         CheckpointError: the model cannot be loaded.
@@ -92,39 +93,53 @@ def footprints(
     """
     import torch
 
-    arguments = (source, dtype, device, attention, batch, new_tokens, torch.get_num_threads())
+    arguments = (source, dtype, device, attention, device_map, batch, new_tokens, torch.get_num_threads())
     with nullcontext(processes) if processes else fresh_processes() as those:
         for _ in range(repeats):
             yield those.call(f"the memory of {source.name} cannot be measured", _measure, *arguments)
 
 
 def _measure(
-    source: ModelSource, dtype: str, device: str, attention: str, batch: Batch, new_tokens: int, threads: int
+    source: ModelSource,
+    dtype: str,
+    device: str,
+    attention: str,
+    device_map: DeviceMap,
+    batch: Batch,
+    new_tokens: int,
+    threads: int,
 ) -> Footprint:
     """The footprint of this process, which must be a fresh one."""
     import torch
 
     torch.set_num_threads(threads)
     empty = _resident()
-    model = load_model(source, dtype, device, attention=attention)
-    cuda = torch.device(device).type == "cuda"
-    device_resident = torch.cuda.memory_allocated(device) if cuda else None
+    model = load_model(source, dtype, device, attention=attention, device_map=device_map)
+    cuda = sorted({str(each.device) for each in model.parameters() if each.device.type == "cuda"})
+    device_resident = _sum(map(torch.cuda.memory_allocated, cuda))
     _touch(model)
     _tidy()
     resident = _resident()
     how = _RESET if _reset_high_water() else _NOT_RESET
-    if cuda:
-        torch.cuda.reset_peak_memory_stats(device)
+    for each in cuda:
+        torch.cuda.reset_peak_memory_stats(each)
     Generator(model)(padded(batch, model.device), new_tokens)
     return Footprint(
         empty=empty,
         resident=resident,
         peak=max(_high_water(), resident),
         device_resident=device_resident,
-        device_peak=torch.cuda.max_memory_allocated(device) if cuda else None,
-        device_used=_used_on_device(device) if cuda else None,
+        device_peak=_sum(map(torch.cuda.max_memory_allocated, cuda)),
+        device_used=_sum(map(_used_on_device, cuda)),
         how=how,
     )
+
+
+def _sum(devices: Iterable[int | None]) -> int | None:
+    """Over all devices; None without one, or where one does not tell."""
+    found = list(devices)
+    told = [each for each in found if each is not None]
+    return sum(told) if found and len(told) == len(found) else None
 
 
 def _touch(model: Any) -> None:

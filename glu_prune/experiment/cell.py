@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from glu_prune.models.source import ModelSource
 
 
+Question = tuple[str, int | None, "Subset | None", Path | None, "ModelSource | None"]
+"""A task as it is asked: worked examples, which documents, the folder that declares it, whose chat template."""
+
+
 @dataclass(frozen=True)
 class Arm:
     """A criterion and a ratio; without a criterion, the dense baseline."""
@@ -102,6 +106,12 @@ class Cell:
         return cell_key(self)
 
     @property
+    def question(self) -> Question:
+        """What all cells share that are about the same items."""
+        chat = self.source if self.settings.chat_template else None
+        return self.task, self.num_fewshot, self.subset, self.folder, chat
+
+    @property
     def tasks(self) -> tuple[str, ...]:
         """What is answered in one call with the task, itself among it; a subset, or a task of a user, is alone."""
         from glu_prune.evaluation.capability import scored_together
@@ -153,6 +163,12 @@ class DistanceCell:
 
         return distance_key(self)
 
+    @property
+    def question(self) -> Question:
+        """What all cells share that are about the same items."""
+        chat = self.source if self.settings.chat_template else None
+        return self.task, self.num_fewshot, self.subset, self.folder, chat
+
     def __str__(self) -> str:
         """For people: model, arm and task."""
         subset = f" {self.subset}" if self.subset else ""
@@ -176,6 +192,11 @@ class FloorCell:
         from glu_prune.experiment.keys import floor_key
 
         return floor_key(self)
+
+    @property
+    def question(self) -> Question:
+        """What all cells share that are about the same items."""
+        return self.task, self.num_fewshot, None, self.folder, self.chat
 
     def __str__(self) -> str:
         """For people."""

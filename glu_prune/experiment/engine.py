@@ -16,6 +16,8 @@ from glu_prune.experiment.keys import cost_key
 from glu_prune.experiment.record import FloorRecord, Record
 from glu_prune.experiment.store import Store
 
+Answered = Record | DistanceRecord | FloorRecord
+"""Records that are about items."""
 NO_COSTS = "not measured: costs are those of this project's own generation, not of a backend; leave out --glu-backend"
 
 NO_DISTANCES = (
@@ -35,6 +37,8 @@ class Engine:
         self._submitted: dict[str, tuple[Job, Answer]] = {}
         """By the keys of cells."""
         self._records: dict[str, AnyRecord] = {}
+        self._asked: dict[tuple[object, ...], Answered] = {}
+        """By question: what was answered first in this session."""
 
     def submit(self, cells: Iterable[AnyCell]) -> None:
         """Has the executor begin whatever of `cells` is missing, if it is one that works ahead.
@@ -108,7 +112,23 @@ class Engine:
         return self._stored(cell.key, _kind(cell)) is None
 
     def _have(self, cell: AnyCell, kind: type[RecordT]) -> RecordT:
-        """From memory, from the store, or by having it run while no other process does."""
+        """From memory, from the store, or by having it run while no other process does.
+
+        No key tells which items a data set of the hub has: what is stored may be of others than what is loaded now.
+        """
+        found = self._stored_or_run(cell, kind)
+        if not isinstance(cell, SeriesCell) and isinstance(found, Answered):
+            first = self._asked.setdefault(cell.question, found)
+            if first.items != found.items:
+                old, new = sorted((first, found), key=lambda each: each.created)
+                msg = (
+                    f"{cell}: its data have changed: the record of {old.created} is not about the items of that of "
+                    f"{new.created}; remove {self.store.path(old.key, type(old))}, so that it is answered again"
+                )
+                raise EvaluationError(msg)
+        return found
+
+    def _stored_or_run(self, cell: AnyCell, kind: type[RecordT]) -> RecordT:
         if (stored := self._stored(cell.key, kind)) is not None:
             return stored
         with self._alone(cell):

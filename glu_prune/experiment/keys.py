@@ -1,6 +1,5 @@
 """Keys of cells: SHA-256 over everything that changes the answer, and over nothing else."""
 
-import functools
 import hashlib
 import json
 import os
@@ -72,7 +71,7 @@ def floor_key(cell: "FloorCell") -> str:
     """Of floors: no model computes them, so that no setting of models is among the facts."""
     facts = {
         "floors": [cell.task, cell.num_fewshot],
-        "chat": _weights(cell.chat) if cell.chat else None,
+        "chat": cell.chat.fingerprint if cell.chat else None,
         "data": _data(cell.task, cell.folder),
     }
     return _digest(facts, SCORING, library_versions())
@@ -101,7 +100,7 @@ def cost_key(cell: str) -> str:
 def _models(source: "ModelSource", arms: Iterable["Arm"]) -> dict[str, Fact]:
     """The weights, and how they are pruned."""
     return {
-        "weights": _weights(source),
+        "weights": source.fingerprint,
         "arms": [[arm.criterion, show_ratio(arm.ratio), arm.seed] for arm in arms],
         "criteria": [criterion(arm.criterion).source_digest if arm.criterion else None for arm in arms],
     }
@@ -121,11 +120,6 @@ def _here() -> dict[str, Fact]:
 def _data(task: str, folder: Path | None) -> str | None:
     """What identifies the items and the settings of `task`, where they do not come with a library."""
     return local_data.task_data_digest(task) if folder is None else user_tasks.user_tasks_digest(folder)
-
-
-@functools.cache
-def _weights(source: "ModelSource") -> str:
-    return source.fingerprint
 
 
 def _digest(facts: Mapping[str, Fact], code: Roots, versions: Mapping[str, str]) -> str:

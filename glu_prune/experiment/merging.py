@@ -22,6 +22,7 @@ def join(records: Sequence[Record]) -> Record:
     return Record(
         key="+".join(record.key for record in records),
         model=first.model,
+        weights=first.weights,
         arm=first.arm,
         task=first.task,
         settings={**first.settings, "part": ", ".join(str(record.settings["part"]) for record in records)},

@@ -60,9 +60,12 @@ class ItemRecord(Strict):
 class Record(ItemRecord):
     """The result of one cell. Columns hold one entry per item, in the order of `items`."""
 
-    schema_version: Literal[7] = 7
+    schema_version: Literal[8] = 8
     key: str
     model: str
+    """What it was called when it was computed: a label, by which nothing is looked up."""
+    weights: str
+    """Fingerprint of its files."""
     arm: str
     task: str
     settings: Mapping[str, str | int]

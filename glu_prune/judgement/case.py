@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from glu_prune.experiment.cell import DENSE, Arm
+from glu_prune.models.source import identity
 from glu_prune.pruning.ratio import show_ratio
 from glu_prune.results.base import Outcome
 
@@ -137,7 +138,7 @@ class CaseAtRatio(ClaimCase):
     @property
     def family_key(self) -> tuple[str, ...]:
         """What is the same for claims that say the same of one model, wherever they are declared."""
-        return self.experiment.model, self.claim.KEY, self.claim.name, self.claim.variant
+        return identity(self.experiment.model), self.claim.KEY, self.claim.name, self.claim.variant
 
     def about_family(self, source: "Source") -> dict[str, object]:
         """What results say of the case, and since when all that it belongs to is declared."""
@@ -157,7 +158,7 @@ class CaseAtRatio(ClaimCase):
     @property
     def family_digest(self) -> str:
         """A fingerprint of all that is declared of the claim: another one once a ratio or an entry is added."""
-        said = [*self.family_key, *sorted(self.family)]
+        said = [self.experiment.model, *self.family_key[1:], *sorted(self.family)]
         return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:12]
 
     @property

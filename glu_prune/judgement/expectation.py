@@ -18,6 +18,7 @@ from glu_prune.judgement.kinds.distance import DistanceCase
 from glu_prune.judgement.kinds.evidence import EvidenceCase
 from glu_prune.judgement.kinds.trend import TrendCase
 from glu_prune.judgement.suite import capabilities
+from glu_prune.models.source import identity
 from glu_prune.pruning.ratio import show_ratio
 
 __all__ = [
@@ -85,7 +86,7 @@ def _refuse_unknown(document: Document, experiment: Experiment, suite: Mapping[s
 
 
 def _name(experiment: Experiment) -> str:
-    return Path(experiment.model).name
+    return Path(os.path.abspath(experiment.model)).name  # noqa: PTH100 - a link keeps its name
 
 
 def _claimed(document: Document, experiment: Experiment, suite: Mapping[str, Capability]) -> Iterator[Case]:
@@ -138,13 +139,14 @@ def told_apart(cases: Sequence[Case]) -> tuple[Case, ...]:
     """
     by_name: dict[str, set[tuple[str, ...]]] = {}
     for case in cases:
-        by_name.setdefault(_name(case.experiment), set()).add(_identity(case.experiment))
+        experiment = case.experiment
+        by_name.setdefault(_name(experiment), set()).add((identity(experiment.model), *_variant(experiment)))
     found = []
     for case in cases:
         name = _name(case.experiment)
-        identity = "-".join(filter(None, _identity(case.experiment)))
+        whole = "-".join(filter(None, (case.experiment.model.replace("/", "--"), *_variant(case.experiment))))
         unique = len(by_name[name]) == 1
-        found.append(case if unique else replace(case, id=case.id.replace(name, identity, 1)))
+        found.append(case if unique else replace(case, id=case.id.replace(name, whole, 1)))
     refuse_repeats(found)
     return in_families(found)
 
@@ -165,13 +167,13 @@ def in_families(cases: Iterable[Case]) -> tuple[Case, ...]:
 def cases_about(cases: Iterable[Case], model: str) -> tuple[Case, ...]:
     """The cases about `model`: of the files that name it; if none does, of those about any model, as about this one."""
     found = tuple(cases)
-    named = tuple(case for case in found if _place(case.experiment.model) == _place(model))
-    return named or tuple(_as_about(case, model) for case in found if case.experiment.model == ANY)
+    wanted = identity(model)
+    named = tuple(case for case in found if _is_named(case) and identity(case.experiment.model) == wanted)
+    return named or tuple(_as_about(case, model) for case in found if not _is_named(case))
 
 
-def _place(model: str) -> Path:
-    """What is the same for two ways to write a folder; for ids, too, it differs where they do."""
-    return Path(os.path.expandvars(model)).resolve()
+def _is_named(case: Case) -> bool:
+    return case.experiment.model != ANY
 
 
 def _as_about(case: Case, model: str) -> Case:
@@ -180,8 +182,8 @@ def _as_about(case: Case, model: str) -> Case:
     return replace(case, experiment=experiment, id=case.id.replace(ANY, _name(experiment), 1))
 
 
-def _identity(experiment: Experiment) -> tuple[str, ...]:
-    """What tells experiments apart, as parts of an id."""
+def _variant(experiment: Experiment) -> tuple[str, ...]:
+    """What tells experiments about one model apart, as parts of an id."""
     seed = f"seed_{experiment.seed}" if experiment.seed else ""
     chat = "chat" if experiment.chat_template else ""
-    return experiment.model.replace("/", "--"), experiment.revision or "", experiment.criterion, seed, chat
+    return experiment.revision or "", experiment.criterion, seed, chat

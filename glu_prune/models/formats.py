@@ -4,7 +4,7 @@ A new format is a module that has what `Format` asks for, and a name in `FORMATS
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from glu_prune.errors import CheckpointError
 from glu_prune.models import llama2c, stock
@@ -32,7 +32,7 @@ class Format(Protocol):
     def weight_bytes(self, folder: Path) -> int:
         """Bytes of the weights on disk; headers are read, and no weights."""
 
-    def read_model(self, folder: Path, dtype: str = ..., **options: str) -> "PreTrainedModel":
+    def read_model(self, folder: Path, dtype: str = ..., **options: Any) -> "PreTrainedModel":
         """The model in `dtype` (`auto`: as saved), ready for evaluation; `options` are for `from_pretrained`."""
 
     def has_tokenizer(self, folder: Path) -> bool:

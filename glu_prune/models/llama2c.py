@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from glu_prune.errors import CheckpointError
+from glu_prune.files import content_digest
 from glu_prune.models import llama2c_tokenizer
 from glu_prune.models.llama2c_tokenizer import FIXED, tokenizer_file, unreadable
 
@@ -106,8 +107,7 @@ def digest(folder: Path) -> str:
     whole = hashlib.sha256()
     for path in (_model_file(folder), tokenizer_file(folder)):
         try:
-            with path.open("rb") as stream:
-                whole.update(hashlib.file_digest(stream, "sha256").digest())
+            whole.update(content_digest(path))
         except OSError as error:
             raise unreadable(path, error) from error
     return whole.hexdigest()

@@ -1,6 +1,8 @@
 """Where the weights of a model are, and how they are loaded."""
 
 import os
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,9 @@ FILES = ("*.safetensors", "*.json", "*.jinja", "tokenizer.model")
 """What is read of a Hugging Face repository, as patterns."""
 NOT_FILES = ("*/*", "consolidated*")
 """What is not, though it looks like it: other formats, in folders of their own or under another name."""
+DeviceMap = str | Mapping[str, Any]
+"""How accelerate spreads a model: a name, or the device of each module; empty where it is not asked to."""
+_HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
 _GATED = ("meta-llama/",)
 """Owners whose models are given to those only who asked for them."""
 
@@ -46,25 +51,28 @@ def embedded_models() -> tuple[str, ...]:
 def locate(name: str, revision: str | None = None) -> ModelSource:
     """The model called `name`: an embedded model, a folder, or a Hugging Face id in the local cache.
 
-    Environment variables in a folder's name (`$GLU_PRUNE_DATA/stories260K`) stand for what they hold.
+    What is written as a path is a folder: `./tiny-base` is never the embedded model. A name that means both a model and
+    a folder beside it is refused, so that neither stands for the other unnoticed. See `folder_of` for variables.
 
     Never opens a connection.
 
     Raises:
-        ModelNotFoundError: it is not on this machine; the message says how to get it.
+        ModelNotFoundError: it is not on this machine, two models have the name, or a revision is asked of what has
+            none; the message says how to mend it.
     """
-    if name in embedded_models():
-        return ModelSource(name, MODELS / name)
-    folder = Path(os.path.expandvars(name))
-    if recognised(folder) is not None:
-        return ModelSource(name, folder)
-    if is_hub_id(name):
-        from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
-
-        try:
-            return ModelSource(name, snapshot(name, revision, local_files_only=True))
-        except (LocalEntryNotFoundError, HFValidationError):
-            pass
+    folder = folder_of(name)
+    here = recognised(folder) is not None
+    named = MODELS / name if name in embedded_models() else _fetched(name, revision)
+    if named is not None and here and not named.samefile(folder):
+        kind = "an embedded model" if name in embedded_models() else "a model fetched from the hub"
+        msg = f"model {name!r} is {kind} and also a folder here; write ./{name} for the folder, or rename it"
+        raise ModelNotFoundError(msg)
+    if revision and (here or name in embedded_models()):
+        kind = "a folder" if here else "an embedded model"
+        msg = f"model {name!r} is {kind}, which has no revisions; leave out the revision {revision!r}"
+        raise ModelNotFoundError(msg)
+    if named is not None or here:
+        return ModelSource(name, named or folder)
     unset = f" (set {name.split('/')[0]})" if name.startswith("$") and str(folder) == name else ""
     msg = (
         f"model {name!r} is not on this machine{unset}: it is no embedded model ({', '.join(embedded_models())}), no "
@@ -74,9 +82,38 @@ def locate(name: str, revision: str | None = None) -> ModelSource:
     raise ModelNotFoundError(msg)
 
 
+def identity(name: str, base: Path | None = None) -> str:
+    """What is the same for all ways to write a model, whether it is here or not.
+
+    Of a folder it is the absolute path, without links; of an embedded or a hub model its name. Relative paths begin at
+    `base`; None stands for the current folder.
+    """
+    folder = (base or Path.cwd()) / folder_of(name)
+    if name in embedded_models() or (is_hub_id(name) and recognised(folder) is None):
+        return name
+    return str(folder.resolve())
+
+
+def folder_of(name: str) -> Path:
+    """The folder that `name` would be; `$VARIABLE` stands for what it holds, `~` for the user's folder."""
+    return Path(os.path.expanduser(os.path.expandvars(name)))  # noqa: PTH111 - raises nothing for unknown users
+
+
 def is_hub_id(name: str) -> bool:
     """Whether `name` has the form of a Hugging Face id: owner and model."""
-    return name.count("/") == 1 and not name.startswith(("/", ".", "~", "$"))
+    return _HUB_ID.fullmatch(name) is not None
+
+
+def _fetched(name: str, revision: str | None) -> Path | None:
+    """The folder of a model of the hub in the local cache; None if it is not there, or `name` is no id of one."""
+    if not is_hub_id(name):
+        return None
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return snapshot(name, revision, local_files_only=True)
+    except (LocalEntryNotFoundError, HFValidationError):
+        return None
 
 
 def snapshot(name: str, revision: str | None, **how: Any) -> Path:
@@ -101,16 +138,16 @@ def how_to_fetch(name: str, revision: str | None = None) -> str:
     return f"{fetch}; it is gated: ask for access at https://huggingface.co/{name} and log in with `hf auth login`"
 
 
-def load_model(source: ModelSource, dtype: str, device: str, *, attention: str = "", device_map: str = "") -> Any:
+def load_model(source: ModelSource, dtype: str, device: str, *, attention: str = "", device_map: DeviceMap = "") -> Any:
     """The model in `dtype` (`auto`: as saved) on `device`, ready for evaluation; remote code is never run.
 
-    `attention` is an implementation as transformers names it; with a `device_map`, accelerate spreads the model, and
-    `device` is not looked at.
+    `attention` is an implementation as transformers names it; with a `device_map` (a name, or the device of each
+    module), accelerate spreads the model, and `device` is not looked at.
 
     Raises:
         CheckpointError: the folder cannot be loaded, or the device not used.
     """
-    options = {"attn_implementation": attention, "device_map": device_map}
+    options: dict[str, Any] = {"attn_implementation": attention, "device_map": device_map}
     given = {name: value for name, value in options.items() if value}
     model: Any = source.format.read_model(source.folder, dtype, **given)
     if device_map:

@@ -35,7 +35,7 @@ def weight_bytes(folder: Path) -> int:
     return open_shards(folder).nbytes
 
 
-def read_model(folder: Path, dtype: str = "float32", **options: str) -> Any:
+def read_model(folder: Path, dtype: str = "float32", **options: Any) -> Any:
     """The model in `folder`, in `dtype` (`auto`: as it is saved); `options` go to transformers' `from_pretrained`.
 
     Raises:

@@ -6,16 +6,24 @@ import os
 import re
 import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 from glu_prune.errors import CheckpointError, shown
+from glu_prune.files import content_digest
 
 PLAN_FILE = "pruning_plan.json"
-_IDENTITY = ("*.safetensors", "config.json", "generation_config.json", "tokenizer*", "special_tokens_map.json")
-_CHUNK = 1 << 22
+_NO_PART = (
+    *("*.md", "LICENSE*", "LICENCE*", "NOTICE*", "USE_POLICY*", "*.pdf", "*.png", "*.jpg", "*.jpeg", "*.gif", "*.svg"),
+    *("*.csv", "*.log", "training_args.bin", "trainer_state.json"),
+    *("pytorch_model*.bin*", "tf_model*", "flax_model*", "rust_model*", "consolidated*", "*.gguf", "*.onnx", "*.h5"),
+)
+"""Names of files that no loader of ours reads: texts for people, logs of a training, weights in other formats."""
+_NO_FOLDER = (".*", "__pycache__", "original", "onnx", "checkpoint-*", "runs")
+"""Names of folders of such files."""
 _MANY = re.compile("layer|expert")
 """In names of entries that say how many modules a model has; each of them is built one by one."""
 _MOST = 10_000
@@ -143,19 +151,41 @@ def _class_with_widths(kind: Any) -> Any:
 
 
 def folder_digest(folder: Path) -> str:
-    """SHA-256 over the names and contents of everything in `folder` that determines what the model answers.
+    """SHA-256 over the names and contents of all files in `folder`, but for those known to have no part in answers.
+
+    So a file that a later transformers reads is in it, too: what is left out is listed, not what is taken.
 
     Raises:
-        CheckpointError: `folder` holds no safetensors weights.
+        CheckpointError: `folder` holds no safetensors weights, or a file of it cannot be read.
     """
-    files = sorted({path for pattern in _IDENTITY for path in folder.glob(pattern)})
+    files = sorted(_files(folder), key=lambda path: path.relative_to(folder).as_posix())
     if not any(path.suffix == ".safetensors" for path in files):
         msg = f"{folder} holds no .safetensors weights; pickled weights are not read"
         raise CheckpointError(msg)
     digest = hashlib.sha256()
     for path in files:
-        digest.update(f"{path.name}\0{path.stat().st_size}\0".encode())
-        with path.open("rb") as stream:
-            while chunk := stream.read(_CHUNK):
-                digest.update(chunk)
+        name = os.fsencode(path.relative_to(folder).as_posix())
+        try:
+            content = content_digest(path)
+        except OSError as error:
+            msg = f"{path} cannot be read: {error.strerror or error}; make it readable, or remove it"
+            raise CheckpointError(msg) from error
+        digest.update(hashlib.sha256(name).digest() + content)
     return digest.hexdigest()
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """The files that may have a part in answers, also in folders that are links, each of which is entered once."""
+    entered = set[str]()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        if (real := os.path.realpath(place)) in entered:
+            folders.clear()
+            continue
+        entered.add(real)
+        folders[:] = [name for name in folders if not _matches(name, _NO_FOLDER)]
+        paths = (Path(place, name) for name in names if not _matches(name, (*_NO_PART, ".*")))
+        yield from (path for path in paths if path.is_file())
+
+
+def _matches(name: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)

@@ -4,8 +4,9 @@ from typing import Literal
 
 from glu_prune.results.base import Better, Number, Result, Row
 
-State = Literal["improved", "unchanged", "not shown", "regressed", "incomparable"]
-"""What a comparison of two runs on the same items comes to; `not shown` is neither a change nor that there is none."""
+State = Literal["improved", "unchanged", "not shown", "regressed", "incomparable", "missing"]
+"""What a comparison of two runs on the same items comes to; `not shown` is neither a change nor that there is none,
+`missing` is what there was before and is not now."""
 
 
 class BaselineResult(Row):
@@ -51,6 +52,8 @@ class PinnedCapability(Result):
 class Pin(Result):
     """A cell that is to be pinned: the keys of its record, of the dense one, and of the dense model's replicate."""
 
+    model: str
+    """By its name in the baseline."""
     key: str
     dense: str
     replicate: str

@@ -52,10 +52,12 @@ class CaseTables(Tables):
     cells: tuple[CellResult, ...] = ()
     floors: tuple[FloorScore, ...] = ()
     pins: tuple[Pin, ...] = ()
+    pinned: tuple[int, ...] = ()
+    """The places in the baseline of the outcomes that it was compared with."""
 
     def joined(self, others: Sequence["CaseTables"]) -> "CaseTables":
         """These rows, then those of `others`; a row that several have is kept once."""
-        fields: dict[str, tuple[Result, ...]] = {}
+        fields: dict[str, tuple[object, ...]] = {}
         for name in CaseTables.model_fields:
             kept = list(getattr(self, name))
             for other in others:

@@ -10,7 +10,7 @@ from glu_prune.errors import ExpectationError, ModelNotFoundError
 from glu_prune.judgement.case import Case
 from glu_prune.judgement.expectation import cases_about, files, read, told_apart
 from glu_prune.judgement.experiment import ANY
-from glu_prune.models.source import locate
+from glu_prune.models.source import identity, locate
 
 
 def read_cases(config: pytest.Config) -> tuple[Case, ...]:
@@ -21,7 +21,7 @@ def read_cases(config: pytest.Config) -> tuple[Case, ...]:
         ModelNotFoundError: that model is not here.
     """
     place = options.place(config, "--glu-expectations")
-    cases = told_apart([case for file in files(place) for case in read(options.relative(config, file))])
+    cases = _declared(config)
     wanted = config.getoption("--glu-model")
     if wanted is not None:
         models = dict.fromkeys(case.experiment.model for case in cases)
@@ -30,6 +30,26 @@ def read_cases(config: pytest.Config) -> tuple[Case, ...]:
             msg = f"no expectation file in {place} is about model {wanted!r}; they are about: {', '.join(models)}"
             raise ExpectationError(msg)
     return tuple(_published(place, cases) if options.judges_published(config) else _runnable(cases, wanted))
+
+
+def cases_of_others(config: pytest.Config) -> tuple[Case, ...]:
+    """The cases about other models than the one that is asked for, if one is.
+
+    Raises:
+        ExpectationError: a file cannot be used.
+    """
+    wanted = config.getoption("--glu-model")
+    if wanted is None:
+        return ()
+    one = identity(wanted)
+    named = (case for case in _declared(config) if case.experiment.model != ANY)
+    return tuple(case for case in named if identity(case.experiment.model) != one)
+
+
+def _declared(config: pytest.Config) -> tuple[Case, ...]:
+    """All that the expectation files declare."""
+    place = options.place(config, "--glu-expectations")
+    return told_apart([case for file in files(place) for case in read(options.relative(config, file))])
 
 
 def _published(place: Path, cases: Sequence[Case]) -> list[Case]:

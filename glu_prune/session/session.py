@@ -1,11 +1,13 @@
 """The state of one pytest session: its cases, what they are judged by, and what they found."""
 
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 
 import pytest
 
 from glu_prune import options
+from glu_prune.baseline.compare import NAMED, was_compared
 from glu_prune.baseline.gate import Gate
 from glu_prune.errors import BaselineError, GluPruneError
 from glu_prune.judgement.case import Case
@@ -13,8 +15,9 @@ from glu_prune.judgement.conclusion import conclude
 from glu_prune.judgement.kinds import CASES
 from glu_prune.judgement.sources import Source
 from glu_prune.report.clean import one_line
-from glu_prune.results.report import CaseOutcome, CaseResult, Report
-from glu_prune.session.collection import read_cases
+from glu_prune.results.baselines import BaselineResult
+from glu_prune.results.report import CaseOutcome, CaseResult, CaseTables, Report
+from glu_prune.session.collection import cases_of_others, read_cases
 from glu_prune.session.progress import progress
 from glu_prune.sources.published import PublishedSource
 
@@ -36,11 +39,15 @@ class Session:
         self._ended: list[CaseOutcome] = []
         self.pinned = ""
         """A line about what was pinned; empty if nothing was to be."""
-        names = [config.getoption(each) for each in ("--glu-compare", "--glu-save-baseline")]
-        self.gate = Gate(options.place(config, "--glu-baselines"), *names)
+        self._left_out: list[Case] = []
+        self.unselected: frozenset[int] | None = None
+        """The places in the baseline of what this session does not look for; None while it looks for nothing."""
+        against, save_as = (config.getoption(each) for each in ("--glu-compare", "--glu-save-baseline"))
+        allowed = tuple(config.getoption("--glu-allow-missing"))
+        self.gate = Gate(options.place(config, "--glu-baselines"), against, save_as, allowed)
         if config.getoption("--glu-strict"):
             self.gate.refuse_missing()
-        _ = self.gate.baseline
+        self.gate.refuse_unknown()
 
     @cached_property
     def cases(self) -> tuple[Case, ...]:
@@ -84,6 +91,24 @@ class Session:
             refuse_obstacles(to_run, options.settings(self._config), self._store)
             self.source.submit(to_run)
 
+    def leave_out(self, items: Iterable[pytest.Item]) -> None:
+        """Takes the tests that the user deselects."""
+        self._left_out += filter(None, map(case_of, items))
+
+    def select(self, items: Iterable[pytest.Item]) -> None:
+        """Takes the tests that were collected, and finds out what of the baseline they leave out.
+
+        Raises:
+            GluPruneError: an expectation file cannot be used.
+        """
+        asked = [item for item in items if FIXTURES.keys() & {*getattr(item, "fixturenames", ())}]
+        if not asked or not self.gate.baseline:
+            return
+        selected = [case for item in asked if (case := case_of(item)) is not None]
+        named = [case for case in self.cases if case not in selected] if options.selects(self._config) else []
+        others = cases_of_others(self._config)
+        self.unselected = self.gate.unselected([*self._left_out, *named, *others], selected)
+
     def plan(self, items: list[pytest.Item]) -> str:
         """What a run of `items` would be able to show, as text; nothing is run."""
         from glu_prune.readiness.network import offline
@@ -105,7 +130,32 @@ class Session:
 
     def report(self) -> Report:
         """What has come in so far, as if that were all."""
-        return conclude([each.tables for each in self._found], self._ended)
+        return conclude([*(each.tables for each in self._found), CaseTables(baseline=self._missing)], self._ended)
+
+    @property
+    def _missing(self) -> tuple[BaselineResult, ...]:
+        """What the baseline pins, and this session looked for and did not find."""
+        if self.unselected is None:
+            return ()
+        found = {place for each in self._found for place in each.tables.pinned}
+        return self.gate.missing(found | self.unselected)
+
+    def lacking(self) -> str:
+        """Why the comparison with the baseline fails as a whole, in a line; empty if it does not."""
+        if self.unselected is None:
+            return ""
+        against = f"against baseline {self.gate.against}"
+        if missing := self._missing:
+            named = ", ".join(f"{row.model} {row.arm} {row.capability} {row.metric}" for row in missing[:NAMED])
+            more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
+            return one_line(
+                f"{against}: {len(missing)} pinned outcomes were not found: {named}{more}; measure them, pin again, or "
+                "allow it with --glu-allow-missing NAME (a model, arm, capability or task)"
+            )
+        rows = [row for each in self._found for row in each.tables.baseline]
+        if rows and not any(map(was_compared, rows)):
+            return one_line(f"{against}: nothing can be compared: {rows[0].sentence}; and {len(rows) - 1} more")
+        return ""
 
     def pin(self, status: int) -> bool:
         """Pins what was measured, if it is to be; whether that went well."""

@@ -20,7 +20,7 @@ from glu_prune.judgement.case import Case, ClaimCase
 from glu_prune.judgement.kinds.direction import DirectionCase
 from glu_prune.judgement.power import CHANGED, Known, PlannableCase, capability_of, is_planned, plan
 from glu_prune.judgement.scores import PairedScores
-from glu_prune.models.source import locate
+from glu_prune.models.source import identity, locate
 from glu_prune.results.power import PlannedClaim
 from glu_prune.sources.runs import IS_RATIO
 
@@ -136,11 +136,12 @@ class Pilots:
     def _of(self, case: PlannableCase) -> Mapping[object, _Group]:
         """Stored records of the model of `case` on its task: by how they were answered, and by arm and its seed."""
         capability, groups = capability_of(case), dict[object, _Group]()
+        model = identity(case.experiment.model)
         asked = {"chat_template": case.experiment.chat_template, "num_fewshot": capability.num_fewshot}
         for entry in self._entries:
             head, settings = entry.head, dict(entry.head.get("settings", {}))
             seed = settings.pop("seed", 0)
-            of_task = (head.get("model"), head.get("task")) == (case.experiment.model, capability.task)
+            of_task = (identity(str(head.get("model"))), head.get("task")) == (model, capability.task)
             as_asked = all((settings.get(name) or None) == (value or None) for name, value in asked.items())
             if of_task and as_asked and capability.metric in head.get("metrics", {}):
                 group = groups.setdefault(tuple(sorted(settings.items())), {})

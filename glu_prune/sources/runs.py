@@ -187,20 +187,20 @@ class RunSource:
     def ratios(self, case: Case, needed: Requirement) -> frozenset[Decimal]:
         """All that the store has records of."""
         experiment = case.experiment
-        name = locate(experiment.model, experiment.revision).name
+        weights = locate(experiment.model, experiment.revision).fingerprint
         prefix = f"{experiment.criterion}-"
         return frozenset(
             Decimal(arm.removeprefix(prefix))
-            for model, task, arm in self._stored
-            if (model, task) == (name, needed.capability.task) and IS_RATIO.fullmatch(arm.removeprefix(prefix))
+            for stored, task, arm in self._stored
+            if (stored, task) == (weights, needed.capability.task) and IS_RATIO.fullmatch(arm.removeprefix(prefix))
         )
 
     @cached_property
     def _stored(self) -> frozenset[tuple[str, str, str]]:
-        """(model, task, arm) of all records that were there when the session first asked."""
+        """(weights, task, arm) of all records that were there when the session first asked."""
         heads = (entry.head for entry in entries(self._engine.store.folder) if entry.kind is Record)
         # A record of another version of the layout may lack any of them; it is no reason to judge nothing.
-        return frozenset((str(head.get("model")), str(head.get("task")), str(head.get("arm"))) for head in heads)
+        return frozenset((str(head.get("weights")), str(head.get("task")), str(head.get("arm"))) for head in heads)
 
     def distances(self, case: DistanceCase, needed: Requirement) -> DistanceEvidence:
         """From what both models answered, or from how their predictions differ."""

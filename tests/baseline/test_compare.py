@@ -156,7 +156,7 @@ def test_the_sentence_names_some_and_counts_the_rest():
 )
 def test_what_cannot_be_compared_is_said_and_never_a_change(before, after, why):
     found = one(before, after)
-    assert (found.outcome, found.note, found.change) == ("incomparable", why, None)
+    assert (found.outcome, found.note, found.change) == ("incomparable" if after else "missing", why, None)
     assert found.sentence.endswith(why)
 
 
@@ -186,7 +186,7 @@ def test_one_model_is_compared_with_one_of_another_name():
 
 def test_if_nothing_can_be_compared_nothing_is_said_to_be_unchanged():
     refuse_incomparable(compare([(made(RIGHT), made(RIGHT)), (made(RIGHT), None)]))
-    with pytest.raises(BaselineError, match=r"nothing can be compared: m dense facts \(t\) acc: there is none now; and 1 more"):  # fmt: skip
+    with pytest.raises(BaselineError, match=r"nothing can be compared: ./m dense facts \(t\) acc: there is none now; and 1 more"):  # fmt: skip
         refuse_incomparable(compare([(made(RIGHT), None), (None, made(RIGHT, arm="x"))]))
 
 

@@ -8,34 +8,17 @@ import pytest
 import torch
 
 from glu_prune.efficiency.benchmark import Effort
-from glu_prune.efficiency.workload import WORKLOADS, drawn
+from glu_prune.efficiency.workload import WORKLOADS, Workload, drawn
 from glu_prune.evaluation.subset import Subset
 from glu_prune.experiment import code, keys
 from glu_prune.experiment import machine as machines
-from glu_prune.experiment.cell import DENSE, Arm, Cell, FloorCell, SeriesCell, Settings
+from glu_prune.experiment.cell import DENSE, Arm, Cell, DistanceCell, FloorCell, SeriesCell, Settings
 from glu_prune.experiment.keys import cost_key
 from glu_prune.experiment.machine import machine
 from glu_prune.models.source import ModelSource, locate
 
 CELL = Cell(locate("tiny-base"), Arm("ppm", Decimal("0.5")), "tiny_recall", None, ("band",), Settings())
 SERIES = SeriesCell(CELL.source, (DENSE, CELL.arm), drawn(64, 32, 8), Settings(), Effort())
-
-
-@pytest.mark.parametrize(
-    "other",
-    [
-        replace(CELL, arm=DENSE),
-        replace(CELL, arm=Arm("random", Decimal("0.5"))),
-        replace(CELL, arm=Arm("ppm", Decimal("0.4"))),
-        replace(CELL, arm=Arm("ppm", Decimal("0.5"), seed=1)),
-        replace(CELL, task="tiny_recall_mc"),
-        replace(CELL, num_fewshot=5),
-        replace(CELL, fields=()),
-        replace(CELL, subset=Subset(0, 64)),
-    ],
-)
-def test_everything_that_changes_the_answer_changes_the_key(other):
-    assert other.key != CELL.key
 
 
 def test_every_part_has_its_own_key():
@@ -101,37 +84,78 @@ def test_floors_belong_to_a_task_and_its_prompts():
     assert CELL.key not in keys
 
 
-@pytest.mark.parametrize(
-    "other",
-    [
-        replace(SERIES, source=locate("tiny-instruct")),
-        replace(SERIES, arms=(DENSE,)),
-        replace(SERIES, arms=(CELL.arm, DENSE)),
-        replace(SERIES, arms=(DENSE, Arm("random", Decimal("0.5")))),
-        replace(SERIES, arms=(DENSE, Arm("ppm", Decimal("0.4")))),
-        replace(SERIES, arms=(DENSE, Arm("ppm", Decimal("0.5"), seed=1))),
-        replace(SERIES, workload=drawn(64, 32, 1)),
-        replace(SERIES, workload=replace(SERIES.workload, new_tokens=33)),
-        replace(SERIES, workload=replace(SERIES.workload, seeds=(1,))),
-        replace(SERIES, effort=Effort(rounds=9)),
-        replace(SERIES, effort=Effort(seconds=1.0)),
-        replace(SERIES, effort=Effort(processes=5)),
-    ],
-)
-def test_everything_that_changes_a_measurement_changes_its_key(other):
-    assert other.key not in (SERIES.key, CELL.key)
+OTHER = {
+    Settings: {
+        "dtype": "bfloat16", "device": "cuda", "batch_size": 1, "backend": "hf", "attention": "eager",
+        "device_map": "auto", "chat_template": True, "threads": 1,
+    },
+    Arm: {"criterion": "random", "ratio": Decimal("0.4"), "seed": 1},
+    Subset: {"start": 1, "stop": 128, "cluster": "band"},
+    Workload: {
+        "name": "other", "batch_size": 9, "prompt_tokens": 65, "new_tokens": 33, "benchmark": "mmlu", "seeds": (1,),
+    },
+    Effort: {"rounds": 9, "seconds": 1.0, "processes": 5, "grid": "FRA"},
+    Cell: {
+        "source": locate("tiny-instruct"), "arm": DENSE, "task": "tiny_recall_mc", "num_fewshot": 5, "fields": (),
+        "settings": Settings("bfloat16"), "subset": Subset(0, 64), "folder": Path("own"),
+    },
+    FloorCell: {"task": "tiny_recall_mc", "num_fewshot": 5, "folder": Path("own"), "chat": locate("tiny-instruct")},
+    SeriesCell: {
+        "source": locate("tiny-instruct"), "arms": (DENSE,), "workload": drawn(64, 32, 1),
+        "settings": Settings("bfloat16"), "effort": Effort(9),
+    },
+}  # fmt: skip
+"""Another value for every field of all that keys are made of: one that is new fails the tests until it has one."""
+OTHER[DistanceCell] = OTHER[Cell]
+BASE = {
+    Cell: CELL,
+    DistanceCell: DistanceCell(*(getattr(CELL, each.name) for each in fields(DistanceCell))),
+    FloorCell: FloorCell("tiny_recall", None),
+    SeriesCell: SERIES,
+}
+INSIDE = {"settings": Settings, "arm": Arm, "subset": Subset, "workload": Workload, "effort": Effort}
 
 
-OTHER_SETTINGS = Settings("bfloat16", "cuda", 1, "hf", "eager", "auto", chat_template=True, threads=1)
+def variants(kind):
+    """(name, another cell): of each field of a kind of cell, and of each field of what stands in that field."""
+    base = BASE[kind]
+    for field in fields(kind):
+        yield field.name, base, replace(base, **{field.name: OTHER[kind][field.name]})
+        if inner := INSIDE.get(field.name):
+            whole = replace(base, subset=Subset(0, 64)) if inner is Subset else base
+            value = getattr(whole, field.name)
+            for each in fields(inner):
+                other = replace(value, **{each.name: OTHER[inner][each.name]})
+                yield f"{field.name}.{each.name}", whole, replace(whole, **{field.name: other})
 
 
-@pytest.mark.parametrize("name", [field.name for field in fields(Settings)])
-def test_every_setting_is_in_every_key_unless_a_reason_is_given(name):
+EVERY = [
+    pytest.param(base, other, name, id=f"{kind.__name__}-{name}")
+    for kind in BASE
+    for name, base, other in variants(kind)
+]
+
+
+@pytest.mark.parametrize(("base", "other", "name"), EVERY)
+def test_every_field_is_in_every_key_unless_a_reason_is_given(tmp_path, monkeypatch, base, other, name):
     """What was measured by one kind of attention must not be served for another; a setting that is new neither."""
-    other = replace(Settings(), **{name: getattr(OTHER_SETTINGS, name)})
-    assert other != Settings()
-    assert replace(CELL, settings=other).key != CELL.key
-    assert (replace(SERIES, settings=other).key == SERIES.key) == (name in keys._NO_PART_IN_A_SERIES)
+    monkeypatch.chdir(tmp_path)
+    Path("own").mkdir()
+    left_out = isinstance(base, SeriesCell) and name.removeprefix("settings.") in keys._NO_PART_IN_A_SERIES
+    assert other != base
+    assert (replace(other).key == replace(base).key) == left_out
+
+
+@pytest.mark.parametrize(
+    "arms", [(CELL.arm, DENSE), *((DENSE, replace(CELL.arm, **{name: value})) for name, value in OTHER[Arm].items())]
+)
+def test_which_arms_are_measured_and_in_which_order_is_in_the_key(arms):
+    assert replace(SERIES, arms=arms).key != SERIES.key
+
+
+def test_no_field_of_what_keys_are_made_of_is_forgotten():
+    for kind, others in OTHER.items():
+        assert {field.name for field in fields(kind)} == set(others)
 
 
 def test_a_number_of_threads_holds_for_as_long_as_it_is_applied():

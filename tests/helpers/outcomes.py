@@ -16,7 +16,7 @@ def made(
 ) -> Outcome:
     """An outcome whose score is that of its items."""
     weights = tuple(weights or (1.0,) * len(values))
-    said = {"model": "m", "arm": "dense", "capability": "facts", "task": "t", "metric": "acc", "higher_is_better": True, **about}  # fmt: skip
+    said = {"model": "./m", "arm": "dense", "capability": "facts", "task": "t", "metric": "acc", "higher_is_better": True, **about}  # fmt: skip
     score = aggregate(said["metric"], values, weights)
     items = tuple(items or names(len(values)))
     return Outcome(About(score=score, n=len(items), **said), items, tuple(values), weights, clusters and tuple(clusters))  # fmt: skip

@@ -10,6 +10,7 @@ def record(key: str = KEY, **changes: object) -> Record:
     fields = {
         "key": key,
         "model": "tiny-base",
+        "weights": "cd" * 32,
         "arm": "dense",
         "task": "tiny_recall",
         "settings": {"dtype": "float32"},

@@ -130,6 +130,7 @@ def record_of(cell: Cell, result: "TaskResult", size: SizeRecord) -> Record:
     return Record(
         key=cell.key,
         model=cell.source.name,
+        weights=cell.source.fingerprint,
         arm=cell.arm.label,
         task=cell.task,
         settings={**settings_of(cell), **result.scoring_facts},
