@@ -173,9 +173,9 @@ class _Collector:
 
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         """Pins what was measured, if it is to be; that it cannot be, or something is missing, fails the session."""
-        ended = exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
-        lacking = ended and not session.shouldfail and self._session.lacking()
-        if not self._session.pin(exitstatus) or lacking:
+        if exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) or session.shouldfail:
+            self._session.unselected = None
+        if not self._session.pin(exitstatus) or self._session.lacking():
             session.exitstatus = max(exitstatus, pytest.ExitCode.TESTS_FAILED)
 
 

@@ -287,9 +287,19 @@ def test_what_is_missing_is_known_where_workers_run(project):
     assert (code, "1 pinned outcomes were not found" in said) == (1, True)
 
 
-def test_a_session_without_claims_compares_nothing(project):
+def test_a_session_without_claims_fails_unless_that_is_what_was_selected(project):
     (project.folder / "test_other.py").write_text("def test_other():\n    pass\n")
-    assert project.run("--glu-compare=mine", "test_other.py")[0] == 0
+    for selection in (["test_other.py"], ["-k=other"], ["--deselect=test_claims.py"]):
+        assert project.run("--glu-compare=mine", *selection)[0] == 0
+    (project.folder / "test_claims.py").unlink()
+    code, said = project.run("--glu-compare=mine")
+    assert (code, MISSING in said) == (1, True)
+
+
+def test_a_session_that_stops_early_misses_nothing(project):
+    (project.folder / "test_a.py").write_text("def test_bad():\n    assert 0\n")
+    code, said = project.run("--glu-compare=mine", "-x")
+    assert (code, "missing" in said, "not found" in said) == (1, False, False)
 
 
 def compare(*arguments: object) -> int:

@@ -80,4 +80,6 @@ def _complaint(format_: Format, folder: Path) -> CheckpointError | None:
         format_.refuse(folder)
     except CheckpointError as error:
         return error
+    except OSError as error:
+        return CheckpointError(f"{folder} cannot be read: {error.strerror}")
     return None

@@ -91,7 +91,10 @@ def identity(name: str, base: Path | None = None) -> str:
     folder = (base or Path.cwd()) / folder_of(name)
     if name in embedded_models() or (is_hub_id(name) and recognised(folder) is None):
         return name
-    return str(folder.resolve())
+    try:
+        return os.path.realpath(folder)
+    except ValueError:  # a NUL, or half a character: no file has such a name
+        return name
 
 
 def folder_of(name: str) -> Path:

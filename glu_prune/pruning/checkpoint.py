@@ -158,7 +158,11 @@ def folder_digest(folder: Path) -> str:
     Raises:
         CheckpointError: `folder` holds no safetensors weights, or a file of it cannot be read.
     """
-    files = sorted(_files(folder), key=lambda path: path.relative_to(folder).as_posix())
+    try:
+        files = sorted(_files(folder), key=lambda path: path.relative_to(folder).as_posix())
+    except OSError as error:
+        msg = f"{error.filename} cannot be read: {error.strerror}; make it readable, or remove it"
+        raise CheckpointError(msg) from error
     if not any(path.suffix == ".safetensors" for path in files):
         msg = f"{folder} holds no .safetensors weights; pickled weights are not read"
         raise CheckpointError(msg)
@@ -174,17 +178,14 @@ def folder_digest(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    """The files that may have a part in answers, also in folders that are links, each of which is entered once."""
-    entered = set[str]()
-    for place, folders, names in os.walk(folder, followlinks=True):
-        if (real := os.path.realpath(place)) in entered:
-            folders.clear()
-            continue
-        entered.add(real)
-        folders[:] = [name for name in folders if not _matches(name, _NO_FOLDER)]
-        paths = (Path(place, name) for name in names if not _matches(name, (*_NO_PART, ".*")))
-        yield from (path for path in paths if path.is_file())
+def _files(folder: Path, above: tuple[str, ...] = ()) -> Iterator[Path]:
+    """The files that may have a part in answers, also in folders that are links, unless one leads back `above`."""
+    here = os.path.realpath(folder)
+    for path in folder.iterdir() if here not in above else ():
+        if path.is_dir():
+            yield from _files(path, (*above, here)) if not _matches(path.name, _NO_FOLDER) else ()
+        elif path.is_file() and not _matches(path.name, (*_NO_PART, ".*")):
+            yield path
 
 
 def _matches(name: str, patterns: Iterable[str]) -> bool:

@@ -41,7 +41,7 @@ class Session:
         """A line about what was pinned; empty if nothing was to be."""
         self._left_out: list[Case] = []
         self.unselected: frozenset[int] | None = None
-        """The places in the baseline of what this session does not look for; None while it looks for nothing."""
+        """The places in the baseline of what this session does not look for; None while it looks for nothing, or stopped early."""
         against, save_as = (config.getoption(each) for each in ("--glu-compare", "--glu-save-baseline"))
         allowed = tuple(config.getoption("--glu-allow-missing"))
         self.gate = Gate(options.place(config, "--glu-baselines"), against, save_as, allowed)
@@ -102,10 +102,11 @@ class Session:
             GluPruneError: an expectation file cannot be used.
         """
         asked = [item for item in items if FIXTURES.keys() & {*getattr(item, "fixturenames", ())}]
-        if not asked or not self.gate.baseline:
+        by_name = options.selects(self._config)
+        if not self.gate.baseline or (by_name and not asked):
             return
         selected = [case for item in asked if (case := case_of(item)) is not None]
-        named = [case for case in self.cases if case not in selected] if options.selects(self._config) else []
+        named = [case for case in self.cases if case not in selected] if by_name else []
         others = cases_of_others(self._config)
         self.unselected = self.gate.unselected([*self._left_out, *named, *others], selected)
 

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
+import accelerate
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -123,13 +124,17 @@ def test_all_arms_but_the_replicate_have_footprints(whole):
     assert left == []
 
 
-def test_memory_is_measured_with_the_attention_of_the_model(tmp_path, monkeypatch):
+def test_memory_is_measured_as_the_model_is_run(tmp_path, monkeypatch):
     asked = []
-    monkeypatch.setattr(module, "footprints", lambda *_, attention: asked.append(attention) or [])
-    for attention in ("sdpa", "eager"):
-        model = load_model(locate("tiny-base"), "float32", "cpu", attention=attention)
+    monkeypatch.setattr(module, "footprints", lambda *how, **more: asked.append((how[1], more)) or [])
+    spread = {"model": "cpu", "lm_head": "cpu"}
+    for dtype, attention, device_map in (("float32", "sdpa", ""), ("bfloat16", "eager", spread)):
+        model = load_model(locate("tiny-base"), dtype, "cpu", attention=attention)
+        model = accelerate.dispatch_model(model, device_map) if device_map else model
         assert list(module._footprints("m", model, ((1,),), 1, Effort(), None, tmp_path)) == []
-    assert asked == ["sdpa", "eager"]
+    assert asked == [
+        ("float32", {"attention": "sdpa", "device_map": ""}), ("bfloat16", {"attention": "eager", "device_map": spread}),
+    ]  # fmt: skip
 
 
 @real

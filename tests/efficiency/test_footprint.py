@@ -42,6 +42,14 @@ def run(processes: FreshProcesses) -> Run:
     return measure
 
 
+def test_the_process_spreads_the_model_as_it_is_told(run):
+    """Devices that cannot be are found there, where the model is loaded."""
+    (found,) = run(locate("tiny-base"), device_map={"": "cpu"})
+    assert found.resident > found.empty
+    with pytest.raises(CheckpointError, match="cannot be loaded as LlamaForCausalLM"):
+        run(locate("tiny-base"), device_map={"": "no such device"})
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a checkpoint of every shape."""

@@ -24,7 +24,7 @@ from glu_prune.evaluation.decoding import Decoder
 from glu_prune.evaluation.lm import CountingLM
 from glu_prune.evaluation.scorer import SharedPrefixLM
 from glu_prune.evaluation.subset import Subset
-from glu_prune.experiment.cell import DENSE, Arm, Cell, SeriesCell, Settings
+from glu_prune.experiment.cell import DENSE, Arm, Cell, FloorCell, SeriesCell, Settings
 from glu_prune.experiment.cost_record import SeriesRecord
 from glu_prune.experiment.engine import Engine
 from glu_prune.experiment.executors import local as module
@@ -36,6 +36,7 @@ from glu_prune.models.source import load_tokenizer, locate
 from tests.helpers.cost_series import NO_METER
 from tests.helpers.processes import busy_process
 from tests.helpers.recordings import raw
+from tests.helpers.records import FLOORS, record
 
 WHOLE = Cell(locate("tiny-base"), DENSE, "tiny_stories", None, (), Settings())
 CELL = replace(WHOLE, subset=Subset(0, 48))
@@ -263,3 +264,39 @@ def test_whoever_waits_says_for_what(tmp_path):
         assert said == [f"{cell}: waiting for another process, which holds {tmp_path / 'locks' / cell.key}"]
     worker.join()
     assert Store(tmp_path).get(cell.key, Record) is not None
+
+
+OTHER_ARM = replace(CELL, arm=Arm("ppm", Decimal("0.5")))
+FLOOR = FloorCell("tiny_stories", None)
+
+
+@pytest.mark.parametrize(("first", "then"), [(CELL, OTHER_ARM), (FLOOR, WHOLE), (WHOLE, FLOOR)])
+def test_records_of_other_items_of_one_task_are_noticed(tmp_path, first, then):
+    """A data set of the hub may have been updated between two sessions: no key says so."""
+    store = Store(tmp_path)
+    times = {first: "2026-01-01T00:00:00+00:00", then: "2026-02-01T00:00:00+00:00"}
+
+    def put(cell, items):
+        made = FLOORS if cell is FLOOR else record()
+        store.put(made.model_copy(update={"key": cell.key, "items": items, "created": times[cell]}))
+
+    def ask(one: Engine, cell):
+        return one.floors(cell) if cell is FLOOR else one.record(cell)
+
+    put(first, ("a", "b"))
+    put(then, ("a", "b"))
+    same = engine(tmp_path, NoMeter("none"))
+    assert ask(same, first).items == ask(same, then).items
+    put(then, ("a", "c"))
+    other = engine(tmp_path, NoMeter("none"))
+    ask(other, first)
+    with pytest.raises(EvaluationError, match=f"its data have changed: .*remove .*{first.key}"):
+        ask(other, then)
+
+
+def test_other_questions_have_other_items(tmp_path):
+    store, part = Store(tmp_path), replace(CELL, subset=Subset(48, 96))
+    for cell, items in ((CELL, ("a", "b")), (part, ("c", "d"))):
+        store.put(record(cell.key, items=items))
+    one = engine(tmp_path, NoMeter("none"))
+    assert one.record(CELL).items != one.record(part).items

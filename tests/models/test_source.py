@@ -91,6 +91,15 @@ def test_a_revision_of_what_has_none_is_refused(here, name, kind):
         locate(name, "v2")
 
 
+@pytest.mark.parametrize("name", ["a\0b", "x" * 300, "x/" * 3000, "loop", "\ud800", "~nosuch/x", "$UNSET", "${X", "."])
+def test_what_no_folder_can_be_called_is_not_here(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "loop").symlink_to("loop")
+    assert identity(name)
+    with pytest.raises(ModelNotFoundError, match="is not on this machine"):
+        locate(name)
+
+
 def test_ways_to_write_a_folder_are_one_model(here):
     (here / "link").symlink_to(here / "mine")
     every = {
@@ -169,6 +178,18 @@ def test_a_link_to_a_folder_above_ends(tmp_path):
     shutil.copytree(MODELS / "tiny-base", folder)
     (folder / "again").symlink_to(folder)
     assert ModelSource("x", folder).fingerprint == locate("tiny-base").fingerprint
+
+
+def test_a_folder_that_two_links_lead_to_is_in_it_under_both_names(tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(MODELS / "tiny-base", folder)
+    (tmp_path / "templates").mkdir()
+    (tmp_path / "templates" / "tool_use.jinja").write_text("{{ messages }}")
+    found = {locate("tiny-base").fingerprint}
+    for name in ("another", CHAT_TEMPLATE_DIR):
+        (folder / name).symlink_to(tmp_path / "templates")
+        found.add(ModelSource("x", folder).fingerprint)
+    assert len(found) == 3
 
 
 def test_a_file_that_was_changed_long_ago_is_read_once_and_again_when_its_times_change(tmp_path):
