@@ -1,11 +1,24 @@
-"""Files that are written whole or not at all."""
+"""Files that are read if they are files, and written whole or not at all."""
 
+import errno
 import os
+import stat
 from pathlib import Path
 from uuid import uuid4
 
 PARTIAL = ".partial"
 """Ends the names of files that are being written."""
+
+
+def regular(path: Path) -> Path:
+    """`path`, which is a regular file: a pipe may be waited for without end, and a device be read without one.
+
+    Raises:
+        OSError: it is none.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+    return path
 
 
 def write_whole(path: Path, content: bytes | str, *, sync: bool = False) -> None:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from glu_prune.errors import CheckpointError
+from glu_prune.errors import CheckpointError, first_line
 from glu_prune.pruning import checkpoint
 from glu_prune.pruning.checkpoint import folder_digest as digest
 from glu_prune.pruning.checkpoint import read_config
@@ -61,6 +61,6 @@ def read_tokenizer(folder: Path) -> "PreTrainedTokenizerBase":
 
     try:
         return AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, KeyError) as error:
-        msg = f"the tokenizer in {folder} cannot be loaded: {str(error).splitlines()[0]}"
+    except Exception as error:  # every tokenizer reads its files, and complains, in its own way
+        msg = f"the tokenizer in {folder} cannot be loaded: {first_line(error)}"
         raise CheckpointError(msg) from error

@@ -185,7 +185,10 @@ def break_quantised(folder: Path) -> None:
     [
         (break_nan, r"layers\.1\.mlp: 1 weights of down are NaN or infinite; the checkpoint is broken"),
         (break_truncated, r"model\.safetensors cannot be read: .*; it may be missing or truncated, fetch it again"),
-        (break_renamed, r"holds no tensor model\.layers\.0\.mlp\..* save it with save_pretrained, and prune that"),
+        (
+            break_renamed,
+            r"contradicts itself: .* has lm_head\.weight and 29 more, .* have old\.lm_head\.weight and 29 more",
+        ),
         (break_pickled, r"holds 0 \.safetensors files and no .*; pickled weights are not read"),
         (break_config, "has no usable configuration"),
         (break_quantised, "holds quantised weights; prune the weights they were made from, then quantise"),
