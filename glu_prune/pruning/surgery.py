@@ -137,8 +137,8 @@ def _refuse_widths(whole: Mapping[str, int], widths: Any) -> None:
             return
     first = next(iter(whole))
     msg = (
-        f"{WIDTHS} in the configuration: {shown(wrong)} is not allowed; it gives owners of GLU blocks, such as {first}, a "
-        f"width from 1 to that of the original, {whole[first]}"
+        f"{WIDTHS} in the configuration: {shown(wrong)} is not allowed; it gives owners of blocks, such as {first}, "
+        f"a width from 1 to that of the original, {whole[first]}"
     )
     raise UnsupportedModelError(msg)
 

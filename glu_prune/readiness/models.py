@@ -13,7 +13,15 @@ from glu_prune.errors import (
     first_line,
 )
 from glu_prune.models import stock
-from glu_prune.models.source import ModelSource, embedded_models, has_tokenizer, how_to_fetch, is_hub_id, locate
+from glu_prune.models.source import (
+    ModelSource,
+    embedded_models,
+    has_tokenizer,
+    how_to_fetch,
+    is_hub_id,
+    load_tokenizer,
+    locate,
+)
 from glu_prune.readiness.check import CheckResult, Run, size_of
 from glu_prune.readiness.requirements import RequiredModel
 
@@ -38,6 +46,12 @@ def model(required: RequiredModel, *, answers: bool = True) -> CheckResult:
         return CheckResult(what, "missing", f"not whole: {error}", remedy)
     if answers and not has_tokenizer(source):
         return CheckResult(what, "missing", f"{source.folder} has no tokenizer", remedy)
+    try:
+        source.format.refuse_contradiction(source.folder)
+        if answers:
+            load_tokenizer(source)
+    except CheckpointError as error:
+        return CheckResult(what, "missing", str(error))
     place = "in this package" if required.name in embedded_models() else str(source.folder)
     return CheckResult(what, "ready", f"weights ({size_of(size)}) and tokenizer, {place}")
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 
 from glu_prune.efficiency.workload import Workload
@@ -62,6 +63,11 @@ def requirements(cases: Sequence[Case]) -> Requirements:
         by_model.setdefault((case.experiment.model, case.experiment.revision), []).append(case)
     models = (_model(name, revision, mine) for (name, revision), mine in by_model.items())
     return Requirements(tuple(models), tuple(dict.fromkeys(task for case in cases for task in _tasks(case))))
+
+
+def requirements_of_contract(model: str) -> Requirements:
+    """What checking the contract on `model` requires: that it can be pruned."""
+    return Requirements((RequiredModel(model, None, arms=(Arm("ppm", Decimal("0.5")),)),), ())
 
 
 def _model(name: str, revision: str | None, cases: Sequence[Case]) -> RequiredModel:

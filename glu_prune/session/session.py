@@ -12,6 +12,8 @@ from glu_prune.judgement.case import Case
 from glu_prune.judgement.conclusion import conclude
 from glu_prune.judgement.kinds import CASES
 from glu_prune.judgement.sources import Source
+from glu_prune.readiness.check import Run
+from glu_prune.readiness.requirements import Requirements, requirements, requirements_of_contract
 from glu_prune.report.clean import one_line
 from glu_prune.results.report import CaseOutcome, CaseResult, Report
 from glu_prune.session.collection import read_cases
@@ -79,10 +81,15 @@ class Session:
         """
         cases = [case for item in items if (case := case_of(item)) is not None]
         if cases and (to_run := self.source.preflight(cases)):
-            from glu_prune.readiness.preflight import refuse_obstacles
-
-            refuse_obstacles(to_run, options.settings(self._config), self._store)
+            self._refuse_obstacles(requirements(to_run))
             self.source.submit(to_run)
+        if model := self._config.getoption("--glu-contract"):
+            self._refuse_obstacles(requirements_of_contract(model))
+
+    def _refuse_obstacles(self, required: Requirements) -> None:
+        from glu_prune.readiness.preflight import refuse_obstacles
+
+        refuse_obstacles(Run(required, options.settings(self._config), self._store))
 
     def plan(self, items: list[pytest.Item]) -> str:
         """What a run of `items` would be able to show, as text; nothing is run."""
