@@ -20,6 +20,8 @@ GluPruneError
 └── ProjectError          the files of a project cannot be written
 """
 
+from collections.abc import Iterable
+
 _LONGEST = 200
 """Characters of a value in a message."""
 
@@ -37,6 +39,14 @@ def first_line(error: BaseException) -> str:
     """The kind of an error that is not ours, and its first line."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else repr(error)
+
+
+def did_you_mean(found: str, allowed: Iterable[str], most: int = 1) -> str:
+    """`; did you mean 'vllm'?` with the nearest of `allowed` names, at most so many; nothing if none is near."""
+    from difflib import get_close_matches
+
+    close = get_close_matches(found[:_LONGEST], allowed, most)
+    return f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
 
 
 class GluPruneError(Exception):

@@ -1,6 +1,5 @@
 """An expectation file as text: from YAML to the typed experiment, and from a place in it to its line."""
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from glu_prune.errors import ExpectationError, shown
+from glu_prune.errors import ExpectationError, did_you_mean, shown
 from glu_prune.judgement.declared import Declared
 from glu_prune.judgement.experiment import Experiment
 from glu_prune.judgement.kinds import CLAIMS
@@ -54,8 +53,7 @@ class Document:
 
     def unknown(self, location: Location, what: str, found: str, allowed: Sequence[str]) -> ExpectationError:
         """`found` at `location` is no `what`."""
-        close = difflib.get_close_matches(found, allowed, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else "."
+        hint = did_you_mean(found, allowed) or "."
         return self.error(location, f"{what} {shown(found)} does not exist{hint} Allowed: {', '.join(allowed)}")
 
 

@@ -32,9 +32,9 @@ def items(task: str) -> CheckResult:
     """The items of one of lm-eval's own tasks: in the data folder if that is for them, else in the cache."""
     try:
         splits = local_data.splits(task)
+        return in_cache(task) if splits is None else _in_folder(task, splits)
     except EvaluationError as error:
         return CheckResult(f"data of {task}", "missing", str(error))
-    return in_cache(task) if splits is None else _in_folder(task, splits)
 
 
 def _in_folder(task: str, splits: Sequence[Split]) -> CheckResult:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from glu_prune.errors import first_line
+from glu_prune.errors import GluPruneError, first_line
 from glu_prune.evaluation import lm_eval_tasks, local_data
 from glu_prune.evaluation.evaluate import is_embedded
 from glu_prune.models.source import snapshot
@@ -80,6 +80,8 @@ def _fetched(item: _Item, unreached: dict[str, str]) -> CheckResult:
     try:
         with errors_only():
             item.fetch()
+    except GluPruneError:
+        return before
     except (OSError, ValueError, RuntimeError, HTTPError) as error:
         why, remedy = _explained(error, item.source)
         if remedy and _is_cut_off(why):

@@ -2,13 +2,14 @@
 
 import pytest
 
+from glu_prune.errors import EvaluationError
 from glu_prune.evaluation.lm_eval_tasks import leaves, manager, manager_of
 
 
 def test_a_name_that_lm_eval_has_not_is_told_with_the_nearest_at_once():
-    with pytest.raises(KeyError, match="lm-eval has no task 'hellaswagg'; did you mean 'hellaswag'"):
+    with pytest.raises(EvaluationError, match="lm-eval has no task 'hellaswagg'; did you mean 'hellaswag'"):
         manager_of("hellaswagg")
-    with pytest.raises(KeyError, match="lm-eval has no task 'tiny_nothing'"):
+    with pytest.raises(EvaluationError, match="lm-eval has no task 'tiny_nothing'"):
         manager_of("tiny_nothing")
 
 

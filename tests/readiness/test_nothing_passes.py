@@ -4,6 +4,12 @@ import json
 import shutil
 from pathlib import Path
 
+import codecarbon  # noqa: F401  inner sessions forget what they import first, and these cannot be imported twice
+import datasets  # noqa: F401
+import lm_eval.evaluator
+import lm_eval.models.huggingface
+import lm_eval.tasks  # noqa: F401
+import pandas  # noqa: F401
 import pytest
 from transformers import GPT2Config, GPT2LMHeadModel
 
