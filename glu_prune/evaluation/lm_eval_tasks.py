@@ -41,15 +41,28 @@ def manager_of(task: str) -> Any:
     Raises:
         EvaluationError: lm-eval has no task of this name; the message has the nearest names.
     """
-    names, texts = _files()
-    mentioned = [folder for folder, text in texts.items() if task in text]
-    if not mentioned:
-        msg = f"lm-eval has no task {shown(task)}{did_you_mean(task, names, 3)}"
-        raise EvaluationError(msg)
-    folders = names.get(task) or [folder for folder in mentioned if _mentions(texts[folder], task)]
-    if len(folders) == 1 and _whole(task, *folders):
-        return manager(*folders)
-    return manager("")
+    mentioned = mentioning(task)
+    folders = _files()[0].get(task) or mentioned
+    index = manager(*folders) if len(folders) == 1 and _whole(task, *folders) else manager("")
+    if task not in index.task_index:
+        raise _unknown(task)
+    return index
+
+
+def mentioning(task: str) -> list[str]:
+    """The folders of lm-eval whose files mention `task`.
+
+    Raises:
+        EvaluationError: there is none; the message has the nearest names.
+    """
+    found = [folder for folder, text in _files()[1].items() if _mentions(text, task)]
+    if not found:
+        raise _unknown(task)
+    return found
+
+
+def _unknown(task: str) -> EvaluationError:
+    return EvaluationError(f"lm-eval has no task {shown(task)}{did_you_mean(task, _files()[0], 3)}")
 
 
 def _whole(task: str, folder: str) -> bool:
