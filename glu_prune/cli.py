@@ -1,5 +1,6 @@
 """`glu-prune`: one command line for all commands; what they do is in `glu_prune.commands`."""
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
@@ -10,7 +11,8 @@ from typer.core import TyperCommand
 
 from glu_prune.commands import costs, models, pruning, runs, store
 from glu_prune.commands.terminal import Answer, CommandInterruptedError
-from glu_prune.errors import BaselineError, ExpectationError, GluPruneError, shown
+from glu_prune.errors import BaselineError, ExpectationError
+from glu_prune.traces import told
 
 if TYPE_CHECKING:
     from typer._click.core import Context
@@ -84,14 +86,30 @@ def main(arguments: list[str] | None = None) -> int:
         return _fail(f"{error.format_message().rstrip('.')}; see `{_path(error)} --help`", _UNUSABLE)
     except CommandInterruptedError as error:
         return _fail(str(error), _INTERRUPTED)
-    except GluPruneError as error:
-        return _fail(str(error), _UNUSABLE if isinstance(error, ExpectationError | BaselineError) else 1)
-    except OSError as error:  # such as a name that is too long to be one
-        return _fail(f"{shown(error.filename)}: {error.strerror}", 1)
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # noqa: BLE001  whatever it is, users get one line; libraries in Rust raise more than Exception
+        return _fail(told(error), _UNUSABLE if isinstance(error, ExpectationError | BaselineError) else 1)
     if not isinstance(answer, Answer):  # but an exit code: of --help, --version, or Ctrl-C while nothing is written
         return _fail("interrupted", answer) if answer == _INTERRUPTED else int(answer or 0)
-    sys.stdout.write(answer.text.encode("utf-8", "backslashreplace").decode() + "\n")
-    return 0 if answer.complete else 1
+    return _say(answer.text) or (0 if answer.complete else 1)
+
+
+def _say(text: str) -> int:
+    """Writes what a command found, which only shows, whatever names are in it; 1 if it cannot be written, else 0."""
+    from glu_prune.report.clean import one_line
+
+    encoding = sys.stdout.encoding or "utf-8"
+    lines = (one_line(line).encode(encoding, "backslashreplace").decode(encoding) for line in text.split("\n"))
+    try:
+        sys.stdout.write("\n".join(lines) + "\n")
+        sys.stdout.flush()
+    except OSError as error:
+        # What is left in the buffer would be written, and fail, once more when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # A reader that has read enough, such as `head`, is no failure.
+        return 0 if isinstance(error, BrokenPipeError) else _fail(f"standard output: {error.strerror}", 1)
+    return 0
 
 
 def _path(error: typer.TyperException) -> str:

@@ -24,6 +24,8 @@ from collections.abc import Iterable
 
 _LONGEST = 200
 """Characters of a value in a message."""
+_LONGEST_LINE = 500
+"""Characters of what another library says in one."""
 
 
 def shown(value: object) -> str:
@@ -36,9 +38,10 @@ def shown(value: object) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """The kind of an error that is not ours, and its first line."""
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else repr(error)
+    """The kind of an error that is not ours, and its first line: the beginning of it if that is long."""
+    line = next(iter(str(error).strip().splitlines()), "")
+    said = line if len(line) <= _LONGEST_LINE else f"{line[:_LONGEST_LINE]}..."
+    return f"{type(error).__name__}: {said}" if said else shown(error)
 
 
 def did_you_mean(found: str, allowed: Iterable[str], most: int = 1) -> str:
