@@ -7,9 +7,9 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from typer.core import TyperCommand
 
 from glu_prune.commands import costs, models, pruning, runs, store
+from glu_prune.commands.parsing import StrictCommand
 from glu_prune.commands.terminal import Answer, CommandInterruptedError
 from glu_prune.errors import BaselineError, ExpectationError
 from glu_prune.traces import told
@@ -27,7 +27,7 @@ app = typer.Typer(
 )
 
 
-class _SeveralValues(TyperCommand):
+class _SeveralValues(StrictCommand):
     """A command of which some options take all values that follow: `--ratio 0.2 0.4`."""
 
     def parse_args(self, ctx: "Context", args: list[str]) -> list[str]:
@@ -68,7 +68,7 @@ _COMMANDS: tuple[Callable[..., Answer], ...] = (
     *(models.convert, models.shape, models.criteria, models.families, models.models),
 )
 for _command in _COMMANDS:
-    app.command()(_command)
+    app.command(cls=StrictCommand)(_command)
 app.command(cls=_SeveralValues)(costs.measure)
 app.add_typer(store.app, name="store")
 

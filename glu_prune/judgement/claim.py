@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from glu_prune.errors import PlanError
 from glu_prune.pruning.ratio import parse_ratio, show_ratio
@@ -108,6 +108,14 @@ class ClaimAtRatios(Claim):
     verdict: Outcome | dict[Ratio, Outcome] = "confirmed"
     """What is known to happen, everywhere or by ratio (`confirmed` where none is named); the case fails when something
     else does."""
+
+    @field_validator("verdict", mode="before")
+    @classmethod
+    def _one_for_each_ratio(cls, found: object) -> object:
+        """`found`; of two ways to write a ratio, the last would win without a word."""
+        if isinstance(found, dict):
+            unique(tuple(_ratio(ratio) for ratio in found))
+        return found
 
     @property
     @abstractmethod

@@ -93,9 +93,9 @@ def _repeated_key(node: yaml.Node | None) -> yaml.Node | None:
     seen = set()
     for key, value in node.value:
         if isinstance(key, yaml.ScalarNode):
-            if key.value in seen:
+            if (means := yaml.SafeLoader("").construct_document(key)) in seen:  # 0.5 and 0.50 are one key
                 return key
-            seen.add(key.value)
+            seen.add(means)
         if (found := _repeated_key(value)) is not None:
             return found
     return None

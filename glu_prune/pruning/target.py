@@ -113,7 +113,7 @@ class Target:
         """
         blocks = width_map.blocks
         skipped = {block.name for item in self.skip for block in _matching(item, blocks)}
-        own = {block.name: ratio for layer, ratio in self.layer_ratios.items() for block in _matching(layer, blocks)}
+        own = self._own_ratios(blocks, skipped)
         found = {block.name: block.width for block in blocks}
         rest = [block for block in blocks if block.name not in skipped]
         for ratio in {own.get(block.name) for block in rest}:
@@ -122,6 +122,22 @@ class Target:
         if self.ratio is None and rest and all(self._goal(block) > block.width for block in blocks):
             msg = f"{self} is above the original, which is {max(block.width for block in blocks)} neurons at the most"
             raise PlanError(msg)
+        return found
+
+    def _own_ratios(self, blocks: tuple["GluBlock", ...], skipped: set[str]) -> dict[str, Ratio]:
+        """Block name to the ratio of its layer.
+
+        Raises:
+            PlanError: a layer matches no block, has two ratios, or is left out.
+        """
+        found: dict[str, Ratio] = {}
+        for layer, ratio in self.layer_ratios.items():
+            names = {block.name for block in _matching(layer, blocks)}
+            if names <= skipped or names & found.keys():
+                why = "skip leaves it out" if names <= skipped else "it has another under another number"
+                msg = f"layer_ratios gives layer {layer} the ratio {show_ratio(ratio)}, and {why}; remove one of them"
+                raise PlanError(msg)
+            found |= dict.fromkeys(names, ratio)
         return found
 
     @staticmethod
