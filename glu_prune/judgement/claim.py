@@ -7,7 +7,16 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from glu_prune.errors import PlanError
 from glu_prune.pruning.ratio import parse_ratio, show_ratio
@@ -54,6 +63,16 @@ class ClosedModel(BaseModel):
     """Frozen, and closed to keys it does not know."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _switches_alone_are_true_or_false(cls, found: object, info: ValidationInfo) -> object:
+        """`found`; pydantic would take `true` for the number 1, and `1` or `yes` for true."""
+        switch = cls.model_fields[str(info.field_name)].annotation is bool
+        if switch != isinstance(found, bool):
+            msg = "it is true or false" if switch else "true and false are for switches only"
+            raise ValueError(msg)
+        return found
 
 
 @dataclass(frozen=True)

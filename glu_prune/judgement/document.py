@@ -7,7 +7,7 @@ from pathlib import Path
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from glu_prune.errors import ExpectationError, did_you_mean, shown
+from glu_prune.errors import ExpectationError, did_you_mean, invalid, shown
 from glu_prune.judgement.declared import Declared
 from glu_prune.judgement.experiment import Experiment
 from glu_prune.judgement.kinds import CLAIMS
@@ -112,8 +112,9 @@ def _explain(document: Document, error: ValidationError) -> ExpectationError:
     if first["type"] == "missing":
         return document.error(location, f"{where} is missing")
     found = first["input"]
-    as_found = "" if isinstance(found, dict | BaseModel) or found is None else f" (found {shown(found)})"
-    return document.error(location, f"{where}: {first['msg'].removeprefix('Value error, ')}{as_found}")
+    nothing = found is None and "missing or empty"
+    as_found = "" if isinstance(found, dict | BaseModel) else f" (found {nothing or shown(found)})"
+    return document.error(location, f"{where}: {invalid(first)}{as_found}")
 
 
 def _in_file(location: tuple[int | str, ...]) -> tuple[tuple[int | str, ...], str | None]:

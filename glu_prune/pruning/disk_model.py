@@ -83,8 +83,8 @@ def open_disk_model(folder: Path) -> DiskModel:
     if getattr(config, "quantization_config", None) is not None:
         msg = f"{folder} holds quantised weights; prune the weights they were made from, then quantise"
         raise CheckpointError(msg)
-    refuse_contradiction(folder)
     model = narrowed_meta_model(model_class(config), config)
+    refuse_contradiction(folder)
     return DiskModel(folder, config, model, map_widths(model))
 
 

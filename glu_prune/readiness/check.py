@@ -63,8 +63,3 @@ _COLUMNS: tuple[Column[CheckResult], ...] = (
 def table(results: Iterable[CheckResult]) -> str:
     """`results`, one per row."""
     return render(_COLUMNS, results, "simple")
-
-
-def size_of(size: int) -> str:
-    """Bytes in words: `4.8 MB`, `2.5 GB`."""
-    return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:,.1f} MB"

@@ -13,9 +13,10 @@ from glu_prune.errors import CheckpointError, EvaluationError, MeterError, Model
 from glu_prune.evaluation.backend import Backend
 from glu_prune.experiment.machine import machine
 from glu_prune.models.source import locate
-from glu_prune.readiness.check import CheckResult, Run, size_of
+from glu_prune.readiness.check import CheckResult, Run
 from glu_prune.readiness.memory import weights_in
 from glu_prune.readiness.requirements import RequiredModel
+from glu_prune.units import size_of
 
 if TYPE_CHECKING:
     from packaging.specifiers import SpecifierSet

@@ -22,8 +22,9 @@ from glu_prune.models.source import (
     load_tokenizer,
     locate,
 )
-from glu_prune.readiness.check import CheckResult, Run, size_of
+from glu_prune.readiness.check import CheckResult, Run
 from glu_prune.readiness.requirements import RequiredModel
+from glu_prune.units import size_of
 
 
 def models(run: Run) -> Iterator[CheckResult]:
