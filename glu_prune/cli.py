@@ -97,7 +97,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _say(text: str) -> int:
     """Writes what a command found, which only shows, whatever names are in it; 1 if it cannot be written, else 0."""
-    from glu_prune.report.clean import one_line
+    from glu_prune.clean import one_line
 
     encoding = sys.stdout.encoding or "utf-8"
     lines = (one_line(line).encode(encoding, "backslashreplace").decode(encoding) for line in text.split("\n"))
@@ -119,7 +119,7 @@ def _path(error: typer.TyperException) -> str:
 
 def _fail(message: str, code: int) -> int:
     """Says what is wrong in one line, and gives the exit code back."""
-    from glu_prune.report.clean import one_line
+    from glu_prune.clean import one_line
 
     sys.stderr.write(f"glu-prune: {one_line(message)}\n")
     return code

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from glu_prune import options
+from glu_prune.clean import one_line
 from glu_prune.evaluation import local_data
 from glu_prune.judgement.case import Case
 from glu_prune.models.source import locate
 from glu_prune.readiness.network import offline
 from glu_prune.report import ci, files
-from glu_prune.report.clean import one_line
 from glu_prune.report.formats import terminal
 from glu_prune.results.report import Report
 from glu_prune.session import checking

@@ -90,6 +90,7 @@ def prune(
     offline: Offline = False,
 ) -> Answer:
     """Remove neurons from a model on disk, into a new folder."""
+    from glu_prune.clean import one_line
     from glu_prune.pruning.checkpoint import refuse_existing
     from glu_prune.pruning.criteria import criterion as criterion_called
     from glu_prune.pruning.disk_model import open_disk_model
@@ -102,7 +103,7 @@ def prune(
         refuse_existing(out)
         how = criterion_called(criterion)
         if calibration is not None and how.looks_at != "activations":
-            msg = f"criterion {criterion} looks at {how.looks_at}, not at text; leave out --calibration, or take wanda"
+            msg = f"criterion {criterion} looks at {how.looks_at}, not at text; leave out --calibration"
             raise PlanError(msg)
         given = None if plan is None else PruningPlan.read(plan)
         target = None
@@ -121,7 +122,9 @@ def prune(
         with progress("writing") as step:
             write_pruned(checkpoint, chosen, out, pad_to_uniform=pad_to_uniform, name=model, progress=step)
     note = _awkward_experts(checkpoint, chosen.widths)
-    return Answer(f"{model} -> {out}: {chosen.criterion} at {chosen.target} {_kept(chosen.blocks)}{note}")
+    return Answer(
+        f"{one_line(model)} -> {one_line(str(out))}: {chosen.criterion} at {chosen.target} {_kept(chosen.blocks)}{note}"
+    )
 
 
 def _stock(model: str, revision: str | None) -> "ModelSource":

@@ -23,6 +23,8 @@ def list_cells(
     """List the cells."""
     from glu_prune.report.stored import listed
 
+    if store == DEFAULT and not store.exists():
+        return Answer(f"{DEFAULT}: there is no store yet; a run makes it")
     return Answer(listed(store, model, task))
 
 

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from fnmatch import fnmatchcase
 from fractions import Fraction
 from math import floor, lcm
@@ -210,7 +210,7 @@ def _whole(name: str, value: object) -> int:
 def _expansion(value: object) -> Decimal:
     try:
         found = Decimal(str(value))
-    except (InvalidOperation, ValueError):
+    except (ArithmeticError, ValueError):
         found = Decimal("NaN")
     if isinstance(value, bool) or not found.is_finite() or not _NARROWEST <= found <= _WIDEST:
         msg = f"expansion_ratio {shown(value)} is not allowed; it is width over hidden size, above 0, such as 2.4"

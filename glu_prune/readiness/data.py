@@ -41,6 +41,8 @@ def _in_folder(task: str, splits: Sequence[Split]) -> CheckResult:
     detail = "; ".join(map(_found, splits))
     if all(split.complete for split in splits):
         return CheckResult(f"data of {task}", "ready", detail)
+    if local_data.is_sample(task) and not any(split.lacking for split in splits):
+        return CheckResult(f"data of {task}", "ready", f"{detail}; a sample, which will do")
     incomplete = " and ".join(split.name for split in splits if not split.complete)
     remedy = f"complete {incomplete} in the folder that {local_data.VARIABLE} names; or name none, and prefetch"
     # A sample can be run, and records say which items it has; a task of which a file is missing or empty cannot.

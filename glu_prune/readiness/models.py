@@ -32,6 +32,14 @@ def models(run: Run) -> Iterator[CheckResult]:
     return (model(each, answers=bool(run.requirements.tasks)) for each in run.requirements.models)
 
 
+def left_out(run: Run) -> Iterator[CheckResult]:
+    """Models of the files that a run leaves out."""
+    for name in run.requirements.left_out:
+        remedy = how_to_fetch(name) if from_hub(name) else "set the variable"
+        found = "not on this machine; run only if --glu-model, or here its file, asks for it"
+        yield CheckResult(f"left out: {name}", "note", found, remedy)
+
+
 def model(required: RequiredModel, *, answers: bool = True) -> CheckResult:
     """The weights of one model and, if it `answers` tasks, its tokenizer."""
     what = f"model {required.name}"

@@ -16,6 +16,7 @@ from glu_prune.readiness.data import cached, items, sentences
 from glu_prune.readiness.loggers import errors_only
 from glu_prune.readiness.models import from_hub, model
 from glu_prune.readiness.requirements import Requirements, requirements_of_files
+from glu_prune.report.table import wrapped
 
 _FULL = tuple(map(os.strerror, (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)))
 """What a system says when it writes no more."""
@@ -46,7 +47,7 @@ def prefetch(files: Sequence[Path]) -> tuple[str, bool]:
         said = f"missing: {', '.join(lacking)}; what was fetched stays, and is not fetched again"
     else:
         said = "all of it is here; a run with --glu-offline opens no connection"
-    return f"{table(found)}\n\n{said}", not lacking
+    return f"{table(found)}\n\n{wrapped(said)}", not lacking
 
 
 def _items(wanted: Requirements) -> Iterator[_Item]:

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from glu_prune.baseline.gate import failures
+from glu_prune.clean import one_line
 from glu_prune.errors import NotMeasuredError, ReportError
 from glu_prune.judgement.case import Case
-from glu_prune.report.clean import one_line
 from glu_prune.report.extra_columns import with_extra
 from glu_prune.report.tables import TABLES
 from glu_prune.results.claims import RatioResult

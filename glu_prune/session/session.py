@@ -7,6 +7,7 @@ import pytest
 
 from glu_prune import options
 from glu_prune.baseline.gate import Gate
+from glu_prune.clean import one_line
 from glu_prune.errors import BaselineError, GluPruneError
 from glu_prune.judgement.case import Case
 from glu_prune.judgement.conclusion import conclude
@@ -14,7 +15,6 @@ from glu_prune.judgement.kinds import CASES
 from glu_prune.judgement.sources import Source
 from glu_prune.readiness.check import Run
 from glu_prune.readiness.requirements import Requirements, requirements, requirements_of_contract
-from glu_prune.report.clean import one_line
 from glu_prune.results.report import CaseOutcome, CaseResult, Report
 from glu_prune.session.collection import read_cases
 from glu_prune.session.progress import progress

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
+from glu_prune.clean import markdown, one_line
 from glu_prune.report import ci, summary
-from glu_prune.report.clean import markdown, one_line
 from glu_prune.report.github import annotations, seen_from
 from glu_prune.results.report import CaseOutcome, Report
 
