@@ -1,16 +1,18 @@
 """`glu-prune`: one command line for all commands; what they do is in `glu_prune.commands`."""
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from typer.core import TyperCommand
 
 from glu_prune.commands import costs, models, pruning, runs, store
+from glu_prune.commands.parsing import StrictCommand
 from glu_prune.commands.terminal import Answer, CommandInterruptedError
-from glu_prune.errors import BaselineError, ExpectationError, GluPruneError, shown
+from glu_prune.errors import BaselineError, ExpectationError
+from glu_prune.traces import told
 
 if TYPE_CHECKING:
     from typer._click.core import Context
@@ -25,7 +27,7 @@ app = typer.Typer(
 )
 
 
-class _SeveralValues(TyperCommand):
+class _SeveralValues(StrictCommand):
     """A command of which some options take all values that follow: `--ratio 0.2 0.4`."""
 
     def parse_args(self, ctx: "Context", args: list[str]) -> list[str]:
@@ -66,7 +68,7 @@ _COMMANDS: tuple[Callable[..., Answer], ...] = (
     *(models.convert, models.shape, models.criteria, models.families, models.models),
 )
 for _command in _COMMANDS:
-    app.command()(_command)
+    app.command(cls=StrictCommand)(_command)
 app.command(cls=_SeveralValues)(costs.measure)
 app.add_typer(store.app, name="store")
 
@@ -84,14 +86,30 @@ def main(arguments: list[str] | None = None) -> int:
         return _fail(f"{error.format_message().rstrip('.')}; see `{_path(error)} --help`", _UNUSABLE)
     except CommandInterruptedError as error:
         return _fail(str(error), _INTERRUPTED)
-    except GluPruneError as error:
-        return _fail(str(error), _UNUSABLE if isinstance(error, ExpectationError | BaselineError) else 1)
-    except OSError as error:  # such as a name that is too long to be one
-        return _fail(f"{shown(error.filename)}: {error.strerror}", 1)
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # noqa: BLE001  whatever it is, users get one line; libraries in Rust raise more than Exception
+        return _fail(told(error), _UNUSABLE if isinstance(error, ExpectationError | BaselineError) else 1)
     if not isinstance(answer, Answer):  # but an exit code: of --help, --version, or Ctrl-C while nothing is written
         return _fail("interrupted", answer) if answer == _INTERRUPTED else int(answer or 0)
-    sys.stdout.write(answer.text.encode("utf-8", "backslashreplace").decode() + "\n")
-    return 0 if answer.complete else 1
+    return _say(answer.text) or (0 if answer.complete else 1)
+
+
+def _say(text: str) -> int:
+    """Writes what a command found, which only shows, whatever names are in it; 1 if it cannot be written, else 0."""
+    from glu_prune.clean import one_line
+
+    encoding = sys.stdout.encoding or "utf-8"
+    lines = (one_line(line).encode(encoding, "backslashreplace").decode(encoding) for line in text.split("\n"))
+    try:
+        sys.stdout.write("\n".join(lines) + "\n")
+        sys.stdout.flush()
+    except OSError as error:
+        # What is left in the buffer would be written, and fail, once more when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # A reader that has read enough, such as `head`, is no failure.
+        return 0 if isinstance(error, BrokenPipeError) else _fail(f"standard output: {error.strerror}", 1)
+    return 0
 
 
 def _path(error: typer.TyperException) -> str:
@@ -101,7 +119,7 @@ def _path(error: typer.TyperException) -> str:
 
 def _fail(message: str, code: int) -> int:
     """Says what is wrong in one line, and gives the exit code back."""
-    from glu_prune.report.clean import one_line
+    from glu_prune.clean import one_line
 
     sys.stderr.write(f"glu-prune: {one_line(message)}\n")
     return code

@@ -20,8 +20,13 @@ GluPruneError
 └── ProjectError          the files of a project cannot be written
 """
 
+from collections.abc import Iterable, Mapping
+from typing import Any
+
 _LONGEST = 200
 """Characters of a value in a message."""
+_LONGEST_LINE = 500
+"""Characters of what another library says in one."""
 
 
 def shown(value: object) -> str:
@@ -34,9 +39,48 @@ def shown(value: object) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """The kind of an error that is not ours, and its first line."""
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else repr(error)
+    """The kind of an error that is not ours, and its first line: the beginning of it if that is long."""
+    line = next(iter(str(error).strip().splitlines()), "")
+    said = line if len(line) <= _LONGEST_LINE else f"{line[:_LONGEST_LINE]}..."
+    return f"{type(error).__name__}: {said}" if said else shown(error)
+
+
+_ALLOWED = {
+    **dict.fromkeys(("model_type", "model_attributes_type", "dict_type", "mapping_type"), "it is a mapping, `a: b`"),
+    **dict.fromkeys(("tuple_type", "list_type"), "it is a list, `[a, b]`"),
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float", "int_parsing_size"), "it is a whole number"),
+    **dict.fromkeys(("float_type", "float_parsing"), "it is a number"),
+    **dict.fromkeys(("bool_type", "bool_parsing"), "it is true or false"),
+    "finite_number": "it is a finite number",
+    "string_type": "it is a text",
+    "string_too_short": "it is a text of at least {min_length} characters",
+    "string_too_long": "it is a text of at most {max_length} characters",
+    "string_pattern_mismatch": "it is a text like {pattern}",
+    "too_short": "it has at least {min_length} items",
+    "too_long": "it has at most {max_length} items",
+    "greater_than": "it is above {gt}",
+    "greater_than_equal": "it is at least {ge}",
+    "less_than": "it is below {lt}",
+    "less_than_equal": "it is at most {le}",
+    "literal_error": "it is {expected}",
+}
+"""What pydantic complains of, by its name for that, to what is allowed, in the words of files."""
+
+
+def invalid(complaint: Mapping[str, Any]) -> str:
+    """What one of pydantic's complaints means, in the words of whoever wrote the file."""
+    if (allowed := _ALLOWED.get(complaint["type"])) is None:
+        return str(complaint["msg"]).removeprefix("Value error, ")
+    bounds: Mapping[str, Any] = complaint.get("ctx") or {}
+    return allowed.format_map({key: f"{of:g}" if isinstance(of, float) else of for key, of in bounds.items()})
+
+
+def did_you_mean(found: str, allowed: Iterable[str], most: int = 1) -> str:
+    """`; did you mean 'vllm'?` with the nearest of `allowed` names, at most so many; nothing if none is near."""
+    from difflib import get_close_matches
+
+    close = get_close_matches(found[:_LONGEST], allowed, most)
+    return f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
 
 
 class GluPruneError(Exception):

@@ -1,8 +1,10 @@
-"""Files that are written whole or not at all, and what identifies their contents."""
+"""Files that are read if they are files, written whole or not at all, and identified by their contents."""
 
+import errno
 import functools
 import hashlib
 import os
+import stat
 import time
 from pathlib import Path
 from uuid import uuid4
@@ -11,6 +13,17 @@ PARTIAL = ".partial"
 """Ends the names of files that are being written."""
 _SETTLED = 2.0
 """Seconds after which another change of a file shows in its times, which some file systems keep to the second."""
+
+
+def regular(path: Path) -> Path:
+    """`path`, which is a regular file: a pipe may be waited for without end, and a device be read without one.
+
+    Raises:
+        OSError: it is none.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+    return path
 
 
 def write_whole(path: Path, content: bytes | str, *, sync: bool = False) -> None:
@@ -40,7 +53,7 @@ def content_digest(path: Path) -> bytes:
     Raises:
         OSError: it cannot be read.
     """
-    now = path.stat()
+    now = regular(path).stat()
     if time.time() - max(now.st_mtime, now.st_ctime) < _SETTLED:
         return _digest(path)
     return _known_digest(path, now.st_ino, now.st_size, now.st_mtime_ns, now.st_ctime_ns)

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from glu_prune.clean import one_line
 from glu_prune.errors import EvaluationError
 from glu_prune.evaluation import local_data
 from glu_prune.evaluation.backend import Backend
 from glu_prune.experiment.cell import Settings
 from glu_prune.report import github
-from glu_prune.report.clean import one_line
 from glu_prune.units import fraction, whole
 
 if TYPE_CHECKING:

@@ -4,28 +4,39 @@ Silent unless a test asks for one of the fixtures in `FIXTURES`, which is then p
 expectation files.
 """
 
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
 from glu_prune import options
-from glu_prune.errors import GluPruneError
+from glu_prune.clean import one_line
 from glu_prune.evaluation import local_data
 from glu_prune.judgement.case import Case
 from glu_prune.models.source import locate
 from glu_prune.readiness.network import offline
 from glu_prune.report import ci, files
-from glu_prune.report.clean import one_line
 from glu_prune.report.formats import terminal
 from glu_prune.results.report import Report
 from glu_prune.session import checking
 from glu_prune.session.session import FIXTURES, Session
+from glu_prune.traces import told
 
 _session = pytest.StashKey[Session]()
 _UNSELECTED = "glu_prune_unselected"
 """Under which a worker sends `Session.unselected`."""
+
+
+@contextmanager
+def _one_line(kind: type[Exception]) -> Iterator[None]:
+    """Turns whatever is raised inside into an error of pytest's that is shown as one line."""
+    try:
+        yield
+    except pytest.UsageError:
+        raise
+    except Exception as error:
+        raise kind(one_line(told(error))) from error
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
@@ -43,10 +54,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Prepares an empty session; it stays silent while it is empty."""
     options.refuse_contradictions(config)
-    try:
+    with _one_line(pytest.UsageError):
         config.stash[_session] = Session(config)
-    except GluPruneError as error:
-        raise pytest.UsageError(str(error)) from error
     if (data := options.named(config, "--glu-data")) is not None:
         _use_data(config, data)
     if config.getoption("--glu-offline"):
@@ -74,19 +83,15 @@ def _collect_contract(config: pytest.Config) -> None:
     """Has the contract collected: alone, or beside the places that were named."""
     named = config.args if config.args_source is pytest.Config.ArgsSource.ARGS else []
     config.args = [*named, str(Path(__file__).parent / "contract" / "test_contract.py")]
-    try:
+    with _one_line(pytest.UsageError):
         locate(config.getoption("--glu-contract"))
-    except GluPruneError as error:
-        raise pytest.UsageError(one_line(str(error))) from error
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """One test per claim, for every test that asks for one of the fixtures."""
     for fixture in (name for name in FIXTURES if name in metafunc.fixturenames):
-        try:
+        with _one_line(pytest.Collector.CollectError):
             every = metafunc.config.stash[_session].cases
-        except GluPruneError as error:
-            raise pytest.Collector.CollectError(one_line(str(error))) from error
         none = pytest.mark.skip(
             reason="no claim of this kind is about a model that is here; --glu-model NAME says more"
         )
@@ -100,12 +105,10 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     config = session.config
     if config.option.collectonly or options.plans(config):
         return
-    try:
+    with _one_line(pytest.UsageError):
         config.stash[_session].select(session.items)
         if not options.is_worker(config):
             config.stash[_session].preflight(session.items)
-    except GluPruneError as error:
-        raise pytest.UsageError(one_line(str(error))) from error
 
 
 def pytest_deselected(items: list[pytest.Item]) -> None:
@@ -127,10 +130,8 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
     config = session.config
     if not options.plans(config) or config.option.collectonly or session.testsfailed:
         return None
-    try:
+    with _one_line(pytest.UsageError):
         said = config.stash[_session].plan(session.items)
-    except GluPruneError as error:
-        raise pytest.UsageError(one_line(str(error))) from error
     config.get_terminal_writer().line(f"\n{said}")
     return True
 

@@ -1,4 +1,4 @@
-"""Units of measurement as types, the only place where one becomes another, and whole numbers as people write them."""
+"""Units of measurement as types, the only place where one becomes another, and numbers as people write them."""
 
 import re
 from typing import NewType
@@ -27,6 +27,13 @@ def mean_power(energy: Joules, time: Seconds) -> Watts:
 def energy_over(power: Watts, time: Seconds) -> Joules:
     """The energy of `power` drawn for `time`."""
     return Joules(power * time)
+
+
+def size_of(size: int) -> str:
+    """Bytes in words: `4.8 MB`, `2.5 GB`; in full where that would round most of them away."""
+    if size >= 1e9:
+        return f"{size / 1e9:,.1f} GB"
+    return f"{size / 1e6:,.1f} MB" if size >= 1e5 else f"{size:,} bytes"
 
 
 def whole(text: str) -> int | None:

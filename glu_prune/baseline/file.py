@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from glu_prune.baseline.compare import closest
 from glu_prune.baseline.names import Names
 from glu_prune.baseline.outcome import CHAT, About, Key, Outcome, Strict
-from glu_prune.errors import BaselineError
+from glu_prune.errors import BaselineError, invalid
 from glu_prune.evaluation.metrics import aggregate
 from glu_prune.files import write_whole
 
@@ -117,7 +117,7 @@ def load(path: Path) -> Baseline:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the file"
-        msg = f"{path} is no baseline that this version reads: {where}: {first['msg']}; {AGAIN}"
+        msg = f"{path} is no baseline that this version reads: {where}: {invalid(first)}; {AGAIN}"
         raise BaselineError(msg) from error
     columns, names = _unpacked(path, text), Names.beside(path.parent)
     found = []

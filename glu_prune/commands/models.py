@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from glu_prune.clean import one_line
 from glu_prune.commands.arguments import NewFolder
 from glu_prune.commands.terminal import Answer, interruptible
 
@@ -18,7 +19,7 @@ def convert(
 
     with interruptible():
         write_stock(folder, out)
-    return Answer(f"{folder} -> {out}: a stock checkpoint")
+    return Answer(f"{one_line(str(folder))} -> {one_line(str(out))}: a stock checkpoint")
 
 
 def shape(
@@ -40,7 +41,7 @@ def shape(
 
     with interruptible():
         write_random_model(known_shape(name), out, dtype, seed, tokenizer)
-    return Answer(f"{name} -> {out}: random weights in {dtype}, seed {seed}")
+    return Answer(f"{name} -> {one_line(str(out))}: random weights in {dtype}, seed {seed}")
 
 
 def models() -> Answer:
@@ -61,5 +62,6 @@ def families() -> Answer:
     """List the model families of transformers that can be pruned."""
     from glu_prune.commands.families import families_table
     from glu_prune.models.families import recorded
+    from glu_prune.report.table import terminal_width
 
-    return Answer(families_table(recorded(), "simple"))
+    return Answer(families_table(recorded(), "simple", terminal_width()))

@@ -20,6 +20,7 @@ from glu_prune.commands.arguments import (
     Skip,
     Width,
 )
+from glu_prune.commands.parsing import refuse_beside
 from glu_prune.commands.terminal import Answer, connections, interruptible, progress
 from glu_prune.errors import CheckpointError, PlanError, shown
 from glu_prune.units import whole
@@ -41,6 +42,8 @@ _PadToUniform = Annotated[
     ),
 ]
 
+_BESIDE_A_PLAN = ("model", "out", "plan", "pad_to_uniform", "revision", "offline")
+"""What a plan does not say."""
 _MOST_TOKENS = 2048
 """Of a line of calibration text."""
 _ALIGNED = 16
@@ -58,17 +61,18 @@ def plan(
     revision: Revision = None,
     offline: Offline = False,
 ) -> Answer:
-    """Show what a target means for a model, from its configuration alone."""
-    from glu_prune.pruning.disk_model import open_disk_model
+    """Show what a target means for a model, from its configuration; weights are not read."""
+    target = _target(ratio, expansion_ratio, width, multiple_of, layer_ratio or (), skip or ())
+    from glu_prune.pruning.disk_model import open_disk_model  # takes seconds, and a mistyped target is told at once
     from glu_prune.report.sizes import sizes
 
     with connections(refused=offline):
         checkpoint = open_disk_model(_stock(model, revision).folder)
-        target = _target(ratio, expansion_ratio, width, multiple_of, layer_ratio or (), skip or ())
         return Answer(sizes(checkpoint, target.widths(checkpoint.width_map)))
 
 
 def prune(
+    ctx: typer.Context,
     model: Model,
     out: NewFolder,
     ratio: Ratio = None,
@@ -86,15 +90,21 @@ def prune(
     offline: Offline = False,
 ) -> Answer:
     """Remove neurons from a model on disk, into a new folder."""
+    from glu_prune.clean import one_line
     from glu_prune.pruning.checkpoint import refuse_existing
     from glu_prune.pruning.criteria import criterion as criterion_called
     from glu_prune.pruning.disk_model import open_disk_model
     from glu_prune.pruning.disk_pruning import rank_on_disk, verify_plan, write_pruned
     from glu_prune.pruning.plan import PruningPlan
 
+    if plan is not None:
+        refuse_beside(ctx, "--plan", _BESIDE_A_PLAN)
     with connections(refused=offline), interruptible():
         refuse_existing(out)
         how = criterion_called(criterion)
+        if calibration is not None and how.looks_at != "activations":
+            msg = f"criterion {criterion} looks at {how.looks_at}, not at text; leave out --calibration"
+            raise PlanError(msg)
         given = None if plan is None else PruningPlan.read(plan)
         target = None
         if given is None:
@@ -112,7 +122,9 @@ def prune(
         with progress("writing") as step:
             write_pruned(checkpoint, chosen, out, pad_to_uniform=pad_to_uniform, name=model, progress=step)
     note = _awkward_experts(checkpoint, chosen.widths)
-    return Answer(f"{model} -> {out}: {chosen.criterion} at {chosen.target} {_kept(chosen.blocks)}{note}")
+    return Answer(
+        f"{one_line(model)} -> {one_line(str(out))}: {chosen.criterion} at {chosen.target} {_kept(chosen.blocks)}{note}"
+    )
 
 
 def _stock(model: str, revision: str | None) -> "ModelSource":
@@ -169,9 +181,19 @@ def _target(
         expansion_ratio=expansion_ratio,
         width=width,
         multiple_of=multiple_of,
-        layer_ratios=dict(_layer_ratio(text) for text in layer_ratios),
+        layer_ratios=_layer_ratios(layer_ratios),
         skip=[text if (number := whole(text)) is None else number for text in skip],
     )
+
+
+def _layer_ratios(texts: Sequence[str]) -> dict[int, str]:
+    found: dict[int, str] = {}
+    for layer, ratio in map(_layer_ratio, texts):
+        if layer in found:
+            msg = f"--layer-ratio gives layer {layer} the ratios {shown(found[layer])} and {shown(ratio)}; give it one"
+            raise PlanError(msg)
+        found[layer] = ratio
+    return found
 
 
 def _layer_ratio(text: str) -> tuple[int, str]:

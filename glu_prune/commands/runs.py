@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from glu_prune.clean import one_line
 from glu_prune.commands.arguments import DataFolder, Device, ExpectationFiles, StoreFolder, WeightsDtype, positive
 from glu_prune.commands.terminal import Answer, connections, interruptible
 from glu_prune.units import fraction
@@ -26,8 +27,8 @@ def init(
         names = write_project(folder, model)
     fetch = "" if is_here(model) else f"hf download {model} && "
     there = "" if folder.resolve() == Path.cwd() else f"cd {shlex.quote(str(folder))} && "
-    written = "\n".join(f"  {name}" for name in names)
-    return Answer(f"{folder}:\n{written}\nnext: {fetch}{there}pytest benchmarks -k ratio_0.5")
+    written = "\n".join(f"  {one_line(name)}" for name in names)
+    return Answer(f"{one_line(str(folder))}:\n{written}\nnext: {fetch}{there}pytest benchmarks -k ratio_0.5")
 
 
 def doctor(
@@ -62,7 +63,9 @@ def doctor(
 
     settings = Settings(dtype, device, batch_size, backend=backend, attention=attention, device_map=device_map)
     with connections(refused=True):
-        return Answer(*doctor(Run(requirements_of_files(_expectations(files, data)), settings, store)))
+        return Answer(
+            *doctor(Run(requirements_of_files(_expectations(files, data), named=bool(files)), settings, store))
+        )
 
 
 def prefetch(files: ExpectationFiles = None, data: DataFolder = None) -> Answer:

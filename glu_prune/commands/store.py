@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from glu_prune.commands.arguments import StoreFolder
+from glu_prune.commands.parsing import StrictCommand
 from glu_prune.commands.terminal import Answer
 
 DEFAULT = Path(".glu-prune")
@@ -13,7 +14,7 @@ DEFAULT = Path(".glu-prune")
 app = typer.Typer(help="Look at, check, clean and export the records that runs have left.", rich_markup_mode=None)
 
 
-@app.command("ls")
+@app.command("ls", cls=StrictCommand)
 def list_cells(
     model: Annotated[str, typer.Option(metavar="PATTERN", help="Only of models of this name, such as 'tiny-*'.")] = "*",
     task: Annotated[str, typer.Option(metavar="PATTERN", help="Only of tasks of this name.")] = "*",
@@ -22,10 +23,12 @@ def list_cells(
     """List the cells."""
     from glu_prune.report.stored import listed
 
+    if store == DEFAULT and not store.exists():
+        return Answer(f"{DEFAULT}: there is no store yet; a run makes it")
     return Answer(listed(store, model, task))
 
 
-@app.command()
+@app.command(cls=StrictCommand)
 def show(
     key: Annotated[str, typer.Argument(metavar="KEY", help="The beginning of its key, as `ls` shows it.")],
     store: StoreFolder = DEFAULT,
@@ -36,7 +39,7 @@ def show(
     return Answer(shown(store, key))
 
 
-@app.command()
+@app.command(cls=StrictCommand)
 def verify(store: StoreFolder = DEFAULT) -> Answer:
     """Check every record; exit code 1 if one is damaged."""
     from glu_prune.report.stored import verified
@@ -44,7 +47,7 @@ def verify(store: StoreFolder = DEFAULT) -> Answer:
     return Answer(*verified(store))
 
 
-@app.command("gc")
+@app.command("gc", cls=StrictCommand)
 def collect_garbage(
     store: StoreFolder = DEFAULT,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
@@ -55,7 +58,7 @@ def collect_garbage(
     return Answer(collected(store, dry_run=dry_run))
 
 
-@app.command()
+@app.command(cls=StrictCommand)
 def export(
     out: Annotated[Path, typer.Argument(metavar="FILE", help="A new .parquet or .csv file.")],
     store: StoreFolder = DEFAULT,

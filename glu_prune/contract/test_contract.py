@@ -19,7 +19,8 @@ _ONCE = ("reloading_gives_the_same", "ratio_zero_changes_nothing")
 def glu_subject(request: pytest.FixtureRequest) -> Subject:
     """The model under contract, on its device and in its dtype."""
     option = request.config.getoption
-    return read(option("--glu-contract"), option("--glu-dtype"), option("--glu-device"))
+    how = {name: option(f"--glu-{name.replace('_', '-')}") for name in ("dtype", "device", "attention", "device_map")}
+    return read(option("--glu-contract"), **how)
 
 
 @pytest.mark.parametrize("name", PROPERTIES)

@@ -4,13 +4,12 @@ import inspect
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import cache
 from importlib.metadata import PackageNotFoundError, metadata, requires, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from glu_prune.errors import EvaluationError, first_line
+from glu_prune.errors import EvaluationError, did_you_mean, first_line
 from glu_prune.evaluation.third_party import errors_as_one_line, muted
 
 if TYPE_CHECKING:
@@ -126,8 +125,7 @@ def _registered(name: str) -> Any:
 
     known = sorted(model_registry.keys())
     if name not in known:
-        hint = "".join(f"; did you mean {close!r}?" for close in get_close_matches(name, known, 1))
-        msg = f"lm-eval has no backend {name!r}{hint or ';'} it has: {', '.join(known)}"
+        msg = f"lm-eval has no backend {name!r}{did_you_mean(name, known) or ';'} it has: {', '.join(known)}"
         raise EvaluationError(msg)
     try:
         with muted():

@@ -4,10 +4,11 @@ import logging
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+from glu_prune.errors import EvaluationError, did_you_mean, shown
 
 _DEFINITION = re.compile(r"^(?:task|group)\s*:\s*[\"']?([^\s\"'#,\[\]]+)", re.MULTILINE)
 """Where a YAML file of lm-eval names what it defines, but for tags, which many files share."""
@@ -38,18 +39,30 @@ def manager_of(task: str) -> Any:
     """An index that has `task` and all tasks below it: of one folder if that is enough, as indexing all takes 20 s.
 
     Raises:
-        KeyError: lm-eval has no task of this name; the message has the nearest names.
+        EvaluationError: lm-eval has no task of this name; the message has the nearest names.
     """
-    names, texts = _files()
-    mentioned = [folder for folder, text in texts.items() if task in text]
-    if not mentioned:
-        close = get_close_matches(task, names, 3)
-        msg = f"lm-eval has no task {task!r}" + (f"; did you mean {' or '.join(map(repr, close))}?" if close else "")
-        raise KeyError(msg)
-    folders = names.get(task) or [folder for folder in mentioned if _mentions(texts[folder], task)]
-    if len(folders) == 1 and _whole(task, *folders):
-        return manager(*folders)
-    return manager("")
+    mentioned = mentioning(task)
+    folders = _files()[0].get(task) or mentioned
+    index = manager(*folders) if len(folders) == 1 and _whole(task, *folders) else manager("")
+    if task not in index.task_index:
+        raise _unknown(task)
+    return index
+
+
+def mentioning(task: str) -> list[str]:
+    """The folders of lm-eval whose files mention `task`.
+
+    Raises:
+        EvaluationError: there is none; the message has the nearest names.
+    """
+    found = [folder for folder, text in _files()[1].items() if _mentions(text, task)]
+    if not found:
+        raise _unknown(task)
+    return found
+
+
+def _unknown(task: str) -> EvaluationError:
+    return EvaluationError(f"lm-eval has no task {shown(task)}{did_you_mean(task, _files()[0], 3)}")
 
 
 def _whole(task: str, folder: str) -> bool:

@@ -7,7 +7,16 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from glu_prune.errors import PlanError
 from glu_prune.pruning.ratio import parse_ratio, show_ratio
@@ -54,6 +63,16 @@ class ClosedModel(BaseModel):
     """Frozen, and closed to keys it does not know."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _switches_alone_are_true_or_false(cls, found: object, info: ValidationInfo) -> object:
+        """`found`; pydantic would take `true` for the number 1, and `1` or `yes` for true."""
+        switch = cls.model_fields[str(info.field_name)].annotation is bool
+        if switch != isinstance(found, bool):
+            msg = "it is true or false" if switch else "true and false are for switches only"
+            raise ValueError(msg)
+        return found
 
 
 @dataclass(frozen=True)
@@ -108,6 +127,14 @@ class ClaimAtRatios(Claim):
     verdict: Outcome | dict[Ratio, Outcome] = "confirmed"
     """What is known to happen, everywhere or by ratio (`confirmed` where none is named); the case fails when something
     else does."""
+
+    @field_validator("verdict", mode="before")
+    @classmethod
+    def _one_for_each_ratio(cls, found: object) -> object:
+        """`found`; of two ways to write a ratio, the last would win without a word."""
+        if isinstance(found, dict):
+            unique(tuple(_ratio(ratio) for ratio in found))
+        return found
 
     @property
     @abstractmethod

@@ -2,10 +2,11 @@
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from glu_prune.evaluation.capability import Capability
 from glu_prune.evaluation.metrics import LIKELIHOODS
+from glu_prune.judgement.claim import ClosedModel
 
 _Text = Annotated[str, Field(min_length=1)]
 
@@ -13,10 +14,8 @@ CapabilityName = Annotated[str, Field(pattern=r"^\w+$")]
 """Letters, digits and underscores, as it becomes part of test ids."""
 
 
-class Declared(BaseModel):
+class Declared(ClosedModel):
     """What `Capability` says of the same fields; its name is the key that it stands under."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     task: _Text
     metric: _Text

@@ -1,6 +1,5 @@
 """An expectation file as text: from YAML to the typed experiment, and from a place in it to its line."""
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from glu_prune.errors import ExpectationError, shown
+from glu_prune.errors import ExpectationError, did_you_mean, invalid, shown
 from glu_prune.judgement.declared import Declared
 from glu_prune.judgement.experiment import Experiment
 from glu_prune.judgement.kinds import CLAIMS
@@ -54,8 +53,7 @@ class Document:
 
     def unknown(self, location: Location, what: str, found: str, allowed: Sequence[str]) -> ExpectationError:
         """`found` at `location` is no `what`."""
-        close = difflib.get_close_matches(found, allowed, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else "."
+        hint = did_you_mean(found, allowed) or "."
         return self.error(location, f"{what} {shown(found)} does not exist{hint} Allowed: {', '.join(allowed)}")
 
 
@@ -95,9 +93,9 @@ def _repeated_key(node: yaml.Node | None) -> yaml.Node | None:
     seen = set()
     for key, value in node.value:
         if isinstance(key, yaml.ScalarNode):
-            if key.value in seen:
+            if (means := yaml.SafeLoader("").construct_document(key)) in seen:  # 0.5 and 0.50 are one key
                 return key
-            seen.add(key.value)
+            seen.add(means)
         if (found := _repeated_key(value)) is not None:
             return found
     return None
@@ -114,8 +112,9 @@ def _explain(document: Document, error: ValidationError) -> ExpectationError:
     if first["type"] == "missing":
         return document.error(location, f"{where} is missing")
     found = first["input"]
-    as_found = "" if isinstance(found, dict | BaseModel) or found is None else f" (found {shown(found)})"
-    return document.error(location, f"{where}: {first['msg'].removeprefix('Value error, ')}{as_found}")
+    nothing = found is None and "missing or empty"
+    as_found = "" if isinstance(found, dict | BaseModel) else f" (found {nothing or shown(found)})"
+    return document.error(location, f"{where}: {invalid(first)}{as_found}")
 
 
 def _in_file(location: tuple[int | str, ...]) -> tuple[tuple[int | str, ...], str | None]:

@@ -32,6 +32,9 @@ class Format(Protocol):
     def weight_bytes(self, folder: Path) -> int:
         """Bytes of the weights on disk; headers are read, and no weights."""
 
+    def refuse_contradiction(self, folder: Path) -> None:
+        """Raises `CheckpointError` if the weights are not those of a model of the configuration; reads headers only."""
+
     def read_model(self, folder: Path, dtype: str = ..., **options: Any) -> "PreTrainedModel":
         """The model in `dtype` (`auto`: as saved), ready for evaluation; `options` are for `from_pretrained`."""
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from glu_prune.errors import CheckpointError
-from glu_prune.files import content_digest
+from glu_prune.files import content_digest, regular
 from glu_prune.models import llama2c_tokenizer
 from glu_prune.models.llama2c_tokenizer import FIXED, tokenizer_file, unreadable
 
@@ -149,6 +149,11 @@ def weight_bytes(folder: Path) -> int:
     return path.stat().st_size
 
 
+def refuse_contradiction(folder: Path) -> None:
+    """Raises `CheckpointError` unless the model file has the size that its header says."""
+    _read_header(_model_file(folder))
+
+
 def read_model(folder: Path, dtype: str = "float32", **options: str) -> "LlamaForCausalLM":
     """The model in `folder`, in `dtype` (`auto`: float32, as it is saved), ready for evaluation.
 
@@ -216,7 +221,7 @@ def _read_header(path: Path) -> tuple[Header, bool]:
         CheckpointError: the file cannot be read, or its header or its size is wrong.
     """
     try:
-        with path.open("rb") as stream:
+        with regular(path).open("rb") as stream:
             start = stream.read(_HEADER.size)
         size = path.stat().st_size
     except OSError as error:

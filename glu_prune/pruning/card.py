@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from glu_prune.clean import markdown
 from glu_prune.pruning.criteria import criterion
 from glu_prune.pruning.plan import PruningPlan
 from glu_prune.pruning.width_map import WIDTHS
@@ -14,7 +15,7 @@ def model_card(name: str, plan: PruningPlan, before: Any, after: Any) -> str:
 
     `before` and `after` are the models, of which only shapes are read.
     """
-    how = criterion(plan.criterion)
+    how, title = criterion(plan.criterion), markdown(name)
     old, new = (sum(parameter.numel() for parameter in model.parameters()) for model in (before, after))
     widths: dict[tuple[int, int], list[str]] = {}
     for block in plan.blocks:
@@ -36,12 +37,12 @@ def model_card(name: str, plan: PruningPlan, before: Any, after: Any) -> str:
 library_name: transformers
 tags: [pruned, glu-prune]
 ---
-# {name}, width-pruned
+# {title}, width-pruned
 
-Neurons of the GLU blocks of `{name}` were removed by glu-prune; every other weight is as it was, bit for bit.
+Neurons of the GLU blocks of {title} were removed by glu-prune; every other weight is as it was, bit for bit.
 
-- Target: {plan.target}
-- Criterion: `{plan.criterion}`, {how.formula} ({how.source}); seed {plan.seed}
+- Target: {markdown(plan.target)}
+- Criterion: {markdown(plan.criterion)}, {how.formula} ({how.source}); seed {plan.seed}
 - Parameters: {old:,} before, {new:,} after ({new / old - 1:+.1%})
 
 | GLU blocks | width before | width after |

@@ -6,13 +6,13 @@ import os
 import re
 import shutil
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from glu_prune.errors import CheckpointError, shown
+from glu_prune.errors import CheckpointError, GluPruneError, first_line, shown
 from glu_prune.files import content_digest
 
 PLAN_FILE = "pruning_plan.json"
@@ -27,6 +27,9 @@ _NO_FOLDER = (".*", "__pycache__", "original", "onnx", "checkpoint-*", "runs")
 _MANY = re.compile("layer|expert")
 """In names of entries that say how many modules a model has; each of them is built one by one."""
 _MOST = 10_000
+_TELL_ALL = {"output_loading_info": True, "ignore_mismatched_sizes": True}
+"""Has transformers say all that does not fit; by itself, it draws weights at random, or drops them, with a warning."""
+_LAYER = re.compile(r"^\D*\.(\d+)\.")
 
 
 def refuse_existing(out: Path) -> None:
@@ -114,25 +117,86 @@ def load(folder: Path | str, **options: Any) -> Any:
     weights are not read, and remote code is never run.
 
     Raises:
-        CheckpointError: the folder cannot be loaded.
+        CheckpointError: the folder cannot be loaded, or its weights are not those of a model of its configuration.
     """
-    from safetensors import SafetensorError
-
+    from glu_prune.pruning.shards import open_shards
     from glu_prune.pruning.width_map import WIDTHS
 
     folder = Path(folder)
     config = read_config(folder)
+    open_shards(folder)
     kind = model_class(config)
-    uneven = getattr(config, WIDTHS, None)
-    source = _class_with_widths(kind) if uneven else kind
-    settings = {"local_files_only": True, "use_safetensors": True, **options}
+    source = kind if getattr(config, WIDTHS, None) is None else _class_with_widths(kind)
+    settings = {"local_files_only": True, "use_safetensors": True, **options, **_TELL_ALL}
     try:
-        model = source.from_pretrained(folder, config=copy.deepcopy(config), **settings)
-    except (OSError, ValueError, RuntimeError, KeyError, ImportError, SafetensorError) as error:
-        msg = f"{folder} cannot be loaded as {kind.__name__}: {str(error).strip().splitlines()[0]}"
+        model, found = source.from_pretrained(folder, config=copy.deepcopy(config), **settings)
+    except GluPruneError:
+        raise
+    except Exception as error:  # every family is loaded, and complains, in its own way
+        msg = f"{folder} cannot be loaded as {kind.__name__}: {first_line(error)}"
         raise CheckpointError(msg) from error
     model.__class__ = kind
+    _refuse_contradiction(folder, model, found)
     return model.eval()
+
+
+def refuse_contradiction(folder: Path) -> None:
+    """Raises `CheckpointError` if the weights in `folder` are not those of a model of its configuration.
+
+    Names and shapes are compared, by transformers' own loader on the meta device, which reads no weights. Nothing is
+    compared where there are no weights.
+    """
+    if any(folder.glob("*.safetensors")):
+        with _quiet():
+            load(folder, device_map="meta")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Transformers shows no progress inside, and logs errors only."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def _refuse_contradiction(folder: Path, model: Any, found: Mapping[str, Any]) -> None:
+    """Raises `CheckpointError` unless each tensor of `model` was in the folder, in its shape, and nothing else."""
+    kind = f"a {type(model).__name__} of its config.json"
+    shapes = {
+        name: f"{tuple(weights)}, in {kind} {tuple(wanted)}" for name, weights, wanted in found["mismatched_keys"]
+    }
+    missing, unexpected = ({*found[f"{how}_keys"]} for how in ("missing", "unexpected"))
+    complaints = [
+        *(f"{name} is {shapes[name]}{more}" for name, more in _first(shapes)),
+        *(f"{kind} has {name}{more}, its weights do not" for name, more in _first(missing)),
+        *(f"its weights have {name}{more}, {kind} does not" for name, more in _first(unexpected)),
+    ]
+    if not complaints:
+        return
+    expected = {*model.state_dict()}
+    built, stored = map(_last_layer, (expected, expected - missing | unexpected))
+    if built != stored:
+        complaints.append(f"the layers of config.json are 0 to {built}, those of the weights 0 to {stored}")
+    msg = f"{folder} contradicts itself: {'; '.join(complaints)}; correct config.json, or fetch the folder again"
+    raise CheckpointError(msg)
+
+
+def _first(names: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """The first of `names`, if there is one, and how many are left unnamed."""
+    if some := sorted(names):
+        yield some[0], f" and {len(some) - 1} more" if len(some) > 1 else ""
+
+
+def _last_layer(names: Iterable[str]) -> int:
+    return max((int(number) for name in names for number in _LAYER.findall(name)), default=0)
 
 
 def _class_with_widths(kind: Any) -> Any:
@@ -144,7 +208,7 @@ def _class_with_widths(kind: Any) -> Any:
 
     def init(self: Any, config: Any, *arguments: Any, **options: Any) -> None:
         kind.__init__(self, config, *arguments, **options)
-        if widths := getattr(config, WIDTHS, None):
+        if (widths := getattr(config, WIDTHS, None)) is not None:
             narrow_blocks(self, widths)
 
     return type(kind.__name__, (kind,), {"__init__": init, "__module__": kind.__module__})

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from glu_prune.errors import CheckpointError, shown
-from glu_prune.pruning.checkpoint import model_class, read_config
+from glu_prune.pruning.checkpoint import model_class, read_config, refuse_contradiction
 from glu_prune.pruning.glu_block import GluWeights
 from glu_prune.pruning.shards import Shards, open_shards
 from glu_prune.pruning.surgery import narrowed_meta_model
@@ -73,10 +73,10 @@ class DiskModel:
 
 
 def open_disk_model(folder: Path) -> DiskModel:
-    """The model in `folder`, from its configuration alone.
+    """The model in `folder`, from its configuration, and from the names and shapes of its weights if they are there.
 
     Raises:
-        CheckpointError: the folder has no usable configuration, or its weights are quantised.
+        CheckpointError: the folder has no usable configuration, its weights are quantised, or the two contradict.
         UnsupportedModelError: the model has no GLU block, or cannot be pruned.
     """
     config = read_config(folder)
@@ -84,6 +84,7 @@ def open_disk_model(folder: Path) -> DiskModel:
         msg = f"{folder} holds quantised weights; prune the weights they were made from, then quantise"
         raise CheckpointError(msg)
     model = narrowed_meta_model(model_class(config), config)
+    refuse_contradiction(folder)
     return DiskModel(folder, config, model, map_widths(model))
 
 

@@ -20,6 +20,7 @@ from glu_prune.pruning.plan import PruningPlan, Ranking, rank_block
 from glu_prune.pruning.shards import INDEX, Edit, Shards, rewrite
 from glu_prune.pruning.surgery import narrowed_meta_model
 from glu_prune.pruning.width_map import WIDTHS, WidthMap, configure, map_widths
+from glu_prune.units import size_of
 
 _OURS = {"config.json", "README.md", PLAN_FILE, CHECKSUMS, INDEX}
 _WEIGHTS = {".safetensors", ".bin", ".pt", ".pth", ".gguf", ".h5", ".msgpack", ".onnx"}
@@ -132,7 +133,8 @@ def _refuse_full_disk(folder: Path, shards: Shards) -> None:
     free = shutil.disk_usage(folder).free
     if free < shards.nbytes // 2:
         msg = (
-            f"{free / 1e9:.1f} GB are free at {folder.parent}, too few for a checkpoint of {shards.nbytes / 1e9:.1f} GB"
+            f"{size_of(free)} are free at {folder.parent}, too few for a checkpoint of {size_of(shards.nbytes)}; make "
+            "room there, or choose another folder with --out"
         )
         raise CheckpointError(msg)
 

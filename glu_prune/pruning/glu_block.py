@@ -122,6 +122,9 @@ class GluBlock:
                 "(width, hidden), (width, hidden), (hidden, width)"
             )
             raise UnsupportedModelError(msg)
+        if 0 in gate.shape:
+            msg = f"{self.name}: gate {tuple(gate.shape)} has no neuron; a block has at least one"
+            raise UnsupportedModelError(msg)
         for neurons in self.slices:
             if neurons.width != self.width:
                 msg = (

@@ -2,10 +2,12 @@
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
+from operator import index
 from pathlib import Path
 
 import torch
@@ -150,15 +152,15 @@ class PruningPlan:
             PlanError: `text` is not such a plan.
         """
         try:
-            data = json.loads(text)
+            data = json.loads(text, object_pairs_hook=_said_once)
             if data["format"] != _FORMAT:
                 msg = f"a pruning plan of format {shown(data['format'])}; this version reads format {_FORMAT}"
                 raise PlanError(msg)
             blocks = tuple(
-                BlockPlan(b["name"], int(b["width"]), tuple(map(int, b["kept"])), str(b["fingerprint"]))
+                BlockPlan(b["name"], index(b["width"]), tuple(map(index, b["kept"])), str(b["fingerprint"]))
                 for b in data["blocks"]
             )
-            return cls(str(data["criterion"]), str(data["target"]), int(data["seed"]), blocks)
+            return cls(str(data["criterion"]), str(data["target"]), index(data["seed"]), blocks)
         except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
             msg = f"not a pruning plan: {shown(error)}"
             raise PlanError(msg) from error
@@ -200,6 +202,16 @@ class Ranking:
             for name, width in goal.widths(self.width_map).items()
         )
         return PruningPlan(self.criterion, str(goal), self.seed, blocks)
+
+
+def _said_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """A JSON object; raises `ValueError` for a key that is there twice, of which JSON takes the last."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+        msg = f"{twice} is said twice"
+        raise ValueError(msg)
+    return found
 
 
 def _first(order: torch.Tensor, count: int) -> tuple[int, ...]:

@@ -1,6 +1,6 @@
 """The pruning ratio in exact decimal arithmetic."""
 
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 
 from glu_prune.errors import PlanError, shown
 
@@ -17,14 +17,17 @@ def parse_ratio(value: object) -> Ratio:
         PlanError: `value` is no number, or not in [0, 1).
     """
     try:
-        ratio = Decimal(str(value)).normalize()
-    except (InvalidOperation, ValueError):  # a ValueError: an integer of thousands of digits
+        ratio = Decimal(str(value))
+    except (
+        ArithmeticError,
+        ValueError,
+    ):  # an exponent that is too large for a Decimal; a ValueError: an integer of thousands of digits
         ratio = Decimal("NaN")
     # Shown in full, a number such as 1e-999999999 would fill the memory.
     if isinstance(value, bool) or not ratio.is_finite() or not 0 <= ratio < 1 or 0 < ratio < _LEAST:
         msg = f"ratio {shown(value)} is not allowed; it is the fraction of neurons removed, 0 <= ratio < 1, such as 0.5"
         raise PlanError(msg)
-    return Decimal(0) if ratio == 0 else ratio
+    return Decimal(0) if ratio == 0 else ratio.normalize()
 
 
 def show_ratio(ratio: Ratio) -> str:

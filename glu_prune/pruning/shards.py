@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from glu_prune.errors import CheckpointError, shown
-from glu_prune.files import write_whole
+from glu_prune.files import regular, write_whole
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -62,9 +62,13 @@ def open_shards(folder: Path) -> Shards:
         try:
             index = json.loads((folder / INDEX).read_text())
             weight_map = {str(key): str(name) for key, name in index["weight_map"].items()}
+            index["metadata"] = dict(index.get("metadata", {}))
         except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             msg = f"{folder / INDEX} cannot be read: {shown(error)}"
             raise CheckpointError(msg) from error
+        if (folder / SINGLE).exists():
+            msg = f"{folder} holds both {SINGLE} and {INDEX}, which may be of two models; remove one of them"
+            raise CheckpointError(msg)
         # An index comes with a download: a name with a path in it could have any file read and copied.
         if outside := [name for name in weight_map.values() if name != Path(name).name or name == ".."]:
             msg = f"{folder / INDEX} names {shown(outside[0])}, which is no file of its folder; nothing else is read"
@@ -85,6 +89,10 @@ def open_shards(folder: Path) -> Shards:
     if lost is not None:
         msg = f"{folder / INDEX} says that {lost} is in {weight_map[lost]}, but it is not"
         raise CheckpointError(msg)
+    twice = next((key for key in weight_map if sum(key in keys for keys in found.values()) > 1), None)
+    if twice is not None:
+        msg = f"{folder} holds {twice} in several files, of which {INDEX} names one; fetch it again"
+        raise CheckpointError(msg)
     return Shards(folder, weight_map, index)
 
 
@@ -93,7 +101,7 @@ def _opened(path: Path) -> Iterator[Any]:
     from safetensors import SafetensorError, safe_open
 
     try:
-        opened = safe_open(path, framework="pt")
+        opened = safe_open(regular(path), framework="pt")
     except (OSError, SafetensorError) as error:
         msg = f"{path} cannot be read: {error}; it may be missing or truncated, fetch it again"
         raise CheckpointError(msg) from error
@@ -127,7 +135,7 @@ def rewrite(shards: Shards, out: Path, edit: Edit) -> None:
         with _opened(shards.folder / name) as file:
             total += _rewrite_file(file, out / name, edit)
     if shards.index is not None:
-        metadata = {**shards.index.get("metadata", {}), "total_size": total}
+        metadata = {**shards.index["metadata"], "total_size": total}
         text = json.dumps({"metadata": metadata, "weight_map": dict(shards.weight_map)}, indent=2)
         write_whole(out / INDEX, f"{text}\n", sync=True)
 

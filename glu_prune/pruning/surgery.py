@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from glu_prune.errors import UnsupportedModelError, shown
 from glu_prune.pruning.gather import gather
 from glu_prune.pruning.glu_block import NeuronSlice
 from glu_prune.pruning.plan import PruningPlan, rank
@@ -103,23 +104,43 @@ def narrowed_meta_model(kind: type[nn.Module], config: Any) -> nn.Module:
         UnsupportedModelError: the class cannot be built from this configuration, or not be pruned.
     """
     model = meta_model(kind, config)
-    if widths := getattr(config, WIDTHS, None):
+    if (widths := getattr(config, WIDTHS, None)) is not None:
         narrow_blocks(model, widths)
     return model
 
 
-def narrow_blocks(model: nn.Module, widths: Mapping[str, int]) -> None:
+def narrow_blocks(model: nn.Module, widths: Any) -> None:
     """Cuts blocks of a model on the meta device to `widths` (owner to width), whichever neurons go.
 
     Raises:
-        UnsupportedModelError: `model` has no GLU block, or cannot be pruned.
+        UnsupportedModelError: `model` has no GLU block, or cannot be pruned, or `widths` are none that it can have.
     """
     width_map = map_widths(model)
+    _refuse_widths({block.owner: block.width for block in width_map.blocks}, widths)
     found = {block.name: widths.get(block.owner, block.width) for block in width_map.blocks}
     kept = {name: torch.arange(width, device="cpu") for name, width in found.items()}
     for parameter, slices in _parameters(width_map):
         parameter.data = _select(parameter.data, slices, kept)
     _set_attributes(model, width_map, found, [])
+
+
+def _refuse_widths(whole: Mapping[str, int], widths: Any) -> None:
+    """Raises `UnsupportedModelError` unless `widths`, of a configuration, are no wider than the `whole` blocks."""
+    wrong = widths
+    if isinstance(widths, Mapping):
+        bad = (
+            (owner, width)
+            for owner, width in widths.items()
+            if type(width) is not int or not 1 <= width <= whole.get(owner, 0)
+        )
+        if (wrong := next(bad, None)) is None:
+            return
+    first = next(iter(whole))
+    msg = (
+        f"{WIDTHS} in the configuration: {shown(wrong)} is not allowed; it gives owners of blocks, such as {first}, "
+        f"a width from 1 to that of the original, {whole[first]}"
+    )
+    raise UnsupportedModelError(msg)
 
 
 def _remove_neurons(model: nn.Module, width_map: WidthMap, plan: PruningPlan) -> Undo:

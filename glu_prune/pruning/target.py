@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from fnmatch import fnmatchcase
 from fractions import Fraction
 from math import floor, lcm
@@ -113,7 +113,7 @@ class Target:
         """
         blocks = width_map.blocks
         skipped = {block.name for item in self.skip for block in _matching(item, blocks)}
-        own = {block.name: ratio for layer, ratio in self.layer_ratios.items() for block in _matching(layer, blocks)}
+        own = self._own_ratios(blocks, skipped)
         found = {block.name: block.width for block in blocks}
         rest = [block for block in blocks if block.name not in skipped]
         for ratio in {own.get(block.name) for block in rest}:
@@ -122,6 +122,22 @@ class Target:
         if self.ratio is None and rest and all(self._goal(block) > block.width for block in blocks):
             msg = f"{self} is above the original, which is {max(block.width for block in blocks)} neurons at the most"
             raise PlanError(msg)
+        return found
+
+    def _own_ratios(self, blocks: tuple["GluBlock", ...], skipped: set[str]) -> dict[str, Ratio]:
+        """Block name to the ratio of its layer.
+
+        Raises:
+            PlanError: a layer matches no block, has two ratios, or is left out.
+        """
+        found: dict[str, Ratio] = {}
+        for layer, ratio in self.layer_ratios.items():
+            names = {block.name for block in _matching(layer, blocks)}
+            if names <= skipped or names & found.keys():
+                why = "skip leaves it out" if names <= skipped else "it has another under another number"
+                msg = f"layer_ratios gives layer {layer} the ratio {show_ratio(ratio)}, and {why}; remove one of them"
+                raise PlanError(msg)
+            found |= dict.fromkeys(names, ratio)
         return found
 
     @staticmethod
@@ -194,7 +210,7 @@ def _whole(name: str, value: object) -> int:
 def _expansion(value: object) -> Decimal:
     try:
         found = Decimal(str(value))
-    except (InvalidOperation, ValueError):
+    except (ArithmeticError, ValueError):
         found = Decimal("NaN")
     if isinstance(value, bool) or not found.is_finite() or not _NARROWEST <= found <= _WIDEST:
         msg = f"expansion_ratio {shown(value)} is not allowed; it is width over hidden size, above 0, such as 2.4"

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from glu_prune.errors import UnsupportedModelError
+from glu_prune.errors import UnsupportedModelError, first_line
 from glu_prune.pruning.blocks import OTHER_TOWERS, by_owner, find_blocks
 from glu_prune.pruning.glu_block import GluBlock
 
@@ -129,17 +129,8 @@ def meta_model(kind: type[nn.Module], config: Any) -> nn.Module:
             model: Any = kind(copy.deepcopy(config))
             model.tie_weights()  # tied parameters are one object only after this, and are counted and cut once
             return model  # type: ignore[no-any-return]
-    except (
-        TypeError,
-        ValueError,
-        AttributeError,
-        LookupError,
-        ImportError,
-        RuntimeError,
-        ArithmeticError,
-        AssertionError,
-    ) as error:
-        msg = f"{kind.__name__} cannot be built from its configuration: {type(error).__name__}: {error}"
+    except Exception as error:  # every family builds its modules, and complains, in its own way
+        msg = f"{kind.__name__} cannot be built from its configuration: {first_line(error)}"
         raise UnsupportedModelError(msg) from error
 
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 from glu_prune.experiment.cell import Settings
 from glu_prune.readiness.requirements import Requirements
-from glu_prune.report.table import Column, render
+from glu_prune.report.table import Column, render, terminal_width
 
 State = Literal["ready", "note", "missing"]
 """`note`: a run works without it, and should know that."""
@@ -62,9 +62,4 @@ _COLUMNS: tuple[Column[CheckResult], ...] = (
 
 def table(results: Iterable[CheckResult]) -> str:
     """`results`, one per row."""
-    return render(_COLUMNS, results, "simple")
-
-
-def size_of(size: int) -> str:
-    """Bytes in words: `4.8 MB`, `2.5 GB`."""
-    return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:,.1f} MB"
+    return render(_COLUMNS, results, "simple", room=terminal_width())

@@ -13,6 +13,7 @@ def _each_model(look: Callable[[RequiredModel, Run], Iterator[CheckResult]]) -> 
 
 CHECKS = (
     Check("model", models.models),
+    Check("left out", models.left_out),
     Check("chat template", _each_model(models.chat_template)),
     Check("context", _each_model(models.positions)),
     Check("attention", _each_model(models.attention)),

@@ -32,15 +32,17 @@ def items(task: str) -> CheckResult:
     """The items of one of lm-eval's own tasks: in the data folder if that is for them, else in the cache."""
     try:
         splits = local_data.splits(task)
+        return in_cache(task) if splits is None else _in_folder(task, splits)
     except EvaluationError as error:
         return CheckResult(f"data of {task}", "missing", str(error))
-    return in_cache(task) if splits is None else _in_folder(task, splits)
 
 
 def _in_folder(task: str, splits: Sequence[Split]) -> CheckResult:
     detail = "; ".join(map(_found, splits))
     if all(split.complete for split in splits):
         return CheckResult(f"data of {task}", "ready", detail)
+    if local_data.is_sample(task) and not any(split.lacking for split in splits):
+        return CheckResult(f"data of {task}", "ready", f"{detail}; a sample, which will do")
     incomplete = " and ".join(split.name for split in splits if not split.complete)
     remedy = f"complete {incomplete} in the folder that {local_data.VARIABLE} names; or name none, and prefetch"
     # A sample can be run, and records say which items it has; a task of which a file is missing or empty cannot.

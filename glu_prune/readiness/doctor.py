@@ -3,6 +3,7 @@
 from glu_prune.readiness.check import Run, table
 from glu_prune.readiness.checks import CHECKS
 from glu_prune.readiness.network import offline
+from glu_prune.report.table import wrapped
 
 
 def doctor(run: Run) -> tuple[str, bool]:
@@ -14,4 +15,4 @@ def doctor(run: Run) -> tuple[str, bool]:
         found = [result for check in CHECKS for result in check.results(run)]
     lacking = [each.what for each in found if each.missing]
     summary = f"missing: {', '.join(lacking)}" if lacking else "all that is needed is ready"
-    return f"{table(found)}\n\n{summary}", not lacking
+    return f"{table(found)}\n\n{wrapped(summary)}", not lacking

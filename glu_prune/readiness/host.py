@@ -13,9 +13,10 @@ from glu_prune.errors import CheckpointError, EvaluationError, MeterError, Model
 from glu_prune.evaluation.backend import Backend
 from glu_prune.experiment.machine import machine
 from glu_prune.models.source import locate
-from glu_prune.readiness.check import CheckResult, Run, size_of
+from glu_prune.readiness.check import CheckResult, Run
 from glu_prune.readiness.memory import weights_in
 from glu_prune.readiness.requirements import RequiredModel
+from glu_prune.units import size_of
 
 if TYPE_CHECKING:
     from packaging.specifiers import SpecifierSet
@@ -49,7 +50,9 @@ def device(run: Run) -> Iterator[CheckResult]:
         return
     name = run.settings.device
     try:
-        kind = torch.empty(1, device=name).device.type
+        one = torch.ones(1, device=name)
+        one.item()  # on some devices, such as meta, nothing is ever computed
+        kind = one.device.type
     except (RuntimeError, AssertionError) as error:
         remedy = "take the device cpu, or install a torch that was built for it"
         yield CheckResult(f"device {name}", "missing", first_line(error), remedy)

@@ -8,8 +8,9 @@ from glu_prune.errors import CheckpointError, ModelNotFoundError
 from glu_prune.evaluation.memory import Memory
 from glu_prune.experiment.cell import Settings
 from glu_prune.models.source import ModelSource, locate
-from glu_prune.readiness.check import CheckResult, Run, size_of
+from glu_prune.readiness.check import CheckResult, Run
 from glu_prune.readiness.requirements import RequiredModel
+from glu_prune.units import size_of
 
 _SCORED, _WRITTEN = 4096, 2048
 """About the tokens of the longest request: MMLU with five worked examples, and an IFEval prompt with its answer.

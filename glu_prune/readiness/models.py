@@ -13,14 +13,31 @@ from glu_prune.errors import (
     first_line,
 )
 from glu_prune.models import stock
-from glu_prune.models.source import ModelSource, embedded_models, has_tokenizer, how_to_fetch, is_hub_id, locate
-from glu_prune.readiness.check import CheckResult, Run, size_of
+from glu_prune.models.source import (
+    ModelSource,
+    embedded_models,
+    has_tokenizer,
+    how_to_fetch,
+    is_hub_id,
+    load_tokenizer,
+    locate,
+)
+from glu_prune.readiness.check import CheckResult, Run
 from glu_prune.readiness.requirements import RequiredModel
+from glu_prune.units import size_of
 
 
 def models(run: Run) -> Iterator[CheckResult]:
     """Every model: its weights and, if tasks are to be answered, its tokenizer."""
     return (model(each, answers=bool(run.requirements.tasks)) for each in run.requirements.models)
+
+
+def left_out(run: Run) -> Iterator[CheckResult]:
+    """Models of the files that a run leaves out."""
+    for name in run.requirements.left_out:
+        remedy = how_to_fetch(name) if from_hub(name) else "set the variable"
+        found = "not on this machine; run only if --glu-model, or here its file, asks for it"
+        yield CheckResult(f"left out: {name}", "note", found, remedy)
 
 
 def model(required: RequiredModel, *, answers: bool = True) -> CheckResult:
@@ -38,6 +55,12 @@ def model(required: RequiredModel, *, answers: bool = True) -> CheckResult:
         return CheckResult(what, "missing", f"not whole: {error}", remedy)
     if answers and not has_tokenizer(source):
         return CheckResult(what, "missing", f"{source.folder} has no tokenizer", remedy)
+    try:
+        source.format.refuse_contradiction(source.folder)
+        if answers:
+            load_tokenizer(source)
+    except CheckpointError as error:
+        return CheckResult(what, "missing", str(error))
     place = "in this package" if required.name in embedded_models() else str(source.folder)
     return CheckResult(what, "ready", f"weights ({size_of(size)}) and tokenizer, {place}")
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from glu_prune.errors import first_line
+from glu_prune.errors import GluPruneError, first_line
 from glu_prune.evaluation import lm_eval_tasks, local_data
 from glu_prune.evaluation.evaluate import is_embedded
 from glu_prune.models.source import snapshot
@@ -16,6 +16,7 @@ from glu_prune.readiness.data import cached, items, sentences
 from glu_prune.readiness.loggers import errors_only
 from glu_prune.readiness.models import from_hub, model
 from glu_prune.readiness.requirements import Requirements, requirements_of_files
+from glu_prune.report.table import wrapped
 
 _FULL = tuple(map(os.strerror, (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)))
 """What a system says when it writes no more."""
@@ -46,7 +47,7 @@ def prefetch(files: Sequence[Path]) -> tuple[str, bool]:
         said = f"missing: {', '.join(lacking)}; what was fetched stays, and is not fetched again"
     else:
         said = "all of it is here; a run with --glu-offline opens no connection"
-    return f"{table(found)}\n\n{said}", not lacking
+    return f"{table(found)}\n\n{wrapped(said)}", not lacking
 
 
 def _items(wanted: Requirements) -> Iterator[_Item]:
@@ -80,6 +81,8 @@ def _fetched(item: _Item, unreached: dict[str, str]) -> CheckResult:
     try:
         with errors_only():
             item.fetch()
+    except GluPruneError:
+        return before
     except (OSError, ValueError, RuntimeError, HTTPError) as error:
         why, remedy = _explained(error, item.source)
         if remedy and _is_cut_off(why):

@@ -4,27 +4,22 @@ import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from glu_prune.errors import NotReadyError
-from glu_prune.experiment.cell import Settings
-from glu_prune.judgement.expectation import Case
 from glu_prune.readiness.check import CheckResult, Run
 from glu_prune.readiness.checks import CHECKS
 from glu_prune.readiness.network import is_offline
-from glu_prune.readiness.requirements import requirements
 
 _PATIENCE = 10.0
 """Seconds in which the hub has to answer."""
 
 
-def refuse_obstacles(cases: Sequence[Case], settings: Settings, store: Path) -> None:
-    """Checks all that `cases`, which are to be run, cannot do without; what a run downloads by itself is no obstacle.
+def refuse_obstacles(run: Run) -> None:
+    """Checks all that `run` cannot do without; what it downloads by itself is no obstacle.
 
     Raises:
         NotReadyError: something is missing; it says what mends it.
     """
-    run = Run(requirements(cases), settings, store)
     missing = [result for check in CHECKS if check.refuses for result in check.results(run) if result.missing]
     if obstacles := _without_downloads(missing):
         lines = (f"{each.what}: {each.detail}" + (f"; {each.remedy}" if each.remedy else "") for each in obstacles)

@@ -1,15 +1,18 @@
 """What cases require: models, in which ways, and tasks to score them on."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from decimal import Decimal
 from pathlib import Path
 
 from glu_prune.efficiency.workload import Workload
+from glu_prune.errors import ModelNotFoundError
 from glu_prune.evaluation import local_data
 from glu_prune.evaluation.capability import scored_together
 from glu_prune.experiment.cell import Arm
 from glu_prune.judgement.expectation import Case, EfficiencyCase, read
 from glu_prune.judgement.experiment import ANY
+from glu_prune.models.source import locate
 
 _COPIES_WHILE_MEASURED = 3
 """Of a model, in memory while its costs are measured: dense, pruned, and dense again."""
@@ -40,15 +43,31 @@ class Requirements:
 
     models: tuple[RequiredModel, ...]
     tasks: tuple[str, ...]
+    left_out: tuple[str, ...] = ()
+    """Models that a run leaves out, as they are not here and nobody asked for them by name."""
 
 
-def requirements_of_files(files: Sequence[Path]) -> Requirements:
-    """What a run of `files` requires.
+def requirements_of_files(files: Sequence[Path], *, named: bool = True) -> Requirements:
+    """What a run of `files` requires; unless they are `named` one by one, models that are not here are left out of it.
 
     Raises:
         ExpectationError: a file is missing, no YAML, or says something that is not allowed.
     """
-    return requirements([case for file in files for case in read(file) if case.experiment.model != ANY])
+    cases = [case for file in files for case in read(file) if case.experiment.model != ANY]
+    here = [case for case in cases if named or is_here(case)]
+    left_out = dict.fromkeys(case.experiment.model for case in cases if case not in here)
+    return replace(requirements(here), left_out=tuple(left_out))
+
+
+def is_here(case: Case) -> bool:
+    """Whether the model is on this machine; one that a file names by a variable, or not at all, must be asked for."""
+    if "$" in case.experiment.model or case.experiment.model == ANY:
+        return False
+    try:
+        locate(case.experiment.model, case.experiment.revision)
+    except ModelNotFoundError:
+        return False
+    return True
 
 
 def requirements(cases: Sequence[Case]) -> Requirements:
@@ -62,6 +81,11 @@ def requirements(cases: Sequence[Case]) -> Requirements:
         by_model.setdefault((case.experiment.model, case.experiment.revision), []).append(case)
     models = (_model(name, revision, mine) for (name, revision), mine in by_model.items())
     return Requirements(tuple(models), tuple(dict.fromkeys(task for case in cases for task in _tasks(case))))
+
+
+def requirements_of_contract(model: str) -> Requirements:
+    """What checking the contract on `model` requires: that it can be pruned."""
+    return Requirements((RequiredModel(model, None, arms=(Arm("ppm", Decimal("0.5")),)),), ())
 
 
 def _model(name: str, revision: str | None, cases: Sequence[Case]) -> RequiredModel:

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from glu_prune.baseline.compare import Compared
+from glu_prune.clean import one_line
 from glu_prune.errors import BaselineError
 from glu_prune.files import write_whole
 from glu_prune.report.baseline_notes import counts, is_news
-from glu_prune.report.clean import one_line
-from glu_prune.report.columns import AGAINST
+from glu_prune.report.columns import AGAINST, SCORES_OF_BOTH
 from glu_prune.report.formats import formats
 from glu_prune.report.table import render
 from glu_prune.results.baselines import BaselineResult
@@ -20,11 +20,13 @@ def compared_rows(found: Sequence[Compared], against: str) -> list[BaselineResul
 
 
 def text(rows: Sequence[BaselineResult]) -> str:
-    """A table of what is news, a sentence for each change, and how often what was found."""
+    """Tables of what is news and, with fewer columns, of what is none; a sentence for each change; how often what."""
     news = [row for row in rows if is_news(row)]
+    others = [row for row in rows if not is_news(row)]
     tables = [
-        f"{one_line(model)}\n{render(AGAINST, [row for row in news if row.model == model], 'simple')}"
-        for model in dict.fromkeys(row.model for row in news)
+        f"{one_line(model)}\n{render(columns, [row for row in some if row.model == model], 'simple')}"
+        for some, columns in ((others, SCORES_OF_BOTH), (news, AGAINST))
+        for model in dict.fromkeys(row.model for row in some)
     ]
     sentences = [one_line(row.sentence) for row in news if row.delta is not None]
     return "\n\n".join(filter(None, [*tables, "\n".join(sentences), *counts(rows)]))

@@ -4,8 +4,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from glu_prune.clean import one_line
 from glu_prune.report import github, summary
-from glu_prune.report.clean import one_line
 from glu_prune.results.report import Report
 
 

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from glu_prune.report.clean import one_line
+from glu_prune.clean import one_line
 from glu_prune.results.report import CaseOutcome
 
 SUMMARY = "GITHUB_STEP_SUMMARY"

@@ -1,6 +1,6 @@
 """What there is to choose from."""
 
-from glu_prune.report.table import Column, render
+from glu_prune.report.table import Column, render, terminal_width, wrapped
 
 
 def criteria() -> str:
@@ -17,4 +17,4 @@ def criteria() -> str:
         "i: a neuron; g, u, d: its weights in gate, up and down; a: its output on calibration text.",
         f"{REVERSED}-NAME keeps what NAME removes: a control. MODULE:FUNCTION is one of your own.",
     )
-    return "\n".join([render(columns, CRITERIA.values(), "simple"), "", *notes])
+    return "\n".join([render(columns, CRITERIA.values(), "simple", room=terminal_width()), "", *map(wrapped, notes)])

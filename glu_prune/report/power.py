@@ -3,9 +3,9 @@
 import textwrap
 from collections.abc import Sequence
 
+from glu_prune.clean import one_line
 from glu_prune.judgement.verdict import ALPHA
 from glu_prune.pruning.ratio import show_ratio
-from glu_prune.report.clean import one_line
 from glu_prune.report.table import Column, render
 from glu_prune.results.power import PlannedClaim
 

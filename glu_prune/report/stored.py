@@ -17,6 +17,7 @@ from glu_prune.experiment.record import FloorRecord, Record
 from glu_prune.experiment.store import Store
 from glu_prune.files import write_whole
 from glu_prune.report.table import Column, render
+from glu_prune.units import size_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -33,7 +34,7 @@ def listed(folder: Path, model: str = "*", task: str = "*") -> str:
     rows = [_row(entry) for entry in entries(folder)]
     chosen = [row for row in rows if fnmatchcase(row["model"], model) and fnmatchcase(row["task"], task)]
     cells = sum(row["cell"] for row in chosen)
-    return f"{render(_COLUMNS, chosen, 'simple')}\n{cells} cells, {_size(sum(row['size'] for row in chosen))}"
+    return f"{render(_COLUMNS, chosen, 'simple')}\n{cells} cells, {size_of(sum(row['size'] for row in chosen))}"
 
 
 def shown(folder: Path, prefix: str) -> str:
@@ -65,10 +66,10 @@ def collected(folder: Path, *, dry_run: bool) -> str:
         msg = f"the store {folder} cannot be cleaned: {error}"
         raise StoreError(msg) from error
     left = [each for each in entries(folder) if _is_cell(each) and not (dry_run and each.useless)]
-    lines = [f"{len(some)} {why}: {_size(sum(each.bytes for each in some))}" for why, some in _by_reason(gone)]
+    lines = [f"{len(some)} {why}: {size_of(sum(each.bytes for each in some))}" for why, some in _by_reason(gone)]
     done = "would be removed" if dry_run else "removed"
     return "\n".join(
-        [*lines, f"{done}: {len(gone)} files, {_size(sum(each.bytes for each in gone))}; {len(left)} cells stay"]
+        [*lines, f"{done}: {len(gone)} files, {size_of(sum(each.bytes for each in gone))}; {len(left)} cells stay"]
     )
 
 
@@ -182,7 +183,3 @@ def _by_reason(gone: Iterable[Removal]) -> Iterator[tuple[str, list[Removal]]]:
     for each in gone:
         found.setdefault(each.why, []).append(each)
     yield from found.items()
-
-
-def _size(count: Any) -> str:
-    return f"{count / 1e6:.1f} MB" if count >= 1e5 else f"{count:,} bytes"

@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import get_args
 
+from glu_prune.clean import markdown
 from glu_prune.files import write_whole
 from glu_prune.report.baseline_notes import counts
-from glu_prune.report.clean import markdown
 from glu_prune.report.formats.markdown import headed
 from glu_prune.results.report import CaseOutcome, Report
 

@@ -4,10 +4,10 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from glu_prune.clean import one_line
 from glu_prune.pruning.ratio import show_ratio
 from glu_prune.report import columns
 from glu_prune.report.baseline_notes import counts, is_news
-from glu_prune.report.clean import one_line
 from glu_prune.report.extent_notes import limits, truncations
 from glu_prune.report.extra_columns import extra_columns
 from glu_prune.report.table import Column

@@ -7,14 +7,15 @@ from typing import Any
 import pytest
 
 from glu_prune.baseline.gate import failures
-from glu_prune.errors import GluPruneError, NotMeasuredError, ReportError
+from glu_prune.clean import one_line
+from glu_prune.errors import NotMeasuredError, ReportError
 from glu_prune.judgement.case import Case
-from glu_prune.report.clean import one_line
 from glu_prune.report.extra_columns import with_extra
 from glu_prune.report.tables import TABLES
 from glu_prune.results.claims import RatioResult
 from glu_prune.results.report import CaseHead, CaseOutcome, CaseResult, CaseTables
 from glu_prune.session.session import Session
+from glu_prune.traces import told
 
 RESULT = "glu_prune_result"
 """The user property in which a `CaseResult` travels from worker to controller, as JSON."""
@@ -26,19 +27,19 @@ _NUMBERS = ("dense", "pruned", "delta", "value", "low", "high", "p", "floor")
 def check(session: Session, node: pytest.Item, case: Case) -> None:
     """Passes when the verdict is the declared one, and puts what was found into the tables of the session."""
     __tracebackhide__ = True
-    told, strict = node.user_properties, node.config.getoption("--glu-strict")
-    told.append((HEAD, _head(case).model_dump_json()))
-    told.extend((("model", one_line(case.experiment.subject)), ("declared", case.declared)))
+    properties, strict = node.user_properties, node.config.getoption("--glu-strict")
+    properties.append((HEAD, _head(case).model_dump_json()))
+    properties.extend((("model", one_line(case.experiment.subject)), ("declared", case.declared)))
     try:
         found = case.judge(session.source)
-    except GluPruneError as error:
-        message = one_line(f"{case.where}: {error}")
+        found = found.model_copy(update={"tables": _with_users_columns(node, found.tables)})
+    except Exception as error:  # noqa: BLE001  whatever a case raises fails it in one line; the trace is in a file
+        message = one_line(f"{case.where}: {told(error)}")
         if isinstance(error, NotMeasuredError) and not strict:
             raise pytest.skip.Exception(message) from None
         raise pytest.fail.Exception(message, pytrace=False) from None
-    found = found.model_copy(update={"tables": _with_users_columns(node, found.tables)})
-    told.append((RESULT, found.model_dump_json(by_alias=True)))
-    told.extend(_properties(found))
+    properties.append((RESULT, found.model_dump_json(by_alias=True)))
+    properties.extend(_properties(found))
     worse = failures(found.tables, strict=strict)
     other = "" if found.outcome == case.declared else f"declared {case.declared}, found {found.sentence}"
     if not (worse or other):

@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 
 from glu_prune import options
-from glu_prune.errors import ExpectationError, ModelNotFoundError
+from glu_prune.errors import ExpectationError
 from glu_prune.judgement.case import Case
 from glu_prune.judgement.expectation import cases_about, files, read, told_apart
 from glu_prune.judgement.experiment import ANY
 from glu_prune.models.source import identity, locate
+from glu_prune.readiness.requirements import is_here
 
 
 def read_cases(config: pytest.Config) -> tuple[Case, ...]:
@@ -70,15 +71,4 @@ def _runnable(cases: Sequence[Case], wanted: str | None) -> list[Case]:
     """
     if wanted is not None:
         locate(wanted, cases[0].experiment.revision)
-    return [case for case in cases if case.ABOUT_RUNS and (wanted is not None or _is_here(case))]
-
-
-def _is_here(case: Case) -> bool:
-    """Whether the model is on this machine; one that a file names by a variable, or not at all, must be asked for."""
-    if "$" in case.experiment.model or case.experiment.model == ANY:
-        return False
-    try:
-        locate(case.experiment.model, case.experiment.revision)
-    except ModelNotFoundError:
-        return False
-    return True
+    return [case for case in cases if case.ABOUT_RUNS and (wanted is not None or is_here(case))]

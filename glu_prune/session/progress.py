@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
+from glu_prune.clean import one_line
 from glu_prune.options import is_worker
-from glu_prune.report.clean import one_line
 
 
 def progress(config: pytest.Config) -> Callable[[str], None]:

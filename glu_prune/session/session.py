@@ -9,12 +9,14 @@ import pytest
 from glu_prune import options
 from glu_prune.baseline.compare import NAMED, was_compared
 from glu_prune.baseline.gate import Gate
+from glu_prune.clean import one_line
 from glu_prune.errors import BaselineError, GluPruneError
 from glu_prune.judgement.case import Case
 from glu_prune.judgement.conclusion import conclude
 from glu_prune.judgement.kinds import CASES
 from glu_prune.judgement.sources import Source
-from glu_prune.report.clean import one_line
+from glu_prune.readiness.check import Run
+from glu_prune.readiness.requirements import Requirements, requirements, requirements_of_contract
 from glu_prune.results.baselines import BaselineResult
 from glu_prune.results.report import CaseOutcome, CaseResult, CaseTables, Report
 from glu_prune.session.collection import cases_of_others, read_cases
@@ -41,7 +43,7 @@ class Session:
         """A line about what was pinned; empty if nothing was to be."""
         self._left_out: list[Case] = []
         self.unselected: frozenset[int] | None = None
-        """The places in the baseline of what this session does not look for; None while it looks for nothing, or stopped early."""
+        """Places in the baseline of what this session does not look for; None if it looks for nothing, or stopped early."""
         against, save_as = (config.getoption(each) for each in ("--glu-compare", "--glu-save-baseline"))
         allowed = tuple(config.getoption("--glu-allow-missing"))
         self.gate = Gate(options.place(config, "--glu-baselines"), against, save_as, allowed)
@@ -86,10 +88,15 @@ class Session:
         """
         cases = [case for item in items if (case := case_of(item)) is not None]
         if cases and (to_run := self.source.preflight(cases)):
-            from glu_prune.readiness.preflight import refuse_obstacles
-
-            refuse_obstacles(to_run, options.settings(self._config), self._store)
+            self._refuse_obstacles(requirements(to_run))
             self.source.submit(to_run)
+        if model := self._config.getoption("--glu-contract"):
+            self._refuse_obstacles(requirements_of_contract(model))
+
+    def _refuse_obstacles(self, required: Requirements) -> None:
+        from glu_prune.readiness.preflight import refuse_obstacles
+
+        refuse_obstacles(Run(required, options.settings(self._config), self._store))
 
     def leave_out(self, items: Iterable[pytest.Item]) -> None:
         """Takes the tests that the user deselects."""

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TypeAlias
 
 from glu_prune.errors import EvaluationError, ModelNotFoundError, StoreError
+from glu_prune.evaluation import lm_eval_tasks
 from glu_prune.evaluation.capability import Capability
-from glu_prune.evaluation.evaluate import Evaluator
+from glu_prune.evaluation.evaluate import Evaluator, is_embedded
 from glu_prune.evaluation.third_party import muted
 from glu_prune.experiment.cell import DENSE, Arm, FloorCell
 from glu_prune.experiment.maintenance import Entry, entries
@@ -52,8 +53,12 @@ class Pilots:
         """What a run of `cases` will be able to show, and how many of them are claims of other kinds.
 
         Where no record tells how items vary, a share `changed` of those that are right or wrong is assumed to change.
+
+        Raises:
+            EvaluationError: lm-eval has no task of a name.
         """
         every = [case for case in cases if isinstance(case, ClaimCase)]
+        _refuse_unknown_tasks(every)
         planned = [case for case in every if is_planned(case)]
         return [plan(case, self.known(case), changed) for case in planned], len(every) - len(planned)
 
@@ -168,6 +173,13 @@ class Pilots:
             except StoreError:
                 self._read[key] = None
         return self._read[key]
+
+
+def _refuse_unknown_tasks(cases: Iterable[Case]) -> None:
+    """Raises `EvaluationError` for a task that is neither of this package, nor of the user's folder, nor lm-eval's."""
+    for capability in dict.fromkeys(needed.capability for case in cases for needed in case.requirements()):
+        if capability.folder is None and not is_embedded(capability.task):
+            lm_eval_tasks.mentioning(capability.task)
 
 
 def _most_and_latest(group: _Group) -> tuple[int, str]:

@@ -2,14 +2,27 @@
 
 import pytest
 
+from glu_prune.errors import EvaluationError
 from glu_prune.evaluation.lm_eval_tasks import leaves, manager, manager_of
 
 
 def test_a_name_that_lm_eval_has_not_is_told_with_the_nearest_at_once():
-    with pytest.raises(KeyError, match="lm-eval has no task 'hellaswagg'; did you mean 'hellaswag'"):
+    with pytest.raises(EvaluationError, match="lm-eval has no task 'hellaswagg'; did you mean 'hellaswag'"):
         manager_of("hellaswagg")
-    with pytest.raises(KeyError, match="lm-eval has no task 'tiny_nothing'"):
+    with pytest.raises(EvaluationError, match="lm-eval has no task 'tiny_nothing'"):
         manager_of("tiny_nothing")
+
+
+@pytest.mark.parametrize("part", ["hellaswa", "mml", "gsm8", "arc_challeng", "", "x" * 5000, "a\nb"])
+def test_a_part_of_a_name_is_no_name(part):
+    with pytest.raises(EvaluationError, match="lm-eval has no task"):
+        manager_of(part)
+
+
+@pytest.mark.slow("indexes all of lm-eval's tasks")
+def test_a_word_of_their_descriptions_is_no_name():
+    with pytest.raises(EvaluationError, match="lm-eval has no task 'acc'"):
+        manager_of("acc")
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ def environment(home: Path, **more: str) -> dict[str, str]:
     dropped = ("HF_", "HUGGING", "TRANSFORMERS_", "NLTK_DATA", "GLU_PRUNE_DATA", "PYTEST_")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
     paths = {"HOME": str(home), "HF_HOME": str(home / "hf"), "NLTK_DATA": str(home / "nltk"), "PYTHONPATH": str(ROOT)}
-    return {**kept, **paths, "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1", **more}
+    return {**kept, **paths, "COLUMNS": "1000", "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1", **more}
 
 
 def without_sockets(home: Path, **more: str) -> dict[str, str]:

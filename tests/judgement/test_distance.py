@@ -210,10 +210,10 @@ def test_a_bound_at_each_ratio_is_one_claim_made_twice(tmp_path):
     [
         ("capability: arithmetic", "capability: story_modelling", ":4: capability story_modelling is a perplexity, without answers that could flip; use `kl`"),
         ("capability: arithmetic", "capability: arithmetics", ":4: capability 'arithmetics' does not exist; did you mean 'arithmetic'?"),
-        ("distance: kl", "distance: l2", ":5: expect.1.distance: Input should be 'flips' or 'kl' (found 'l2')"),
+        ("distance: kl", "distance: l2", ":5: expect.1.distance: it is 'flips' or 'kl' (found 'l2')"),
         ("at_most: 0.05", "at_most: 1", ":4: expect.0: at_most of flips is a share of items, between 0 and 1 (found 1)"),
-        ("at_most: 0.1", "at_most: 0", ":5: expect.1.at_most: Input should be greater than 0 (found 0)"),
-        ("at_most: 0.1", "at_most: .inf", ":5: expect.1.at_most: Input should be a finite number (found inf)"),
+        ("at_most: 0.1", "at_most: 0", ":5: expect.1.at_most: it is above 0 (found 0)"),
+        ("at_most: 0.1", "at_most: .inf", ":5: expect.1.at_most: it is a finite number (found inf)"),
         ("at_most: 0.1, ", "", ":5: expect.1.at_most is missing"),
         ("at_most: 0.1", "at_most: 0.1, direction: down", ":5: expect.1.direction: key 'direction' does not exist. Allowed: why, ratios, verdict, distance, capability, at_most"),
         ("ratios: [0.1]", "ratios: [0.3]", ":4: ratio 0.3 is not among the ratios of this file (0.1, 0.2)"),

@@ -1,4 +1,5 @@
 import dataclasses
+import re
 from decimal import Decimal
 from pathlib import Path
 
@@ -123,7 +124,7 @@ def test_published_figures_are_checked_in_every_way_and_flaws_are_declared(tmp_p
         ("ratios: [0.1]", "ratios: [0.3]", "model.yaml:12: ratio 0.3 is not among the ratios of this file"),
         ("direction: preserved", "direction: sideways", "model.yaml:10: expect.1.direction: .*'up', 'down' or 'preserved'.*found 'sideways'"),
         ("    margin: 0.05\n", "", "model.yaml:9: expect.1: direction preserved needs margin"),
-        ("margin: 0.05", "margin: -1", "model.yaml:11: expect.1.margin: .*greater than 0"),
+        ("margin: 0.05", "margin: -1", "model.yaml:11: expect.1.margin: it is above 0"),
         ("    why: it is fragile\n", "", "model.yaml:15: expect.2.why is missing"),
         ("controls: [random]", "controls: [magic]", "model.yaml:3: controls.0: .*found 'magic'"),
         ("controls: [random]\n", "", "model.yaml:1: the file: a claim that is specific needs controls"),
@@ -258,3 +259,40 @@ def test_known_flaws_are_the_ones_that_must_be_found(tmp_path, about, found, out
     case = dataclasses.replace(case, flaw=Flaw(check="energy_unit", about=about, why="w"))
     assert case.outcome(found) == outcome
     assert dataclasses.replace(case, flaw=None).outcome(found) == ("flawed" if found else "clean")
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (("seed: 1", "seed: true"), "seed: true and false are for switches only"),
+        (("margin: 0.05", "margin: yes"), "margin: true and false are for switches only"),
+        (("chat_template: false", "chat_template: 1"), "chat_template: it is true or false (found 1)"),
+        (("chat_template: false", "chat_template: 'no'"), "chat_template: it is true or false (found 'no')"),
+        (("chat_template: false", "chat_template:"), "chat_template: it is true or false (found missing or empty)"),
+        (("seed: 1", "seed: 0.5"), "seed: it is a whole number (found 0.5)"),
+        (("ratios: [0.5]", "ratios: 0.5"), "ratios: it is a list, `[a, b]` (found 0.5)"),
+        (("ratios: [0.5]", "ratios: []"), "ratios: it has at least 1 items"),
+        (("margin: 0.05", "margin: -1"), "margin: it is above 0 (found -1)"),
+        (("direction: preserved", "direction: left"), "direction: it is 'up', 'down' or 'preserved' (found 'left')"),
+        (("{capability: reading", "[capability, reading"), "not YAML"),
+        (("seed: 1", "evidence: {a: 1}"), "evidence: it is a text"),
+    ],
+)  # fmt: skip
+def test_what_is_allowed_is_said_in_the_words_of_the_file(tmp_path, change, says):
+    text = "model: tiny-base\nratios: [0.5]\nseed: 1\nchat_template: false\nexpect:\n  - {capability: reading, direction: preserved, margin: 0.05, why: x}\n"
+    path = tmp_path / "claims.yaml"
+    path.write_text(text)
+    assert read(path)
+    path.write_text(text.replace(*change))
+    with pytest.raises(ExpectationError) as error:
+        read(path)
+    assert says in str(error.value)
+    assert not re.search("Input should|valid (dict|string|integer)|instance of", str(error.value))
+
+
+@pytest.mark.parametrize("text", ["", "1", "[]", "x"])
+def test_a_file_that_is_no_mapping_is_told_so(tmp_path, text):
+    path = tmp_path / "claims.yaml"
+    path.write_text(text)
+    with pytest.raises(ExpectationError, match=r"the file: it is a mapping, `a: b`"):
+        read(path)

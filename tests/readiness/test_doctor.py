@@ -52,7 +52,8 @@ def folder(tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
-def test_all_is_ready_for_the_embedded_models(no_sockets, capsys, tmp_path):
+def test_all_is_ready_for_the_embedded_models(no_sockets, capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "1000")
     assert main(["doctor", *TINY, "--store", str(tmp_path)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1] == "all that is needed is ready"
@@ -198,7 +199,7 @@ def test_a_data_folder_that_is_none_is_told_once(monkeypatch, tmp_path):
 @needs_data
 def test_the_real_data_is_whole():
     for task in local_data.TASKS:
-        assert items(task).state == ("note" if local_data.is_sample(task) else "ready"), items(task)
+        assert items(task).state == "ready", items(task)
 
 
 def test_a_dataset_is_looked_for_without_a_connection(no_sockets, no_folder, tmp_path):

@@ -21,7 +21,9 @@ from glu_prune.experiment.cell import Settings
 from glu_prune.judgement.expectation import Case, read
 from glu_prune.models.source import MODELS
 from glu_prune.readiness import preflight
+from glu_prune.readiness.check import Run
 from glu_prune.readiness.network import offline
+from glu_prune.readiness.requirements import requirements
 
 CLAIM = """\
 model: {model}
@@ -43,7 +45,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def refuse_obstacles(cases: list[Case], settings: Settings, store: Path = Path("store")) -> None:
-    preflight.refuse_obstacles(cases, settings, store)
+    preflight.refuse_obstacles(Run(requirements(cases), settings, store))
 
 
 def cases(

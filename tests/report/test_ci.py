@@ -1,13 +1,16 @@
 """What CI is told: hostile text only shows, pages fit, and annotations stand where claims stand."""
 
+import re
+from html import unescape
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 
+from glu_prune.clean import markdown, one_line
 from glu_prune.report import ci, summary
-from glu_prune.report.clean import markdown, one_line
 from glu_prune.report.github import annotations, seen_from
 from glu_prune.results.report import CaseOutcome, Report
 
@@ -57,6 +60,29 @@ def test_no_text_makes_a_second_line_or_a_command(text):
 def test_markdown_has_no_cell_link_code_or_element_of_its_own():
     assert markdown("a|b <i> `c` [d](e) ![f](g) \\ &amp;") == "a\\|b \\<i> \\`c\\` \\[d\\](e) !\\[f\\](g) \\\\ \\&amp;"
     assert markdown("see http://a.b and www.c.d") == "see http\\://a.b and www\\.c.d"
+    assert markdown("snake_case, 2 - 1 = 1, a@b.c, -0.5, 1.5") == "snake_case, 2 - 1 = 1, a@b.c, -0.5, 1.5"
+    assert markdown("ask @someone") == "ask @<!-- -->someone"
+
+
+def rendered(text: str) -> str:
+    """What a reader sees of Markdown, with the names of elements that it makes."""
+    html = re.sub("<!-- -->", "", MarkdownIt("commonmark").enable(["table", "strikethrough"]).render(text))
+    return unescape(html.replace("\n", ""))
+
+
+MARKUP = ("**", "_", "__a__", "*a*", "$", "$x$", "~~a~~", "@someone", "#", "# a", "- a", "+ a", "1. a", "1) a", "> a", "---", "===", "`", "|", "<b>", "&lt;",
+          "![a](b)", "[a]: b", "\\", " ", "a", "0.5", "snake_case", "a_b_", "-0.5", "\n", "**a**b", "<!--", "-->", "***", "_ _ _")  # fmt: skip
+
+
+@given(st.lists(st.sampled_from(MARKUP), max_size=6).map("".join) | st.text(max_size=20))
+def test_markdown_reads_as_it_was_written(text):
+    seen = one_line(text).strip()
+    item, row = (rendered(each.format(markdown(text))) for each in ("- {}", "| a |\n|---|\n| {} |"))
+    assert row.split("<td>")[1].split("</td>")[0].strip() == seen
+    if seen not in ("", "-"):  # a hyphen alone stands for what is not known in tables, and begins no sentence
+        assert item.removeprefix("<ul><li>").removesuffix("</li></ul>").strip() == seen
+    assert "$" not in re.sub(r"\\\$", "", markdown(text))
+    assert not re.search(r"(?<!\w)@\w", markdown(text))
 
 
 def test_annotations_are_on_files_as_the_repository_has_them(tmp_path):

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from glu_prune.report.clean import markdown
+from glu_prune.clean import markdown
 from glu_prune.report.formats import Format
 from glu_prune.report.table import Column, render
 from glu_prune.report.tables import notes, sections, sentences

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from glu_prune.report.clean import one_line
+from glu_prune.clean import one_line
 from glu_prune.report.table import render
 from glu_prune.report.tables import notes, sections, sentences
 from glu_prune.results.report import Report

@@ -12,8 +12,15 @@ _JOINERS = "\u200c\u200d"
 """Format characters that scripts and emoji need."""
 _COMMAND = re.compile(r"^(\s*):(?=:)|##(?=\[)")
 """How lines begin that GitHub's runner obeys, `::set-output ...`, or what they hold, `##[set-output]`."""
-_MARKUP = re.compile(r"[\\`|<\[\]&]|:(?=//)|(?<=\bwww)\.", re.IGNORECASE)
-"""What Markdown makes code, cells, HTML, links, images and entities of; bare addresses become links, too."""
+_MARKUP = re.compile(
+    r"[\\`|<\[\]&*~$]|(?<![^\W_])_|_(?![^\W_])|:(?=//)|(?<=\bwww)\."
+    r"|^\s*(?:[#>=]|\+(?=\s|$)|-(?=[\s-])|\d+[.)](?=\s|$))",
+    re.IGNORECASE,
+)
+"""What Markdown makes code, cells, HTML, links, images, entities, emphasis and formulas of, and, where text begins,
+headings, quotes, lists and rules; bare addresses become links, too. Underscores within words are left alone."""
+_MENTION = re.compile(r"(?<!\w)@(?=\w)")
+"""Has GitHub tell someone, even where it is escaped; an empty comment after it keeps it from that, and is not seen."""
 
 
 def one_line(text: str) -> str:
@@ -24,7 +31,8 @@ def one_line(text: str) -> str:
 
 def markdown(text: str) -> str:
     """`text` as one line of Markdown, or one cell of its tables, that reads as it was written."""
-    return _MARKUP.sub(lambda found: f"\\{found[0]}", one_line(text))
+    escaped = _MARKUP.sub(lambda found: f"{found[0][:-1]}\\{found[0][-1]}", one_line(text))
+    return _MENTION.sub("@<!-- -->", escaped)
 
 
 def _acts(character: str) -> bool:
