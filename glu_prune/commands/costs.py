@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -108,10 +109,12 @@ def _measured(
     from glu_prune.efficiency.tracking import CodeCarbonMeter
     from glu_prune.experiment.cell import SeriesCell
     from glu_prune.experiment.executors.local import local_engine
+    from glu_prune.experiment.scratch import scratch
     from glu_prune.experiment.store import Store
 
-    with interruptible(), tempfile.TemporaryDirectory(prefix="glu-prune-") as scratch, bar_of_rounds() as (step, say):
-        engine = local_engine(Store(store or Path(scratch)), CodeCarbonMeter(effort.grid), say, step)
+    temporary = scratch(Path(tempfile.gettempdir())) if store is None else nullcontext(store)
+    with interruptible(), temporary as folder, bar_of_rounds() as (step, say):
+        engine = local_engine(Store(folder), CodeCarbonMeter(effort.grid), say, step)
         cells = [SeriesCell(source, arms, each, settings, effort) for each in workloads]
         for cell in filter(engine.check, cells):
             refuse_too_long(source.name, source.format.read_config(source.folder), cell.workload)

@@ -1,17 +1,17 @@
 """Model folders: loaded whatever their widths, identified by their contents, and written whole or not at all."""
 
 import copy
+import glob
 import hashlib
-import os
 import re
 import shutil
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from glu_prune.errors import CheckpointError, shown
+from glu_prune.files import PARTIAL, is_dead, writer
 
 PLAN_FILE = "pruning_plan.json"
 _IDENTITY = ("*.safetensors", "config.json", "generation_config.json", "tokenizer*", "special_tokens_map.json")
@@ -38,13 +38,11 @@ def new_folder(out: Path) -> Iterator[Path]:
         CheckpointError: `out` exists, or cannot be written.
     """
     refuse_existing(out)
-    # A folder of a process that no longer runs was left by a kill. Host and process are in its name, because another
-    # host that shares the file system may be writing right now.
-    mine = f".{out.name}.{socket.gethostname()}."
-    for old in out.parent.glob(f"{mine}*.partial"):
-        if not Path(f"/proc/{old.name.removeprefix(mine).split('.')[0]}").exists():
+    mine = f".{out.name}."
+    for old in out.parent.glob(f"{glob.escape(mine)}*{PARTIAL}"):
+        if is_dead(old.name.removeprefix(mine).removesuffix(PARTIAL)):
             shutil.rmtree(old, ignore_errors=True)
-    partial = out.with_name(f"{mine}{os.getpid()}.partial")
+    partial = out.with_name(f"{mine}{writer()}{PARTIAL}")
     try:
         partial.mkdir(parents=True)
         yield partial
