@@ -12,12 +12,15 @@ from glu_prune.judgement.case import Case
 from glu_prune.judgement.conclusion import conclude
 from glu_prune.judgement.kinds import CASES
 from glu_prune.judgement.sources import Source
+from glu_prune.report import files
 from glu_prune.report.clean import one_line
 from glu_prune.results.report import CaseOutcome, CaseResult, Report
 from glu_prune.session.collection import read_cases
 from glu_prune.session.progress import progress
 from glu_prune.sources.published import PublishedSource
 
+Order = tuple[str, int, str]
+"""By which cases are sorted: the test that judges it, its place among all cases, and the name of the node."""
 FIXTURES = {kind.FIXTURE: kind for kind in CASES}
 """The argument of a test to the kind of case that it is called with."""
 
@@ -32,10 +35,12 @@ class Session:
             BaselineError: a baseline that the options name cannot be used.
         """
         self._config = config
-        self._found: list[CaseResult] = []
-        self._ended: list[CaseOutcome] = []
+        self._found: dict[Order, CaseResult] = {}
+        self._ended: dict[Order, CaseOutcome] = {}
         self.pinned = ""
         """A line about what was pinned; empty if nothing was to be."""
+        self.written = ""
+        """Lines about the tables that were written; empty if there were none."""
         names = [config.getoption(each) for each in ("--glu-compare", "--glu-save-baseline")]
         self.gate = Gate(options.place(config, "--glu-baselines"), *names)
         if config.getoption("--glu-strict"):
@@ -95,17 +100,38 @@ class Session:
         with offline():
             return text(*pilots.plan(cases, self._config.getoption("--glu-changed")))
 
-    def add(self, result: CaseResult) -> None:
-        """Takes what was found about a case."""
-        self._found.append(result)
+    def place(self, case: Case) -> int:
+        """Where `case` stands among all cases that may be collected."""
+        return next((place for place, each in enumerate(self.cases) if each is case), len(self.cases))
 
-    def end(self, outcome: CaseOutcome) -> None:
+    def add(self, result: CaseResult, order: Order) -> None:
+        """Takes what was found about a case."""
+        self._found[order] = result
+
+    def end(self, outcome: CaseOutcome, order: Order) -> None:
         """Takes how a case ended."""
-        self._ended.append(outcome)
+        self._ended[order] = outcome
 
     def report(self) -> Report:
-        """What has come in so far, as if that were all."""
-        return conclude([each.tables for each in self._found], self._ended)
+        """What has come in so far, as if that were all; in one order, whichever case ended first."""
+        found = [self._found[order].tables for order in sorted(self._found)]
+        return conclude(found, [self._ended[order] for order in sorted(self._ended)])
+
+    def write(self) -> bool:
+        """Writes the tables, if there is anything to write; whether that went well."""
+        report, folder = self.report(), options.place(self._config, "--glu-results")
+        if not (report or report.cases):
+            return True
+        try:
+            done = files.write(report, folder)
+        except OSError as error:
+            self.written = one_line(f"tables were not written to {folder}: {error}")
+            return False
+        lines = [f"tables: {folder}/ ({', '.join(done.names)})"]
+        if done.left:
+            lines.append(f"not of this run, and not known to be of an earlier one: {', '.join(done.left)} in {folder}/")
+        self.written = "\n".join(map(one_line, lines))
+        return True
 
     def pin(self, status: int) -> bool:
         """Pins what was measured, if it is to be; whether that went well."""
@@ -118,7 +144,7 @@ class Session:
             if status not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
                 msg = "the session did not come to its end"
                 raise BaselineError(msg)
-            pins = [pin for found in self._found for pin in found.tables.pins]
+            pins = [pin for order in sorted(self._found) for pin in self._found[order].tables.pins]
             self.pinned = one_line(self.gate.pin(Store(self._store), pins))
         except GluPruneError as error:
             self.pinned = one_line(f"baseline {name} was not pinned: {error}")
