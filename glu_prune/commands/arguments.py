@@ -41,7 +41,10 @@ ExpansionRatio = Annotated[
     str | None, typer.Option(metavar="RATIO", help="Width over hidden size afterwards, such as 2.4.")
 ]
 Width = Annotated[str | None, typer.Option(metavar="N", help="Neurons per block afterwards, such as 4916.")]
-MultipleOf = Annotated[str, typer.Option(metavar="N", help="Round widths to a multiple of N.")]
+MultipleOf = Annotated[
+    str | None,
+    typer.Option(metavar="N", help="Round widths to a multiple of N.", show_default="1; of experts, whole 16 bytes"),
+]
 LayerRatio = Annotated[
     list[str] | None, typer.Option(metavar="LAYER=RATIO", help="A ratio for one layer; may be repeated.")
 ]

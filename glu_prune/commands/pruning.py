@@ -1,6 +1,6 @@
 """Commands that plan and remove neurons."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from glu_prune.models.source import ModelSource
-    from glu_prune.pruning.disk_model import DiskModel
     from glu_prune.pruning.plan import BlockPlan
     from glu_prune.pruning.target import Target
 
@@ -43,8 +42,6 @@ _PadToUniform = Annotated[
 
 _MOST_TOKENS = 2048
 """Of a line of calibration text."""
-_ALIGNED = 16
-"""Bytes of which the rows of grouped matrix kernels must be a multiple."""
 
 
 def plan(
@@ -52,7 +49,7 @@ def plan(
     ratio: Ratio = None,
     expansion_ratio: ExpansionRatio = None,
     width: Width = None,
-    multiple_of: MultipleOf = "1",
+    multiple_of: MultipleOf = None,
     layer_ratio: LayerRatio = None,
     skip: Skip = None,
     revision: Revision = None,
@@ -65,7 +62,7 @@ def plan(
     with connections(refused=offline):
         checkpoint = open_disk_model(_stock(model, revision).folder)
         target = _target(ratio, expansion_ratio, width, multiple_of, layer_ratio or (), skip or ())
-        return Answer(sizes(checkpoint, target.widths(checkpoint.width_map)))
+        return Answer(sizes(checkpoint, target))
 
 
 def prune(
@@ -74,7 +71,7 @@ def prune(
     ratio: Ratio = None,
     expansion_ratio: ExpansionRatio = None,
     width: Width = None,
-    multiple_of: MultipleOf = "1",
+    multiple_of: MultipleOf = None,
     layer_ratio: LayerRatio = None,
     skip: Skip = None,
     criterion: Criterion = "ppm",
@@ -91,6 +88,7 @@ def prune(
     from glu_prune.pruning.disk_model import open_disk_model
     from glu_prune.pruning.disk_pruning import rank_on_disk, verify_plan, write_pruned
     from glu_prune.pruning.plan import PruningPlan
+    from glu_prune.pruning.target import unaligned_experts
 
     with connections(refused=offline), interruptible():
         refuse_existing(out)
@@ -110,9 +108,10 @@ def prune(
             with progress("checking") as step:
                 verify_plan(checkpoint, chosen, step)
         with progress("writing") as step:
-            write_pruned(checkpoint, chosen, out, pad_to_uniform=pad_to_uniform, name=model, progress=step)
-    note = _awkward_experts(checkpoint, chosen.widths)
-    return Answer(f"{model} -> {out}: {chosen.criterion} at {chosen.target} {_kept(chosen.blocks)}{note}")
+            written = write_pruned(checkpoint, chosen, out, pad_to_uniform=pad_to_uniform, name=model, progress=step)
+    done = f"{model} -> {out}: {chosen.criterion} at {chosen.target} {_kept(chosen.blocks)}"
+    note = unaligned_experts(checkpoint.width_map, written)
+    return Answer(f"{done}\nnote: {note}" if note else done)
 
 
 def _stock(model: str, revision: str | None) -> "ModelSource":
@@ -132,18 +131,6 @@ def _stock(model: str, revision: str | None) -> "ModelSource":
     return source
 
 
-def _awkward_experts(checkpoint: "DiskModel", widths: Mapping[str, int]) -> str:
-    """A warning if experts end up with widths on which transformers' grouped kernels crash."""
-    stacked = [block for block in checkpoint.width_map.blocks if block.down.expert is not None]
-    size = checkpoint.dtype.itemsize
-    if all(widths[block.name] * size % _ALIGNED == 0 for block in stacked):
-        return ""
-    return (
-        f"\nnote: the width of its experts is no multiple of {_ALIGNED} bytes, on which transformers' grouped kernels "
-        f'crash; load it with experts_implementation="eager", or prune with --multiple-of {_ALIGNED // size}'
-    )
-
-
 def _kept(blocks: "Sequence[BlockPlan]") -> str:
     """`keeps 320 of 640 neurons in each of 5 GLU blocks`, or the range where blocks differ."""
     pairs = {(block.width, len(block.kept)) for block in blocks}
@@ -158,7 +145,7 @@ def _target(
     ratio: str | None,
     expansion_ratio: str | None,
     width: str | None,
-    multiple_of: str,
+    multiple_of: str | None,
     layer_ratios: Sequence[str],
     skip: Sequence[str],
 ) -> "Target":

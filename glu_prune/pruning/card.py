@@ -9,10 +9,10 @@ from glu_prune.pruning.width_map import WIDTHS
 _MANY = 24
 
 
-def model_card(name: str, plan: PruningPlan, before: Any, after: Any) -> str:
+def model_card(name: str, plan: PruningPlan, before: Any, after: Any, warning: str = "") -> str:
     """Markdown about a pruned model: what it was cut from, how, and how it is loaded.
 
-    `before` and `after` are the models, of which only shapes are read.
+    `before` and `after` are the models, of which only shapes are read; `warning` is what `unaligned_experts` says.
     """
     how = criterion(plan.criterion)
     old, new = (sum(parameter.numel() for parameter in model.parameters()) for model in (before, after))
@@ -31,6 +31,8 @@ def model_card(name: str, plan: PruningPlan, before: Any, after: Any) -> str:
         if uneven
         else "A stock checkpoint: anything that loads the original loads it.\n"
     )
+    if warning:
+        note += f"\nIts {warning}.\n"
     table = "\n".join(rows)
     return f"""---
 library_name: transformers

@@ -199,7 +199,7 @@ class Ranking:
             BlockPlan(name, len(self.orders[name]), _first(self.orders[name], width), self.checksums[name])
             for name, width in goal.widths(self.width_map).items()
         )
-        return PruningPlan(self.criterion, str(goal), self.seed, blocks)
+        return PruningPlan(self.criterion, goal.of_model(self.width_map), self.seed, blocks)
 
 
 def _first(order: torch.Tensor, count: int) -> tuple[int, ...]:
