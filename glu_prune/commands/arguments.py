@@ -32,7 +32,7 @@ Model = Annotated[
 Revision = Annotated[str | None, typer.Option(metavar="REVISION", help="Of a Hugging Face model.")]
 Offline = Annotated[bool, typer.Option("--offline", help="Open no connection, whatever libraries would like to.")]
 Criterion = Annotated[str, typer.Option(metavar="NAME", help="How neurons are ranked; see `glu-prune criteria`.")]
-CriterionSeed = Annotated[int, typer.Option(metavar="N", help="For seeded criteria.")]
+CriterionSeed = Annotated[int, typer.Option(metavar="N", help="For criteria that draw; not 0: breaks ties, too.")]
 Device = Annotated[str, typer.Option(metavar="DEVICE", help="Torch device.")]
 WeightsDtype = Annotated[Dtype, typer.Option(help="Dtype of the weights.")]
 

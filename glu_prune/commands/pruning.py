@@ -40,6 +40,10 @@ _PadToUniform = Annotated[
     ),
 ]
 
+_TiesOf = Annotated[
+    str | None, typer.Option("--criterion", metavar="NAME", help="Read the weights, too, and count ties at the cut.")
+]
+
 _MOST_TOKENS = 2048
 """Of a line of calibration text."""
 
@@ -52,17 +56,25 @@ def plan(
     multiple_of: MultipleOf = None,
     layer_ratio: LayerRatio = None,
     skip: Skip = None,
+    criterion: _TiesOf = None,
+    seed: CriterionSeed = 0,
     revision: Revision = None,
     offline: Offline = False,
 ) -> Answer:
     """Show what a target means for a model, from its configuration alone."""
     from glu_prune.pruning.disk_model import open_disk_model
+    from glu_prune.pruning.disk_pruning import rank_on_disk
     from glu_prune.report.sizes import sizes
 
     with connections(refused=offline):
         checkpoint = open_disk_model(_stock(model, revision).folder)
         target = _target(ratio, expansion_ratio, width, multiple_of, layer_ratio or (), skip or ())
-        return Answer(sizes(checkpoint, target))
+        shown = sizes(checkpoint, target)
+        if criterion is None:
+            return Answer(shown)
+        with interruptible(), progress("ranking") as step:
+            chosen = rank_on_disk(checkpoint, criterion, seed, progress=step).plan(target)
+    return Answer(f"{shown}\n{chosen.criterion}: {chosen.about_ties or 'no ties at the cut'}")
 
 
 def prune(
@@ -110,8 +122,8 @@ def prune(
         with progress("writing") as step:
             written = write_pruned(checkpoint, chosen, out, pad_to_uniform=pad_to_uniform, name=model, progress=step)
     done = f"{model} -> {out}: {chosen.criterion} at {chosen.target} {_kept(chosen.blocks)}"
-    note = unaligned_experts(checkpoint.width_map, written)
-    return Answer(f"{done}\nnote: {note}" if note else done)
+    notes = filter(None, (chosen.about_ties, unaligned_experts(checkpoint.width_map, written)))
+    return Answer("\n".join([done, *(f"note: {note}" for note in notes)]))
 
 
 def _stock(model: str, revision: str | None) -> "ModelSource":

@@ -36,6 +36,8 @@ class SizeRecord(Strict):
     width: int
     """Neurons per GLU block (of the first, should they differ)."""
     hidden: int
+    ties: int | None
+    """Neurons that went, in all blocks, though their score is that of one that stayed; None if that is not known."""
 
     @property
     def expansion_ratio(self) -> float:
@@ -60,7 +62,7 @@ class ItemRecord(Strict):
 class Record(ItemRecord):
     """The result of one cell. Columns hold one entry per item, in the order of `items`."""
 
-    schema_version: Literal[7] = 7
+    schema_version: Literal[8] = 8
     key: str
     model: str
     arm: str

@@ -31,6 +31,8 @@ def model_card(name: str, plan: PruningPlan, before: Any, after: Any, warning: s
         if uneven
         else "A stock checkpoint: anything that loads the original loads it.\n"
     )
+    if plan.about_ties:
+        note += f"\nThere are {plan.about_ties}.\n"
     if warning:
         note += f"\nIts {warning}.\n"
     table = "\n".join(rows)

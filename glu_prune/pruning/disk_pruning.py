@@ -40,12 +40,12 @@ def rank_on_disk(
         PlanError: as `rank`.
     """
     how = criterion(criterion_name)
-    orders, checksums = {}, {}
+    ranked = {}
     for name, weights in read_blocks(disk_model, progress):
         norms = activations.get(name) if activations else None
-        orders[name], checksums[name] = rank_block(name, weights, how, seed, norms)
+        ranked[name] = rank_block(name, weights, how, seed, norms)
         del weights  # before the next block is read
-    return Ranking(how.name, seed, disk_model.width_map, orders, checksums)
+    return Ranking(how.name, seed, disk_model.width_map, ranked)
 
 
 def verify_plan(disk_model: DiskModel, plan: PruningPlan, progress: Progress = no_progress) -> None:

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 import xxhash
@@ -36,6 +37,9 @@ class BlockPlan:
     """Indices that stay, ascending."""
     checksum: str = ""
     """Of the weights that the plan was made for; empty if it was made without weights. `fingerprint` in JSON."""
+    tied: tuple[int, int] | None = None
+    """Of the neurons with the score at which the cut lies, how many stay and how many go; (0, 0) if the cut parts no
+    equals, None if that is not known."""
 
     def __post_init__(self) -> None:
         """Raises `PlanError` unless `kept` is ascending, unique, in range and not empty."""
@@ -65,13 +69,29 @@ class PruningPlan:
     target: str
     """As `Target` says it, such as `ratio 0.4, multiple of 64`."""
     seed: int
-    """Used by seeded criteria."""
+    """Used by criteria that draw, and, if it is not 0, to break ties."""
     blocks: tuple[BlockPlan, ...]
 
     @property
     def widths(self) -> dict[str, int]:
         """Block name to width afterwards."""
         return {block.name: len(block.kept) for block in self.blocks}
+
+    @property
+    def ties(self) -> int | None:
+        """How many neurons go, of all blocks, whose score is that of one that stays; None if that is not known."""
+        removed = [block.tied and block.tied[1] for block in self.blocks]
+        return None if None in removed else sum(filter(None, removed))
+
+    @property
+    def about_ties(self) -> str:
+        """In which blocks it was arbitrary which neurons stay, as one line; empty if in none, or if nobody knows."""
+        some = {block.name: block.tied for block in self.blocks if block.tied and block.tied[1]}
+        if not some:
+            return ""
+        rule = "drawn by the seed" if self.seed else "the first; another seed draws others"
+        counts = ", ".join(f"{name} {kept} of {kept + removed}" for name, (kept, removed) in some.items())
+        return f"neurons of equal score at the cut, of which some stay ({rule}): {counts}"
 
     def check(self, width_map: WidthMap) -> None:
         """Raises `PlanError` unless this plan was made for the blocks in `width_map`, with the weights they hold.
@@ -129,7 +149,13 @@ class PruningPlan:
     def to_json(self) -> str:
         """One line of JSON; `from_json` reads it back."""
         blocks = [
-            {"name": block.name, "width": block.width, "kept": block.kept, "fingerprint": block.checksum}
+            {
+                "name": block.name,
+                "width": block.width,
+                "kept": block.kept,
+                "fingerprint": block.checksum,
+                "tied": block.tied,
+            }
             for block in self.blocks
         ]
         return json.dumps(
@@ -155,7 +181,7 @@ class PruningPlan:
                 msg = f"a pruning plan of format {shown(data['format'])}; this version reads format {_FORMAT}"
                 raise PlanError(msg)
             blocks = tuple(
-                BlockPlan(b["name"], int(b["width"]), tuple(map(int, b["kept"])), str(b["fingerprint"]))
+                BlockPlan(b["name"], int(b["width"]), tuple(map(int, b["kept"])), str(b["fingerprint"]), _tied(b))
                 for b in data["blocks"]
             )
             return cls(str(data["criterion"]), str(data["target"]), int(data["seed"]), blocks)
@@ -177,16 +203,50 @@ class PruningPlan:
             raise PlanError(msg) from error
 
 
+def _tied(block: Mapping[str, Any]) -> tuple[int, int] | None:
+    """What a block in JSON says of ties; plans of earlier versions say nothing."""
+    if block.get("tied") is None:
+        return None
+    kept, removed = map(int, block["tied"])
+    return kept, removed
+
+
+@dataclass(frozen=True)
+class RankedBlock:
+    """The neurons of one block from most to least important."""
+
+    order: torch.Tensor
+    """Neuron indices `(width,)`."""
+    scores: torch.Tensor
+    """What the criterion says of them `(width,)`, descending."""
+    checksum: str
+
+    def plan(self, name: str, width: int) -> BlockPlan:
+        """Keeps the first `width` of them."""
+        kept = tuple(self.order[:width].sort().values.tolist())
+        return BlockPlan(name, len(self.order), kept, self.checksum, self._tied(width))
+
+    def _tied(self, width: int) -> tuple[int, int]:
+        if width == len(self.scores) or bool(self.scores[width - 1] != self.scores[width]):
+            return 0, 0
+        equal = self.scores == self.scores[width]
+        return int(equal[:width].sum()), int(equal[width:].sum())
+
+
 @dataclass(frozen=True)
 class Ranking:
     """The neurons of every block from most to least important; plans that keep more hold those that keep less."""
 
     criterion: str
     seed: int
+    """Of criteria that draw; where another one gives equal scores, which of these neurons come first, see `rank`."""
     width_map: WidthMap
-    orders: Mapping[str, torch.Tensor]
-    """Block name to neuron indices `(width,)`, most important first; ties in index order."""
-    checksums: Mapping[str, str]
+    blocks: Mapping[str, RankedBlock]
+
+    @property
+    def orders(self) -> Mapping[str, torch.Tensor]:
+        """Block name to neuron indices `(width,)`, most important first."""
+        return {name: block.order for name, block in self.blocks.items()}
 
     def plan(self, target: object) -> PruningPlan:
         """The plan that keeps the most important neurons of every block, as many as `target` says (a ratio will do).
@@ -195,15 +255,8 @@ class Ranking:
             PlanError: the target is not allowed, or does not fit the model.
         """
         goal = Target.of(target)
-        blocks = tuple(
-            BlockPlan(name, len(self.orders[name]), _first(self.orders[name], width), self.checksums[name])
-            for name, width in goal.widths(self.width_map).items()
-        )
+        blocks = tuple(self.blocks[name].plan(name, width) for name, width in goal.widths(self.width_map).items())
         return PruningPlan(self.criterion, goal.of_model(self.width_map), self.seed, blocks)
-
-
-def _first(order: torch.Tensor, count: int) -> tuple[int, ...]:
-    return tuple(order[:count].sort().values.tolist())
 
 
 def block_seed(seed: int, name: str) -> int:
@@ -220,6 +273,7 @@ def rank(
 ) -> Ranking:
     """Ranks the neurons of every block of `model` by a criterion.
 
+    Of neurons with equal scores those of lower index come first; with a `seed` other than 0, in an order drawn by it.
     `activations` are what `calibration.measure` gives: block name to `(width,)` norms.
 
     Raises:
@@ -228,17 +282,17 @@ def rank(
     """
     how = criterion(criterion_name)
     width_map = map_widths(model)
-    orders, checksums = {}, {}
+    ranked = {}
     for block in width_map.blocks:
         norms = activations.get(block.name) if activations else None
-        orders[block.name], checksums[block.name] = rank_block(block.name, block.weights, how, seed, norms)
-    return Ranking(how.name, seed, width_map, orders, checksums)
+        ranked[block.name] = rank_block(block.name, block.weights, how, seed, norms)
+    return Ranking(how.name, seed, width_map, ranked)
 
 
 def rank_block(
     name: str, weights: GluWeights, how: Criterion, seed: int, activations: torch.Tensor | None
-) -> tuple[torch.Tensor, str]:
-    """The order of one block's neurons `(width,)`, most important first, and the checksum of its weights.
+) -> RankedBlock:
+    """One block's neurons, ranked.
 
     Raises:
         PlanError: the weights are not there, weights or scores are not finite, or the criterion fails.
@@ -253,14 +307,23 @@ def rank_block(
     if how.looks_at == "activations" and activations is not None and not bool(activations.any()):
         msg = f"{name}: no calibration token reaches it, so its neurons are all alike; give more text, or skip it"
         raise PlanError(msg)
-    scores = _scores(name, how, Neurons(weights, block_seed(seed, name), activations))
+    drawn = block_seed(seed, name)
+    scores = _scores(name, how, Neurons(weights, drawn, activations))
     if weights_checksum:
         _refuse_nonfinite(name, weights, scores)
     if scores.shape != weights.gate.shape[:1] or not bool(scores.isfinite().all()):
         msg = f"{name}: {how.name} gives scores {tuple(scores.shape)} that are not finite, one per neuron"
         raise PlanError(msg)
-    # Stable, so that ties go to the lower index on every machine; 4-bit weights have many neurons of equal score.
-    return torch.argsort(scores, descending=True, stable=True).cpu(), weights_checksum
+    scores = scores.detach().cpu()
+    first = _drawn_order(len(scores), drawn) if seed else torch.arange(len(scores))
+    # Stable, so that ties stay in that order on every machine; 4-bit weights have many neurons of equal score.
+    order = first[torch.argsort(scores[first], descending=True, stable=True)]
+    return RankedBlock(order, scores[order], weights_checksum)
+
+
+def _drawn_order(width: int, seed: int) -> torch.Tensor:
+    """All neurons `(width,)`, in an order that depends on the seed alone."""
+    return torch.randperm(width, generator=torch.Generator().manual_seed(seed))
 
 
 def _scores(name: str, how: Criterion, neurons: Neurons) -> torch.Tensor:

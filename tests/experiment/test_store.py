@@ -135,10 +135,10 @@ def test_a_record_of_a_newer_version_is_refused_and_stays(store):
     written(
         store.path(KEY),
         lambda table: table.replace_schema_metadata(
-            {**table.schema.metadata, HEAD: table.schema.metadata[HEAD].replace(b'"schema_version": 7', b'"schema_version": 9')}
+            {**table.schema.metadata, HEAD: table.schema.metadata[HEAD].replace(b'"schema_version": 8', b'"schema_version": 9')}
         ),
     )  # fmt: skip
-    with pytest.raises(StoreError, match=r"a Record of version 9, from a newer.* reads version 7; update") as caught:
+    with pytest.raises(StoreError, match=r"a Record of version 9, from a newer.* reads version 8; update") as caught:
         store.get(KEY, Record)
     assert not isinstance(caught.value, CorruptError)
     body = json.dumps({"schema_version": 99}).encode()

@@ -97,8 +97,9 @@ class BackendArms:
         what, backend = f"{source.name} {arm.label}", Backend.parse(settings.backend)
         backend.check()
         checkpoint = open_disk_model(self._stock(source))
+        ties: int | None = 0
         if arm.criterion is not None:
-            self._write(checkpoint, source.name, arm)
+            ties = self._write(checkpoint, source.name, arm)
             checkpoint = open_disk_model(self._pruned)
         _refuse_uneven(checkpoint, what)
         tokenizer = load_tokenizer(ModelSource(source.name, checkpoint.folder))
@@ -115,6 +116,7 @@ class BackendArms:
             bytes=checkpoint.parameters * getattr(torch, settings.dtype).itemsize,
             width=first.width,
             hidden=first.hidden,
+            ties=ties,
         )
         return BackendArm(lm, size)
 
@@ -128,8 +130,11 @@ class BackendArms:
             write_stock(source.folder, converted)
         return converted
 
-    def _write(self, checkpoint: "DiskModel", name: str, arm: Arm) -> None:
-        """Writes the pruned model, from disk to disk, filled up with zeros where stock loaders want equal widths."""
+    def _write(self, checkpoint: "DiskModel", name: str, arm: Arm) -> int | None:
+        """Writes the pruned model, from disk to disk, filled up with zeros where stock loaders want equal widths.
+
+        Gives the ties at the cut.
+        """
         from glu_prune.pruning.disk_pruning import rank_on_disk, write_pruned
 
         key = (str(arm.criterion), arm.seed)
@@ -137,6 +142,8 @@ class BackendArms:
             self._rankings[key] = rank_on_disk(checkpoint, *key)
         plan = self._rankings[key].plan(arm.ratio)
         write_pruned(checkpoint, plan, self._pruned, pad_to_uniform=True, name=name)
+        ties: int | None = plan.ties
+        return ties
 
 
 def _refuse_uneven(checkpoint: "DiskModel", what: str) -> None:
