@@ -50,7 +50,8 @@ def unfinished(folder: Path) -> list[Path]:
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             name = _UNFINISHED.fullmatch(entry.name)
-            if name and (is_dead(name["writer"]) or _untouched(Path(entry.path), ABANDONED_AFTER)):
+            mine = name and entry.is_file(follow_symlinks=False)
+            if name and mine and (is_dead(name["writer"]) or _untouched(Path(entry.path), ABANDONED_AFTER)):
                 found.append(Path(entry.path))
     return sorted(found)
 

@@ -46,7 +46,7 @@ def entries(folder: Path) -> list[Entry]:
         StoreError: there is no store.
     """
     refuse_others(folder)
-    files = sorted(path for path in (folder / CELLS).glob("*") if RECORD.fullmatch(path.name))
+    files = sorted(path for path in (folder / CELLS).glob("*") if RECORD.fullmatch(path.name) and path.is_file())
     return [entry_of(path) for path in files]
 
 
@@ -105,7 +105,7 @@ def removals(folder: Path) -> Iterator[Removal]:
     for path in _earlier_copies(folder):
         yield _removal(path, "copies of models that an earlier version left, a day ago or more")
     for path in sorted((folder / LOCKS).glob("*")):
-        if LOCK.fullmatch(path.name) and locks.free(path, remove=False):
+        if LOCK.fullmatch(path.name) and path.is_file() and locks.free(path, remove=False):
             yield _removal(path, "locks that nobody holds")
 
 

@@ -24,7 +24,14 @@ EARLIER_COPY = re.compile(r"footprint-\w{8}|\S+\.\d+\.\d+")
 """Names of copies of models in stores of version 0, which had no marker."""
 _OF_NOBODY = {".gitignore", ".gitkeep", ".DS_Store", "CACHEDIR.TAG", "lost+found"}
 """What file systems and tools put into any folder."""
-_FOLDERS = {CELLS, CORRUPT, LOCKS, DECLARED, CHECKPOINTS}
+_HOLD = {
+    CELLS: RECORD,
+    CORRUPT: re.compile(rf"{RECORD.pattern}\.\d+"),
+    LOCKS: LOCK,
+    DECLARED: re.compile(r"[0-9a-f]+\.json"),
+    CHECKPOINTS: re.compile(rf"glu-prune-[0-9a-f]{{32}}\S*|{EARLIER_COPY.pattern}"),
+}
+"""What names in each folder are like."""
 
 
 def mark(folder: Path) -> None:
@@ -57,13 +64,15 @@ def is_marked(folder: Path) -> bool:
         StoreError: it says that it is another, or nothing that can be understood.
     """
     path = folder / MARKER
-    try:
-        said = json.loads(path.read_bytes())
-        found = said["store"]
-    except (FileNotFoundError, NotADirectoryError):
+    if not path.is_symlink() and not path.exists():
         return False
+    if not path.is_file():  # a pipe would be read for ever
+        msg = f"{path} is no file, so that nothing says of which version the store is; name another store"
+        raise StoreError(msg)
+    try:
+        found = json.loads(path.read_bytes())["store"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        msg = f"{path} does not say of which version the store is ({type(error).__name__}); choose another store"
+        msg = f"{path} does not say of which version the store is ({type(error).__name__}); name another store"
         raise StoreError(msg) from error
     if type(found) is not int or found != VERSION:
         msg = (
@@ -90,12 +99,14 @@ def _refuse_foreign(folder: Path) -> None:
 def _foreign(folder: Path) -> Iterator[str]:
     """Names of what is in `folder`, and in no store."""
     for path in sorted(folder.iterdir()):
-        known = path.name in _FOLDERS or EARLIER_COPY.fullmatch(path.name)
+        known = path.name in _HOLD or EARLIER_COPY.fullmatch(path.name)
         passing = path.name in _OF_NOBODY or UNFINISHED.fullmatch(path.name)
         if not (passing or (known and path.is_dir())):
             yield path.name
-    cells = sorted((folder / CELLS).glob("*"))
-    records = [path for path in cells if RECORD.fullmatch(path.name)]
-    yield from (f"{CELLS}/{path.name}" for path in cells if path not in records and not UNFINISHED.fullmatch(path.name))
+    for name, like in _HOLD.items():
+        for path in sorted((folder / name).glob("*")):
+            if not (like.fullmatch(path.name) or UNFINISHED.fullmatch(path.name) or path.name in _OF_NOBODY):
+                yield f"{name}/{path.name}"
+    records = sorted(path for path in (folder / CELLS).glob("*") if RECORD.fullmatch(path.name))
     if records and all(entry_of(path).problem for path in records):
         yield f"{CELLS}/{records[0].name}, which is no record"

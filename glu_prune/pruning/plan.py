@@ -22,6 +22,8 @@ from glu_prune.pruning.target import Target
 from glu_prune.pruning.width_map import WidthMap, map_widths
 
 _FORMAT = 2
+_SHOWN = 8
+"""Blocks with ties that are named in one line; the plan has all."""
 _LARGE = 1 << 22
 """Bytes from which matrices are summed up in threads."""
 
@@ -42,10 +44,15 @@ class BlockPlan:
     equals, None if that is not known."""
 
     def __post_init__(self) -> None:
-        """Raises `PlanError` unless `kept` is ascending, unique, in range and not empty."""
+        """Raises `PlanError` unless `kept` is ascending, unique, in range and not empty, and `tied` fits it."""
         ascending = all(a < b for a, b in zip(self.kept, self.kept[1:], strict=False))
         if not self.kept or not ascending or self.kept[0] < 0 or self.kept[-1] >= self.width:
             msg = f"{self.name}: kept must be ascending, unique, within 0..{self.width - 1} and not empty"
+            raise PlanError(msg)
+        stay, go = self.tied or (0, 0)
+        if not (0 <= stay <= len(self.kept) and 0 <= go <= self.width - len(self.kept)):
+            most = f"{len(self.kept)} that stay and {self.width - len(self.kept)} that go"
+            msg = f"{self.name}: tied must be at most {most}"
             raise PlanError(msg)
 
     def within(self, earlier: "BlockPlan") -> "BlockPlan":
@@ -90,8 +97,9 @@ class PruningPlan:
         if not some:
             return ""
         rule = "drawn by the seed" if self.seed else "the first; another seed draws others"
-        counts = ", ".join(f"{name} {kept} of {kept + removed}" for name, (kept, removed) in some.items())
-        return f"neurons of equal score at the cut, of which some stay ({rule}): {counts}"
+        counts = [f"{name} {kept} of {kept + removed}" for name, (kept, removed) in some.items()]
+        more = f", and {len(counts) - _SHOWN} blocks more" if len(counts) > _SHOWN else ""
+        return f"neurons of equal score at the cut, of which some stay ({rule}): {', '.join(counts[:_SHOWN])}{more}"
 
     def check(self, width_map: WidthMap) -> None:
         """Raises `PlanError` unless this plan was made for the blocks in `width_map`, with the weights they hold.
@@ -207,7 +215,9 @@ def _tied(block: Mapping[str, Any]) -> tuple[int, int] | None:
     """What a block in JSON says of ties; plans of earlier versions say nothing."""
     if block.get("tied") is None:
         return None
-    kept, removed = map(int, block["tied"])
+    kept, removed = block["tied"]
+    if not type(kept) is type(removed) is int:
+        raise TypeError(kept)
     return kept, removed
 
 

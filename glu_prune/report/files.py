@@ -31,11 +31,16 @@ def write(report: Report, folder: Path) -> Written:
     """Writes all files of all formats, each whole or not at all, and removes those that earlier reports left.
 
     Raises:
-        OSError: they cannot be written.
+        OSError: they cannot be written, or would take the place of files that are not ours.
     """
     folder.mkdir(parents=True, exist_ok=True)
     texts = dict(file for each in formats().values() for file in each.files(report))
     before = _manifest(folder)
+    if not _is_ours(folder):
+        for name in texts.keys() - before.keys():
+            if (folder / name).exists():
+                msg = f"{name} in it was not written by glu-prune; move it, or name another folder"
+                raise FileExistsError(msg)
     now = {name: frozenset({_digest(text.encode())}) for name, text in texts.items()}
     # Both at first: of a session that is killed meanwhile, the next one still knows all files.
     _note(folder, {name: before.get(name, frozenset()) | now.get(name, frozenset()) for name in {*before, *now}})
@@ -55,10 +60,20 @@ def _tables(folder: Path) -> Iterator[str]:
             yield path.name
 
 
+def _is_ours(folder: Path) -> bool:
+    """Whether `folder` holds a report, as those of versions do that listed no files."""
+    path = folder / "report.json"
+    try:
+        return path.is_file() and {"version", "scores", "cases"} <= json.loads(path.read_bytes()).keys()
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return False
+
+
 def _manifest(folder: Path) -> Digests:
     """What was written here before; nothing if that is not known."""
+    path = folder / MANIFEST
     try:
-        said = json.loads((folder / MANIFEST).read_bytes())["files"]
+        said = json.loads(path.read_bytes())["files"] if path.is_file() else {}
         return {name: frozenset(map(str, digests)) for name, digests in said.items() if Path(name).name == name}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}

@@ -84,9 +84,9 @@ def test_plans_of_earlier_versions_know_of_no_ties(tied):
         del block["tied"]
     plan = PruningPlan.from_json(json.dumps(said))
     assert (plan.ties, plan.about_ties) == (None, "")
-    for wrong in ("x", [1], [1, 2, 3], {}, 3, ["a", "b"]):
+    for wrong in ("x", [1], [1, 2, 3], {}, 3, ["a", "b"], [True, 1], [1.5, 1], [5, 1], [1, 7], [-1, 1], [1, 10**400]):
         said["blocks"][0]["tied"] = wrong
-        with pytest.raises(PlanError, match="not a pruning plan"):
+        with pytest.raises(PlanError, match=r"not a pruning plan|tied must be at most 4 that stay and 6 that go"):
             PruningPlan.from_json(json.dumps(said))
     assert PruningPlan("c", "t", 0, (BlockPlan("a", 2, (0,)),)).ties is None
 

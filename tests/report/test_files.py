@@ -80,3 +80,20 @@ def test_what_a_run_left_that_was_killed_while_it_wrote_is_known_to_the_next(tmp
     assert "findings.csv" in names(tmp_path)
     assert write(Report(), tmp_path).left == ()
     assert names(tmp_path) == ALWAYS
+
+
+@pytest.mark.parametrize("name", ["findings.csv", "report.md", "report.json"])
+def test_a_file_of_somebody_else_is_never_overwritten(tmp_path, name):
+    (tmp_path / name).write_text("{}")
+    with pytest.raises(FileExistsError, match=rf"^{name} in it was not written by glu-prune; move it, or name another"):
+        write(FULL, tmp_path)
+    assert names(tmp_path) == {name}
+    assert (tmp_path / name).read_text() == "{}"
+
+
+def test_a_folder_of_an_earlier_version_is_known_by_its_report(tmp_path):
+    write(FULL, tmp_path)
+    (tmp_path / MANIFEST).unlink()
+    assert write(FULL, tmp_path).left == ()
+    assert write(Report(), tmp_path).left == ()
+    assert names(tmp_path) == ALWAYS

@@ -170,13 +170,15 @@ FOREIGN = {
     f"cells/{'a' * 64}.json": '{"mine": 1}\n{"mine": 2}',
     "corrupt": "x",
     "cells": "x",
-    "locks/a/b": "x",
     "glu-prune-store.json": "{}",
     "src/cells/a": "x",
+    "locks/readme": "x",
+    "checkpoints/mine/model.safetensors": "x",
+    "declared/mine.txt": "x",
 }
 
 
-@pytest.mark.parametrize("name", [name for name in FOREIGN if not name.startswith("locks")])
+@pytest.mark.parametrize("name", FOREIGN)
 @pytest.mark.parametrize("command", [["gc"], ["gc", "--dry-run"], ["ls"], ["verify"]])
 def test_a_folder_that_is_no_store_is_refused_and_stays(tmp_path, capsys, name, command):
     folder = tmp_path / "foreign"
@@ -212,6 +214,13 @@ def test_a_store_of_an_earlier_version_is_recognised_and_marked(store, capsys):
     assert capsys.readouterr().out
 
 
+def test_a_marker_that_is_a_pipe_is_not_read(store, capsys):
+    (store.folder / MARKER).unlink()
+    os.mkfifo(store.folder / MARKER)
+    assert run(store, "gc") == 1
+    assert "is no file, so that nothing says of which version the store is" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("said", ['{"store": 2}', '{"store": "1"}', '{"store": true}', "[]", "", "\xff"])
 def test_a_store_of_another_version_is_refused_and_stays(store, capsys, said):
     (store.folder / MARKER).write_text(said)
@@ -236,6 +245,17 @@ def test_gc_leaves_what_it_cannot_read(store, capsys):
     assert run(store, "gc") == 0
     assert all(path.exists() for path in (damaged, wrong, sound_aside))
     assert f"stays, as it cannot be read: {damaged}: " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("what", ["cell", "lock", "unfinished"])
+def test_gc_is_not_led_astray_by_pipes_and_folders(store, what):
+    """A pipe would be read for ever; a folder of such a name is nobody's that this package knows."""
+    dead = f".{'a' * 32}.{writer().rpartition('.')[0]}.99999999.partial"
+    place = {"cell": f"cells/{'c' * 64}.json", "lock": f"locks/{'c' * 64}", "unfinished": f"cells/{dead}"}[what]
+    (store.folder / place).parent.mkdir(exist_ok=True)
+    os.mkfifo(store.folder / place) if what == "cell" else (store.folder / place).mkdir()
+    assert run(store, "gc") == 0
+    assert (store.folder / place).exists()
 
 
 def test_copies_of_models_go_with_dead_processes_only(store, capsys):
