@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glu_prune.errors import PlanError
+from glu_prune.pruning.surgery import prune
 from glu_prune.pruning.target import Target, round_width
 from glu_prune.pruning.width_map import map_widths
 from tests.helpers.models import llama
@@ -124,6 +125,11 @@ def test_experts_are_rounded_to_what_grouped_kernels_take():
             assert abs(width - exact[name]) <= (3 if name in experts else 0)
             assert width % 4 == 0 or name not in experts
     assert set(Target.of(0).widths(width_map).values()) == {44, 28}
+    odd = tiny.build("qwen3_moe")
+    prune(odd, 0.1, multiple_of=1)
+    before = {block.name: block.width for block in map_widths(odd).blocks}
+    assert 26 in before.values()
+    assert Target.of(0).widths(map_widths(odd)) == before, "where nothing is to go, nothing goes"
 
 
 def test_a_width_that_is_asked_for_itself_is_never_exchanged():

@@ -66,16 +66,19 @@ def test_a_list_of_files_names_none_elsewhere(tmp_path):
     assert (tmp_path / "findings.csv").exists()
 
 
-def test_what_a_run_left_that_was_killed_while_it_wrote_is_known_to_the_next(tmp_path, monkeypatch):
+@pytest.mark.parametrize(("first", "killed"), [(None, FULL), (FULL, Report())])
+def test_what_a_run_left_that_was_killed_while_it_wrote_is_known_to_the_next(tmp_path, monkeypatch, first, killed):
     def dies(path: Path, text: str) -> None:
         if path.name == "report.md":
             raise KeyboardInterrupt
         whole(path, text)
 
     whole = module.write_whole
+    if first:
+        write(first, tmp_path)
     monkeypatch.setattr(module, "write_whole", dies)
     with pytest.raises(KeyboardInterrupt):
-        write(FULL, tmp_path)
+        write(killed, tmp_path)
     monkeypatch.undo()
     assert "findings.csv" in names(tmp_path)
     assert write(Report(), tmp_path).left == ()
