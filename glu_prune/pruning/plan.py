@@ -13,11 +13,12 @@ import torch
 import xxhash
 from torch import nn
 
-from glu_prune.errors import PlanError, first_line, shown
+from glu_prune.errors import PlanError, shown
 from glu_prune.pruning.blocks import by_owner
 from glu_prune.pruning.checksums import checksum
 from glu_prune.pruning.criteria import Criterion, Neurons, criterion
 from glu_prune.pruning.glu_block import GluWeights
+from glu_prune.pruning.scoring import refuse_nonfinite, scores_of
 from glu_prune.pruning.target import Target
 from glu_prune.pruning.width_map import WidthMap, map_widths
 
@@ -318,9 +319,9 @@ def rank_block(
         msg = f"{name}: no calibration token reaches it, so its neurons are all alike; give more text, or skip it"
         raise PlanError(msg)
     drawn = block_seed(seed, name)
-    scores = _scores(name, how, Neurons(weights, drawn, activations))
+    scores = scores_of(name, how, Neurons(weights, drawn, activations))
     if weights_checksum:
-        _refuse_nonfinite(name, weights, scores)
+        refuse_nonfinite(name, weights, scores)
     if scores.shape != weights.gate.shape[:1] or not bool(scores.isfinite().all()):
         msg = f"{name}: {how.name} gives scores {tuple(scores.shape)} that are not finite, one per neuron"
         raise PlanError(msg)
@@ -334,48 +335,6 @@ def rank_block(
 def _drawn_order(width: int, seed: int) -> torch.Tensor:
     """All neurons `(width,)`, in an order that depends on the seed alone."""
     return torch.randperm(width, generator=torch.Generator().manual_seed(seed))
-
-
-def _scores(name: str, how: Criterion, neurons: Neurons) -> torch.Tensor:
-    """What the criterion says, which may be anybody's code.
-
-    Raises:
-        PlanError: it fails, gives no tensor, or writes into the weights.
-    """
-    shown_weights = (neurons.weights.gate, neurons.weights.up, neurons.weights.down)
-    before = [_writes(each) for each in shown_weights]
-    try:
-        scores = how.score(neurons)
-    except PlanError:
-        raise
-    except Exception as error:
-        msg = f"{name}: criterion {how.name} fails{how.place(error)}: {first_line(error)}"
-        raise PlanError(msg) from error
-    if [_writes(each) for each in shown_weights] != before:
-        msg = f"{name}: criterion {how.name} writes into the weights that it is shown; let it work on a `.clone()`"
-        raise PlanError(msg)
-    if not isinstance(scores, torch.Tensor):
-        msg = f"{name}: criterion {how.name} gives {shown(scores)}, not a tensor of scores, one per neuron"
-        raise PlanError(msg)
-    return scores
-
-
-def _writes(tensor: torch.Tensor) -> int:
-    """How often its memory was written to, as far as torch counts."""
-    # Autograd's version counter notices any in-place write without a copy of the weights to compare with.
-    return 0 if tensor.is_inference() else int(tensor._version)
-
-
-def _refuse_nonfinite(name: str, weights: GluWeights, scores: torch.Tensor) -> None:
-    """Raises `PlanError` if a weight is NaN or infinite."""
-    # NaN and infinity survive any sum, and a sum takes a fraction of the time of `isfinite` over whole matrices. A sum
-    # may overflow with finite weights, too: then the search below finds nothing.
-    if all(bool(each.sum().isfinite()) for each in (scores, weights.gate, weights.up, weights.down)):
-        return
-    for part in ("gate", "up", "down"):
-        if count := int((~getattr(weights, part).isfinite()).sum()):
-            msg = f"{name}: {count} weights of {part} are NaN or infinite; the checkpoint is broken"
-            raise PlanError(msg)
 
 
 def block_checksum(weights: GluWeights) -> str:
