@@ -158,14 +158,8 @@ class PruningPlan:
     def to_json(self) -> str:
         """One line of JSON; `from_json` reads it back."""
         blocks = [
-            {
-                "name": block.name,
-                "width": block.width,
-                "kept": block.kept,
-                "fingerprint": block.checksum,
-                "tied": block.tied,
-            }
-            for block in self.blocks
+            {"name": each.name, "width": each.width, "kept": each.kept, "fingerprint": each.checksum, "tied": each.tied}
+            for each in self.blocks
         ]
         return json.dumps(
             {
@@ -234,8 +228,7 @@ class RankedBlock:
 
     def plan(self, name: str, width: int) -> BlockPlan:
         """Keeps the first `width` of them."""
-        kept = tuple(self.order[:width].sort().values.tolist())
-        return BlockPlan(name, len(self.order), kept, self.checksum, self._tied(width))
+        return BlockPlan(name, len(self.order), _first(self.order, width), self.checksum, self._tied(width))
 
     def _tied(self, width: int) -> tuple[int, int]:
         if width == len(self.scores) or bool(self.scores[width - 1] != self.scores[width]):
@@ -268,6 +261,10 @@ class Ranking:
         goal = Target.of(target)
         blocks = tuple(self.blocks[name].plan(name, width) for name, width in goal.widths(self.width_map).items())
         return PruningPlan(self.criterion, goal.of_model(self.width_map), self.seed, blocks)
+
+
+def _first(order: torch.Tensor, count: int) -> tuple[int, ...]:
+    return tuple(order[:count].sort().values.tolist())
 
 
 def block_seed(seed: int, name: str) -> int:
