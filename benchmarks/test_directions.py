@@ -1,1 +1,10 @@
-../glu_prune/project/template/benchmarks/test_directions.py
+"""One case per model, ratio and claim: what does pruning do to a capability?"""
+
+from collections.abc import Callable
+
+from glu_prune.judgement.expectation import Case, DirectionCase
+
+
+def test_direction(glu_case: DirectionCase, glu_check: Callable[[Case], None]) -> None:
+    """The verdict on the claim is the one that its expectation file declares."""
+    glu_check(glu_case)

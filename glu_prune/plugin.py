@@ -16,7 +16,7 @@ from glu_prune.evaluation import local_data
 from glu_prune.judgement.case import Case
 from glu_prune.models.source import locate
 from glu_prune.readiness.network import offline
-from glu_prune.report import ci, files
+from glu_prune.report import ci
 from glu_prune.report.formats import terminal
 from glu_prune.results.report import Report
 from glu_prune.session import checking
@@ -173,23 +173,24 @@ class _Collector:
             self._session.unselected = frozenset(told[_UNSELECTED])
 
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
-        """Pins what was measured, if it is to be; that it cannot be, or something is missing, fails the session."""
+        """Writes the tables, and pins what was measured, if it is to be; a failure is one of the session."""
         if exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) or session.shouldfail:
             self._session.unselected = None
-        if not self._session.pin(exitstatus) or self._session.lacking():
+        written = self._session.write()
+        if not self._session.pin(exitstatus) or self._session.lacking() or not written:
             session.exitstatus = max(exitstatus, pytest.ExitCode.TESTS_FAILED)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Prints the tables and writes them to files, if any case was judged; tells CI of every case that has run."""
+    """Prints the tables, if any case was judged, and where they are; tells CI of every case that has run."""
     session = config.stash[_session]
     report = session.report()
     if report:
         _show(report, terminalreporter, config)
     if lacking := session.lacking():
         terminalreporter.write_line(lacking, red=True)
-    if session.pinned:
-        terminalreporter.write_line(session.pinned)
+    for line in (*session.written.splitlines(), *session.pinned.splitlines()):
+        terminalreporter.write_line(line)
     page = options.named(config, "--glu-summary")
     for line in ci.told(report, page, config.invocation_params.dir, config.rootpath):
         terminalreporter.write_line(line)
@@ -203,10 +204,3 @@ def _show(report: Report, terminalreporter: pytest.TerminalReporter, config: pyt
             terminalreporter.write_line(line)
     for each in terminalreporter.stats.get("inconclusive", []):
         terminalreporter.write_line(one_line(f"INCONCLUSIVE {each.nodeid}: {each.longrepr[2]}"))
-    folder = options.place(config, "--glu-results")
-    try:
-        names = files.write(report, folder)
-    except OSError as error:
-        terminalreporter.write_line(one_line(f"tables were not written to {folder}: {error}"), red=True)
-    else:
-        terminalreporter.write_line(one_line(f"tables: {folder}/ ({', '.join(names)})"))

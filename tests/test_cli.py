@@ -18,6 +18,7 @@ from glu_prune.models import shapes
 from glu_prune.models.source import embedded_models, load, locate
 from glu_prune.pruning.checkpoint import PLAN_FILE
 from glu_prune.pruning.plan import PruningPlan
+from glu_prune.pruning.width_map import map_widths
 from tools.survey import tiny
 
 
@@ -191,7 +192,8 @@ def test_a_plan_is_a_table_from_the_configuration_alone(tmp_path, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[2].split() == "model.layers.*.mlp (0-3) 4 160 640 -> 384 4.00 -> 2.40 1,228,800 -> 737,280".split()
     assert lines[3].split()[0] == "model.layers.4.mlp"
-    assert lines[4] == "LlamaForCausalLM: 2,377,440 -> 1,885,920 parameters (-20.7%), 4.8 -> 3.8 MB in bfloat16"
+    assert lines[4] == "expansion ratio 2.4, without -1"
+    assert lines[5] == "LlamaForCausalLM: 2,377,440 -> 1,885,920 parameters (-20.7%), 4.8 -> 3.8 MB in bfloat16"
 
 
 def test_a_plan_file_is_applied_and_a_wrong_one_refused(tmp_path, capsys):
@@ -226,16 +228,34 @@ def test_criteria_are_listed(capsys):
     assert "||a||_2 * ||d||_1" in shown
 
 
-@pytest.mark.parametrize(("multiple", "noted"), [("1", True), ("4", False)])
-def test_widths_that_grouped_kernels_refuse_are_pointed_out(tmp_path, capsys, multiple, noted):
-    """28 float32 neurons at 0.4 are 17, and 16 with the note's advice, which then runs with stock settings."""
-    tiny.build("mixtral").save_pretrained(tmp_path / "dense")
-    out = tmp_path / "out"
-    arguments = ["prune", str(tmp_path / "dense"), "--ratio", "0.4", "--multiple-of", multiple, "--out", str(out)]
-    assert main(arguments) == 0
-    assert ("prune with --multiple-of 4" in capsys.readouterr().out) == noted
+@pytest.mark.parametrize(
+    ("family", "dtype", "more", "width"),
+    [
+        ("mixtral", torch.float32, [], 32),
+        ("mixtral", torch.bfloat16, [], 32),
+        ("olmoe", torch.float32, ["--multiple-of", "3"], 33),
+        ("deepseek_v3", torch.float32, [], 20),
+        ("deepseek_v3", torch.bfloat16, [], 24),
+        ("deepseek_v3", torch.bfloat16, ["--multiple-of", "1"], 20),
+    ],
+)
+def test_experts_run_as_they_are_loaded_by_default_unless_another_width_is_asked_for(
+    tmp_path, capsys, family, dtype, more, width
+):
+    """Of 28 neurons at 0.29, 20 stay, of 44 32: the rows of 16-bit experts are whole 16 bytes at multiples of 8."""
+    tiny.build(family).to(dtype).save_pretrained(tmp_path / "dense")
+    out, where = tmp_path / "out", str(tmp_path / "dense")
+    runs = width % (16 // dtype.itemsize) == 0
+    for command in (["plan", where, "--ratio", "0.29"], ["prune", where, "--ratio", "0.29", "--out", str(out)]):
+        assert main([*command, *more]) == 0
+        said = capsys.readouterr().out
+        assert ("experts a multiple of" in said) == (not more)
+        assert ("crash transformers' grouped kernels" in said) == (not runs)
+    card = (out / "README.md").read_text()
+    assert ("experts a multiple of" in card, "crash transformers' grouped" in card) == (not more, not runs)
     model = AutoModelForCausalLM.from_pretrained(out)
-    with pytest.raises(RuntimeError, match="multiple of 16 bytes") if noted else contextlib.nullcontext():
+    assert {block.width for block in map_widths(model).blocks if block.grouped} == {width}
+    with contextlib.nullcontext() if runs else pytest.raises(RuntimeError, match="multiple of 16 bytes"):
         model(torch.tensor([[20, 21, 22]]))
 
 

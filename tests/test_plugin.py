@@ -128,6 +128,7 @@ def test_claims_pass_and_tables_are_shown_and_written(project):
     )
     assert {path.name for path in (project.path / "results").iterdir()} == {
         "scores.csv", "why.csv", "groups.csv", "findings.csv", "evaluations.csv", "report.md", "report.json",
+        ".glu-prune-files.json",
     }  # fmt: skip
     assert list(rows(project)["ratio"]) == [0.25, 0.25, 0.5, 0.5]
     evaluations = json.loads((project.path / "results" / "report.json").read_text())["evaluations"]
@@ -344,7 +345,8 @@ def test_a_backend_answers_and_the_same_verdicts_come_back(project, pytester, tm
         ]
     )
     pd.testing.assert_frame_equal(rows(project), ours, rtol=1e-3)
-    assert {path.name for path in store.iterdir()} == {"cells", "locks"}
+    assert {path.name for path in store.iterdir()} >= {"cells", "locks", "glu-prune-store.json"}
+    assert not (store / "checkpoints").exists()
 
 
 def test_other_suites_see_nothing_of_the_plugin(pytester):

@@ -122,7 +122,7 @@ def test_side_by_side_the_same_is_told(folder, done, cases, tmp_path):
     run(folder, "-n", "2", f"--glu-results={tmp_path}")
     again = json.loads((tmp_path / "report.json").read_text())["cases"]
     key = lambda case: json.dumps(case, sort_keys=True)  # noqa: E731
-    assert sorted(again, key=key) == sorted(cases, key=key)
+    assert again == cases
     assert sorted(map(key, properties(folder))) == sorted(map(key, serial))
 
 
@@ -135,4 +135,4 @@ def test_no_name_becomes_a_place(folder, done):
     assert {path.name for path in folder.parent.iterdir()} == {"project"}
     names = {path.name for path in (folder / "results").iterdir()}
     assert {name.rpartition(".")[2] for name in names} == {"csv", "md", "json"}
-    assert all(re.fullmatch(r"[a-z]+\.[a-z]+", name) for name in names)
+    assert all(re.fullmatch(r"[a-z]+\.[a-z]+", name) for name in names - {".glu-prune-files.json"})

@@ -28,6 +28,28 @@ def results(tmp_path_factory):
     return json.loads((folder / "report.json").read_text())
 
 
+def test_workers_change_no_byte_of_the_tables(tmp_path):
+    one, two = tmp_path / "one", tmp_path / "two"
+    some = "-k", "3B and (truthfulness or arithmetic or commonsense)"
+    assert run(one, *some).returncode == 0
+    # The same claims again, in another order: first those of the last file.
+    tests = [f"benchmarks/test_{kind}.py" for kind in ("trends", "evidence", "efficiency", "distances", "directions")]
+    command = [sys.executable, "-m", "pytest", *tests, "--glu-evidence", "published", f"--glu-results={two}"]
+    done = subprocess.run([*command, *some, "-n", "3"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert {path.name: path.read_text() for path in one.iterdir()} == {
+        path.name: path.read_text() for path in two.iterdir()
+    }
+
+
+def test_tables_that_cannot_be_written_fail_the_session(tmp_path):
+    (tmp_path / "file").write_text("")
+    done = run(tmp_path / "file", "-k", "3B-ratio_0.1-truthfulness")
+    assert f"tables were not written to {tmp_path}/file: " in done.stdout
+    assert done.returncode == 1
+    assert " passed" in done.stdout
+
+
 def verdict(results, model, capability, ratio, claim="up"):
     (row,) = (
         row

@@ -32,7 +32,7 @@ Model = Annotated[
 Revision = Annotated[str | None, typer.Option(metavar="REVISION", help="Of a Hugging Face model.")]
 Offline = Annotated[bool, typer.Option("--offline", help="Open no connection, whatever libraries would like to.")]
 Criterion = Annotated[str, typer.Option(metavar="NAME", help="How neurons are ranked; see `glu-prune criteria`.")]
-CriterionSeed = Annotated[int, typer.Option(metavar="N", help="For seeded criteria.")]
+CriterionSeed = Annotated[int, typer.Option(metavar="N", help="For criteria that draw; not 0: breaks ties, too.")]
 Device = Annotated[str, typer.Option(metavar="DEVICE", help="Torch device.")]
 WeightsDtype = Annotated[Dtype, typer.Option(help="Dtype of the weights.")]
 
@@ -41,7 +41,10 @@ ExpansionRatio = Annotated[
     str | None, typer.Option(metavar="RATIO", help="Width over hidden size afterwards, such as 2.4.")
 ]
 Width = Annotated[str | None, typer.Option(metavar="N", help="Neurons per block afterwards, such as 4916.")]
-MultipleOf = Annotated[str, typer.Option(metavar="N", help="Round widths to a multiple of N.")]
+MultipleOf = Annotated[
+    str | None,
+    typer.Option(metavar="N", help="Round widths to a multiple of N.", show_default="1; of experts, whole 16 bytes"),
+]
 LayerRatio = Annotated[
     list[str] | None, typer.Option(metavar="LAYER=RATIO", help="A ratio for one layer; may be repeated.")
 ]

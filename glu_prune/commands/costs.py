@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -76,7 +77,7 @@ def measure(
         if out is not None:
             _refuse_unwritable(out)
         measured = _measured(source, arms, workloads, settings, effort, store)
-    return Answer(_tables(model, arms, measured, settings, out))
+    return _tables(model, arms, measured, settings, out)
 
 
 def _arms(name: str, seed: int, ratios: Sequence[str]) -> "tuple[Arm, ...]":
@@ -108,10 +109,12 @@ def _measured(
     from glu_prune.efficiency.tracking import CodeCarbonMeter
     from glu_prune.experiment.cell import SeriesCell
     from glu_prune.experiment.executors.local import local_engine
+    from glu_prune.experiment.scratch import scratch
     from glu_prune.experiment.store import Store
 
-    with interruptible(), tempfile.TemporaryDirectory(prefix="glu-prune-") as scratch, bar_of_rounds() as (step, say):
-        engine = local_engine(Store(store or Path(scratch)), CodeCarbonMeter(effort.grid), say, step)
+    temporary = scratch(Path(tempfile.gettempdir())) if store is None else nullcontext(store)
+    with interruptible(), temporary as folder, bar_of_rounds() as (step, say):
+        engine = local_engine(Store(folder), CodeCarbonMeter(effort.grid), say, step)
         cells = [SeriesCell(source, arms, each, settings, effort) for each in workloads]
         for cell in filter(engine.check, cells):
             refuse_too_long(source.name, source.format.read_config(source.folder), cell.workload)
@@ -120,8 +123,8 @@ def _measured(
 
 def _tables(
     model: str, arms: "tuple[Arm, ...]", measured: "list[Series]", settings: "Settings", out: Path | None
-) -> str:
-    """The tables of all arms, notes on them, and what they were measured on."""
+) -> Answer:
+    """The tables of all arms, notes on them, and what they were measured on; complete if the files were written."""
     from glu_prune.experiment.machine import machine
     from glu_prune.judgement.conclusion import conclude
     from glu_prune.judgement.cost_runs import findings
@@ -131,10 +134,10 @@ def _tables(
     pruned = [(model, arm.ratio, measured, arm.label) for arm in arms[1:] or arms]
     report = conclude([cost_tables(*about, findings(*about)) for about in pruned])
     shown = terminal.text(report)
-    notes = _written(report, out) if out is not None else ()
+    notes = [*_written(report, out)] if out is not None else []
     prompts = ", ".join(dict.fromkeys(series.prompts for series in measured))
     here = f"{machine()}; {settings.dtype} on {settings.device}; prompts: {prompts}"
-    return "\n\n".join([*shown, *notes, here])
+    return Answer("\n\n".join([*shown, *notes, here]), complete=not notes)
 
 
 def _refuse_unwritable(folder: Path) -> None:

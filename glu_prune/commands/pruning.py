@@ -1,6 +1,6 @@
 """Commands that plan and remove neurons."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from glu_prune.models.source import ModelSource
-    from glu_prune.pruning.disk_model import DiskModel
     from glu_prune.pruning.plan import BlockPlan
     from glu_prune.pruning.target import Target
 
@@ -44,10 +43,12 @@ _PadToUniform = Annotated[
 
 _BESIDE_A_PLAN = ("model", "out", "plan", "pad_to_uniform", "revision", "offline")
 """What a plan does not say."""
+_TiesOf = Annotated[
+    str | None, typer.Option("--criterion", metavar="NAME", help="Read the weights, too, and count ties at the cut.")
+]
+
 _MOST_TOKENS = 2048
 """Of a line of calibration text."""
-_ALIGNED = 16
-"""Bytes of which the rows of grouped matrix kernels must be a multiple."""
 
 
 def plan(
@@ -55,20 +56,28 @@ def plan(
     ratio: Ratio = None,
     expansion_ratio: ExpansionRatio = None,
     width: Width = None,
-    multiple_of: MultipleOf = "1",
+    multiple_of: MultipleOf = None,
     layer_ratio: LayerRatio = None,
     skip: Skip = None,
+    criterion: _TiesOf = None,
+    seed: CriterionSeed = 0,
     revision: Revision = None,
     offline: Offline = False,
 ) -> Answer:
-    """Show what a target means for a model, from its configuration; weights are not read."""
+    """Show what a target means for a model, from its configuration; weights are read only to count ties."""
     target = _target(ratio, expansion_ratio, width, multiple_of, layer_ratio or (), skip or ())
     from glu_prune.pruning.disk_model import open_disk_model  # takes seconds, and a mistyped target is told at once
+    from glu_prune.pruning.disk_pruning import rank_on_disk
     from glu_prune.report.sizes import sizes
 
     with connections(refused=offline):
         checkpoint = open_disk_model(_stock(model, revision).folder)
-        return Answer(sizes(checkpoint, target.widths(checkpoint.width_map)))
+        shown = sizes(checkpoint, target)
+        if criterion is None:
+            return Answer(shown)
+        with interruptible(), progress("ranking") as step:
+            chosen = rank_on_disk(checkpoint, criterion, seed, progress=step).plan(target)
+    return Answer(f"{shown}\n{chosen.criterion}: {chosen.about_ties or 'no ties at the cut'}")
 
 
 def prune(
@@ -78,7 +87,7 @@ def prune(
     ratio: Ratio = None,
     expansion_ratio: ExpansionRatio = None,
     width: Width = None,
-    multiple_of: MultipleOf = "1",
+    multiple_of: MultipleOf = None,
     layer_ratio: LayerRatio = None,
     skip: Skip = None,
     criterion: Criterion = "ppm",
@@ -96,6 +105,7 @@ def prune(
     from glu_prune.pruning.disk_model import open_disk_model
     from glu_prune.pruning.disk_pruning import rank_on_disk, verify_plan, write_pruned
     from glu_prune.pruning.plan import PruningPlan
+    from glu_prune.pruning.target import unaligned_experts
 
     if plan is not None:
         refuse_beside(ctx, "--plan", _BESIDE_A_PLAN)
@@ -120,11 +130,10 @@ def prune(
             with progress("checking") as step:
                 verify_plan(checkpoint, chosen, step)
         with progress("writing") as step:
-            write_pruned(checkpoint, chosen, out, pad_to_uniform=pad_to_uniform, name=model, progress=step)
-    note = _awkward_experts(checkpoint, chosen.widths)
-    return Answer(
-        f"{one_line(model)} -> {one_line(str(out))}: {chosen.criterion} at {chosen.target} {_kept(chosen.blocks)}{note}"
-    )
+            written = write_pruned(checkpoint, chosen, out, pad_to_uniform=pad_to_uniform, name=model, progress=step)
+    done = f"{one_line(model)} -> {one_line(str(out))}: {chosen.criterion} at {chosen.target} {_kept(chosen.blocks)}"
+    notes = filter(None, (chosen.about_ties, unaligned_experts(checkpoint.width_map, written)))
+    return Answer("\n".join([done, *(f"note: {note}" for note in notes)]))
 
 
 def _stock(model: str, revision: str | None) -> "ModelSource":
@@ -144,18 +153,6 @@ def _stock(model: str, revision: str | None) -> "ModelSource":
     return source
 
 
-def _awkward_experts(checkpoint: "DiskModel", widths: Mapping[str, int]) -> str:
-    """A warning if experts end up with widths on which transformers' grouped kernels crash."""
-    stacked = [block for block in checkpoint.width_map.blocks if block.down.expert is not None]
-    size = checkpoint.dtype.itemsize
-    if all(widths[block.name] * size % _ALIGNED == 0 for block in stacked):
-        return ""
-    return (
-        f"\nnote: the width of its experts is no multiple of {_ALIGNED} bytes, on which transformers' grouped kernels "
-        f'crash; load it with experts_implementation="eager", or prune with --multiple-of {_ALIGNED // size}'
-    )
-
-
 def _kept(blocks: "Sequence[BlockPlan]") -> str:
     """`keeps 320 of 640 neurons in each of 5 GLU blocks`, or the range where blocks differ."""
     pairs = {(block.width, len(block.kept)) for block in blocks}
@@ -170,7 +167,7 @@ def _target(
     ratio: str | None,
     expansion_ratio: str | None,
     width: str | None,
-    multiple_of: str,
+    multiple_of: str | None,
     layer_ratios: Sequence[str],
     skip: Sequence[str],
 ) -> "Target":

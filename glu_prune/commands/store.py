@@ -50,12 +50,12 @@ def verify(store: StoreFolder = DEFAULT) -> Answer:
 @app.command("gc", cls=StrictCommand)
 def collect_garbage(
     store: StoreFolder = DEFAULT,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only name what would be removed.")] = False,
 ) -> Answer:
     """Remove records that no run will ask for again, and leftovers of runs that were killed."""
     from glu_prune.report.stored import collected
 
-    return Answer(collected(store, dry_run=dry_run))
+    return Answer(*collected(store, dry_run=dry_run))
 
 
 @app.command(cls=StrictCommand)

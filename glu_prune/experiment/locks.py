@@ -11,13 +11,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from glu_prune.files import ABANDONED_AFTER
+
 if TYPE_CHECKING:
     from filelock import BaseFileLock
 
 SOFT_SUFFIX = ".soft"
 """Ends the name of a lock that is a file with its holder in it."""
-ABANDONED_AFTER = 3600.0
-"""Seconds after which whoever began to write a file, and did not finish, is taken to be dead."""
 _NO_FLOCK = frozenset({errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOLCK})
 """What file systems without locks answer."""
 

@@ -1,82 +1,42 @@
 """What a store holds, whether it can be trusted, and what of it is of no use any more."""
 
-import json
+import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from glu_prune.errors import CorruptError, StoreError
-from glu_prune.experiment import locks, parquet
-from glu_prune.experiment.code import (
-    DISTANCES,
-    MEASURING,
-    METERING,
-    SCORING,
-    Roots,
-    code_fingerprint,
-    library_versions,
+from glu_prune.experiment import locks, scratch
+from glu_prune.experiment.codec import recognised, version_of
+from glu_prune.experiment.entry import Entry, entry_of
+from glu_prune.experiment.marker import (
+    CELLS,
+    CHECKPOINTS,
+    CORRUPT,
+    EARLIER_COPY,
+    LOCK,
+    LOCKS,
+    RECORD,
+    UNFINISHED,
+    refuse_others,
 )
-from glu_prune.experiment.codec import KINDS, AnyRecord, version_of
-from glu_prune.experiment.cost_record import CostRecord, SeriesRecord
-from glu_prune.experiment.distance_record import DistanceRecord
-from glu_prune.experiment.record import FloorRecord, Record
-from glu_prune.experiment.store import CELLS, CORRUPT, LOCKS, Store
-from glu_prune.files import PARTIAL
+from glu_prune.experiment.store import Store
+from glu_prune.files import ABANDONED_AFTER, PARTIAL, unfinished
 
-_CODE: Mapping[type[AnyRecord], Roots] = {
-    Record: SCORING,
-    DistanceRecord: DISTANCES,
-    FloorRecord: SCORING,
-    CostRecord: METERING,
-    SeriesRecord: MEASURING,
-}
-"""What computes each kind."""
-_EARLIER = "records of earlier versions of the layout"
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A file of a store that holds a record, by what it says of itself."""
-
-    path: Path
-    kind: type[AnyRecord] | None
-    """None if this version has no such kind."""
-    head: Mapping[str, Any]
-    """What is not per item."""
-    items: int | None
-    bytes: int
-    problem: str = ""
-    """Why it cannot be read."""
-
-    @property
-    def key(self) -> str:
-        """That of its cell."""
-        return self.path.stem
-
-    @property
-    def useless(self) -> str:
-        """Why nothing will ever ask for it again; empty if something may."""
-        if self.problem:
-            return "records that cannot be read"
-        if self.kind is None:
-            return _EARLIER if "kind" not in self.head else ""
-        if (version := self.head["schema_version"]) != (known := version_of(self.kind)):
-            return _EARLIER if version < known else ""
-        if self.head["code"] != code_fingerprint(_CODE[self.kind]):
-            return "records made by other code"
-        return "" if _same_libraries(self.head["versions"]) else "records made with other versions of libraries"
+_A_DAY = 86400.0
 
 
 @dataclass(frozen=True)
 class Removal:
-    """A file that is of no use."""
+    """A file that is of no use, or a folder that is a copy of a model."""
 
     path: Path
     why: str
     bytes: int
+    about: str = ""
+    """What it was, in words."""
 
 
 def entries(folder: Path) -> list[Entry]:
@@ -85,11 +45,9 @@ def entries(folder: Path) -> list[Entry]:
     Raises:
         StoreError: there is no store.
     """
-    if not folder.is_dir():
-        msg = f"{folder} is no folder of records; name one with --store DIR"
-        raise StoreError(msg)
-    files = sorted((folder / CELLS).glob("*"))
-    return [_entry(path) for path in files if path.suffix in (".parquet", ".json")]
+    refuse_others(folder)
+    files = sorted(path for path in (folder / CELLS).glob("*") if RECORD.fullmatch(path.name) and path.is_file())
+    return [entry_of(path) for path in files]
 
 
 def find(folder: Path, prefix: str) -> Entry:
@@ -124,66 +82,82 @@ def check(folder: Path, entry: Entry) -> str:
 
 
 def removals(folder: Path) -> Iterator[Removal]:
-    """Files of no use: records, what was left behind, what was set aside, and locks that nobody holds.
+    """What is of no use: records, what dead processes left behind, what was set aside, and locks that nobody holds.
+
+    All of it was written by this package, which knows it by its name, and has read of records that they are useless.
 
     Raises:
         StoreError: there is no store.
+        OSError: it cannot be read.
     """
     for entry in entries(folder):
         if why := entry.useless:
-            yield Removal(entry.path, why, entry.bytes)
-    for path in sorted((folder / CELLS).glob(f"*{PARTIAL}")):
-        if time.time() - path.stat().st_mtime > locks.ABANDONED_AFTER:
-            yield _removal(path, "files that were never finished")
+            about = (entry.head.get(name) for name in ("model", "arm", "task"))
+            yield Removal(entry.path, why, entry.bytes, " ".join(str(each) for each in about if each))
+    left = {*unfinished(folder), *unfinished(folder / CELLS), *_earlier_unfinished(folder / CELLS)}
+    for path in sorted(left):
+        yield _removal(path, "files that were never finished")
     for path in sorted((folder / CORRUPT).glob("*")):
-        yield _removal(path, "corrupt records that were set aside")
+        if _is_corrupt(path):
+            yield _removal(path, "corrupt records that were set aside")
+    for path in scratch.abandoned(folder / CHECKPOINTS):
+        yield _removal(path, "copies of models that dead processes left")
+    for path in _earlier_copies(folder):
+        yield _removal(path, "copies of models that an earlier version left, a day ago or more")
     for path in sorted((folder / LOCKS).glob("*")):
-        if locks.free(path, remove=False):
+        if LOCK.fullmatch(path.name) and path.is_file() and locks.free(path, remove=False):
             yield _removal(path, "locks that nobody holds")
 
 
 def remove(removal: Removal) -> bool:
-    """Removes a file, unless it is a lock that was taken meanwhile; gives whether it did.
+    """Removes what is of no use, unless somebody has taken it meanwhile; gives whether it is gone.
 
     Raises:
         OSError: it cannot be removed.
     """
     if removal.path.parent.name == LOCKS:
         return locks.free(removal.path, remove=True)
-    removal.path.unlink(missing_ok=True)
+    if removal.path.parent.name == CHECKPOINTS and scratch.is_one(removal.path):
+        return scratch.remove(removal.path)
+    if removal.path.is_dir():
+        shutil.rmtree(removal.path)
+    else:
+        removal.path.unlink(missing_ok=True)
     return True
 
 
 def _removal(path: Path, why: str) -> Removal:
-    return Removal(path, why, path.stat().st_size)
+    inside = (each for each in path.rglob("*") if each.is_file()) if path.is_dir() else [path] * path.exists()
+    return Removal(path, why, sum(each.lstat().st_size for each in inside))
 
 
-def _entry(path: Path) -> Entry:
-    size = path.stat().st_size
+def _is_corrupt(path: Path) -> bool:
+    """Whether it is a record that was set aside, and still is not as it was when it was written."""
+    if not RECORD.fullmatch(path.stem) or not path.is_file():
+        return False
     try:
-        if path.suffix == ".parquet":
-            head, items = parquet.head(path)
-            return Entry(path, KINDS.get(str(head["kind"])), _sound(head), items, size)
-        head = json.loads(path.read_text(encoding="utf-8").partition("\n")[2])
-        return Entry(path, KINDS.get(str(head.get("kind"))), _sound(head), None, size)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        return Entry(path, None, {}, None, size, str(error) or repr(error))
+        recognised(path.read_bytes(), str(path))
+    except CorruptError:
+        return True
+    except (StoreError, OSError):
+        return False
+    return False
 
 
-def _sound(head: dict[str, Any]) -> dict[str, Any]:
-    """`head`, if it has what all have; raises `KeyError` or `TypeError` if not."""
-    if not isinstance(head["schema_version"], int):
-        raise TypeError(head["schema_version"])
-    return {"code": "", **head, "versions": dict(head["versions"])}
+def _earlier_unfinished(cells: Path) -> Iterator[Path]:
+    """Files that version 0 of the store did not finish; their names do not say who wrote them."""
+    for path in cells.glob(f"*{PARTIAL}"):
+        if UNFINISHED.fullmatch(path.name) and _untouched(path, ABANDONED_AFTER):
+            yield path
 
 
-def _same_libraries(versions: Mapping[str, str]) -> bool:
-    """Whether the libraries here are those with which a record was made."""
-    return set(library_versions()) <= set(versions) and all(_installed(name) == each for name, each in versions.items())
+def _earlier_copies(folder: Path) -> Iterator[Path]:
+    """Copies of models in a store of version 0, whose names do not say for sure whether somebody uses them."""
+    for path in sorted([*folder.glob("footprint-*"), *(folder / CHECKPOINTS).glob("*.*.*")]):
+        own = EARLIER_COPY.fullmatch(path.name) and path.is_dir() and not path.is_symlink()
+        if own and all(_untouched(each, _A_DAY) for each in (path, *path.rglob("*"))):
+            yield path
 
 
-def _installed(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
+def _untouched(path: Path, seconds: float) -> bool:
+    return time.time() - path.lstat().st_mtime > seconds

@@ -36,6 +36,8 @@ class SizeRecord(Strict):
     width: int
     """Neurons per GLU block (of the first, should they differ)."""
     hidden: int
+    ties: int | None
+    """Neurons that went, in all blocks, though their score is that of one that stayed; None if that is not known."""
 
     @property
     def expansion_ratio(self) -> float:

@@ -7,21 +7,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from glu_prune.errors import CorruptError, StoreError
+from glu_prune.experiment import scratch
 from glu_prune.experiment.codec import AnyRecord, RecordT, decoded, encoded, suffix
 from glu_prune.experiment.locks import held
+from glu_prune.experiment.marker import CELLS, CHECKPOINTS, CORRUPT, DECLARED, LOCKS, is_marked, mark
 from glu_prune.experiment.record import Record
 from glu_prune.files import write_whole
-
-CELLS, CORRUPT, LOCKS, DECLARED = "cells", "corrupt", "locks", "declared"
-"""The folders of a store."""
 
 
 class Store:
     """A folder of records."""
 
     def __init__(self, folder: Path) -> None:
-        """The folder is made when the first record is written."""
+        """The folder is made, and marked as a store, when the first record is written."""
         self.folder = folder
+        self._prepared = False
 
     def path(self, key: str, kind: type[AnyRecord] = Record) -> Path:
         """Where the record of `key` is, or would be."""
@@ -35,6 +35,7 @@ class Store:
             StoreError: the file cannot be read, or was written by a newer version.
         """
         path = self.path(key, kind)
+        is_marked(self.folder)
         try:
             content = path.read_bytes()
         except FileNotFoundError:
@@ -66,8 +67,9 @@ class Store:
     def declare(self, digest: str, what: Mapping[str, object]) -> None:
         """Keeps what was declared, and when that was first; a store that cannot be written keeps nothing."""
         path = self.folder / DECLARED / f"{digest}.json"
-        with suppress(OSError):
+        with suppress(OSError, StoreError):
             if not path.exists():
+                self._prepare()
                 path.parent.mkdir(parents=True, exist_ok=True)
                 first = datetime.now(UTC).isoformat(timespec="seconds")
                 write_whole(path, json.dumps({"first": first, **what}, indent=1).encode())
@@ -109,9 +111,18 @@ class Store:
                 stack.enter_context(held(self.folder / LOCKS / key, waiting))
             yield
 
+    def _prepare(self) -> None:
+        """Makes the folder a store, and removes copies of models that dead processes left in it."""
+        if not self._prepared:
+            mark(self.folder)
+            for each in scratch.abandoned(self.folder / CHECKPOINTS):
+                scratch.remove(each)
+            self._prepared = True
+
     @contextmanager
     def _writing(self) -> Iterator[None]:
         try:
+            self._prepare()
             yield
         except OSError as error:
             msg = f"the store {self.folder} cannot be written: {error}; choose another with --glu-store DIR"

@@ -10,10 +10,10 @@ from glu_prune.pruning.width_map import WIDTHS
 _MANY = 24
 
 
-def model_card(name: str, plan: PruningPlan, before: Any, after: Any) -> str:
+def model_card(name: str, plan: PruningPlan, before: Any, after: Any, warning: str = "") -> str:
     """Markdown about a pruned model: what it was cut from, how, and how it is loaded.
 
-    `before` and `after` are the models, of which only shapes are read.
+    `before` and `after` are the models, of which only shapes are read; `warning` is what `unaligned_experts` says.
     """
     how, title = criterion(plan.criterion), markdown(name)
     old, new = (sum(parameter.numel() for parameter in model.parameters()) for model in (before, after))
@@ -32,6 +32,10 @@ def model_card(name: str, plan: PruningPlan, before: Any, after: Any) -> str:
         if uneven
         else "A stock checkpoint: anything that loads the original loads it.\n"
     )
+    if plan.about_ties:
+        note += f"\nThere are {plan.about_ties}.\n"
+    if warning:
+        note += f"\nIts {warning}.\n"
     table = "\n".join(rows)
     return f"""---
 library_name: transformers

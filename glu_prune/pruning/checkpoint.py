@@ -1,11 +1,11 @@
 """Model folders: loaded whatever their widths, identified by their contents, and written whole or not at all."""
 
 import copy
+import glob
 import hashlib
 import os
 import re
 import shutil
-import socket
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from glu_prune.errors import CheckpointError, GluPruneError, first_line, shown
-from glu_prune.files import content_digest
+from glu_prune.files import PARTIAL, content_digest, is_dead, writer
 
 PLAN_FILE = "pruning_plan.json"
 _NO_PART = (
@@ -49,13 +49,11 @@ def new_folder(out: Path) -> Iterator[Path]:
         CheckpointError: `out` exists, or cannot be written.
     """
     refuse_existing(out)
-    # A folder of a process that no longer runs was left by a kill. Host and process are in its name, because another
-    # host that shares the file system may be writing right now.
-    mine = f".{out.name}.{socket.gethostname()}."
-    for old in out.parent.glob(f"{mine}*.partial"):
-        if not Path(f"/proc/{old.name.removeprefix(mine).split('.')[0]}").exists():
+    mine = f".{out.name}."
+    for old in out.parent.glob(f"{glob.escape(mine)}*{PARTIAL}"):
+        if is_dead(old.name.removeprefix(mine).removesuffix(PARTIAL)):
             shutil.rmtree(old, ignore_errors=True)
-    partial = out.with_name(f"{mine}{os.getpid()}.partial")
+    partial = out.with_name(f"{mine}{writer()}{PARTIAL}")
     try:
         partial.mkdir(parents=True)
         yield partial

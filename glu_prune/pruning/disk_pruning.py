@@ -19,6 +19,7 @@ from glu_prune.pruning.disk_model import DiskModel, Progress, no_progress, read_
 from glu_prune.pruning.plan import PruningPlan, Ranking, rank_block
 from glu_prune.pruning.shards import INDEX, Edit, Shards, rewrite
 from glu_prune.pruning.surgery import narrowed_meta_model
+from glu_prune.pruning.target import unaligned_experts
 from glu_prune.pruning.width_map import WIDTHS, WidthMap, configure, map_widths
 from glu_prune.units import size_of
 
@@ -40,12 +41,12 @@ def rank_on_disk(
         PlanError: as `rank`.
     """
     how = criterion(criterion_name)
-    orders, checksums = {}, {}
+    ranked = {}
     for name, weights in read_blocks(disk_model, progress):
         norms = activations.get(name) if activations else None
-        orders[name], checksums[name] = rank_block(name, weights, how, seed, norms)
+        ranked[name] = rank_block(name, weights, how, seed, norms)
         del weights  # before the next block is read
-    return Ranking(how.name, seed, disk_model.width_map, orders, checksums)
+    return Ranking(how.name, seed, disk_model.width_map, ranked)
 
 
 def verify_plan(disk_model: DiskModel, plan: PruningPlan, progress: Progress = no_progress) -> None:
@@ -69,13 +70,13 @@ def write_pruned(
     pad_to_uniform: bool = False,
     name: str = "",
     progress: Progress = no_progress,
-) -> None:
+) -> Mapping[str, int]:
     """Writes the model without the neurons that `plan` does not keep to the new folder `out`.
 
     Tensors go to files of the same names as they came from; what else is in the folder is copied; the plan and a model
     card are added. With `pad_to_uniform`, neurons of zeros fill up the blocks that one configuration entry governs to
     the widest of them, so that the stock loader reads them. The folder appears complete, or not at all. Memory holds
-    one file, mapped, and one tensor.
+    one file, mapped, and one tensor. Gives the widths that were written, by block.
 
     Raises:
         CheckpointError: `out` exists or cannot be written, or the checkpoint cannot be read.
@@ -107,10 +108,12 @@ def write_pruned(
         config.save_pretrained(partial)
         pruned = _verified(disk_model, config, partial, widths)
         _copy_others(disk_model.folder, partial)
-        card = model_card(name or disk_model.folder.name, plan, disk_model.model, pruned)
+        warning = unaligned_experts(disk_model.width_map, widths)
+        card = model_card(name or disk_model.folder.name, plan, disk_model.model, pruned, warning)
         texts = {CHECKSUMS: f"{json.dumps(checksums, indent=0)}\n", PLAN_FILE: f"{plan.to_json()}\n", "README.md": card}
         for file, text in texts.items():
             write_whole(partial / file, text, sync=True)
+    return widths
 
 
 def _copy_others(folder: Path, out: Path) -> None:

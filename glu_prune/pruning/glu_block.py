@@ -113,6 +113,12 @@ class GluBlock:
         found = re.search(r"(?:^|\.)(\d+)(?:\.|$)", self.name)
         return int(found.group(1)) if found else None
 
+    @property
+    def grouped(self) -> bool:
+        """Whether it is an expert that transformers, unless told otherwise, multiplies by a grouped kernel."""
+        # Its decorator `use_experts_implementation` sets this attribute; experts without it are multiplied one by one.
+        return self.down.expert is not None and hasattr(self.down.module, "has_gate")
+
     def check(self) -> None:
         """Raises `UnsupportedModelError` unless all its parts agree on one width and hold floating-point numbers."""
         gate, up, down = self.weights.gate, self.weights.up, self.weights.down

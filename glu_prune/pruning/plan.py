@@ -9,20 +9,24 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from operator import index
 from pathlib import Path
+from typing import Any
 
 import torch
 import xxhash
 from torch import nn
 
-from glu_prune.errors import PlanError, first_line, shown
+from glu_prune.errors import PlanError, shown
 from glu_prune.pruning.blocks import by_owner
 from glu_prune.pruning.checksums import checksum
 from glu_prune.pruning.criteria import Criterion, Neurons, criterion
 from glu_prune.pruning.glu_block import GluWeights
+from glu_prune.pruning.scoring import refuse_nonfinite, scores_of
 from glu_prune.pruning.target import Target
 from glu_prune.pruning.width_map import WidthMap, map_widths
 
 _FORMAT = 2
+_SHOWN = 8
+"""Blocks with ties that are named in one line; the plan has all."""
 _LARGE = 1 << 22
 """Bytes from which matrices are summed up in threads."""
 
@@ -38,12 +42,20 @@ class BlockPlan:
     """Indices that stay, ascending."""
     checksum: str = ""
     """Of the weights that the plan was made for; empty if it was made without weights. `fingerprint` in JSON."""
+    tied: tuple[int, int] | None = None
+    """Of the neurons with the score at which the cut lies, how many stay and how many go; (0, 0) if the cut parts no
+    equals, None if that is not known."""
 
     def __post_init__(self) -> None:
-        """Raises `PlanError` unless `kept` is ascending, unique, in range and not empty."""
+        """Raises `PlanError` unless `kept` is ascending, unique, in range and not empty, and `tied` fits it."""
         ascending = all(a < b for a, b in zip(self.kept, self.kept[1:], strict=False))
         if not self.kept or not ascending or self.kept[0] < 0 or self.kept[-1] >= self.width:
             msg = f"{self.name}: kept must be ascending, unique, within 0..{self.width - 1} and not empty"
+            raise PlanError(msg)
+        stay, go = self.tied or (0, 0)
+        if not (0 <= stay <= len(self.kept) and 0 <= go <= self.width - len(self.kept)):
+            most = f"{len(self.kept)} that stay and {self.width - len(self.kept)} that go"
+            msg = f"{self.name}: tied must be at most {most}"
             raise PlanError(msg)
 
     def within(self, earlier: "BlockPlan") -> "BlockPlan":
@@ -67,13 +79,30 @@ class PruningPlan:
     target: str
     """As `Target` says it, such as `ratio 0.4, multiple of 64`."""
     seed: int
-    """Used by seeded criteria."""
+    """Used by criteria that draw, and, if it is not 0, to break ties."""
     blocks: tuple[BlockPlan, ...]
 
     @property
     def widths(self) -> dict[str, int]:
         """Block name to width afterwards."""
         return {block.name: len(block.kept) for block in self.blocks}
+
+    @property
+    def ties(self) -> int | None:
+        """How many neurons go, of all blocks, whose score is that of one that stays; None if that is not known."""
+        removed = [block.tied and block.tied[1] for block in self.blocks]
+        return None if None in removed else sum(filter(None, removed))
+
+    @property
+    def about_ties(self) -> str:
+        """In which blocks it was arbitrary which neurons stay, as one line; empty if in none, or if nobody knows."""
+        some = {block.name: block.tied for block in self.blocks if block.tied and block.tied[1]}
+        if not some:
+            return ""
+        rule = "drawn by the seed" if self.seed else "the first; another seed draws others"
+        counts = [f"{name} {kept} of {kept + removed}" for name, (kept, removed) in some.items()]
+        more = f", and {len(counts) - _SHOWN} blocks more" if len(counts) > _SHOWN else ""
+        return f"neurons of equal score at the cut, of which some stay ({rule}): {', '.join(counts[:_SHOWN])}{more}"
 
     def check(self, width_map: WidthMap) -> None:
         """Raises `PlanError` unless this plan was made for the blocks in `width_map`, with the weights they hold.
@@ -131,8 +160,8 @@ class PruningPlan:
     def to_json(self) -> str:
         """One line of JSON; `from_json` reads it back."""
         blocks = [
-            {"name": block.name, "width": block.width, "kept": block.kept, "fingerprint": block.checksum}
-            for block in self.blocks
+            {"name": each.name, "width": each.width, "kept": each.kept, "fingerprint": each.checksum, "tied": each.tied}
+            for each in self.blocks
         ]
         return json.dumps(
             {
@@ -157,7 +186,7 @@ class PruningPlan:
                 msg = f"a pruning plan of format {shown(data['format'])}; this version reads format {_FORMAT}"
                 raise PlanError(msg)
             blocks = tuple(
-                BlockPlan(b["name"], index(b["width"]), tuple(map(index, b["kept"])), str(b["fingerprint"]))
+                BlockPlan(b["name"], index(b["width"]), tuple(map(index, b["kept"])), str(b["fingerprint"]), _tied(b))
                 for b in data["blocks"]
             )
             return cls(str(data["criterion"]), str(data["target"]), index(data["seed"]), blocks)
@@ -179,16 +208,51 @@ class PruningPlan:
             raise PlanError(msg) from error
 
 
+def _tied(block: Mapping[str, Any]) -> tuple[int, int] | None:
+    """What a block in JSON says of ties; plans of earlier versions say nothing."""
+    if block.get("tied") is None:
+        return None
+    kept, removed = block["tied"]
+    if not type(kept) is type(removed) is int:
+        raise TypeError(kept)
+    return kept, removed
+
+
+@dataclass(frozen=True)
+class RankedBlock:
+    """The neurons of one block from most to least important."""
+
+    order: torch.Tensor
+    """Neuron indices `(width,)`."""
+    scores: torch.Tensor
+    """What the criterion says of them `(width,)`, descending."""
+    checksum: str
+
+    def plan(self, name: str, width: int) -> BlockPlan:
+        """Keeps the first `width` of them."""
+        return BlockPlan(name, len(self.order), _first(self.order, width), self.checksum, self._tied(width))
+
+    def _tied(self, width: int) -> tuple[int, int]:
+        if width == len(self.scores) or bool(self.scores[width - 1] != self.scores[width]):
+            return 0, 0
+        equal = self.scores == self.scores[width]
+        return int(equal[:width].sum()), int(equal[width:].sum())
+
+
 @dataclass(frozen=True)
 class Ranking:
     """The neurons of every block from most to least important; plans that keep more hold those that keep less."""
 
     criterion: str
     seed: int
+    """Of criteria that draw; where another one gives equal scores, which of these neurons come first, see `rank`."""
     width_map: WidthMap
-    orders: Mapping[str, torch.Tensor]
-    """Block name to neuron indices `(width,)`, most important first; ties in index order."""
-    checksums: Mapping[str, str]
+    blocks: Mapping[str, RankedBlock]
+
+    @property
+    def orders(self) -> Mapping[str, torch.Tensor]:
+        """Block name to neuron indices `(width,)`, most important first."""
+        return {name: block.order for name, block in self.blocks.items()}
 
     def plan(self, target: object) -> PruningPlan:
         """The plan that keeps the most important neurons of every block, as many as `target` says (a ratio will do).
@@ -197,11 +261,8 @@ class Ranking:
             PlanError: the target is not allowed, or does not fit the model.
         """
         goal = Target.of(target)
-        blocks = tuple(
-            BlockPlan(name, len(self.orders[name]), _first(self.orders[name], width), self.checksums[name])
-            for name, width in goal.widths(self.width_map).items()
-        )
-        return PruningPlan(self.criterion, str(goal), self.seed, blocks)
+        blocks = tuple(self.blocks[name].plan(name, width) for name, width in goal.widths(self.width_map).items())
+        return PruningPlan(self.criterion, goal.of_model(self.width_map), self.seed, blocks)
 
 
 def _said_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -232,6 +293,7 @@ def rank(
 ) -> Ranking:
     """Ranks the neurons of every block of `model` by a criterion.
 
+    Of neurons with equal scores those of lower index come first; with a `seed` other than 0, in an order drawn by it.
     `activations` are what `calibration.measure` gives: block name to `(width,)` norms.
 
     Raises:
@@ -240,17 +302,17 @@ def rank(
     """
     how = criterion(criterion_name)
     width_map = map_widths(model)
-    orders, checksums = {}, {}
+    ranked = {}
     for block in width_map.blocks:
         norms = activations.get(block.name) if activations else None
-        orders[block.name], checksums[block.name] = rank_block(block.name, block.weights, how, seed, norms)
-    return Ranking(how.name, seed, width_map, orders, checksums)
+        ranked[block.name] = rank_block(block.name, block.weights, how, seed, norms)
+    return Ranking(how.name, seed, width_map, ranked)
 
 
 def rank_block(
     name: str, weights: GluWeights, how: Criterion, seed: int, activations: torch.Tensor | None
-) -> tuple[torch.Tensor, str]:
-    """The order of one block's neurons `(width,)`, most important first, and the checksum of its weights.
+) -> RankedBlock:
+    """One block's neurons, ranked.
 
     Raises:
         PlanError: the weights are not there, weights or scores are not finite, or the criterion fails.
@@ -265,56 +327,23 @@ def rank_block(
     if how.looks_at == "activations" and activations is not None and not bool(activations.any()):
         msg = f"{name}: no calibration token reaches it, so its neurons are all alike; give more text, or skip it"
         raise PlanError(msg)
-    scores = _scores(name, how, Neurons(weights, block_seed(seed, name), activations))
+    drawn = block_seed(seed, name)
+    scores = scores_of(name, how, Neurons(weights, drawn, activations))
     if weights_checksum:
-        _refuse_nonfinite(name, weights, scores)
+        refuse_nonfinite(name, weights, scores)
     if scores.shape != weights.gate.shape[:1] or not bool(scores.isfinite().all()):
         msg = f"{name}: {how.name} gives scores {tuple(scores.shape)} that are not finite, one per neuron"
         raise PlanError(msg)
-    # Stable, so that ties go to the lower index on every machine; 4-bit weights have many neurons of equal score.
-    return torch.argsort(scores, descending=True, stable=True).cpu(), weights_checksum
+    scores = scores.detach().cpu()
+    first = _drawn_order(len(scores), drawn) if seed else torch.arange(len(scores))
+    # Stable, so that ties stay in that order on every machine; 4-bit weights have many neurons of equal score.
+    order = first[torch.argsort(scores[first], descending=True, stable=True)]
+    return RankedBlock(order, scores[order], weights_checksum)
 
 
-def _scores(name: str, how: Criterion, neurons: Neurons) -> torch.Tensor:
-    """What the criterion says, which may be anybody's code.
-
-    Raises:
-        PlanError: it fails, gives no tensor, or writes into the weights.
-    """
-    shown_weights = (neurons.weights.gate, neurons.weights.up, neurons.weights.down)
-    before = [_writes(each) for each in shown_weights]
-    try:
-        scores = how.score(neurons)
-    except PlanError:
-        raise
-    except Exception as error:
-        msg = f"{name}: criterion {how.name} fails{how.place(error)}: {first_line(error)}"
-        raise PlanError(msg) from error
-    if [_writes(each) for each in shown_weights] != before:
-        msg = f"{name}: criterion {how.name} writes into the weights that it is shown; let it work on a `.clone()`"
-        raise PlanError(msg)
-    if not isinstance(scores, torch.Tensor):
-        msg = f"{name}: criterion {how.name} gives {shown(scores)}, not a tensor of scores, one per neuron"
-        raise PlanError(msg)
-    return scores
-
-
-def _writes(tensor: torch.Tensor) -> int:
-    """How often its memory was written to, as far as torch counts."""
-    # Autograd's version counter notices any in-place write without a copy of the weights to compare with.
-    return 0 if tensor.is_inference() else int(tensor._version)
-
-
-def _refuse_nonfinite(name: str, weights: GluWeights, scores: torch.Tensor) -> None:
-    """Raises `PlanError` if a weight is NaN or infinite."""
-    # NaN and infinity survive any sum, and a sum takes a fraction of the time of `isfinite` over whole matrices. A sum
-    # may overflow with finite weights, too: then the search below finds nothing.
-    if all(bool(each.sum().isfinite()) for each in (scores, weights.gate, weights.up, weights.down)):
-        return
-    for part in ("gate", "up", "down"):
-        if count := int((~getattr(weights, part).isfinite()).sum()):
-            msg = f"{name}: {count} weights of {part} are NaN or infinite; the checkpoint is broken"
-            raise PlanError(msg)
+def _drawn_order(width: int, seed: int) -> torch.Tensor:
+    """All neurons `(width,)`, in an order that depends on the seed alone."""
+    return torch.randperm(width, generator=torch.Generator().manual_seed(seed))
 
 
 def block_checksum(weights: GluWeights) -> str:

@@ -44,7 +44,7 @@ def prune(
     *,
     expansion_ratio: object = None,
     width: int | None = None,
-    multiple_of: int = 1,
+    multiple_of: int | None = None,
     layer_ratios: Mapping[int, object] | None = None,
     skip: Iterable[int | str] = (),
     calibration: Iterable[Sequence[int]] | None = None,

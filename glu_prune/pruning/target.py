@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from fnmatch import fnmatchcase
 from fractions import Fraction
-from math import floor, lcm
+from math import floor, gcd, lcm
 from typing import TYPE_CHECKING
 
 from glu_prune.errors import PlanError, shown
@@ -51,8 +51,8 @@ class Target:
     """Width over hidden size, afterwards."""
     width: int | None = None
     """Neurons per block, afterwards; blocks that are narrower stay as they are."""
-    multiple_of: int = 1
-    """Widths are rounded to a multiple of this."""
+    multiple_of: int | None = None
+    """Widths are rounded to a multiple of this; if it is not given, only those of experts are, see `WidthMap.step`."""
     layer_ratios: Mapping[int, Ratio] = field(default_factory=dict)
     """Layer to a ratio of its own; negative layers count from the end."""
     skip: tuple[int | str, ...] = ()
@@ -65,7 +65,7 @@ class Target:
         *,
         expansion_ratio: object = None,
         width: object = None,
-        multiple_of: object = 1,
+        multiple_of: object = None,
         layer_ratios: Mapping[int, object] | None = None,
         skip: Iterable[int | str] = (),
     ) -> "Target":
@@ -85,7 +85,7 @@ class Target:
             None if ratio is None else parse_ratio(ratio),
             None if expansion_ratio is None else _expansion(expansion_ratio),
             None if width is None else _whole("width", width),
-            _whole("multiple_of", multiple_of),
+            None if multiple_of is None else _whole("multiple_of", multiple_of),
             {int(layer): parse_ratio(value) for layer, value in (layer_ratios or {}).items()},
             tuple(skip),
         )
@@ -98,12 +98,19 @@ class Target:
             said = [f"expansion ratio {self.expansion_ratio:f}"]
         else:
             said = [f"width {self.width}"]
-        if self.multiple_of > 1:
+        if self.multiple_of is not None:
             said.append(f"multiple of {self.multiple_of}")
         said += [f"layer {layer} ratio {show_ratio(ratio)}" for layer, ratio in sorted(self.layer_ratios.items())]
         if self.skip:
             said.append(f"without {' '.join(map(str, self.skip))}")
         return ", ".join(said)
+
+    def of_model(self, width_map: "WidthMap") -> str:
+        """As tables and plans say it of one model: with what experts' widths are rounded to."""
+        steps = {step for block in width_map.blocks if (step := width_map.step(block)) > 1}
+        if self.multiple_of is not None or not steps:
+            return str(self)
+        return f"{self}, experts a multiple of {' or '.join(map(str, sorted(steps)))} (rows of 16 bytes)"
 
     def widths(self, width_map: "WidthMap") -> dict[str, int]:
         """Block name to width afterwards; blocks whose widths one configuration entry sets are rounded together.
@@ -159,8 +166,42 @@ class Target:
             removed = max(Fraction(0), unit - self._goal(blocks[0]) / min(times.values()))
         else:
             removed = Fraction(chosen) * unit
-        kept = round_width(unit, removed, self.multiple_of)
+        kept = round_width(unit, removed, self.multiple_of or 1)
+        step = lcm(*(width_map.step(block) // gcd(width_map.step(block), times[block.name]) for block in blocks))
+        if self.multiple_of is None and kept < unit and kept % step:
+            kept = self._aligned(blocks[0].name, unit, removed, step)
         return {name: kept * count for name, count in times.items()}
+
+    def _aligned(self, name: str, unit: int, removed: Fraction, step: int) -> int:
+        """The nearest width on which experts run; a width that was asked for itself is not exchanged for another.
+
+        Raises:
+            PlanError: there is none, or the width was asked for.
+        """
+        below = round_width(unit, removed) // step * step
+        if self.width is None and step <= unit:
+            return round_width(unit, removed, step)
+        near = " and ".join(str(each) for each in (below, below + step) if 0 < each <= unit) or f"{unit}, all of it"
+        msg = (
+            f"{name}: width {unit - floor(removed)} is not allowed: transformers' grouped kernels crash on experts "
+            f"whose rows are not of whole 16 bytes; the nearest that run: {near}; multiple_of 1 cuts them all the same"
+        )
+        raise PlanError(msg)
+
+
+def unaligned_experts(width_map: "WidthMap", widths: Mapping[str, int]) -> str:
+    """What must be known of a model with these widths (by block) whose experts crash transformers' default kernels.
+
+    Empty if they do not.
+    """
+    for block in width_map.blocks:
+        step, width = width_map.step(block), widths[block.name]
+        if width % step:
+            return (
+                f"experts of width {width} crash transformers' grouped kernels, whose rows are of whole 16 bytes: load "
+                f'it with experts_implementation="eager", or prune to a multiple of {step}'
+            )
+    return ""
 
 
 def _together(width_map: "WidthMap", blocks: Iterable["GluBlock"]) -> list[list["GluBlock"]]:

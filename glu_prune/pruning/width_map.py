@@ -30,6 +30,9 @@ derivation is switched off and the derived width is written into the entry."""
 _PRIMES = (5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43)
 """Primes, so that what follows two entries at once is not mistaken for what follows a third."""
 
+_ROW = 16
+"""Bytes of which rows of the factors of grouped kernels are a multiple."""
+
 Path = tuple[str, ...]
 """Where an entry is in a configuration: keys of sub-configurations, then its own."""
 
@@ -59,6 +62,20 @@ class WidthMap:
     """The configuration whose widths are `base`; None for a module without one."""
     switches: Mapping[Path, Any] = field(default_factory=dict)
     """Entries to switch off when widths change, because they derive a width from its entry."""
+
+    def step(self, block: GluBlock) -> int:
+        """Of what the width of `block` must be a multiple, so that transformers can multiply by it.
+
+        Grouped kernels take rows of whole 16 bytes: 4 neurons in float32, 8 in bfloat16. Source: the check of strides
+        in torch's `_grouped_mm`.
+        """
+        return max(1, _ROW // self._dtype(block).itemsize) if block.grouped else 1
+
+    def _dtype(self, block: GluBlock) -> torch.dtype:
+        """Of the weights of `block`; where they are on the meta device, as the configuration says."""
+        said = getattr(self.config, "dtype", None) if block.down.tensor.is_meta else None
+        found = getattr(torch, said, None) if isinstance(said, str) else said
+        return found if isinstance(found, torch.dtype) else block.down.tensor.dtype
 
     def factor(self, block: GluBlock) -> Fraction:
         """How many times its configuration entry the width of `block` is: 2 for two shared experts in one.

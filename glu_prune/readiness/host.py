@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from glu_prune.efficiency.meter import MEASURED
 from glu_prune.efficiency.tracking import CodeCarbonMeter
-from glu_prune.errors import CheckpointError, EvaluationError, MeterError, ModelNotFoundError, first_line
+from glu_prune.errors import CheckpointError, EvaluationError, MeterError, ModelNotFoundError, StoreError, first_line
 from glu_prune.evaluation.backend import Backend
 from glu_prune.experiment.machine import machine
+from glu_prune.experiment.marker import refuse_others
 from glu_prune.models.source import locate
 from glu_prune.readiness.check import CheckResult, Run
 from glu_prune.readiness.memory import weights_in
@@ -103,7 +104,7 @@ def energy(run: Run) -> Iterator[CheckResult]:
 
 
 def disk(run: Run) -> Iterator[CheckResult]:
-    """Room in the store: for records, and for the largest model whose memory is measured, which is saved there."""
+    """That the store is one, with room: for records, and for a copy of the largest model whose memory is measured."""
     there = next(each for each in (run.store, *run.store.absolute().parents) if each.exists())
     measured = (model for model in run.requirements.models if model.workloads)
     wanted = _RECORDS + max((_saved(model, run.settings.dtype) for model in measured), default=0)
@@ -111,6 +112,12 @@ def disk(run: Run) -> Iterator[CheckResult]:
     if not there.is_dir() or not os.access(there, os.W_OK):
         yield CheckResult(what, "missing", f"{there} is no folder that may be written to", another)
         return
+    if there == run.store:
+        try:
+            refuse_others(there)
+        except StoreError as error:
+            yield CheckResult(what, "missing", str(error), another)
+            return
     free = shutil.disk_usage(there).free
     found = f"{size_of(free)} free, {size_of(wanted)} wanted"
     if free < wanted:

@@ -1,13 +1,14 @@
 """What a target means for a model: widths, expansion ratios, parameters and bytes, from shapes alone."""
 
 import re
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from glu_prune.pruning.target import unaligned_experts
 from glu_prune.report.table import Column, render
 
 if TYPE_CHECKING:
     from glu_prune.pruning.disk_model import DiskModel
+    from glu_prune.pruning.target import Target
 
 
 def _change(name: str, digits: int | None = None) -> Column[dict[str, Any]]:
@@ -26,8 +27,13 @@ _COLUMNS: tuple[Column[dict[str, Any]], ...] = (
 )
 
 
-def sizes(checkpoint: "DiskModel", widths: Mapping[str, int]) -> str:
-    """A table of every kind of block in `checkpoint`, and a line about the whole model, at `widths` (by block)."""
+def sizes(checkpoint: "DiskModel", target: "Target") -> str:
+    """A table of every kind of block in `checkpoint`, and lines about the target and the whole model.
+
+    Raises:
+        PlanError: the target does not fit the model.
+    """
+    widths = target.widths(checkpoint.width_map)
     kinds: dict[tuple[Any, ...], list[Any]] = {}
     for block in checkpoint.width_map.blocks:
         pattern = re.sub(r"(?<=\.)\d+(?=\.|$)", "*", block.name)
@@ -50,7 +56,9 @@ def sizes(checkpoint: "DiskModel", widths: Mapping[str, int]) -> str:
         f"{type(checkpoint.model).__name__}: {before:,} -> {after:,} parameters ({after / before - 1:+.1%}), "
         f"{before * size / 1e6:,.1f} -> {after * size / 1e6:,.1f} MB in {dtype}"
     )
-    return f"{render(_COLUMNS, rows, 'simple')}\n{total}"
+    note = unaligned_experts(checkpoint.width_map, widths)
+    lines = (render(_COLUMNS, rows, "simple"), target.of_model(checkpoint.width_map), total, note and f"note: {note}")
+    return "\n".join(filter(None, lines))
 
 
 def _name(pattern: str, blocks: list[Any]) -> str:

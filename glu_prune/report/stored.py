@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 from glu_prune.errors import CorruptError, StoreError
 from glu_prune.experiment.cost_record import CostRecord, SeriesRecord
 from glu_prune.experiment.distance_record import DistanceRecord
-from glu_prune.experiment.maintenance import Entry, Removal, check, entries, find, removals, remove
+from glu_prune.experiment.entry import Entry
+from glu_prune.experiment.maintenance import Removal, check, entries, find, removals, remove
+from glu_prune.experiment.marker import mark
 from glu_prune.experiment.parquet import tables
 from glu_prune.experiment.record import FloorRecord, Record
 from glu_prune.experiment.store import Store
@@ -54,23 +56,37 @@ def verified(folder: Path) -> tuple[str, bool]:
     return "\n".join([*bad, f"{len(every) - len(bad)} of {len(every)} records are sound"]), not bad
 
 
-def collected(folder: Path, *, dry_run: bool) -> str:
-    """Removes what is of no use, and says what that was; with `dry_run`, only what it would be.
+def collected(folder: Path, *, dry_run: bool) -> tuple[str, bool]:
+    """Removes what is of no use, and names all of it; with `dry_run`, only names it; and whether nothing resisted.
 
     Raises:
-        StoreError: there is no store, or it cannot be written.
+        StoreError: there is no store, or it cannot be read.
     """
     try:
-        gone = [each for each in removals(folder) if dry_run or remove(each)]
+        found = list(removals(folder))
+        if not dry_run:
+            mark(folder)
     except OSError as error:
         msg = f"the store {folder} cannot be cleaned: {error}"
         raise StoreError(msg) from error
+    gone, resisted = (found, []) if dry_run else _removed(found)
     left = [each for each in entries(folder) if _is_cell(each) and not (dry_run and each.useless)]
-    lines = [f"{len(some)} {why}: {size_of(sum(each.bytes for each in some))}" for why, some in _by_reason(gone)]
+    unread = [f"stays, as it cannot be read: {each.path}: {each.problem}" for each in left if each.problem]
     done = "would be removed" if dry_run else "removed"
-    return "\n".join(
-        [*lines, f"{done}: {len(gone)} files, {size_of(sum(each.bytes for each in gone))}; {len(left)} cells stay"]
-    )
+    total = f"{done}: {len(gone)} files, {size_of(sum(each.bytes for each in gone))}; {len(left)} cells stay"
+    return "\n".join([*_by_reason(gone), *resisted, *unread, total]), not resisted
+
+
+def _removed(found: Iterable[Removal]) -> tuple[list[Removal], list[str]]:
+    """Removes all of `found` that can be removed; and a line for each that cannot."""
+    gone, resisted = [], []
+    for each in found:
+        try:
+            if remove(each):
+                gone.append(each)
+        except OSError as error:
+            resisted.append(f"stays, as it cannot be removed: {each.path}: {error.strerror}")
+    return gone, resisted
 
 
 def exported(folder: Path, out: Path) -> tuple[str, bool]:
@@ -178,8 +194,11 @@ def _scores(entry: Entry) -> str:
     return "costs" if entry.kind is SeriesRecord else "of an earlier version"
 
 
-def _by_reason(gone: Iterable[Removal]) -> Iterator[tuple[str, list[Removal]]]:
+def _by_reason(gone: Iterable[Removal]) -> Iterator[str]:
+    """A line for each reason, and one below it for each of its files."""
     found: dict[str, list[Removal]] = {}
     for each in gone:
         found.setdefault(each.why, []).append(each)
-    yield from found.items()
+    for why, some in found.items():
+        yield f"{len(some)} {why}: {size_of(sum(each.bytes for each in some))}"
+        yield from (f"  {each.path}  {each.about}".rstrip() for each in some)

@@ -21,6 +21,8 @@ RESULT = "glu_prune_result"
 """The user property in which a `CaseResult` travels from worker to controller, as JSON."""
 HEAD = "glu_prune_case"
 """The user property in which a `CaseHead` does."""
+PLACE = "glu_prune_place"
+"""The user property in which the place of the case among all cases does: cases end in any order under pytest-xdist."""
 _NUMBERS = ("dense", "pruned", "delta", "value", "low", "high", "p", "floor")
 
 
@@ -28,7 +30,7 @@ def check(session: Session, node: pytest.Item, case: Case) -> None:
     """Passes when the verdict is the declared one, and puts what was found into the tables of the session."""
     __tracebackhide__ = True
     properties, strict = node.user_properties, node.config.getoption("--glu-strict")
-    properties.append((HEAD, _head(case).model_dump_json()))
+    properties.extend(((HEAD, _head(case).model_dump_json()), (PLACE, str(session.place(case)))))
     properties.extend((("model", one_line(case.experiment.subject)), ("declared", case.declared)))
     try:
         found = case.judge(session.source)
@@ -52,13 +54,14 @@ def check(session: Session, node: pytest.Item, case: Case) -> None:
 
 def take(session: Session, report: pytest.TestReport) -> None:
     """Takes what travelled once per case; other reporters, such as JUnit's, are left what people can read."""
-    found = {name: str(value) for name, value in report.user_properties if name in (RESULT, HEAD)}
+    found = {name: str(value) for name, value in report.user_properties if name in (RESULT, HEAD, PLACE)}
+    order = report.nodeid.partition("[")[0], int(found.get(PLACE, 0)), report.nodeid
     if report.when == "call" and HEAD in found:
         head = CaseHead.model_validate_json(found[HEAD])
-        session.end(_ended(head, report, judged=RESULT in found))
+        session.end(_ended(head, report, judged=RESULT in found), order)
     if report.when == "teardown":
         if RESULT in found:
-            session.add(CaseResult.model_validate_json(found[RESULT]))
+            session.add(CaseResult.model_validate_json(found[RESULT]), order)
         report.user_properties = [each for each in report.user_properties if each[0] not in found]
 
 

@@ -17,12 +17,15 @@ from glu_prune.judgement.kinds import CASES
 from glu_prune.judgement.sources import Source
 from glu_prune.readiness.check import Run
 from glu_prune.readiness.requirements import Requirements, requirements, requirements_of_contract
+from glu_prune.report import files
 from glu_prune.results.baselines import BaselineResult
 from glu_prune.results.report import CaseOutcome, CaseResult, CaseTables, Report
 from glu_prune.session.collection import cases_of_others, read_cases
 from glu_prune.session.progress import progress
 from glu_prune.sources.published import PublishedSource
 
+Order = tuple[str, int, str]
+"""By which cases are sorted: the test that judges it, its place among all cases, and the name of the node."""
 FIXTURES = {kind.FIXTURE: kind for kind in CASES}
 """The argument of a test to the kind of case that it is called with."""
 
@@ -37,16 +40,18 @@ class Session:
             BaselineError: a baseline that the options name cannot be used.
         """
         self._config = config
-        self._found: list[CaseResult] = []
-        self._ended: list[CaseOutcome] = []
+        self._found: dict[Order, CaseResult] = {}
+        self._ended: dict[Order, CaseOutcome] = {}
         self.pinned = ""
         """A line about what was pinned; empty if nothing was to be."""
         self._left_out: list[Case] = []
         self.unselected: frozenset[int] | None = None
-        """Places in the baseline of what this session does not look for; None if it looks for nothing, or stopped early."""
+        """Places in the baseline of what is not looked for; None if nothing is, or the session stopped early."""
         against, save_as = (config.getoption(each) for each in ("--glu-compare", "--glu-save-baseline"))
         allowed = tuple(config.getoption("--glu-allow-missing"))
         self.gate = Gate(options.place(config, "--glu-baselines"), against, save_as, allowed)
+        self.written = ""
+        """Lines about the tables that were written; empty if there were none."""
         if config.getoption("--glu-strict"):
             self.gate.refuse_missing()
         self.gate.refuse_unknown()
@@ -128,24 +133,29 @@ class Session:
         with offline():
             return text(*pilots.plan(cases, self._config.getoption("--glu-changed")))
 
-    def add(self, result: CaseResult) -> None:
-        """Takes what was found about a case."""
-        self._found.append(result)
+    def place(self, case: Case) -> int:
+        """Where `case` stands among all cases that may be collected."""
+        return next((place for place, each in enumerate(self.cases) if each is case), len(self.cases))
 
-    def end(self, outcome: CaseOutcome) -> None:
+    def add(self, result: CaseResult, order: Order) -> None:
+        """Takes what was found about a case."""
+        self._found[order] = result
+
+    def end(self, outcome: CaseOutcome, order: Order) -> None:
         """Takes how a case ended."""
-        self._ended.append(outcome)
+        self._ended[order] = outcome
 
     def report(self) -> Report:
         """What has come in so far, as if that were all."""
-        return conclude([*(each.tables for each in self._found), CaseTables(baseline=self._missing)], self._ended)
+        found = [*(self._found[order].tables for order in sorted(self._found)), CaseTables(baseline=self._missing)]
+        return conclude(found, [self._ended[order] for order in sorted(self._ended)])
 
     @property
     def _missing(self) -> tuple[BaselineResult, ...]:
         """What the baseline pins, and this session looked for and did not find."""
         if self.unselected is None:
             return ()
-        found = {place for each in self._found for place in each.tables.pinned}
+        found = {place for each in self._found.values() for place in each.tables.pinned}
         return self.gate.missing(found | self.unselected)
 
     def lacking(self) -> str:
@@ -160,10 +170,26 @@ class Session:
                 f"{against}: {len(missing)} pinned outcomes were not found: {named}{more}; measure them, pin again, or "
                 "allow it with --glu-allow-missing NAME (a model, arm, capability or task)"
             )
-        rows = [row for each in self._found for row in each.tables.baseline]
+        rows = [row for each in self._found.values() for row in each.tables.baseline]
         if rows and not any(map(was_compared, rows)):
             return one_line(f"{against}: nothing can be compared: {rows[0].sentence}; and {len(rows) - 1} more")
         return ""
+
+    def write(self) -> bool:
+        """Writes the tables, if there is anything to write; whether that went well."""
+        report, folder = self.report(), options.place(self._config, "--glu-results")
+        if not (report or report.cases):
+            return True
+        try:
+            done = files.write(report, folder)
+        except OSError as error:
+            self.written = one_line(f"tables were not written to {folder}: {error}")
+            return False
+        lines = [f"tables: {folder}/ ({', '.join(done.names)})"]
+        if done.left:
+            lines.append(f"not of this run, and not known to be of an earlier one: {', '.join(done.left)} in {folder}/")
+        self.written = "\n".join(map(one_line, lines))
+        return True
 
     def pin(self, status: int) -> bool:
         """Pins what was measured, if it is to be; whether that went well."""
@@ -176,7 +202,7 @@ class Session:
             if status not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
                 msg = "the session did not come to its end"
                 raise BaselineError(msg)
-            pins = [pin for found in self._found for pin in found.tables.pins]
+            pins = [pin for order in sorted(self._found) for pin in self._found[order].tables.pins]
             self.pinned = one_line(self.gate.pin(Store(self._store), pins))
         except GluPruneError as error:
             self.pinned = one_line(f"baseline {name} was not pinned: {error}")

@@ -13,7 +13,8 @@ from glu_prune.evaluation.capability import Capability
 from glu_prune.evaluation.evaluate import Evaluator, is_embedded
 from glu_prune.evaluation.third_party import muted
 from glu_prune.experiment.cell import DENSE, Arm, FloorCell
-from glu_prune.experiment.maintenance import Entry, entries
+from glu_prune.experiment.entry import Entry
+from glu_prune.experiment.maintenance import entries
 from glu_prune.experiment.merging import restrict
 from glu_prune.experiment.record import FloorRecord, Record
 from glu_prune.experiment.store import Store

@@ -2,7 +2,6 @@
 
 import gc
 import json
-import os
 import subprocess
 import sys
 import weakref
@@ -22,7 +21,6 @@ from glu_prune.errors import EvaluationError, NotMeasuredError
 from glu_prune.evaluation.subset import Subset
 from glu_prune.experiment.cell import DENSE, Arm, Cell, SeriesCell, Settings
 from glu_prune.experiment.engine import Engine
-from glu_prune.experiment.executors import backend_arms as module
 from glu_prune.experiment.executors.backend_arms import BackendArms
 from glu_prune.experiment.executors.local import local_engine
 from glu_prune.experiment.store import Store
@@ -262,14 +260,32 @@ def test_the_bytes_are_those_of_the_dtype_in_which_it_computes(oracle, tmp_path)
     assert size.bytes == 2 * size.parameters
 
 
-def test_folders_of_killed_runs_are_removed_and_others_are_not(oracle, tmp_path, monkeypatch):
-    here = module.socket.gethostname()
-    names = {f"{here}.99999999.0": False, f"{here}.{os.getppid()}.0": True, "elsewhere.99999999.0": True, "notes": True}
-    for name in names:
-        (tmp_path / "checkpoints" / name / "pruned").mkdir(parents=True)
-    arms = BackendArms(tmp_path / "checkpoints", lambda _: None)
-    arms.arm(SOURCE, DENSE, Settings(backend="oracle"))
-    assert {name: (tmp_path / "checkpoints" / name).exists() for name in names} == names
+def test_folders_of_killed_runs_are_removed_and_others_are_not(oracle, tmp_path):
+    copies = tmp_path / "checkpoints"
+    code = f"""
+import os, pathlib, time
+from glu_prune.experiment.scratch import scratch
+with scratch(pathlib.Path({str(copies)!r})) as folder:
+    (folder / "pruned").mkdir()
+    print(folder, flush=True)
+    time.sleep(600)
+"""
+    start = [sys.executable, "-c", code]
+    with (
+        subprocess.Popen(start, stdout=subprocess.PIPE, text=True) as killed,
+        subprocess.Popen(start, stdout=subprocess.PIPE, text=True) as alive,
+    ):
+        folders = [Path(process.stdout.readline().strip()) for process in (killed, alive)]
+        killed.kill()
+        killed.wait()
+        (copies / "notes").mkdir()
+        assert all(folder.is_dir() for folder in folders)
+        arms = BackendArms(copies, lambda _: None)
+        arms.arm(SOURCE, HALF, Settings(backend="oracle"))
+        assert [folder.is_dir() for folder in (*folders, copies / "notes")] == [False, True, True]
+        alive.kill()
+    arms.close()
+    assert {path.name.partition(".")[0] for path in copies.iterdir()} == {"notes", folders[1].name}
 
 
 def test_costs_are_not_those_of_a_backend(engine):

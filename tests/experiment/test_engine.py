@@ -149,7 +149,7 @@ def test_costs_are_measured_by_one_process_at_a_time(tmp_path, monkeypatch):
     busy = tmp_path / "measuring.lock"
     monkeypatch.setattr(module, "_MEASURING", busy)
     with held(busy, pytest.fail):
-        measuring = engine(tmp_path, ReplayMeter([raw(methods=NO_METER)] * 40), said)
+        measuring = engine(tmp_path / "store", ReplayMeter([raw(methods=NO_METER)] * 40), said)
         worker = Thread(target=lambda: measuring.series(series))
         worker.start()
         while len(said) < 2 and worker.is_alive():
@@ -220,7 +220,7 @@ def test_a_model_that_cannot_share_prefixes_is_scored_the_plain_way_in_all_its_a
     folder = tmp_path / "dynamic"
     model.save_pretrained(folder)
     load_tokenizer(CELL.source).save_pretrained(folder)
-    runs = engine(tmp_path, NoMeter("none"))
+    runs = engine(tmp_path / "store", NoMeter("none"))
     for arm in (DENSE, Arm("ppm", Decimal("0.5"))):
         record = runs.record(replace(CELL, source=locate(str(folder)), arm=arm))
         assert record.settings["scoring"] == "plain: dynamic RoPE"

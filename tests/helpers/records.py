@@ -23,7 +23,7 @@ def record(key: str = KEY, **changes: object) -> Record:
         "metrics": {"acc": ScoreRecord(score=0.5, values=(1.0, 0.0), weights=(1.0, 1.0))},
         "positions": 2,
         "scored_positions": 2,
-        "size": SizeRecord(parameters=10, bytes=40, width=8, hidden=2),
+        "size": SizeRecord(parameters=10, bytes=40, width=8, hidden=2, ties=0),
     }
     return Record(**{**fields, **changes})
 

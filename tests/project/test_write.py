@@ -139,8 +139,17 @@ def test_half_a_project_is_never_left(tmp_path, limit):
 
 
 def test_the_tests_of_this_project_are_those_of_the_template():
+    """Copies, not links: a link dangles where only a part is copied, and where the file system knows none."""
+    for folder in (ROOT, TEMPLATE):
+        assert {f"benchmarks/{path.name}" for path in (folder / "benchmarks").glob("*.py")} == {*TESTS}
     for place in TESTS:
-        assert (ROOT / place).resolve() == TEMPLATE / place
+        assert not (ROOT / place).is_symlink(), f"{place} is a link"
+        assert (ROOT / place).read_bytes() == (TEMPLATE / place).read_bytes(), f"copy {TEMPLATE / place} to {place}"
+
+
+def test_no_file_of_this_project_is_a_link():
+    for folder in ("benchmarks", "docs", "expectations", "glu_prune", "perf", "tests", "tools"):
+        assert not [path for path in (ROOT / folder).rglob("*") if path.is_symlink()]
 
 
 def test_every_name_in_the_template_is_replaced(tmp_path):

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glu_prune.errors import PlanError
+from glu_prune.pruning.surgery import prune
 from glu_prune.pruning.target import Target, round_width
 from glu_prune.pruning.width_map import map_widths
 from tests.helpers.models import llama
@@ -111,3 +112,34 @@ def test_narrower_blocks_stay_when_a_width_is_asked_for():
     """A mixture of experts has dense blocks of 44 neurons and experts of 28."""
     widths = Target.of(width=30).widths(map_widths(tiny.build("qwen3_moe")))
     assert set(widths.values()) == {30, 28}
+
+
+def test_experts_are_rounded_to_what_grouped_kernels_take():
+    width_map = map_widths(tiny.build("qwen3_moe"))
+    experts = {block.name for block in width_map.blocks if block.grouped}
+    assert {width_map.step(block) for block in width_map.blocks if block.grouped} == {4}
+    for hundredths in range(100):
+        widths = Target.of(f"0.{hundredths:02}").widths(width_map)
+        exact = Target.of(f"0.{hundredths:02}", multiple_of=1).widths(width_map)
+        for name, width in widths.items():
+            assert abs(width - exact[name]) <= (3 if name in experts else 0)
+            assert width % 4 == 0 or name not in experts
+    assert set(Target.of(0).widths(width_map).values()) == {44, 28}
+    odd = tiny.build("qwen3_moe")
+    prune(odd, 0.1, multiple_of=1)
+    before = {block.name: block.width for block in map_widths(odd).blocks}
+    assert 26 in before.values()
+    assert Target.of(0).widths(map_widths(odd)) == before, "where nothing is to go, nothing goes"
+
+
+def test_a_width_that_is_asked_for_itself_is_never_exchanged():
+    width_map = map_widths(tiny.build("mixtral"))
+    said = r"mlp\.experts\.0: width 30 is not allowed: .* the nearest that run: 28 and 32; multiple_of 1 cuts them all"
+    with pytest.raises(PlanError, match=said):
+        Target.of(width=30).widths(width_map)
+    assert set(Target.of(width=30, multiple_of=1).widths(width_map).values()) == {30}
+    assert set(Target.of(width=28).widths(width_map).values()) == {28}
+    assert Target.of(width=28).of_model(width_map) == "width 28, experts a multiple of 4 (rows of 16 bytes)"
+    assert Target.of(width=28, multiple_of=1).of_model(width_map) == "width 28, multiple of 1"
+    assert Target.of(0.5).of_model(map_widths(llama())) == "ratio 0.5"
+    assert Target.of(0.5).of_model(map_widths(tiny.build("jetmoe"))) == "ratio 0.5", "its experts are no grouped ones"

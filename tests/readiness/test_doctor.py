@@ -227,6 +227,8 @@ def test_a_store_that_cannot_be_written_is_missing(tmp_path):
     assert (need.state, need.detail.endswith("110.8 MB wanted")) == ("ready", True), need
     (tmp_path / "file").write_text("")
     assert result(host.disk(a_run(tiny, store=tmp_path / "file" / "store"))).state == "missing"
+    need = result(host.disk(a_run(tiny, store=tmp_path)))
+    assert (need.state, "is no store of glu-prune, as it holds file" in need.detail) == ("missing", True), need
 
 
 @pytest.mark.parametrize(("dtype", "rows"), [("float32", 0), ("bfloat16", 1)])

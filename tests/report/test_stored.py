@@ -8,10 +8,15 @@ import pandas as pd
 import pytest
 
 from glu_prune.cli import main
+from glu_prune.errors import StoreError
 from glu_prune.experiment import codec as module
 from glu_prune.experiment.code import METERING, SCORING, code_fingerprint, library_versions
 from glu_prune.experiment.cost_record import Cost, CostRecord
+from glu_prune.experiment.marker import MARKER
+from glu_prune.experiment.record import Record
+from glu_prune.experiment.scratch import scratch
 from glu_prune.experiment.store import Store
+from glu_prune.files import writer
 from tests.helpers.records import FLOORS, FULL
 
 KEYS = {name: f"{number}{number}" * 32 for number, name in enumerate(("full", "floors", "other code", "other torch"))}
@@ -117,17 +122,23 @@ def test_verify_names_what_is_damaged(store, capsys):
 
 
 def test_gc_removes_what_is_of_no_use_and_nothing_else(store, capsys):
-    keep = {f"cells/{KEYS[name]}.parquet" for name in ("full", "floors")} | {"cells/new.partial", "locks/held"}
-    old = store.folder / "cells" / "old.partial"
-    for path in (old, store.folder / "cells" / "new.partial", store.folder / "corrupt" / "a.parquet.1"):
-        path.parent.mkdir(exist_ok=True)
-        path.write_text("x")
-    os.utime(old, (1, 1))
-    earlier = {"schema_version": 3, "key": "ab" * 32, "items": ["a"], "versions": {}}
-    (store.folder / "cells" / f"{'ab' * 32}.json").write_text(f"checksum\n{json.dumps(earlier)}\n")
-    with store.lock("free"):
+    keep = {f"cells/{KEYS[name]}.parquet" for name in ("full", "floors")}
+    keep |= {f"locks/{'d' * 64}", f"declared/{'c' * 64}.json", MARKER, "cells/notes.txt", "notes.txt"}
+    mine = f".{'0' * 32}.{writer()}.partial"
+    dead = mine.replace(f".{os.getpid()}.", ".99999999.")
+    keep.add(f"cells/{mine}")
+    earlier = f".{'1' * 32}.partial"
+    aside = f"corrupt/{'e' * 64}.parquet.1"
+    for name in ("notes.txt", "cells/notes.txt", f"cells/{mine}", f"cells/{dead}", f"cells/{earlier}", aside, dead):
+        (store.folder / name).parent.mkdir(exist_ok=True)
+        (store.folder / name).write_text("x")
+    os.utime(store.folder / "cells" / earlier, (1, 1))
+    store.declare("c" * 64, {})
+    layout = {"schema_version": 3, "key": "ab" * 32, "items": ["a"], "versions": {}}
+    (store.folder / "cells" / f"{'ab' * 32}.json").write_text(f"checksum\n{json.dumps(layout)}\n")
+    with store.lock("f" * 64):
         pass
-    with store.lock("held"):
+    with store.lock("d" * 64):
         before = left(store)
         assert run(store, "gc", "--dry-run") == 0
         would = capsys.readouterr().out
@@ -136,21 +147,150 @@ def test_gc_removes_what_is_of_no_use_and_nothing_else(store, capsys):
     assert left(store) == keep
     said = capsys.readouterr().out
     assert would.replace("would be removed", "removed") == said
+    assert {line.split()[0] for line in said.splitlines() if line.startswith("  ")} == {
+        str(store.folder / name) for name in before - keep
+    }
     for line in (
         "1 records made by other code: ",
         "1 records made with other versions of libraries: ",
         "1 records of earlier versions of the layout: ",
-        "1 files that were never finished: 1 bytes",
+        "3 files that were never finished: 3 bytes",
         "1 corrupt records that were set aside: 1 bytes",
         "1 locks that nobody holds: 0 bytes",
-        "removed: 6 files, ",
+        "removed: 8 files, ",
     ):
         assert f"\n{line}" in f"\n{said}"
     assert said.endswith("; 2 cells stay\n")
 
 
+FOREIGN = {
+    "thesis.txt": "x",
+    "cells/thesis.txt": "x",
+    f"cells/{'a' * 64}.parquet": "no record",
+    f"cells/{'a' * 64}.json": '{"mine": 1}\n{"mine": 2}',
+    "corrupt": "x",
+    "cells": "x",
+    "glu-prune-store.json": "{}",
+    "src/cells/a": "x",
+    "locks/readme": "x",
+    "checkpoints/mine/model.safetensors": "x",
+    "declared/mine.txt": "x",
+}
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+@pytest.mark.parametrize("command", [["gc"], ["gc", "--dry-run"], ["ls"], ["verify"]])
+def test_a_folder_that_is_no_store_is_refused_and_stays(tmp_path, capsys, name, command):
+    folder = tmp_path / "foreign"
+    for each in {name, "corrupt/old.txt", "locks/x"} if "/" in name else {name}:
+        (folder / each).parent.mkdir(parents=True, exist_ok=True)
+        (folder / each).write_text(FOREIGN.get(each, "x"))
+    before = {path: path.is_file() and path.read_bytes() for path in folder.rglob("*")}
+    assert run(Store(folder), *command) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"glu-prune: {folder}")
+    assert {path: path.is_file() and path.read_bytes() for path in folder.rglob("*")} == before
+
+
+def test_no_record_is_written_into_a_folder_that_is_no_store(tmp_path):
+    (tmp_path / "thesis.txt").write_text("x")
+    store = Store(tmp_path)
+    with pytest.raises(StoreError, match=r"is no store of glu-prune, as it holds thesis\.txt; choose a new or empty"):
+        store.put(FULL)
+    store.declare("c" * 64, {})
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_store_of_an_earlier_version_is_recognised_and_marked(store, capsys):
+    (store.folder / MARKER).unlink()
+    assert run(store, "gc", "--dry-run") == 0
+    assert not (store.folder / MARKER).exists()
+    assert run(store, "ls") == 0
+    assert run(store, "gc") == 0
+    assert json.loads((store.folder / MARKER).read_text()) == {"store": 1}
+    (store.folder / MARKER).unlink()
+    Store(store.folder).put(FULL)
+    assert (store.folder / MARKER).is_file()
+    assert capsys.readouterr().out
+
+
+def test_a_marker_that_is_a_pipe_is_not_read(store, capsys):
+    (store.folder / MARKER).unlink()
+    os.mkfifo(store.folder / MARKER)
+    assert run(store, "gc") == 1
+    assert "is no file, so that nothing says of which version the store is" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("said", ['{"store": 2}', '{"store": "1"}', '{"store": true}', "[]", "", "\xff"])
+def test_a_store_of_another_version_is_refused_and_stays(store, capsys, said):
+    (store.folder / MARKER).write_text(said)
+    before = left(store)
+    for command in (["gc"], ["ls"]):
+        assert run(store, *command) == 1
+        assert len(capsys.readouterr().err.splitlines()) == 1
+    with pytest.raises(StoreError):
+        Store(store.folder).put(FULL)
+    with pytest.raises(StoreError):
+        Store(store.folder).get(KEYS["full"], Record)
+    assert left(store) == before
+
+
+def test_gc_leaves_what_it_cannot_read(store, capsys):
+    damaged, wrong = store.path(KEYS["full"]), store.path("9" * 64)
+    damaged.write_bytes(damaged.read_bytes()[:-9])
+    wrong.write_bytes(store.path(KEYS["other code"]).read_bytes())
+    sound_aside = store.folder / "corrupt" / f"{KEYS['floors']}.parquet.1"
+    sound_aside.parent.mkdir()
+    sound_aside.write_bytes(store.path(KEYS["floors"]).read_bytes())
+    assert run(store, "gc") == 0
+    assert all(path.exists() for path in (damaged, wrong, sound_aside))
+    assert f"stays, as it cannot be read: {damaged}: " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("what", ["cell", "lock", "unfinished"])
+def test_gc_is_not_led_astray_by_pipes_and_folders(store, what):
+    """A pipe would be read for ever; a folder of such a name is nobody's that this package knows."""
+    dead = f".{'a' * 32}.{writer().rpartition('.')[0]}.99999999.partial"
+    place = {"cell": f"cells/{'c' * 64}.json", "lock": f"locks/{'c' * 64}", "unfinished": f"cells/{dead}"}[what]
+    (store.folder / place).parent.mkdir(exist_ok=True)
+    os.mkfifo(store.folder / place) if what == "cell" else (store.folder / place).mkdir()
+    assert run(store, "gc") == 0
+    assert (store.folder / place).exists()
+
+
+def test_copies_of_models_go_with_dead_processes_only(store, capsys):
+    copies = store.folder / "checkpoints"
+    with scratch(copies) as used:
+        (used / "model.safetensors").write_text("12345")
+        dead = copies / f"glu-prune-{'0' * 32}"
+        for folder in (
+            dead,
+            copies / "host.1.0",
+            store.folder / "footprint-abcdefgh",
+            store.folder / "footprint-new_new_",
+        ):
+            folder.mkdir()
+            (folder / "model.safetensors").write_text("123")
+            if "new" not in folder.name:
+                os.utime(folder / "model.safetensors", (1, 1))
+                os.utime(folder, (1, 1))
+        dead.with_name(f"{dead.name}.lock").touch()
+        assert run(store, "gc") == 0
+        said = capsys.readouterr().out
+        assert "1 copies of models that dead processes left: 3 bytes" in said
+        assert "2 copies of models that an earlier version left, a day ago or more: 6 bytes" in said
+        assert {path.name for path in store.folder.glob("footprint-*")} == {"footprint-new_new_"}
+        assert {path.name.partition(".")[0] for path in copies.iterdir()} == {used.name}
+        dead.mkdir()
+        dead.with_name(f"{dead.name}.lock").touch()
+        Store(store.folder).put(FULL)
+        assert not dead.exists(), "the next run removes it"
+        assert used.is_dir()
+    assert not copies.exists()
+
+
 def test_gc_keeps_what_a_newer_version_wrote(store, monkeypatch):
-    monkeypatch.setattr("glu_prune.experiment.maintenance.version_of", lambda kind: module.version_of(kind) - 1)
+    monkeypatch.setattr("glu_prune.experiment.entry.version_of", lambda kind: module.version_of(kind) - 1)
     before = left(store)
     assert run(store, "gc") == 0
     assert left(store) == before

@@ -25,7 +25,7 @@ from glu_prune.report.columns import (
     WHY,
     score_columns,
 )
-from glu_prune.report.files import write
+from glu_prune.report.files import MANIFEST, write
 from glu_prune.report.formats import terminal
 from glu_prune.report.table import frame, render
 from glu_prune.report.tables import notes
@@ -227,13 +227,13 @@ def test_frames_hold_numbers():
 
 def test_files_agree_with_the_rows(tmp_path: Path):
     found = {"scores": (SCORE,), "cells": tuple(COSTS)}
-    names = write(concluded(found, found), tmp_path)
+    names = write(concluded(found, found), tmp_path).names
     assert pd.read_csv(tmp_path / "scores.csv")["delta"].tolist() == [-0.5]
     assert json.loads((tmp_path / "report.json").read_text())["scores"] == [changed(SCORE, holm=0.04).json_row()]
     markdown = (tmp_path / "report.md").read_text()
     assert "## m: capabilities" in markdown
     assert "- m, ratio 0.5: skill down: confirmed." in markdown
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*names, MANIFEST])
     assert sorted(names) == ["evaluations.csv", "report.json", "report.md", "scores.csv"]
 
 

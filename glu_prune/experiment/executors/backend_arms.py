@@ -1,28 +1,24 @@
 """Arms for which another of lm-eval's models answers: stock checkpoints on disk, loaded by a backend, one at a time."""
 
 import gc
-import itertools
-import os
 import shutil
-import socket
 import weakref
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import psutil
 
 from glu_prune.errors import EvaluationError
 from glu_prune.experiment.cell import Arm, Settings
 from glu_prune.experiment.record import SizeRecord
+from glu_prune.experiment.scratch import scratch
 from glu_prune.models.source import ModelSource
 
 if TYPE_CHECKING:
     from glu_prune.evaluation.backend_lm import BackendLM
     from glu_prune.pruning.disk_model import DiskModel
-
-_numbers = itertools.count()
 
 
 @dataclass(frozen=True)
@@ -37,19 +33,19 @@ class BackendArms:
     """Gives the backend for an arm, and keeps the last; no model is loaded in this process but by a backend.
 
     What is written lies in a folder of this process, is removed when another arm is asked for, and at the latest when
-    this object or the process ends. What killed processes of this machine left behind is removed at first use.
+    this object or the process ends. What killed processes left behind is removed at first use.
     """
 
     def __init__(self, folder: Path, progress: Callable[[str], None]) -> None:
         """Checkpoints are written below `folder`; `progress` is told what is being done."""
         self._all = folder
-        self._folder = folder / f"{socket.gethostname()}.{os.getpid()}.{next(_numbers)}"
+        self._open = ExitStack()
         self._progress = progress
         self._source: ModelSource | None = None
         self._rankings: dict[tuple[str, int], Any] = {}
         self._asked: tuple[ModelSource, Arm, Settings] | None = None
         self._ready: BackendArm | None = None
-        self.close = weakref.finalize(self, _remove, self._folder)
+        self.close = weakref.finalize(self, self._open.close)
         """Removes what was written; called by itself at the end."""
 
     def arm(self, source: ModelSource, arm: Arm, settings: Settings) -> BackendArm:
@@ -63,8 +59,7 @@ class BackendArms:
         if self._ready is None or self._asked != (source, arm, settings) or self._ready.lm.broken:
             self.drop()
             if self._source != source:
-                _remove_dead(self._all)
-                shutil.rmtree(self._folder, ignore_errors=True)
+                shutil.rmtree(self._folder / "converted", ignore_errors=True)
                 self._source, self._rankings = source, {}
             try:
                 self._ready = self._start(source, arm, settings)
@@ -84,6 +79,10 @@ class BackendArms:
             torch.cuda.empty_cache()
         shutil.rmtree(self._pruned, ignore_errors=True)
 
+    @cached_property
+    def _folder(self) -> Path:
+        return self._open.enter_context(scratch(self._all))
+
     @property
     def _pruned(self) -> Path:
         return self._folder / "pruned"
@@ -98,8 +97,9 @@ class BackendArms:
         what, backend = f"{source.name} {arm.label}", Backend.parse(settings.backend)
         backend.check()
         checkpoint = open_disk_model(self._stock(source))
+        ties: int | None = 0
         if arm.criterion is not None:
-            self._write(checkpoint, source.name, arm)
+            ties = self._write(checkpoint, source.name, arm)
             checkpoint = open_disk_model(self._pruned)
         _refuse_uneven(checkpoint, what)
         tokenizer = load_tokenizer(ModelSource(source.name, checkpoint.folder))
@@ -116,6 +116,7 @@ class BackendArms:
             bytes=checkpoint.parameters * getattr(torch, settings.dtype).itemsize,
             width=first.width,
             hidden=first.hidden,
+            ties=ties,
         )
         return BackendArm(lm, size)
 
@@ -129,8 +130,11 @@ class BackendArms:
             write_stock(source.folder, converted)
         return converted
 
-    def _write(self, checkpoint: "DiskModel", name: str, arm: Arm) -> None:
-        """Writes the pruned model, from disk to disk, filled up with zeros where stock loaders want equal widths."""
+    def _write(self, checkpoint: "DiskModel", name: str, arm: Arm) -> int | None:
+        """Writes the pruned model, from disk to disk, filled up with zeros where stock loaders want equal widths.
+
+        Gives the ties at the cut.
+        """
         from glu_prune.pruning.disk_pruning import rank_on_disk, write_pruned
 
         key = (str(arm.criterion), arm.seed)
@@ -138,6 +142,8 @@ class BackendArms:
             self._rankings[key] = rank_on_disk(checkpoint, *key)
         plan = self._rankings[key].plan(arm.ratio)
         write_pruned(checkpoint, plan, self._pruned, pad_to_uniform=True, name=name)
+        ties: int | None = plan.ties
+        return ties
 
 
 def _refuse_uneven(checkpoint: "DiskModel", what: str) -> None:
@@ -150,21 +156,3 @@ def _refuse_uneven(checkpoint: "DiskModel", what: str) -> None:
             "reads it, and no backend; prune with --pad-to-uniform where it was made, or leave out --glu-backend"
         )
         raise EvaluationError(msg)
-
-
-def _remove(folder: Path) -> None:
-    """Removes `folder`, and the one above if nothing else is in it."""
-    shutil.rmtree(folder, ignore_errors=True)
-    try:
-        folder.parent.rmdir()
-    except OSError:
-        return
-
-
-def _remove_dead(folder: Path) -> None:
-    """Removes what processes of this machine left in `folder` that live no more."""
-    mine = f"{socket.gethostname()}."
-    for old in folder.glob(f"{mine}*"):
-        number = old.name.removeprefix(mine).partition(".")[0]
-        if number.isdecimal() and not psutil.pid_exists(int(number)):
-            shutil.rmtree(old, ignore_errors=True)

@@ -25,7 +25,9 @@ from glu_prune.experiment.executors.scoring import Scorer, lm_of, record_of
 from glu_prune.experiment.jobs import Job
 from glu_prune.experiment.keys import cost_key
 from glu_prune.experiment.locks import held
+from glu_prune.experiment.marker import CHECKPOINTS
 from glu_prune.experiment.record import Record, SizeRecord
+from glu_prune.experiment.scratch import scratch
 from glu_prune.experiment.store import Store
 
 if TYPE_CHECKING:
@@ -60,13 +62,13 @@ class LocalExecutor:
 
     def __init__(self, folder: Path, meter: Meter, progress: Progress, steps: "Steps | None" = None) -> None:
         """Nothing is loaded yet; models that have to be on disk for a while are put in `folder`."""
-        self._folder = folder
+        self._copies = folder / CHECKPOINTS
         self._meter = meter
         self._progress = progress
         self._steps = steps or (lambda *_: None)
         self._scorer = Scorer(progress)
         self._arms: Arms | None = None
-        self._backends = BackendArms(folder / "checkpoints", progress)
+        self._backends = BackendArms(self._copies, progress)
 
     def submit(self, job: str) -> _Later:
         """Keeps the job in mind."""
@@ -138,8 +140,9 @@ class LocalExecutor:
         arms = self._loaded(cell)
         with muted():
             _ = arms.model
-        with held(_MEASURING, lambda file: self._progress(f"{cell}: waiting for another, which holds {file}")):
-            record = series_of(cell, arms, self._meter, self._processes, self._folder, self._steps)
+        alone = held(_MEASURING, lambda file: self._progress(f"{cell}: waiting for another, which holds {file}"))
+        with alone, scratch(self._copies) as folder:
+            record = series_of(cell, arms, self._meter, self._processes, folder, self._steps)
         self._progress(f"{cell}: {cell.effort.rounds} rounds in {time.perf_counter() - begin:.1f} s")
         return record
 

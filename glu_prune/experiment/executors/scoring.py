@@ -122,7 +122,7 @@ def lm_of(arms: Arms, arm: Arm) -> tuple[Any, SizeRecord]:
         found = arms.prepared(arm)
         if found.lm is None:
             found.lm = arms.dense.lm.sibling(found.model)
-    return found.lm, _size(found.model)
+    return found.lm, _size(found.model, 0 if found.plan is None else found.plan.ties)
 
 
 def record_of(cell: Cell, result: "TaskResult", size: SizeRecord) -> Record:
@@ -172,7 +172,7 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _size(model: Any) -> SizeRecord:
+def _size(model: Any, ties: int | None) -> SizeRecord:
     from glu_prune.pruning.blocks import find_blocks
 
     gate = find_blocks(model)[0].weights.gate
@@ -181,6 +181,7 @@ def _size(model: Any) -> SizeRecord:
         bytes=sum(each.numel() * each.element_size() for each in model.parameters()),
         width=gate.shape[0],
         hidden=gate.shape[1],
+        ties=ties,
     )
 
 
