@@ -41,7 +41,7 @@ class Session:
         """A line about what was pinned; empty if nothing was to be."""
         self._left_out: list[Case] = []
         self.unselected: frozenset[int] | None = None
-        """The places in the baseline of what this session does not look for; None while it looks for nothing, or stopped early."""
+        """The places in the baseline of what the session does not look for; None if it looks for none, or stopped."""
         against, save_as = (config.getoption(each) for each in ("--glu-compare", "--glu-save-baseline"))
         allowed = tuple(config.getoption("--glu-allow-missing"))
         self.gate = Gate(options.place(config, "--glu-baselines"), against, save_as, allowed)
