@@ -107,6 +107,7 @@ def test_ways_to_write_a_folder_are_one_model(here):
     }
     assert every == {str(here / "mine")}
     assert identity("nobody/nothing") == "nobody/nothing"
+    assert {identity(each) for each in ("gone", "gone/", "./gone", "gone/.")} == {str(here / "gone")}
 
 
 def test_the_same_files_have_the_same_fingerprint(tmp_path):
