@@ -95,7 +95,8 @@ def model_class(config: Any) -> Any:
     for name in names if isinstance(names, list) else ():
         found: Any = getattr(transformers, str(name), None)
         if isinstance(found, type) and issubclass(found, transformers.PreTrainedModel):
-            if isinstance(found.config_class, type) and not isinstance(config, found.config_class):
+            kind: Any = found.config_class  # type: ignore[attr-defined]
+            if isinstance(kind, type) and not isinstance(config, kind):
                 msg = (
                     f"config.json contradicts itself: {name} is not of model type {config.model_type!r}; correct either"
                 )
