@@ -27,7 +27,10 @@ def regular(path: Path) -> Path:
     Raises:
         OSError: it is none.
     """
-    if not stat.S_ISREG(path.stat().st_mode):
+    kind = path.stat().st_mode
+    if stat.S_ISDIR(kind):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(kind):
         raise OSError(errno.EINVAL, "it is no regular file", str(path))
     return path
 

@@ -8,11 +8,12 @@ from typing import Any
 from glu_prune.baseline.file import load
 from glu_prune.baseline.names import Names
 from glu_prune.baseline.outcome import About, Fact, Outcome, arm_name, band, comparable, known, outcome
-from glu_prune.errors import BaselineError, CorruptError, EvaluationError, StoreError
+from glu_prune.errors import BaselineError, CorruptError, EvaluationError, StoreError, first_line
 from glu_prune.experiment.cell import DENSE
 from glu_prune.experiment.maintenance import entries
 from glu_prune.experiment.record import Record
 from glu_prune.experiment.store import Store
+from glu_prune.files import regular
 
 _ALLOWED = "name a store folder, a baseline's JSON file, or a results JSON of lm-eval with its samples beside it"
 
@@ -36,7 +37,7 @@ def outcomes(place: Path) -> list[Outcome]:
 
 def _json(path: Path) -> Mapping[str, Any]:
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(regular(path).read_bytes())
     except OSError as error:
         msg = f"{path} cannot be read: {error.strerror or error}; {_ALLOWED}"
         raise BaselineError(msg) from error
@@ -113,8 +114,11 @@ def _from_lm_eval(path: Path, content: Mapping[str, Any]) -> Iterator[Outcome]:
             leaves = list(_leaves(task, content.get("group_subtasks") or {}))
             if samples.keys() >= set(leaves):
                 yield from _of_task(model, task, reported, leaves, samples, _shots(content, leaves))
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError, RecursionError) as error:
-        msg = f"{path}, or samples beside it, is not what lm-eval writes: {error!r}; run it again with --log_samples"
+    except BaselineError:
+        raise
+    except Exception as error:  # anything may be in these files, anywhere
+        what = f"{path}, or samples beside it, is not what lm-eval writes"
+        msg = f"{what}: {first_line(error)}; run it again with --log_samples"
         raise BaselineError(msg) from error
 
 
@@ -135,7 +139,7 @@ def _shots(content: Mapping[str, Any], leaves: Sequence[str]) -> dict[str, Fact]
 
 def _lines(path: Path) -> list[dict[str, Any]]:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = regular(path).read_text(encoding="utf-8")
     except OSError as error:
         msg = f"{path} cannot be read: {error.strerror or error}"
         raise BaselineError(msg) from error

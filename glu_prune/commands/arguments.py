@@ -8,6 +8,7 @@ import typer
 from glu_prune.units import whole
 
 Dtype: TypeAlias = Literal["float32", "bfloat16", "float16"]
+DeviceMap: TypeAlias = Literal["auto", "balanced", "balanced_low_0", "sequential"]
 
 
 def positive(given: str | int) -> int:

@@ -23,6 +23,7 @@ from glu_prune.commands.arguments import (
 from glu_prune.commands.parsing import refuse_beside
 from glu_prune.commands.terminal import Answer, connections, interruptible, progress
 from glu_prune.errors import CheckpointError, PlanError, shown
+from glu_prune.files import regular
 from glu_prune.units import whole
 
 if TYPE_CHECKING:
@@ -204,7 +205,7 @@ def _layer_ratio(text: str) -> tuple[int, str]:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return regular(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         msg = f"{path} cannot be read: {error}"
         raise PlanError(msg) from error

@@ -9,7 +9,15 @@ from typing import Annotated, Literal
 import typer
 
 from glu_prune.clean import one_line
-from glu_prune.commands.arguments import DataFolder, Device, ExpectationFiles, StoreFolder, WeightsDtype, positive
+from glu_prune.commands.arguments import (
+    DataFolder,
+    Device,
+    DeviceMap,
+    ExpectationFiles,
+    StoreFolder,
+    WeightsDtype,
+    positive,
+)
 from glu_prune.commands.terminal import Answer, connections, interruptible
 from glu_prune.units import fraction
 
@@ -43,9 +51,8 @@ def doctor(
         typer.Option(metavar="NAME", help="Such as sdpa or eager.", show_default="what transformers chooses"),
     ] = "",
     device_map: Annotated[
-        str,
-        typer.Option(metavar="NAME", help="How accelerate spreads models over devices.", show_default="all on one"),
-    ] = "",
+        DeviceMap | None, typer.Option(help="How accelerate spreads models over devices.", show_default="all on one")
+    ] = None,
     backend: Annotated[
         str,
         typer.Option(
@@ -61,7 +68,7 @@ def doctor(
     from glu_prune.readiness.doctor import doctor
     from glu_prune.readiness.requirements import requirements_of_files
 
-    settings = Settings(dtype, device, batch_size, backend=backend, attention=attention, device_map=device_map)
+    settings = Settings(dtype, device, batch_size, backend=backend, attention=attention, device_map=device_map or "")
     with connections(refused=True):
         return Answer(
             *doctor(Run(requirements_of_files(_expectations(files, data), named=bool(files)), settings, store))

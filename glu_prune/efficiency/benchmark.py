@@ -253,7 +253,10 @@ def _fastest(generator: Generator, warm: list[PaddedBatch], new_tokens: int, win
 def _timed(generator: Generator, batch: PaddedBatch, new_tokens: int) -> float:
     begin = time.perf_counter()
     generator(batch, new_tokens)
-    return time.perf_counter() - begin
+    if (seconds := time.perf_counter() - begin) <= 0:  # what is to fill a window would never do so
+        msg = f"a batch took {seconds:g} s by this machine's clock, which stands still or runs backwards; set it right"
+        raise MeterError(msg)
+    return seconds
 
 
 def _turn(generator: Generator, batches: list[PaddedBatch], counts: _Counts, workload: Workload, meter: Meter) -> Turn:

@@ -92,14 +92,20 @@ def model_class(config: Any) -> Any:
     """The class of model that `config` was saved from; else the causal language model of its type.
 
     Raises:
-        CheckpointError: the installed transformers has neither.
+        CheckpointError: the installed transformers has neither, or the class is of another type of model.
     """
     import transformers
 
     names = getattr(config, "architectures", None)
     for name in names if isinstance(names, list) else ():
-        found = getattr(transformers, str(name), None)
+        found: Any = getattr(transformers, str(name), None)
         if isinstance(found, type) and issubclass(found, transformers.PreTrainedModel):
+            kind: Any = found.config_class  # type: ignore[attr-defined]
+            if isinstance(kind, type) and not isinstance(config, kind):
+                msg = (
+                    f"config.json contradicts itself: {name} is not of model type {config.model_type!r}; correct either"
+                )
+                raise CheckpointError(msg)
             return found
     try:
         return transformers.AutoModelForCausalLM._model_mapping[type(config)]
@@ -122,7 +128,12 @@ def load(folder: Path | str, **options: Any) -> Any:
 
     folder = Path(folder)
     config = read_config(folder)
-    open_shards(folder)
+    whole = [name for name in open_shards(folder).whole_numbers if name.endswith("weight")]
+    if whole and getattr(config, "quantization_config", None) is None:
+        msg = (
+            f"{folder} holds whole numbers as {whole[0]}, of which config.json says nothing; take the original weights"
+        )
+        raise CheckpointError(msg)
     kind = model_class(config)
     source = kind if getattr(config, WIDTHS, None) is None else _class_with_widths(kind)
     settings = {"local_files_only": True, "use_safetensors": True, **options, **_TELL_ALL}

@@ -15,7 +15,8 @@ import torch
 import xxhash
 from torch import nn
 
-from glu_prune.errors import PlanError, shown
+from glu_prune.errors import PlanError, first_line, shown
+from glu_prune.files import regular
 from glu_prune.pruning.blocks import by_owner
 from glu_prune.pruning.checksums import checksum
 from glu_prune.pruning.criteria import Criterion, Neurons, criterion
@@ -202,7 +203,7 @@ class PruningPlan:
             PlanError: it cannot be read, or is no plan.
         """
         try:
-            return cls.from_json(path.read_text(encoding="utf-8"))
+            return cls.from_json(regular(path).read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, PlanError) as error:
             msg = f"{path} cannot be read: {error}"
             raise PlanError(msg) from error

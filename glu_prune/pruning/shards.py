@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import struct
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,6 +19,8 @@ from glu_prune.files import regular, write_whole
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 _ALIGNMENT = 8
+_FLOATING = re.compile("B?F\\d")
+"""How safetensors names dtypes of floating-point numbers."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,15 @@ class Shards:
             # A copy, because the tensor is a view of the mapped file, which would stay mapped as long as the tensor.
             tensor: torch.Tensor = file.get_tensor(key).clone()
         return tensor
+
+    @property
+    def whole_numbers(self) -> list[str]:
+        """The tensors that hold no floating-point numbers."""
+        found = []
+        for name in self.files:
+            with _opened(self.folder / name) as file:
+                found += [key for key in file.keys() if not _FLOATING.match(file.get_slice(key).get_dtype())]  # noqa: SIM118
+        return found
 
     @property
     def nbytes(self) -> int:
@@ -89,9 +101,9 @@ def open_shards(folder: Path) -> Shards:
     if lost is not None:
         msg = f"{folder / INDEX} says that {lost} is in {weight_map[lost]}, but it is not"
         raise CheckpointError(msg)
-    twice = next((key for key in weight_map if sum(key in keys for keys in found.values()) > 1), None)
-    if twice is not None:
-        msg = f"{folder} holds {twice} in several files, of which {INDEX} names one; fetch it again"
+    stray = next(((key, name) for name, keys in found.items() for key in keys if weight_map.get(key) != name), None)
+    if stray is not None:
+        msg = f"{folder / stray[1]} holds {stray[0]}, of which {INDEX} says nothing, or another file; fetch it again"
         raise CheckpointError(msg)
     return Shards(folder, weight_map, index)
 

@@ -1,6 +1,7 @@
 """Where outcomes are read from: real stores, and what lm-eval itself writes."""
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from glu_prune.baseline.compare import compare, paired
 from glu_prune.baseline.file import Environment, save
 from glu_prune.baseline.sources import outcomes
+from glu_prune.cli import main
 from glu_prune.errors import BaselineError
 from glu_prune.evaluation.evaluate import Evaluator
 from glu_prune.evaluation.lm import CountingLM
@@ -153,3 +155,50 @@ def test_an_outcome_survives_the_way_through_a_baseline(written, tmp_path):
     again = outcomes(tmp_path / "x.json")
     here = [replace(each, about=each.about.model_copy(update={"model": f"./{each.about.model}"})) for each in found]
     assert again == sorted(here, key=lambda each: each.about.key)
+
+
+SAMPLE = {
+    "doc": {"q": "?"},
+    "target": "a",
+    "filter": "none",
+    "metrics": ["acc"],
+    "resps": [["x"]],
+    "filtered_resps": ["x"],
+    "arguments": {},
+    "prompt_hash": "p",
+    "target_hash": "t",
+}
+
+
+def results_of(folder: Path, samples: bytes | None = None, **changed: object) -> Path:
+    """What lm-eval writes of six items of one task, with `changed` entries of each sample, or other `samples`."""
+    folder.mkdir()
+    every = [{**SAMPLE, "doc_id": n, "doc_hash": str(n), "acc": n % 2, **changed} for n in range(6)]
+    told = "\n".join(map(json.dumps, every)).encode()
+    (folder / "samples_arc_easy_1.jsonl").write_bytes(told if samples is None else samples)
+    path = folder / "results_1.json"
+    path.write_text(json.dumps({"results": {"arc_easy": {"acc,none": 0.5}}, "model_name": "m"}))
+    return path
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"metrics": []}, {"metrics": 3}, {"acc": 10**400}, {"acc": []}, {"acc": None}, {"acc": float("nan")}, {"samples": b""}, {"samples": b"\xff\xfe" * 10_000},
+     {"samples": b"1\n2"}, {"samples": b"[" * 100_000}, {"doc": 3}, {"filter": []}],
+    ids=lambda each: str(each)[:30],
+)  # fmt: skip
+def test_samples_that_are_none_are_one_short_line_and_exit_code_2(tmp_path, capsys, changed):
+    good, bad = results_of(tmp_path / "good"), results_of(tmp_path / "bad", **changed)
+    for order in ((good, bad), (bad, good)):
+        assert main(["compare", *map(str, order)]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert str(bad) in line
+        assert len(line) < 1500
+    assert main(["compare", str(good), str(good)]) == 0
+
+
+def test_a_results_file_that_is_a_pipe_is_not_waited_for(tmp_path):
+    path = tmp_path / "results_1.json"
+    os.mkfifo(path)
+    with pytest.raises(BaselineError, match="it is no regular file"):
+        outcomes(path)

@@ -449,3 +449,10 @@ def test_a_record_of_arms_that_had_fewer_turns_is_refused(whole):
     fewer = replace(found.arms[HALF], turns=found.arms[HALF].turns[:1])
     with pytest.raises(ValueError, match="every arm must have had as many turns"):
         record(replace(found, arms={**found.arms, HALF: fewer}))
+
+
+@pytest.mark.parametrize("times", [(5.0, 4.0), (5.0, 5.0)], ids=["backwards", "still"])
+def test_a_clock_that_does_not_go_on_ends_in_an_error(monkeypatch, times):
+    monkeypatch.setattr(module.time, "perf_counter", itertools.cycle(times).__next__)
+    with pytest.raises(MeterError, match="by this machine's clock, which stands still or runs backwards"):
+        module._fastest(lambda *_: None, [None, None], 1, 0.1)

@@ -75,6 +75,7 @@ def test_another_model_than_that_of_the_weights(folder, capsys, entries, says):
         (lambda tensors: tensors.pop("lm_head.weight"), "lm_head.weight"),
         (lambda tensors: tensors.update({"model.layers.1.mlp.gate_proj.bias": torch.ones(12)}), "gate_proj.bias"),
         (lambda tensors: tensors.update({"model.norm.weight": torch.ones(9)}), "(9,)"),
+        (lambda tensors: tensors.update({"model.layers.0.mlp.up_proj.weight": torch.ones(12, 8).int()}), "up_proj"),
     ],
 )
 def test_weights_that_the_configuration_does_not_know_or_misses(folder, capsys, change, says):
@@ -149,3 +150,27 @@ def test_the_metadata_of_an_index_may_be_anything(tmp_path, capsys, metadata):
     code = main(["prune", str(folder), "--ratio", "0.5", "--out", str(tmp_path / "out")])
     assert code == (0 if isinstance(metadata, dict) else 1)
     assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_class_of_another_type_of_model_is_refused(folder, capsys):
+    configure(folder, model_type="qwen2")
+    refused(folder, capsys, "LlamaForCausalLM", "qwen2")
+
+
+@pytest.mark.parametrize("change", ["unnamed", "twice", "both"])
+def test_an_index_that_does_not_say_where_everything_is_is_refused(tmp_path, capsys, change):
+    folder = tmp_path / "model"
+    llama(layers=5).save_pretrained(folder, max_shard_size="3KB")
+    path = folder / "model.safetensors.index.json"
+    index = json.loads(path.read_text())
+    name = index["weight_map"]["model.norm.weight"]
+    if change == "unnamed":
+        del index["weight_map"]["model.norm.weight"]
+    elif change == "twice":
+        other = next(each for each in index["weight_map"].values() if each != name)
+        tensors = {**load_file(folder / other), "model.norm.weight": torch.zeros(8)}
+        save_file(tensors, folder / other, metadata={"format": "pt"})
+    else:
+        shutil.copy(folder / name, folder / "model.safetensors")
+    path.write_text(json.dumps(index))
+    refused(folder, capsys, "model.safetensors.index.json")
