@@ -104,7 +104,8 @@ def test_names_that_act_only_show(tmp_path, monkeypatch, capsys):
     name = "a\nb\x1b[31m**@c"
     shutil.copytree(locate("tiny-base").folder, name)
     assert main(["prune", f"./{name}", "--ratio=0.5", "--out", "out\n\x1b[2J"]) == 0
-    (line,) = capsys.readouterr().out.splitlines()
+    line, *notes = capsys.readouterr().out.splitlines()
+    assert all(note.startswith("note: ") for note in notes)
     assert "a\\nb\\x1b[31m**@c -> out\\n\\x1b[2J: " in line
     card = Path("out\n\x1b[2J", "README.md").read_text()
     assert "\x1b" not in card

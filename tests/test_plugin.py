@@ -647,7 +647,7 @@ def test_columns_of_the_users_stand_in_every_table_they_are_for(project, pyteste
     result = project.run("-k", "ratio_0.5", *arguments)
     result.assert_outcomes(passed=2)
     result.stdout.fnmatch_lines(["ratio *capability *note *kept, %", "0.5 *factual_knowledge *under the floor *.*"])
-    result.stdout.fnmatch_lines(["ratio *score without *over"])
+    result.stdout.fnmatch_lines(["ratio *score without *of matched length"])
     table = rows(project)
     assert list(table.columns)[-1] == "kept, %"
     assert list(table["kept, %"]) == [

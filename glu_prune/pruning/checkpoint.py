@@ -257,7 +257,7 @@ def _files(folder: Path, above: tuple[str, ...] = ()) -> Iterator[Path]:
     for path in folder.iterdir() if here not in above else ():
         if path.is_dir():
             yield from _files(path, (*above, here)) if not _matches(path.name, _NO_FOLDER) else ()
-        elif path.is_file() and not _matches(path.name, (*_NO_PART, ".*")):
+        elif not _matches(path.name, (*_NO_PART, ".*")):
             yield path
 
 

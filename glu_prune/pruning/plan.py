@@ -15,7 +15,7 @@ import torch
 import xxhash
 from torch import nn
 
-from glu_prune.errors import PlanError, first_line, shown
+from glu_prune.errors import PlanError, shown
 from glu_prune.files import regular
 from glu_prune.pruning.blocks import by_owner
 from glu_prune.pruning.checksums import checksum

@@ -58,6 +58,8 @@ class ModelSize(Result):
     bytes: int
     width: int
     hidden: int
+    ties: int | None = None
+    """Neurons that went, in all blocks, though their score is that of one that stayed; None if that is not known."""
     expansion_ratio: float
 
 

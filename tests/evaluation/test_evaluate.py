@@ -70,7 +70,7 @@ def test_weights_that_are_not_finite_are_an_error(evaluator):
 
 
 def test_unknown_tasks_are_an_error(evaluator, lm):
-    with pytest.raises(EvaluationError, match="'tiny_nothing' cannot be loaded"):
+    with pytest.raises(EvaluationError, match="no task 'tiny_nothing'"):
         evaluator.evaluate(lm, "tiny_nothing")
 
 

@@ -55,7 +55,7 @@ def test_a_task_of_the_folder_is_scored_as_any_other(folder):
     results = null_results(evaluator, "pets", None, folder)
     assert results["uniform"].metrics["acc"].score == 0.5
     assert len(results["uniform"].items) == 8
-    with pytest.raises(EvaluationError, match="lm-eval task 'pets' cannot be loaded"):
+    with pytest.raises(EvaluationError, match="lm-eval has no task 'pets'"):
         evaluator.tasks("pets")
 
 

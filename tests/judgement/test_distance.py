@@ -238,7 +238,15 @@ def test_published_figures_say_nothing_of_single_items(tmp_path):
 def test_a_table_shows_them():
     claim = case("flips", 0.05, ratios=2)
     verdict = judge_distance(claim, DistanceEvidence(flips(*planted()), note="a quick look"))
-    result = DistanceResult.model_validate({**claim.about, **claim_fields(verdict), "ratio": claim.ratio})
+    result = DistanceResult.model_validate(
+        {
+            **claim.about,
+            **claim_fields(verdict),
+            "ratio": claim.ratio,
+            "family": claim.family_digest,
+            "declared_since": None,
+        }
+    )
     report = conclude([CaseTables(distances=(result,))])
     (section,) = sections(report)
     assert section.heading == "m: how far from the dense model"
