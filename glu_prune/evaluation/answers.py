@@ -42,10 +42,15 @@ def labels(choices: Choices) -> tuple[str, ...]:
     found = [_LABEL.match(text) for text in texts]
     if all(found) and len(named := {each[1].casefold() for each in found if each}) == len(choices) == len(named):
         return tuple(each[1].casefold() for each in found if each)
-    listed = _BETWEEN.join(map(re.escape, texts))
-    if len(choices) > 1 and all(texts) and re.search(listed, contexts.pop()):
+    if len(choices) > 1 and all(texts) and _lists(contexts.pop(), texts):
         return tuple(f"choice {place + 1}" for place in range(len(choices)))
     return tuple(map(_short, texts))
+
+
+def _lists(context: str, texts: Sequence[str]) -> bool:
+    """Whether `texts` stand in the context one after the other."""
+    # Most contexts hold no choice at all, and to compile a pattern for each takes longer than to score it.
+    return all(text in context for text in texts) and bool(re.search(_BETWEEN.join(map(re.escape, texts)), context))
 
 
 def _short(text: str) -> str:

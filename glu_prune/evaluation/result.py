@@ -149,9 +149,9 @@ def result_of(
     }
     texts = tuple(text for sample in samples if (text := _text(sample)) is not None)
     lengths = tuple(lm.count_tokens(texts)) if texts else ()
-    answered = tuple(each for sample in samples if (each := Answered.of(sample)) is not None)
-    answered = answered if len(answered) == len(samples) else ()
-    constant = [] if lm.content_free else [*constant_scores(tasks, scored, answered)]
+    answered = [] if lm.content_free else list(filter(None, map(Answered.of, samples)))
+    answered = answered if len(answered) == len(samples) else []
+    constant = [*constant_scores(tasks, scored, answered)]
     return TaskResult(
         items=tuple(item_of(*each) for each in scored),
         documents=tuple(sample["doc"] for sample in samples),
