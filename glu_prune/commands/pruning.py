@@ -102,7 +102,6 @@ def prune(
     """Remove neurons from a model on disk, into a new folder."""
     from glu_prune.clean import one_line
     from glu_prune.pruning.checkpoint import refuse_existing
-    from glu_prune.pruning.criteria import criterion as criterion_called
     from glu_prune.pruning.disk_model import open_disk_model
     from glu_prune.pruning.disk_pruning import rank_on_disk, verify_plan, write_pruned
     from glu_prune.pruning.plan import PruningPlan
@@ -112,10 +111,7 @@ def prune(
         refuse_beside(ctx, "--plan", _BESIDE_A_PLAN)
     with connections(refused=offline), interruptible():
         refuse_existing(out)
-        how = criterion_called(criterion)
-        if calibration is not None and how.looks_at != "activations":
-            msg = f"criterion {criterion} looks at {how.looks_at}, not at text; leave out --calibration"
-            raise PlanError(msg)
+        looks_at = _looks_at(criterion, calibration)
         given = None if plan is None else PruningPlan.read(plan)
         target = None
         if given is None:
@@ -123,7 +119,7 @@ def prune(
         source = _stock(model, revision)
         checkpoint = open_disk_model(source.folder)
         if given is None:
-            activations = _activations(source, criterion, calibration) if how.looks_at == "activations" else None
+            activations = _activations(source, criterion, calibration) if looks_at == "activations" else None
             with progress("ranking") as step:
                 chosen = rank_on_disk(checkpoint, criterion, seed, activations, step).plan(target)
         else:
@@ -135,6 +131,21 @@ def prune(
     done = f"{one_line(model)} -> {one_line(str(out))}: {chosen.criterion} at {chosen.target} {_kept(chosen.blocks)}"
     notes = filter(None, (chosen.about_ties, unaligned_experts(checkpoint.width_map, written)))
     return Answer("\n".join([done, *(f"note: {note}" for note in notes)]))
+
+
+def _looks_at(criterion: str, calibration: Path | None) -> str:
+    """What a criterion ranks by.
+
+    Raises:
+        PlanError: there is none of this name, or calibration text is given to one that looks at no text.
+    """
+    from glu_prune.pruning.criteria import criterion as criterion_called
+
+    looks_at = criterion_called(criterion).looks_at
+    if calibration is not None and looks_at != "activations":
+        msg = f"criterion {criterion} looks at {looks_at}, not at text; leave out --calibration"
+        raise PlanError(msg)
+    return looks_at
 
 
 def _stock(model: str, revision: str | None) -> "ModelSource":

@@ -8,7 +8,7 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 Choices = Sequence[tuple[str, str]]
@@ -39,9 +39,9 @@ def labels(choices: Choices) -> tuple[str, ...]:
     texts = [text.strip() for _, text in choices]
     if len(contexts) > 1:
         return tuple(f"{UNSEEN}{place}" for place in range(len(choices)))
-    found = [_LABEL.match(text) for text in texts]
-    if all(found) and len(named := {each[1].casefold() for each in found if each}) == len(choices) == len(named):
-        return tuple(each[1].casefold() for each in found if each)
+    named = tuple(found[1].casefold() for text in texts if (found := _LABEL.match(text)))
+    if len(set(named)) == len(choices):
+        return named
     if len(choices) > 1 and all(texts) and _lists(contexts.pop(), texts):
         return tuple(f"choice {place + 1}" for place in range(len(choices)))
     return tuple(map(_short, texts))
@@ -63,33 +63,42 @@ def _short(text: str) -> str:
 
 @dataclass(frozen=True)
 class Answered:
-    """One item: what was answered, and what it is to answer otherwise."""
+    """One item: what was answered, and what else could have been."""
 
     answer: str
-    offered: Mapping[str, Any]
-    """Answer to what the task's scoring is given for it; empty where any text can be said."""
-    given: Any
-    """What the task's scoring was given."""
+    written: str = ""
+    """How it was written; empty for a choice."""
+    offered: Mapping[str, int] = field(default_factory=dict)
+    """Answer to its place among the choices; empty where any text can be said."""
+    responses: int = 1
+    """How many the task's scoring is given."""
+
+    def otherwise(self, answer: str, written: str) -> list[Any] | None:
+        """What the task's scoring is given had the item been answered so; None if it does not offer that."""
+        if not self.offered:
+            return [written]
+        place = self.offered.get(answer)
+        return None if place is None else [_likelihood(each == place) for each in range(self.responses)]
 
     @classmethod
     def of(cls, sample: Mapping[str, Any]) -> "Answered | None":
         """As the task's filter left it; None where nothing is answered, as a text is only scored."""
         responses = sample["filtered_resps"]
         if isinstance(responses[0], str):
-            return cls(_short(responses[0]), {}, list(responses))
+            return cls(_short(responses[0]), responses[0])
         asked = [tuple(each[:2]) for each in sample["arguments"]]
         choices = [each for each in asked if each[0]] or asked  # those without context tell how likely a text is alone
         if len(choices) < 2 or not isinstance(responses[0], list | tuple):
             return None
         likelihoods = [each[0] for each in responses[: len(choices)]]
         named = labels(choices)
-        offered = {name: _only(place, len(responses)) for place, name in reversed([*enumerate(named)])}
-        return cls(named[likelihoods.index(max(likelihoods))], offered, list(responses))
+        offered = {name: named.index(name) for name in named}
+        return cls(named[likelihoods.index(max(likelihoods))], offered=offered, responses=len(responses))
 
 
-def _only(place: int, choices: int) -> list[tuple[float, bool]]:
+def _likelihood(chosen: bool) -> tuple[float, bool]:
     """What a model answers that is sure of one choice."""
-    return [(_CHOSEN if each == place else _PASSED_OVER, each == place) for each in range(choices)]
+    return (_CHOSEN if chosen else _PASSED_OVER), chosen
 
 
 def constant_scores(tasks: Mapping[str, Any], scored: Scored, items: Sequence[Answered]) -> Iterator[Mapping[str, Any]]:
@@ -102,8 +111,7 @@ def constant_scores(tasks: Mapping[str, Any], scored: Scored, items: Sequence[An
     if not constants:
         return
     for (leaf, sample), item in zip(scored, items, strict=True):
-        answer, text = constants[leaf]
-        said = item.offered.get(answer) if item.offered else [text]
+        said = item.otherwise(*constants[leaf])
         yield sample if said is None else tasks[leaf].process_results(sample["doc"], said)
 
 
@@ -118,7 +126,7 @@ def _commonest(leaves: Sequence[str], items: Sequence[Answered]) -> dict[str, tu
     if max(given.values(), default=0) < 2:
         return {}
     expected = {answer: _FEW * count / len(items) for answer, count in given.items()}
-    written = {item.answer: item.given[0] for item in reversed(items)}
+    written = {item.answer: item.written for item in reversed(items)}
     found = {}
     for leaf in set(leaves):
         here = Counter(item.answer for place, item in zip(leaves, items, strict=True) if place == leaf)

@@ -44,6 +44,10 @@ class Capability:
         """Whether the score is a share of right answers."""
         return self.higher_is_better and not self.logarithmic
 
+    def unit(self, *, shared: bool) -> str:
+        """What is independent, in the plural: what is declared, else items, or the sources that they share."""
+        return f"{self.cluster}s" if self.cluster else "sources" if shared else "items"
+
     @property
     def fields(self) -> tuple[str, ...]:
         """Document fields that a record must keep."""

@@ -141,17 +141,10 @@ def result_of(
     """
     positions, scored_positions, requests = counts
     samples = [sample for _, sample in scored]
-    reported = {name: aggregates.get(f"{name},{samples[0]['filter']}") for name in samples[0]["metrics"]}
-    scores = {
-        name: float(value)
-        for name, value in reported.items()
-        if isinstance(value, float | int) and _by_item(name, samples[0][name])
-    }
     texts = tuple(text for sample in samples if (text := _text(sample)) is not None)
     lengths = tuple(lm.count_tokens(texts)) if texts else ()
     answered = [] if lm.content_free else list(filter(None, map(Answered.of, samples)))
     answered = answered if len(answered) == len(samples) else []
-    constant = [*constant_scores(tasks, scored, answered)]
     return TaskResult(
         items=tuple(item_of(*each) for each in scored),
         documents=tuple(sample["doc"] for sample in samples),
@@ -161,19 +154,31 @@ def result_of(
         flaws=tuple(map(partial(_flaws, lm), samples, texts, lengths)) if texts else (),
         answers=tuple(each.answer for each in answered),
         sources=tuple(sources[leaf, sample["doc_id"]] for leaf, sample in scored) if sources else (),
-        metrics={
-            name: replace(
-                metric_of(task, name, score, [sample[name] for sample in samples]),
-                constant=tuple(_pair(name, each[name])[0] for each in constant),
-            )
-            for name, score in scores.items()
-        },
+        metrics=_metrics(task, samples, aggregates, [*constant_scores(tasks, scored, answered)]),
         positions=positions,
         scored_positions=scored_positions,
         requests=requests,
         truncated=_truncated(lm, samples),
         scoring_facts=scoring_facts,
     )
+
+
+def _metrics(
+    task: str,
+    samples: Sequence[Mapping[str, Any]],
+    aggregates: Mapping[str, Any],
+    constant: Sequence[Mapping[str, Any]],
+) -> dict[str, MetricScores]:
+    """All metrics that score items; `constant` is what each item would score, were one answer given to all."""
+    reported = {name: aggregates.get(f"{name},{samples[0]['filter']}") for name in samples[0]["metrics"]}
+    return {
+        name: replace(
+            metric_of(task, name, float(value), [sample[name] for sample in samples]),
+            constant=tuple(_pair(name, each[name])[0] for each in constant),
+        )
+        for name, value in reported.items()
+        if isinstance(value, float | int) and _by_item(name, samples[0][name])
+    }
 
 
 def _truncated(lm: EvaluatedLM, samples: Iterable[Mapping[str, Any]]) -> int | None:

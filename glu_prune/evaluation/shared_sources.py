@@ -56,19 +56,16 @@ def shared_sources(tasks: Mapping[str, Sequence[Document]]) -> dict[Place, str]:
 
 def _same(documents: Sequence[Document]) -> Edges:
     """Each document with the first that has the same words, the same long text, or the same named source."""
-    first: dict[tuple[str, str], int] = {}
-    times: dict[tuple[str, str], int] = {}
-    kept = [list(_marks(document)) for document in documents]
-    for number, marks in enumerate(kept):
-        for mark in marks:
-            first.setdefault(mark, number)
-            times[mark] = times.get(mark, 0) + 1
-    # What more than half of all documents say is an instruction, not a source.
+    marked: dict[tuple[str, str], list[int]] = {}
+    for number, document in enumerate(documents):
+        for mark in _marks(document):
+            marked.setdefault(mark, []).append(number)
+    # What more than half of all documents say in a field is an instruction, not a source.
     found = [
-        (first[mark], number)
-        for number, marks in enumerate(kept)
-        for mark in marks
-        if first[mark] != number and (mark[0] == "" or 2 * times[mark] <= len(documents))
+        (numbers[0], other)
+        for (name, _), numbers in marked.items()
+        if not name or 2 * len(numbers) <= len(documents)
+        for other in numbers[1:]
     ]
     return np.array(found, np.int64).reshape(-1, 2)
 

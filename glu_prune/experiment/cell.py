@@ -83,8 +83,8 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One model under one arm on one task."""
+class ArmCell:
+    """One model under one arm on one task, whatever is asked of it."""
 
     source: "ModelSource"
     arm: Arm
@@ -98,18 +98,23 @@ class Cell:
     folder: Path | None = None
     """The user's folder of tasks that declares the task, if one does."""
 
+    @property
+    def question(self) -> Question:
+        """What all cells share that are about the same items."""
+        chat = self.source if self.settings.chat_template else None
+        return self.task, self.num_fewshot, self.subset, self.folder, chat
+
+
+@dataclass(frozen=True)
+class Cell(ArmCell):
+    """What one arm scores on one task."""
+
     @functools.cached_property
     def key(self) -> str:
         """Over everything that changes the answer."""
         from glu_prune.experiment.keys import cell_key
 
         return cell_key(self)
-
-    @property
-    def question(self) -> Question:
-        """What all cells share that are about the same items."""
-        chat = self.source if self.settings.chat_template else None
-        return self.task, self.num_fewshot, self.subset, self.folder, chat
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -141,20 +146,8 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class DistanceCell:
+class DistanceCell(ArmCell):
     """How far one arm's predictions are from the dense model's on one task."""
-
-    source: "ModelSource"
-    arm: Arm
-    task: str
-    num_fewshot: int | None
-    fields: tuple[str, ...]
-    """The document fields whose values the record keeps, for clusters."""
-    settings: Settings
-    subset: "Subset | None" = None
-    """Which documents; None for all of the task."""
-    folder: Path | None = None
-    """The user's folder of tasks that declares the task, if one does."""
 
     @functools.cached_property
     def key(self) -> str:
@@ -162,12 +155,6 @@ class DistanceCell:
         from glu_prune.experiment.keys import distance_key
 
         return distance_key(self)
-
-    @property
-    def question(self) -> Question:
-        """What all cells share that are about the same items."""
-        chat = self.source if self.settings.chat_template else None
-        return self.task, self.num_fewshot, self.subset, self.folder, chat
 
     def __str__(self) -> str:
         """For people: model, arm and task."""

@@ -1,31 +1,19 @@
 """How far a pruned model's predictions are from the dense one's: typed and versioned."""
 
-from collections.abc import Mapping
 from typing import Literal
 
 from pydantic import model_validator
 
-from glu_prune.experiment.record import ItemRecord
+from glu_prune.experiment.record import ArmRecord
 
 
-class DistanceRecord(ItemRecord):
-    """The Kullback-Leibler divergence of one arm on one task. Columns hold one entry per item, in the order of `items`.
+class DistanceRecord(ArmRecord):
+    """The Kullback-Leibler divergence of one arm on one task.
 
     Source: Dutta et al. (2024), Accuracy is Not All You Need, arXiv:2407.09141.
     """
 
     schema_version: Literal[1] = 1
-    key: str
-    model: str
-    arm: str
-    task: str
-    settings: Mapping[str, str | int]
-    versions: Mapping[str, str]
-    machine: str
-    created: str
-    """UTC, ISO 8601."""
-    code: str = ""
-    """Fingerprint of the code that computed it; empty if it is not of a cell."""
     divergences: tuple[float, ...]
     """KL(dense || pruned) in nats per token, the mean over the item's tokens."""
     tokens: tuple[int, ...]

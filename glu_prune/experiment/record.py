@@ -45,24 +45,11 @@ class SizeRecord(Strict):
         return self.width / self.hidden
 
 
-class ItemRecord(Strict):
-    """What is known of the items of a task, in the order of `items`."""
+class ArmRecord(Strict):
+    """What every record of one arm on one task says. Columns hold one entry per item, in the order of `items`."""
 
-    items: tuple[str, ...]
-    fields: Mapping[str, tuple[tuple[str, ...], ...]]
-    """Document field to its values, for breakdowns and clusters; an item can have several (IFEval's instructions)."""
-    sources: tuple[str, ...] = ()
-    """The source of each item, the same for those that share one, see `shared_sources`; empty where no two do."""
-
-    def clusters(self, field: str | None) -> tuple[str, ...] | None:
-        """What items are not independent of: the document field that a capability declares, else their sources."""
-        return tuple(labels[0] for labels in self.fields[field]) if field else self.sources or None
-
-
-class Record(ItemRecord):
-    """The result of one cell. Columns hold one entry per item, in the order of `items`."""
-
-    schema_version: Literal[8] = 8
+    schema_version: int
+    """Of the layout; each kind has its own."""
     key: str
     model: str
     """What it was called when it was computed: a label, by which nothing is looked up."""
@@ -77,6 +64,23 @@ class Record(ItemRecord):
     """UTC, ISO 8601."""
     code: str = ""
     """Fingerprint of the code that computed it; empty if it is not of a cell."""
+    items: tuple[str, ...]
+    fields: Mapping[str, tuple[tuple[str, ...], ...]]
+    """Document field to its values, for breakdowns and clusters; an item can have several (IFEval's instructions)."""
+    sources: tuple[str, ...] = ()
+    """The source of each item, the same for those that share one, see `shared_sources`; empty where no two do."""
+
+    def clusters(self, field: str | None) -> tuple[str, ...] | None:
+        """What each item depends on: the document field that a capability declares, else sources that some share."""
+        if field:
+            return tuple(labels[0] for labels in self.fields[field])
+        return self.sources if len(set(self.sources)) < len(self.sources) else None
+
+
+class Record(ArmRecord):
+    """What one arm scored on one task."""
+
+    schema_version: Literal[8] = 8
     outputs: tuple[str, ...]
     margins: tuple[float, ...] = ()
     """Multiple choice: log-likelihood of the best right answer minus the best wrong one, in nats; else empty."""

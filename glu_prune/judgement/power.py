@@ -99,7 +99,7 @@ def plan(case: PlannableCase, known: Known, changed: float = CHANGED) -> Planned
         ratio=case.ratio if isinstance(case, DirectionCase) else None,
         items=known.items,
         units=known.units,
-        unit=f"{capability.cluster}s" if capability.cluster else "items",
+        unit=_unit(case, known),
         tests=tests,
         alpha=level,
         smallest=main.smallest,
@@ -172,7 +172,7 @@ def _main(case: PlannableCase, known: Known, pilot: Contrast, level: float) -> _
             return smallest_margin(pilot, level, units=units)
         return smallest_found(pilot, level / 2, units=units, side=side)
 
-    return _Need(smallest(units), _lacking(case, smallest, units, _room(case, known) if margin is None else margin))
+    return _Need(smallest(units), _lacking(case, known, smallest, _room(case, known) if margin is None else margin))
 
 
 def _room(case: PlannableCase, known: Known) -> float:
@@ -191,8 +191,9 @@ def _gains(case: PlannableCase) -> bool:
     return wanted in ("up", "rising")
 
 
-def _lacking(case: PlannableCase, smallest: Callable[[int], float | None], units: int, most: float) -> str | None:
-    """How many units would show an effect of at most `most`; None if these do."""
+def _lacking(case: PlannableCase, known: Known, smallest: Callable[[int], float | None], most: float) -> str | None:
+    """How many units would show an effect of at most `most`; None if those that there will be do."""
+    units = known.units or 0
 
     def enough(units: int) -> bool:
         found = smallest(units)
@@ -200,9 +201,12 @@ def _lacking(case: PlannableCase, smallest: Callable[[int], float | None], units
 
     if enough(units):
         return None
-    cluster = capability_of(case).cluster
     needed = units_enough(enough, units)
-    return f"{needed} {cluster + 's' if cluster else 'items'}" if needed else "no number of items"
+    return f"{needed} {_unit(case, known)}" if needed else "no number of items"
+
+
+def _unit(case: PlannableCase, known: Known) -> str:
+    return capability_of(case).unit(shared=known.units != known.items)
 
 
 def _floor(capability: Capability, known: Known) -> ScoreRecord | None:
@@ -235,7 +239,7 @@ def _above(case: PlannableCase, known: Known, floor: ScoreRecord, level: float) 
         reach = known.scores.better * dense.beyond.difference
     if reach <= 0:
         return _Need(smallest(units), "dense above floor")
-    return _Need(smallest(units), _lacking(case, smallest, units, reach))
+    return _Need(smallest(units), _lacking(case, known, smallest, reach))
 
 
 def _last(case: PlannableCase) -> Arm:

@@ -86,7 +86,7 @@ class CapabilityScores(ABC):
     @property
     def unit(self) -> str:
         """What is independent: items, or the sources that they share."""
-        return f"{self.capability.cluster}s" if self.capability.cluster else "items"
+        return self.capability.unit(shared=False)
 
     @property
     @abstractmethod
@@ -184,7 +184,7 @@ class PairedScores(CapabilityScores):
     @property
     def unit(self) -> str:
         """Items, or what they are clustered by."""
-        return "sources" if self._shared else super().unit
+        return self.capability.unit(shared=self._shared)
 
     @property
     def _shared(self) -> bool:
@@ -194,8 +194,7 @@ class PairedScores(CapabilityScores):
     @cached_property
     def clusters(self) -> tuple[str, ...] | None:
         """What each item depends on: as the capability declares, else the sources that some of them share."""
-        found = self._records[DENSE].clusters(self.capability.cluster)
-        return found if self.capability.cluster or len(set(found or ())) < len(found or ()) else None
+        return self._records[DENSE].clusters(self.capability.cluster)
 
     @cached_property
     def _heaviest(self) -> float:

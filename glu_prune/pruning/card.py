@@ -32,10 +32,8 @@ def model_card(name: str, plan: PruningPlan, before: Any, after: Any, warning: s
         if uneven
         else "A stock checkpoint: anything that loads the original loads it.\n"
     )
-    if plan.about_ties:
-        note += f"\nThere are {plan.about_ties}.\n"
-    if warning:
-        note += f"\nIts {warning}.\n"
+    remarks = [*([f"There are {plan.about_ties}"] if plan.about_ties else []), *([f"Its {warning}"] if warning else [])]
+    note += "".join(f"\n{remark}.\n" for remark in remarks)
     table = "\n".join(rows)
     return f"""---
 library_name: transformers

@@ -110,10 +110,15 @@ def write_pruned(
         _copy_others(disk_model.folder, partial)
         warning = unaligned_experts(disk_model.width_map, widths)
         card = model_card(name or disk_model.folder.name, plan, disk_model.model, pruned, warning)
-        texts = {CHECKSUMS: f"{json.dumps(checksums, indent=0)}\n", PLAN_FILE: f"{plan.to_json()}\n", "README.md": card}
-        for file, text in texts.items():
-            write_whole(partial / file, text, sync=True)
+        _write_texts(partial, plan, checksums, card)
     return widths
+
+
+def _write_texts(folder: Path, plan: PruningPlan, checksums: Mapping[str, str], card: str) -> None:
+    """What lies beside the weights and says how they came about."""
+    texts = {CHECKSUMS: f"{json.dumps(checksums, indent=0)}\n", PLAN_FILE: f"{plan.to_json()}\n", "README.md": card}
+    for file, text in texts.items():
+        write_whole(folder / file, text, sync=True)
 
 
 def _copy_others(folder: Path, out: Path) -> None:

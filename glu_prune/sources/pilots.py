@@ -142,26 +142,28 @@ class Pilots:
     def _of(self, case: PlannableCase) -> Mapping[object, _Group]:
         """Stored records of the model of `case` on its task: by how they were answered, and by arm and its seed."""
         capability, groups = capability_of(case), dict[object, _Group]()
-        model = identity(case.experiment.model)
         asked = {"chat_template": case.experiment.chat_template, "num_fewshot": capability.num_fewshot}
-        for entry in self._entries:
+        for entry in self._entries.get((identity(case.experiment.model), capability.task), ()):
             head, settings = entry.head, dict(entry.head.get("settings", {}))
             seed = settings.pop("seed", 0)
-            of_task = (identity(str(head.get("model"))), head.get("task")) == (model, capability.task)
             as_asked = all((settings.get(name) or None) == (value or None) for name, value in asked.items())
-            if of_task and as_asked and capability.metric in head.get("metrics", {}):
+            if as_asked and capability.metric in head.get("metrics", {}):
                 group = groups.setdefault(tuple(sorted(settings.items())), {})
                 group.setdefault((str(head.get("arm")), seed), []).append(entry)
         return groups
 
     @cached_property
-    def _entries(self) -> list[Entry]:
-        """All records of scores, the latest first."""
+    def _entries(self) -> dict[tuple[str, str], list[Entry]]:
+        """All records of scores by model and task, the latest first."""
         try:
-            found = [entry for entry in entries(self._store.folder) if entry.kind is Record]
+            stored = [entry for entry in entries(self._store.folder) if entry.kind is Record]
         except StoreError:
-            return []
-        return sorted(found, key=lambda entry: str(entry.head.get("created")), reverse=True)
+            return {}
+        names = {name: identity(name) for name in {str(entry.head.get("model")) for entry in stored}}
+        found: dict[tuple[str, str], list[Entry]] = {}
+        for entry in sorted(stored, key=lambda entry: str(entry.head.get("created")), reverse=True):
+            found.setdefault((names[str(entry.head.get("model"))], str(entry.head.get("task"))), []).append(entry)
+        return found
 
     def _latest(self, some: Sequence[Entry]) -> Record | None:
         """The first that can be read."""

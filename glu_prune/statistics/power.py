@@ -137,7 +137,7 @@ def _skewed(c: Contrast, alpha: float, power: float, units: int, side: Side) -> 
     reached = critical - tilt * (2 * critical**2 + 1) / 6
     wobble = math.sqrt(max(0.0, 1 - tilt * critical))
     times = max(0.5, (reached + rest * wobble) / (critical + rest))
-    return times if c.ratio else max(1.0, times)  # sign flips, which know of no skew, must show it as well
+    return times if c.ratio else max(1.0, times)  # where units do not change, sign flips are the stricter
 
 
 def _smallest_p(c: Contrast, units: int) -> float:

@@ -53,7 +53,8 @@ FLOORS = FloorRecord(
 
 
 DISTANCES = DistanceRecord(
-    key=KEY, model="tiny-base", arm="ppm-0.5", task="tiny_recall", settings={"dtype": "float32"}, versions={},
+    key=KEY, model="tiny-base", weights="cd" * 32,
+    arm="ppm-0.5", task="tiny_recall", settings={"dtype": "float32"}, versions={},
     machine="Linux", created="now", items=("a", "b"), fields={"band": (("rare",), ("common",))},
     divergences=(0.0, 0.25), tokens=(3, 1),
 )  # fmt: skip

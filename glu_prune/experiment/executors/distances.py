@@ -6,8 +6,7 @@ from glu_prune.evaluation.third_party import muted
 from glu_prune.experiment.cell import DistanceCell
 from glu_prune.experiment.code import DISTANCES, code_fingerprint, library_versions
 from glu_prune.experiment.distance_record import DistanceRecord
-from glu_prune.experiment.executors.scoring import Scorer, labels, now, settings_of
-from glu_prune.experiment.machine import machine
+from glu_prune.experiment.executors.scoring import Scorer, said_of
 
 
 def distance_of(cell: DistanceCell, scorer: Scorer, dense: Any, pruned: Any) -> DistanceRecord:
@@ -24,18 +23,9 @@ def distance_of(cell: DistanceCell, scorer: Scorer, dense: Any, pruned: Any) -> 
     with muted():
         found = scorer.fitted(cell, (dense, pruned), lambda: task_divergence(scorer.evaluator, (dense, pruned), *asked))
     return DistanceRecord(
-        key=cell.key,
-        model=cell.source.name,
-        arm=cell.arm.label,
-        task=cell.task,
-        settings=settings_of(cell),
+        **said_of(cell, found, {}),
         versions=library_versions(),
-        machine=machine(),
-        created=now(),
         code=code_fingerprint(DISTANCES),
-        items=found.items,
-        fields={name: tuple(labels(each[name]) for each in found.documents) for name in cell.fields},
-        sources=found.sources,
         divergences=found.divergences,
         tokens=found.tokens,
     )

@@ -1,7 +1,7 @@
 """From a model to the scores of a cell: the code that quality depends on, and whatever it imports."""
 
 import gc
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -19,6 +19,7 @@ from glu_prune.experiment.record import FloorRecord, Record, ScoreRecord, SizeRe
 if TYPE_CHECKING:
     from glu_prune.efficiency.evaluation_meter import EvaluationMeter
     from glu_prune.efficiency.meter import Window
+    from glu_prune.evaluation.divergence import TaskDivergence
     from glu_prune.evaluation.result import TaskResult
 
 Found = TypeVar("Found")
@@ -128,24 +129,14 @@ def lm_of(arms: Arms, arm: Arm) -> tuple[Any, SizeRecord]:
 def record_of(cell: Cell, result: "TaskResult", size: SizeRecord) -> Record:
     """What is kept of the scores on the cell's task."""
     return Record(
-        key=cell.key,
-        model=cell.source.name,
-        weights=cell.source.fingerprint,
-        arm=cell.arm.label,
-        task=cell.task,
-        settings={**settings_of(cell), **result.scoring_facts},
+        **said_of(cell, result, result.scoring_facts),
         versions=cell.versions,
-        machine=machine(),
-        created=now(),
         code=code_fingerprint(SCORING),
-        items=result.items,
-        fields={name: tuple(labels(each[name]) for each in result.documents) for name in cell.fields},
         outputs=result.outputs,
         margins=result.margins,
         lengths=result.lengths,
         flaws=result.flaws,
         answers=result.answers,
-        sources=result.sources,
         truncated=result.truncated,
         metrics=_scores(result),
         positions=result.positions,
@@ -154,7 +145,26 @@ def record_of(cell: Cell, result: "TaskResult", size: SizeRecord) -> Record:
     )
 
 
-def settings_of(cell: Cell | DistanceCell) -> dict[str, str | int]:
+def said_of(
+    cell: Cell | DistanceCell, found: "TaskResult | TaskDivergence", scoring_facts: Mapping[str, str | int]
+) -> dict[str, Any]:
+    """What a record says of its cell and of the items in it, whatever was asked; `scoring_facts` join the settings."""
+    return {
+        "key": cell.key,
+        "model": cell.source.name,
+        "weights": cell.source.fingerprint,
+        "arm": cell.arm.label,
+        "task": cell.task,
+        "settings": {**_settings(cell), **scoring_facts},
+        "machine": machine(),
+        "created": now(),
+        "items": found.items,
+        "fields": {name: tuple(_labels(each[name]) for each in found.documents) for name in cell.fields},
+        "sources": found.sources,
+    }
+
+
+def _settings(cell: Cell | DistanceCell) -> dict[str, str | int]:
     """How the cell was run, as its record says it."""
     kind = accelerator(cell.settings)
     return {
@@ -201,7 +211,7 @@ def _free_memory() -> None:
         torch.cuda.empty_cache()
 
 
-def labels(value: object) -> tuple[str, ...]:
+def _labels(value: object) -> tuple[str, ...]:
     """A document's field as labels: one, or as many as it lists."""
     return tuple(map(str, value)) if isinstance(value, list) else (str(value),)
 

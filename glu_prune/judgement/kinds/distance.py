@@ -107,7 +107,7 @@ def judge_distance(case: DistanceCase, found: "DistanceEvidence") -> DistanceVer
     value = items.level(claim.distance)
     outcome, needed, reasons = settle_distance(value, claim.at_most, case.tests)
     low, high = value.interval()
-    unit = f"{case.capability.cluster or 'source'}s" if value.units < len(items.values) else "items"
+    unit = case.capability.unit(shared=items.clusters is not None)
     return DistanceVerdict(
         capability=case.capability.name,
         distance=claim.distance,
