@@ -96,22 +96,23 @@ def model_class(config: Any) -> Any:
     """
     import transformers
 
+    stock = transformers.AutoModelForCausalLM._model_mapping.get(type(config), None)
     names = getattr(config, "architectures", None)
     for name in names if isinstance(names, list) else ():
         found: Any = getattr(transformers, str(name), None)
         if isinstance(found, type) and issubclass(found, transformers.PreTrainedModel):
             kind: Any = found.config_class  # type: ignore[attr-defined]
-            if isinstance(kind, type) and not isinstance(config, kind):
+            # some types, such as internlm3, have a configuration of their own for another type's class
+            if isinstance(kind, type) and not isinstance(config, kind) and found is not stock:
                 msg = (
                     f"config.json contradicts itself: {name} is not of model type {config.model_type!r}; correct either"
                 )
                 raise CheckpointError(msg)
             return found
-    try:
-        return transformers.AutoModelForCausalLM._model_mapping[type(config)]
-    except KeyError as error:
+    if stock is None:
         msg = f"architecture {config.architectures} of model type {config.model_type!r} is not in transformers "
-        raise CheckpointError(msg + transformers.__version__) from error
+        raise CheckpointError(msg + transformers.__version__)
+    return stock
 
 
 def load(folder: Path | str, **options: Any) -> Any:
