@@ -9,7 +9,7 @@ import torch
 from lm_eval.models.huggingface import HFLM
 from lm_eval.models.utils import normalize_gen_kwargs
 
-from glu_prune.evaluation.shortlist import first_of_largest
+from glu_prune.evaluation.products import first_of_largest
 
 ANSWER_LIMIT = "answer_limit"
 """Key in `scoring_facts`: the most tokens of an answer, where the task allows more than the context holds."""

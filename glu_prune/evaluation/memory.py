@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 TOKENS_PER_SEQUENCE: Mapping[str, int] = {"cpu": 8}
@@ -14,10 +15,10 @@ _STATES = 8
 _NEURONS = 4
 _MASK = 32
 """Bytes per pair of tokens while a mask is made: distances, positions, booleans and what is added to scores."""
-_SPARE = 128
-"""Positions of the cache that are kept free; see `decoding`."""
-_DRAFT = 257
-"""Tokens of the largest draft, with the one before it; see `decoding`."""
+STEP_TOKENS = 512
+"""Tokens that a step of writing texts computes, at most, beside one of each text."""
+_SHARE = 0.8
+"""Of the memory that is free, what keys and values of texts may take."""
 
 
 def step_tokens(batch_size: int, device: str) -> int:
@@ -59,9 +60,14 @@ class Memory:
 
     @property
     def generating(self) -> int:
-        """For texts: caches of a batch, twice while rows come and go, activations of its prompts, logits of a draft."""
-        tokens = self.batch_size * (self.longest + _SPARE)
-        return tokens * (2 * self._cached + self._computed) + max(self.batch_size, _DRAFT) * self._logits
+        """For texts: keys and values of a batch, and activations, logits and masks of one step."""
+        row = STEP_TOKENS + self.batch_size
+        return self.batch_size * self.slot + row * (self._computed + self._logits + self.longest * _MASK)
+
+    @property
+    def slot(self) -> int:
+        """Of the keys and values of one text."""
+        return self.longest * self._cached
 
     @property
     def _cached(self) -> int:
@@ -78,3 +84,35 @@ class Memory:
     def _logits(self) -> int:
         """Of one token: as they are, in float32, and as log-probabilities."""
         return int(self.config.vocab_size * (self.itemsize + 8))
+
+
+def texts_that_fit(model: Any, batch_size: int, longest: int) -> int:
+    """How many texts of `longest` tokens can be written at once, at most `batch_size`, in the memory that is free."""
+    memory = Memory(model.config, batch_size, longest, model.device.type, model.dtype.itemsize)
+    return max(1, min(batch_size, int(_SHARE * free_memory(str(model.device)) // max(1, memory.slot))))
+
+
+def free_memory(device: str) -> int:
+    """Bytes that are free on `device`; of a processor, as far as this process may use them.
+
+    Raises:
+        RuntimeError, AssertionError: torch cannot use it.
+    """
+    import psutil
+    import torch
+
+    if torch.device(device).type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    free = int(psutil.virtual_memory().available)
+    return min((free, *_container()))
+
+
+def _container(group: Path = Path("/sys/fs/cgroup")) -> tuple[int, ...]:
+    """What a container still has of its memory, which the system's own figures do not tell; nothing without a limit."""
+    try:
+        limit, used = ((group / name).read_text().strip() for name in ("memory.max", "memory.current"))
+        counts = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+    except OSError:
+        return ()
+    cached = int(counts.get("inactive_file", 0))  # given back as soon as it is wanted
+    return (int(limit) - int(used) + cached,) if limit.isdecimal() else ()

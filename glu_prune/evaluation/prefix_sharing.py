@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from glu_prune.evaluation.prefixes import EncodedRequest, Step
 
@@ -21,6 +22,10 @@ _ROPE_TYPES = frozenset({"default", "linear", "llama3", "yarn"})
 """Those that depend on a token's position alone; dynamic and longrope also depend on the length of the whole input, so
 that the same prefix has other keys in a longer request."""
 
+_TOLERANCE = 1e-3
+"""By how many nats a log-likelihood may change in float32."""
+_TOLERANCE_PER_TOKEN = 0.05
+"""By how many nats per token log-likelihoods may change on average in half precision, which rounds far more."""
 TRIAL_ROW = 24
 """Tokens of a step in the trial: few, so that a handful of requests needs several steps and the cache between them."""
 
@@ -85,3 +90,13 @@ def trial_requests(vocabulary: int, max_length: int) -> list[EncodedRequest]:
         (context, tokens(count)) for context, count in zip(contexts, cycle((1, unit)), strict=False)
     ]
     return [*pairs, (stem, answer), (stem[:unit], stem[unit:])]
+
+
+def too_far(differences: NDArray[np.float64], tokens: int, dtype: torch.dtype) -> str | None:
+    """How far log-likelihoods of `tokens` tokens in all are apart, in nats; None if that is rounding alone."""
+    if dtype in (torch.float32, torch.float64):
+        off, allowed = differences.max(), _TOLERANCE
+    else:
+        off, allowed = differences.sum() / tokens, _TOLERANCE_PER_TOKEN
+    # Not `off > allowed`, which values that are not numbers would pass.
+    return None if off <= allowed else f"log-likelihoods by {off:.2g} nats"

@@ -18,11 +18,19 @@ from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 from numpy.typing import NDArray
 from transformers import DynamicCache
 
-from glu_prune.evaluation.decoding import Decoder, Generation, greedy_obstacle, stop_criteria
+from glu_prune.evaluation.decoding import Decoder, Generation
 from glu_prune.evaluation.lm import CountingLM, Metered
 from glu_prune.evaluation.memory import path_tokens, step_tokens
-from glu_prune.evaluation.prefix_sharing import TRIAL_ROW, attention_masks, sharing_obstacle, trial_requests
+from glu_prune.evaluation.prefix_sharing import (
+    TRIAL_ROW,
+    attention_masks,
+    sharing_obstacle,
+    too_far,
+    trial_requests,
+)
 from glu_prune.evaluation.prefixes import EncodedRequest, PlanCache, ScoringPlan, Step, plan
+from glu_prune.evaluation.slots import slots_obstacle
+from glu_prune.evaluation.stopping import greedy_obstacle, stop_criteria
 
 _T = TypeVar("_T")
 Answer = tuple[float, bool]
@@ -33,10 +41,6 @@ BATCHED = "batched"
 
 _PROMPTS_KEPT = 8192
 """Prompts of which the tokens are kept: those of the largest tasks that all arms answer one after the other."""
-_TOLERANCE = 1e-3
-"""By how many nats a log-likelihood may change in float32."""
-_TOLERANCE_PER_TOKEN = 0.05
-"""By how many nats per token log-likelihoods may change on average in half precision, which rounds far more."""
 
 
 class SharedPrefixLM(CountingLM):
@@ -117,11 +121,13 @@ class SharedPrefixLM(CountingLM):
 
         Requests whose settings ask for more than the likeliest tokens are generated the plain way in any case.
         """
-        reason = greedy_obstacle(self.model.generation_config) or (
-            self.think_end_token and "answers begin with thoughts"
-        )
         if self.scoring != SHARED:
             return self.scoring
+        reason = (
+            greedy_obstacle(self.model.generation_config)
+            or (self.think_end_token and "answers begin with thoughts")
+            or slots_obstacle(self.model, self.max_length)
+        )
         return f"plain: {reason}" if reason else BATCHED
 
     def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[str]:
@@ -337,10 +343,5 @@ class SharedPrefixLM(CountingLM):
         finally:
             self.positions, self.scored_positions = counters
         differences = np.array([abs(one - other) for (one, _), (other, _) in zip(plain, shared, strict=True)])
-        if self.model.dtype in (torch.float32, torch.float64):
-            off, allowed = differences.max(), _TOLERANCE
-        else:
-            off = differences.sum() / sum(len(continuation) for _, continuation in requests)
-            allowed = _TOLERANCE_PER_TOKEN
-        # Not `off > allowed`, which values that are not numbers would pass.
-        return None if off <= allowed else f"on random requests, sharing changes log-likelihoods by {off:.2g} nats"
+        said = too_far(differences, sum(len(continuation) for _, continuation in requests), self.model.dtype)
+        return f"on random requests, sharing changes {said}" if said else None

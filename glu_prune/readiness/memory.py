@@ -1,11 +1,10 @@
 """Whether models fit into memory."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from glu_prune.errors import CheckpointError, ModelNotFoundError
-from glu_prune.evaluation.memory import Memory
+from glu_prune.evaluation.memory import Memory, free_memory
 from glu_prune.experiment.cell import Settings
 from glu_prune.models.source import ModelSource, locate
 from glu_prune.readiness.check import CheckResult, Run
@@ -74,29 +73,3 @@ def _answering(source: ModelSource, settings: Settings, batch_size: int) -> int:
         return max(scoring.scoring, writing.generating)
     except AttributeError:
         return 0
-
-
-def free_memory(device: str) -> int:
-    """Bytes that are free on `device`; of a processor, as far as this process may use them.
-
-    Raises:
-        RuntimeError, AssertionError: torch cannot use it.
-    """
-    import psutil
-    import torch
-
-    if torch.device(device).type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    free = int(psutil.virtual_memory().available)
-    return min((free, *_container()))
-
-
-def _container(group: Path = Path("/sys/fs/cgroup")) -> tuple[int, ...]:
-    """What a container still has of its memory, which the system's own figures do not tell; nothing without a limit."""
-    try:
-        limit, used = ((group / name).read_text().strip() for name in ("memory.max", "memory.current"))
-        counts = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
-    except OSError:
-        return ()
-    cached = int(counts.get("inactive_file", 0))  # given back as soon as it is wanted
-    return (int(limit) - int(used) + cached,) if limit.isdecimal() else ()

@@ -1,6 +1,7 @@
 import json
 import os
 import random
+from operator import eq
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,12 +14,13 @@ from lm_eval.models.huggingface import HFLM
 from lm_eval.models.utils_hf import MultiTokenEOSCriteria
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
-from glu_prune.evaluation import decoding, local_data
-from glu_prune.evaluation.decoding import Decoder, Generation, StopCriteria, greedy_obstacle, stop_criteria
+from glu_prune.evaluation import decoding, local_data, memory
+from glu_prune.evaluation.decoding import Decoder, Generation
 from glu_prune.evaluation.evaluate import Evaluator
 from glu_prune.evaluation.lm import ANSWER_LIMIT, CountingLM
+from glu_prune.evaluation.memory import Memory
 from glu_prune.evaluation.scorer import BATCHED, SharedPrefixLM
-from glu_prune.evaluation.shortlist import OutputLayer
+from glu_prune.evaluation.stopping import StopCriteria, greedy_obstacle, stop_criteria
 from glu_prune.models.source import load, locate
 
 from .test_scorer import DYNAMIC, EACH_FAMILY, TOKENIZER, Blind, build, of_class
@@ -51,18 +53,6 @@ def texts(model, asked, batch_size, tokenizer=TOKENIZER):
     return lm.generate_until(asked)
 
 
-@pytest.fixture
-def shapes():
-    """The shapes of what goes into a model that `watch` was called with."""
-    seen = []
-
-    def watch(model):
-        model.base_model.register_forward_pre_hook(lambda _module, args, given: seen.append((args[0] if args else given["input_ids"]).shape), with_kwargs=True)  # fmt: skip
-        return model
-
-    return SimpleNamespace(seen=seen, watch=watch)
-
-
 @EACH_FAMILY
 def test_families_say_what_they_say_by_the_plain_way(family):
     model, asked = model_of(family), requests(10)
@@ -71,23 +61,6 @@ def test_families_say_what_they_say_by_the_plain_way(family):
     for batch_size in (1, 3, 64):
         assert texts(model, asked, batch_size) == expected
     assert plain_texts(model, asked, batch_size=3) == expected
-
-
-@EACH_FAMILY
-def test_loops_that_end_are_left(family, monkeypatch):
-    """A model that says few different tokens soon says two of them again, and then often something else."""
-    monkeypatch.setattr(decoding, "LOOP_TOKENS", 2)
-    monkeypatch.setattr(decoding, "LOOP_CHECK_INTERVAL", 1)
-    left = []
-    follow = Decoder._follow_loop
-    monkeypatch.setattr(Decoder, "_follow_loop", lambda self, batch: (follow(self, batch), left.extend(batch.rows)))
-    model, asked = model_of(family, tie_word_embeddings=False), requests(8, seed=1)
-    weight = torch.zeros_like(model.lm_head.weight)
-    torch.manual_seed(0)
-    weight[300:330] = 0.3 * torch.randn(30, weight.shape[1])
-    model.lm_head.weight = torch.nn.Parameter(weight)
-    assert texts(model, asked, 3) == plain_texts(model, asked)
-    assert any(row.loop_threshold > 2 for row in left)
 
 
 def said_freely(model):
@@ -141,80 +114,130 @@ def test_limits_are_exact(family, batch_size):
     decoder.run([])
 
 
-def test_rows_that_are_over_are_soon_dropped(monkeypatch):
-    """Whether they are few or many, and what stood at the left of the others with them."""
-    monkeypatch.setattr(decoding, "LOOP_TOKENS", 1000)
-    monkeypatch.setattr(decoding, "SPARE_POSITIONS", 8)
-    model, widths = model_of(), []
-    model.register_forward_pre_hook(lambda _module, _args, given: widths.append(given["attention_mask"].shape), with_kwargs=True)  # fmt: skip
-    rows = [Generation(list(range(1, 60)), 2, NEVER), *(Generation([1, 2, number], 40, NEVER) for number in range(7))]
-    Decoder(model, 8).run(rows)
-    assert [len(row.generated) for row in rows] == [2, *[40] * 7]
-    assert max(columns for _, columns in widths) <= 59 + 8
-    assert widths[-1] == (7, 3 + 39)
+@pytest.fixture
+def steps():
+    """What `watch(model)` sees going into it: of each step, the tokens and how many are looked at, in how many texts."""
+    seen = []
+
+    def look(_module, _args, given):
+        if "step" in given and "logits_to_keep" in given:
+            seen.append(SimpleNamespace(tokens=given["input_ids"].shape[1], kept=len(given["logits_to_keep"]), texts=len(set(given["step"].rows.tolist()))))  # fmt: skip
+
+    def watch(model):
+        model.register_forward_pre_hook(look, with_kwargs=True)
+        return model
+
+    return SimpleNamespace(seen=seen, watch=watch)
 
 
-def test_rows_wait_until_there_is_room(shapes):
-    model, asked = shapes.watch(model_of("gemma2")), requests(20)
-    assert texts(model, asked, 4) == plain_texts(model_of("gemma2"), asked)
-    assert max(rows for rows, _ in shapes.seen) == 4
+def of_few_words(family):
+    """A model that says few different tokens: it soon says two of them again, and then often something else."""
+    model = model_of(family, tie_word_embeddings=False)
+    weight = torch.zeros_like(model.lm_head.weight)
+    torch.manual_seed(0)
+    weight[300:330] = 0.3 * torch.randn(30, weight.shape[1])
+    model.lm_head.weight = torch.nn.Parameter(weight)
+    return model
 
 
-def test_padding_that_no_row_needs_is_dropped(monkeypatch):
-    monkeypatch.setattr(decoding, "LOOP_TOKENS", 1000)
-    model = model_of()
-    long, short = Generation(list(range(1, 60)), 2, NEVER), Generation([1, 2, 3], 40, NEVER)
-    widths = []
-    model.register_forward_pre_hook(lambda _module, _args, given: widths.append(given["attention_mask"].shape[1]), with_kwargs=True)  # fmt: skip
-    decoder = Decoder(model, 2)
-    decoder.run([long, short])
-    assert widths[:3] == [59, 60, 5]
-    assert decoder.positions == 2 * 59 + 2 + 38
+@EACH_FAMILY
+def test_guesses_that_fail_leave_no_trace(family, steps):
+    model, asked = steps.watch(of_few_words(family)), requests(8, seed=1)
+    said = texts(model, asked, 3)
+    assert sum(step.kept for step in steps.seen) > len(asked) * LIMIT  # more than could be said
+    assert said == plain_texts(of_few_words(family), asked)
 
 
-def test_loops_are_followed_many_tokens_at_a_time(shapes, monkeypatch):
-    monkeypatch.setattr(OutputLayer, "of", lambda model: OutputLayer(model.lm_head.weight))
-    model = shapes.watch(model_of("gemma3"))
-    rows = [Generation([number], 100, NEVER) for number in range(5, 9)]
-    decoder = Decoder(model, 4)
-    decoder.run(rows)
-    assert any(row.period() for row in rows)
-    assert len(shapes.seen) < 80
-    assert decoder.positions == sum(rows * tokens for rows, tokens in shapes.seen)
+@pytest.mark.parametrize("least_odds", [0.0, 1.1])
+@pytest.mark.parametrize("step_tokens", [1, 7, 512])
+def test_neither_guesses_nor_the_size_of_steps_change_what_is_said(least_odds, step_tokens, monkeypatch):
+    monkeypatch.setattr(decoding, "LEAST_ODDS", least_odds)
+    monkeypatch.setattr(decoding, "STEP_TOKENS", step_tokens)
     asked = requests(6)
+    assert texts(of_few_words("gemma3"), asked, 4) == plain_texts(of_few_words("gemma3"), asked)
+
+
+def test_a_text_waits_for_a_slot_and_takes_the_first_that_is_free(steps):
+    model, asked = steps.watch(model_of("gemma2")), requests(20)
+    assert texts(model, asked, 4) == plain_texts(model_of("gemma2"), asked)
+    assert max(step.texts for step in steps.seen) == 4
+    assert sum(step.texts == 4 for step in steps.seen) > 0.7 * len(steps.seen)
+
+
+def test_nothing_is_padded_or_computed_twice(steps, monkeypatch):
+    monkeypatch.setattr(decoding, "LEAST_ODDS", 1.1)
+    rows = [Generation(list(range(number, 60 * number)), 10 * number, NEVER) for number in (1, 2)]
+    decoder = Decoder(steps.watch(model_of()), 2)
+    decoder.run(rows)
+    assert decoder.positions == sum(step.tokens for step in steps.seen) == 59 + 118 + 9 + 19
+
+
+def test_only_needed_logits_are_computed(steps):
+    model = steps.watch(model_of("gemma3"))
+    model.lm_head.register_forward_hook(lambda _module, inputs, _logits: seen.append(inputs[0].shape[1]))
+    seen = []
+    rows = [Generation(list(range(1, length)), 20, NEVER) for length in (3, 20, 40)]
+    Decoder(model, 3).run(rows)
+    assert seen == [step.kept for step in steps.seen]
+    assert seen[0] == 2  # the third has the same beginning as the others, and waits for it
+
+
+def test_loops_are_followed_many_tokens_at_a_time(steps):
+    model = steps.watch(model_of("gemma3"))
+    rows = [Generation([number], 100, NEVER) for number in range(5, 9)]
+    Decoder(model, 4).run(rows)
+    assert any(row.generated[-20:] == row.generated[-40:-20] for row in rows)
+    assert len(steps.seen) < 80
     lm = SharedPrefixLM(model, TOKENIZER, 4)
     assert lm.generating == BATCHED
-    shapes.seen.clear()
-    lm.generate_until(asked)
-    assert lm.positions == sum(rows * tokens for rows, tokens in shapes.seen)
+    steps.seen.clear()
+    lm.reset_counters()
+    lm.generate_until(requests(6))
+    assert lm.positions == sum(step.tokens for step in steps.seen)
     assert lm.scored_positions == 0
 
 
-def test_only_needed_logits_are_computed():
-    model, counts = model_of("gemma3"), []
-    model.lm_head.register_forward_hook(lambda _module, _inputs, logits: counts.append(logits.shape[:2]))
-    Decoder(model, 3).run([Generation(list(range(1, length)), 20, NEVER) for length in (3, 20, 40)])
-    assert all(tokens == 1 or rows == 1 for rows, tokens in counts)
+def test_what_prompts_begin_with_is_computed_once(steps):
+    """Worked examples before each question: also where the prompt that computes them is over first."""
+    examples = list(range(1, 41))
+    rows = [Generation([*examples, 50 + number], 1 + number % 5, NEVER) for number in range(10)]
+    model = model_of("qwen2")
+    decoder = Decoder(steps.watch(model), 4)
+    decoder.run(rows)
+    guessed = sum(step.kept for step in steps.seen) - sum(len(row.generated) for row in rows)
+    assert decoder.positions <= 40 + 10 + sum(row.limit - 1 for row in rows) + guessed + 2 * 40
+    for row in rows:
+        alone = Generation(row.prompt, row.limit, NEVER)
+        Decoder(model, 1).run([alone])
+        assert alone.generated == row.generated
 
 
-@given(start=st.lists(st.integers(0, 5), max_size=30), loop=st.lists(st.integers(0, 5), min_size=1, max_size=16))
-def test_loops_are_found(start, loop):
-    row = Generation([], 2000, NEVER, generated=start + loop * (1 + max(2, -(-decoding.LOOP_TOKENS // len(loop)))))
-    period = row.period()
-    assert 0 < period <= len(loop)
-    draft = row.draft(period, 50)
-    assert len(draft) == 50
-    again = Generation([], 2000, NEVER, generated=row.generated + draft)
-    assert again.generated[-50 - period :][:50] == draft
+def test_a_model_is_left_as_it_was():
+    model = model_of()
+    before = model.config._attn_implementation
+    Decoder(model, 2).run([Generation([1, 2, 3], 4, NEVER)])
+    assert model.config._attn_implementation == before
+    assert "forward" not in vars(model.lm_head)
+    model.lm_head.weight.data[5] = float("nan")
+    with pytest.raises(FloatingPointError, match="not finite"):
+        Decoder(model, 2).run([Generation([1, 2, 3], 4, NEVER)])
+    assert model.config._attn_implementation == before
 
 
-@given(said=st.lists(st.integers(0, 2), min_size=1, max_size=80))
-def test_what_does_not_repeat_is_no_loop(said):
-    period = Generation([], 100, NEVER, generated=said, loop_threshold=4).period()
-    if period:
-        seen = max(2 * period, period + 4)
-        assert all(said[-at] == said[-at - period] for at in range(1, seen - period + 1))
-    assert Generation([], 100, NEVER, generated=list(range(80))).period() == 0
+def test_no_more_texts_are_written_at_once_than_memory_holds(monkeypatch, steps):
+    model = steps.watch(model_of())
+    room = Memory(model.config, 64, 8).slot
+    monkeypatch.setattr(memory, "free_memory", lambda _device: int(3.9 * room))
+    rows = [Generation([number], 7, NEVER) for number in range(1, 9)]
+    Decoder(model, 64).run(rows)
+    assert max(step.texts for step in steps.seen) == 3
+
+
+def test_half_precision_says_about_the_same(monkeypatch):
+    """With other texts or guesses in a pass, sums are rounded otherwise, and tokens that are about as likely swap."""
+    model, asked = model_of(dtype=torch.bfloat16), requests(6)
+    same = map(eq, texts(model, asked, 1), plain_texts(model, asked))
+    assert sum(same) >= 5
 
 
 def metaspace():
@@ -378,13 +401,6 @@ def test_thoughts_go_the_plain_way():
     lm = SharedPrefixLM(model_of(), TOKENIZER, 2)
     lm.think_end_token = "</think>"
     assert lm.generating == "plain: answers begin with thoughts"
-
-
-def test_half_precision_says_the_same_row_by_row(monkeypatch):
-    """With other rows or a draft in a pass, sums are rounded otherwise, and tokens that are about as likely swap."""
-    monkeypatch.setattr(decoding, "LOOP_TOKENS", 1000)
-    model, asked = model_of(dtype=torch.bfloat16), requests(6)
-    assert texts(model, asked, 1) == plain_texts(model, asked)
 
 
 def test_answers_are_given_to_the_cache_of_responses():

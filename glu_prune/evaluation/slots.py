@@ -1,0 +1,265 @@
+"""Attention over a store of keys and values in which every text that is being written has a slot.
+
+The store is made once. A step's tokens, some of each text, lie one after another in a single row, so that nothing is
+padded in products with weights; what a layer adds goes to its places in the store, and each text's tokens see those of
+their own slot. A text that ends leaves its slot to the next: nothing is joined, split or padded anew. It is how serving
+engines batch (Yu et al. 2022, Orca, OSDI), with slots of fixed size in place of pages.
+"""
+
+import math
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+from transformers import AttentionInterface
+
+from glu_prune.evaluation.prefix_sharing import too_far
+from glu_prune.evaluation.products import weights_on_the_left
+
+NAME = "glu_prune_slots"
+"""What transformers calls this attention."""
+GROUP_ROWS = {"cpu": 4}
+"""By type of device: neighbouring slots that are attended to in one call. Few, as shorter ones are read to the end of
+the longest; on an accelerator all of them, as there each call costs more than what it reads."""
+GROUP_TOKENS = 16
+"""A text with more new tokens than that is attended to in a call of its own."""
+_TRIAL = (29, 20, 5)
+"""Tokens of the texts on which a model is tried."""
+_TRIAL_PIECE = 8
+"""Tokens of each that the first step computes."""
+
+
+class Slots:
+    """Keys and values of `count` texts of at most `capacity` tokens each."""
+
+    def __init__(self, count: int, capacity: int) -> None:
+        """Memory is taken as it is written to."""
+        self.count = count
+        self.capacity = capacity
+        self._layers: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def layer(self, number: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """The stores `(count, heads, capacity, size)` of a layer's keys and values, such as `key` and `value`."""
+        if number not in self._layers:
+            self._layers[number] = self._store(key), self._store(value)
+        return self._layers[number]
+
+    def _store(self, like: Tensor) -> Tensor:
+        shape = (self.count, like.shape[1], self.capacity, like.shape[3])
+        if like.device.type != "cpu":
+            return like.new_zeros(shape)
+        # Zeros, as what is masked is multiplied by 0, and memory that is not set can hold NaN; from numpy, as there
+        # pages that nobody writes to take no memory.
+        size = math.prod(shape) * like.element_size()
+        return torch.from_numpy(np.zeros(size, dtype=np.uint8)).view(like.dtype).view(shape)
+
+    def copy(self, source: int, target: int, tokens: int) -> None:
+        """Copies the keys and values of the first `tokens` tokens of a slot to another."""
+        for stores in self._layers.values():
+            for store in stores:
+                store[target, :, :tokens] = store[source, :, :tokens]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Tokens of one text that a step computes."""
+
+    slot: int
+    start: int
+    """Position of the first of them."""
+    count: int
+
+    @property
+    def end(self) -> int:
+        """Position after the last of them."""
+        return self.start + self.count
+
+
+@dataclass(frozen=True)
+class How:
+    """How a layer attends, as transformers tells its attention functions."""
+
+    scaling: float | None
+    window: int | None
+    """Tokens that a token sees, itself included; None: all before it."""
+    cap: float | None
+    """Scores are softly capped at this."""
+    sinks: Tensor | None
+    """`(heads,)`: scores of nothing, which take their share of the attention."""
+
+
+class Step:
+    """Where a step's tokens are: pieces by ascending slot, one after another in one row."""
+
+    def __init__(self, slots: Slots, pieces: Sequence[Piece], device: torch.device) -> None:
+        """The tokens of `pieces`, in this order."""
+        self._slots = slots
+        rows = [piece.slot for piece in pieces for _ in range(piece.count)]
+        self.rows = torch.tensor(rows, device=device)
+        self.positions = torch.cat([torch.arange(piece.start, piece.end, device=device) for piece in pieces])
+        self._groups = [_Group(group, first, self.positions) for group, first in _grouped(pieces, device.type)]
+
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, how: How) -> Tensor:
+        """`(1, tokens, heads, size)`: what the step's tokens see of their texts, once `key` and `value` are stored."""
+        keys, values = self._slots.layer(layer, key, value)
+        rows, positions = self.rows.to(keys.device), self.positions.to(keys.device)
+        keys[rows, :, positions] = key[0].transpose(0, 1)
+        values[rows, :, positions] = value[0].transpose(0, 1)
+        seen = [group.attend(query[0], keys, values, how) for group in self._groups]
+        return (torch.cat(seen) if len(seen) > 1 else seen[0])[None]
+
+
+def _grouped(pieces: Sequence[Piece], device: str) -> Iterator[tuple[list[Piece], int]]:
+    """Pieces of neighbouring slots that are attended to together, and the place of the first token of each group."""
+    places = accumulate((piece.count for piece in pieces), initial=0)
+    most = GROUP_ROWS.get(device)
+    held: list[Piece] = []
+    first = 0
+    for piece, place in zip(pieces, places, strict=False):
+        fits = held and piece.slot == held[-1].slot + 1 and max(piece.count, held[0].count) <= GROUP_TOKENS
+        if not fits or len(held) == most:
+            if held:
+                yield held, first
+            held, first = [], place
+        held.append(piece)
+    if held:
+        yield held, first
+
+
+class _Group:
+    """Pieces of neighbouring slots, of which the shorter are filled up with their last token."""
+
+    def __init__(self, pieces: Sequence[Piece], first: int, positions: Tensor) -> None:
+        self._slots = slice(pieces[0].slot, pieces[-1].slot + 1)
+        self._count = len(pieces)
+        self._longest = max(piece.count for piece in pieces)
+        self._end = max(piece.end for piece in pieces)
+        places = torch.arange(self._longest, device=positions.device)
+        counts = torch.tensor([[piece.count] for piece in pieces], device=positions.device)
+        begins = first + counts.cumsum(0) - counts
+        filled = begins + torch.minimum(places, counts - 1)
+        self._positions = positions[filled]
+        self._least = int(self._positions.min())
+        even = bool((counts == self._longest).all())
+        self._entered = slice(first, first + int(counts.sum())) if even else filled.flatten()
+        """Where the queries are."""
+        self._own = None if even else (places < counts).flatten()
+        """Which of them are not filled up; None for all."""
+        self._masks: dict[tuple[int | None, int, torch.device], Tensor | None] = {}
+
+    def attend(self, query: Tensor, keys: Tensor, values: Tensor, how: How) -> Tensor:
+        """`(tokens, heads, size)`: what the group's tokens see; `query` `(heads, tokens, size)` is the whole step's."""
+        begin = 0 if how.window is None else max(0, self._least - how.window + 1)
+        keys, values = (store[self._slots, :, begin : self._end] for store in (keys, values))
+        heads = keys.shape[1]
+        share = query.shape[0] // heads
+        query = query[:, self._entered]
+        # Query heads that share a key head stand beside each other, as if they were further tokens: so the keys are
+        # read once for all of them.
+        shape = (heads, share, self._count, self._longest, -1)
+        query = query.reshape(shape).permute(2, 0, 1, 3, 4).reshape(self._count, heads, share * self._longest, -1)
+        seen = _attention(query, keys, values, self._mask(how.window, begin, share, query), how, share)
+        shape = (self._count, heads, share, self._longest, -1)
+        seen = seen.view(shape).permute(0, 3, 1, 2, 4).reshape(self._count * self._longest, heads * share, -1)
+        return seen if self._own is None else seen[self._own]
+
+    def _mask(self, window: int | None, begin: int, share: int, like: Tensor) -> Tensor | None:
+        """What is added to the scores `(slots, 1, queries, keys)`; made once for all layers of a kind."""
+        key = window, share, like.device
+        if key not in self._masks:
+            places = torch.arange(begin, self._end, device=like.device)
+            ahead = places - self._positions.to(like.device)[:, None, :, None]
+            hidden = ahead > 0 if window is None else (ahead > 0) | (ahead <= -window)
+            mask: Tensor | None = None
+            if hidden.any():
+                # The smallest number and not minus infinity, as in transformers' own masks, so that sums stay finite.
+                mask = torch.zeros(hidden.shape, dtype=like.dtype, device=like.device)
+                mask = mask.masked_fill_(hidden, torch.finfo(like.dtype).min)
+                mask = mask.repeat(1, 1, share, 1) if self._longest > 1 else mask
+            self._masks[key] = mask
+        return self._masks[key]
+
+
+def _attention(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, how: How, share: int) -> Tensor:
+    """Softmax of scores over `keys`, times `values`: `(slots, key heads, queries, size)`."""
+    if how.cap is None and how.sinks is None:
+        return scaled_dot_product_attention(query, keys, values, attn_mask=mask, scale=how.scaling)
+    scores = query @ keys.transpose(2, 3) * (query.shape[3] ** -0.5 if how.scaling is None else how.scaling)
+    if how.cap is not None:
+        scores = torch.tanh(scores / how.cap) * how.cap
+    if mask is not None:
+        scores = scores + mask
+    if how.sinks is None:
+        return scores.softmax(-1, dtype=torch.float32).to(query.dtype) @ values
+    sinks = how.sinks.to(scores.dtype).view(1, -1, share, 1).expand(len(scores), -1, -1, scores.shape[2] // share)
+    scores = torch.cat([scores, sinks.reshape(*scores.shape[:3], 1)], dim=-1)
+    return scores.softmax(-1, dtype=torch.float32)[..., :-1].to(query.dtype) @ values
+
+
+def _attend(
+    module: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    _mask: Tensor | None,
+    *,
+    step: Step,
+    scaling: float | None = None,
+    sliding_window: int | None = None,
+    softcap: float | None = None,
+    s_aux: Tensor | None = None,
+    **_others: Any,
+) -> tuple[Tensor, None]:
+    how = How(scaling, sliding_window, softcap, s_aux)
+    return step.attend(module.layer_idx, query, key, value, how), None
+
+
+AttentionInterface.register(NAME, _attend)
+
+
+@contextmanager
+def attention_over_slots(model: Any) -> Iterator[None]:
+    """Within it, `model` is called with a `Step` as `step`, and attends by it."""
+    before = model.config._attn_implementation
+    model.set_attn_implementation(NAME)
+    try:
+        yield
+    finally:
+        model.set_attn_implementation(before)
+
+
+@torch.inference_mode()
+def slots_obstacle(model: Any, longest: int) -> str | None:
+    """Why `model` cannot be run over slots: random texts, of at most `longest` tokens, are not predicted as they were.
+
+    Known types are tried all the same: a new version of transformers may change what an attention function is told.
+    """
+    draw = random.Random(0)
+    words = range(model.get_input_embeddings().num_embeddings)
+    texts = [draw.choices(words, k=min(count, longest)) for count in _TRIAL]
+    slots = Slots(len(texts), max(map(len, texts)))
+    differences: list[Tensor] = []
+    try:
+        plain = [model(torch.tensor([text], device=model.device), use_cache=False).logits[0] for text in texts]
+        with attention_over_slots(model), weights_on_the_left(model):
+            for begin, end in pairwise((0, _TRIAL_PIECE, longest)):
+                parts = {number: text[begin:end] for number, text in enumerate(texts) if text[begin:end]}
+                pieces = [Piece(number, begin, len(part)) for number, part in parts.items()]
+                step = Step(slots, pieces, model.device)
+                tokens = torch.tensor([[token for part in parts.values() for token in part]], device=model.device)
+                found = model(tokens, position_ids=step.positions[None], use_cache=False, step=step).logits[0]
+                expected = torch.cat([plain[piece.slot][piece.start : piece.end] for piece in pieces])
+                likeliest = expected.argmax(-1, keepdim=True)
+                one, other = (each.log_softmax(-1, torch.float32).gather(1, likeliest) for each in (expected, found))
+                differences.append((one - other).abs().flatten())
+    except (RuntimeError, TypeError, ValueError, LookupError, AttributeError) as error:
+        return f"writing texts together fails: {(str(error) or repr(error)).splitlines()[0]}"
+    said = too_far(torch.cat(differences).cpu().numpy(), sum(map(len, texts)), model.dtype)
+    return f"on random texts, writing them together changes {said}" if said else None
