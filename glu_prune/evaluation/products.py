@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-MOST_TOKENS = 256
+MOST_TOKENS = 128
 """Up to here the weights stand on the left."""
 
 

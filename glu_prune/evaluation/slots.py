@@ -28,8 +28,8 @@ NAME = "glu_prune_slots"
 GROUP_ROWS = {"cpu": 4}
 """By type of device: neighbouring slots that are attended to in one call. Few, as shorter ones are read to the end of
 the longest; on an accelerator all of them, as there each call costs more than what it reads."""
-GROUP_TOKENS = 16
-"""A text with more new tokens than that is attended to in a call of its own."""
+GROUP_SPREAD = 4
+"""By how many new tokens texts that are attended to in one call may differ: those with fewer are filled up."""
 _TRIAL = (29, 20, 5)
 """Tokens of the texts on which a model is tried."""
 _TRIAL_PIECE = 8
@@ -123,10 +123,10 @@ def _grouped(pieces: Sequence[Piece], device: str) -> Iterator[tuple[list[Piece]
     held: list[Piece] = []
     first = 0
     for piece, place in zip(pieces, places, strict=False):
-        fits = held and piece.slot == held[-1].slot + 1 and max(piece.count, held[0].count) <= GROUP_TOKENS
-        if not fits or len(held) == most:
-            if held:
-                yield held, first
+        counts = [each.count for each in (*held, piece)]
+        beside = not held or piece.slot == held[-1].slot + 1
+        if not beside or max(counts) - min(counts) > GROUP_SPREAD or len(held) == most:
+            yield held, first
             held, first = [], place
         held.append(piece)
     if held:
@@ -150,7 +150,7 @@ class _Group:
         even = bool((counts == self._longest).all())
         self._entered = slice(first, first + int(counts.sum())) if even else filled.flatten()
         """Where the queries are."""
-        self._own = None if even else (places < counts).flatten()
+        self._own = None if even else (places < counts).flatten().nonzero()[:, 0]
         """Which of them are not filled up; None for all."""
         self._masks: dict[tuple[int | None, int, torch.device], Tensor | None] = {}
 
