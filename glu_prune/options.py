@@ -19,6 +19,7 @@ from glu_prune.units import fraction, whole
 if TYPE_CHECKING:
     from glu_prune.efficiency.benchmark import Effort
     from glu_prune.experiment.executors import Executor
+    from glu_prune.progress.work import Step
 
 _PLACES = MappingProxyType(
     {
@@ -97,10 +98,11 @@ def effort(config: pytest.Config) -> "Effort":
     return Effort(*map(config.getoption, ("--glu-rounds", "--glu-window", "--glu-processes", "--glu-grid")))
 
 
-def executor(config: pytest.Config, folder: Path, progress: Callable[[str], None]) -> "Executor":
+def executor(config: pytest.Config, folder: Path, progress: Callable[[str], None], step: "Step") -> "Executor":
     """What runs cells: this process, which measures what that costs unless others run cells beside it.
 
-    What has to lie on disk for a while is put in `folder`; `progress` is called with one line about what is being done.
+    What has to lie on disk for a while is put in `folder`; `progress` is called with one line about what is being done,
+    `step` with how far a job is.
     """
     from glu_prune.efficiency.meter import Meter, NoMeter
     from glu_prune.efficiency.tracking import CodeCarbonMeter
@@ -110,7 +112,7 @@ def executor(config: pytest.Config, folder: Path, progress: Callable[[str], None
         meter: Meter = NoMeter("not measured: cases run side by side under pytest-xdist; measure with -n 0")
     else:
         meter = CodeCarbonMeter(effort(config).grid)
-    return LocalExecutor(folder, meter, progress)
+    return LocalExecutor(folder, meter, progress, step)
 
 
 def is_worker(config: pytest.Config) -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from glu_prune.commands.arguments import Criterion, CriterionSeed, Device, Model, Offline, Revision, WeightsDtype
-from glu_prune.commands.terminal import Answer, bar_of_rounds, connections, interruptible
+from glu_prune.commands.terminal import Answer, connections, interruptible, work_shown
 from glu_prune.errors import PlanError, StoreError, WorkloadError
 
 if TYPE_CHECKING:
@@ -113,8 +113,9 @@ def _measured(
     from glu_prune.experiment.store import Store
 
     temporary = scratch(Path(tempfile.gettempdir())) if store is None else nullcontext(store)
-    with interruptible(), temporary as folder, bar_of_rounds() as (step, say):
-        engine = local_engine(Store(folder), CodeCarbonMeter(effort.grid), say, step)
+    work, say = work_shown()
+    with interruptible(lambda: work.snapshot().kept(store) if store else ""), temporary as folder:
+        engine = local_engine(Store(folder), CodeCarbonMeter(effort.grid), say, work)
         cells = [SeriesCell(source, arms, each, settings, effort) for each in workloads]
         for cell in filter(engine.check, cells):
             refuse_too_long(source.name, source.format.read_config(source.folder), cell.workload)

@@ -6,7 +6,7 @@ text itself: Saxena 2023, prompt lookup decoding). Only tokens that the model it
 the text is the same as from decoding token by token.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from itertools import accumulate, takewhile
@@ -220,10 +220,11 @@ class Decoder:
     prompt, the limit and `2 * SPARE_POSITIONS`; for a copy of them while rows come and go; and for one draft's logits.
     """
 
-    def __init__(self, model: Any, batch_size: int) -> None:
-        """Decodes with `model` on the device where it is."""
+    def __init__(self, model: Any, batch_size: int, finished: Callable[[int], None] = lambda _: None) -> None:
+        """Decodes with `model` on the device where it is; `finished` is told how many rows are, time and again."""
         self._model = model
         self._batch_size = batch_size
+        self._finished = finished
         self.positions = 0
         """Token positions computed, padding and rejected drafts included."""
 
@@ -237,6 +238,7 @@ class Decoder:
         # Longest prompts first: those of one batch are of similar length then, and the largest batch runs first.
         waiting = sorted(rows, key=lambda row: len(row.prompt))
         batch: _Batch | None = None
+        every = len(waiting)
         while waiting or batch:
             parts = self._step(batch, [row.generated[-1:] for row in batch.rows]) if batch else []
             free = self._batch_size - sum(len(part.rows) for part in parts)
@@ -244,6 +246,7 @@ class Decoder:
                 parts += self._start([waiting.pop() for _ in range(min(free, len(waiting)))])
             batch = None  # frees its cache, which would be in memory a third time while parts are concatenated
             batch = _concatenated(parts)
+            self._finished(every - len(waiting) - (len(batch.rows) if batch else 0))
 
     def _start(self, rows: list[Generation]) -> list[_Batch]:
         """Prefills new rows; what `_step` returns of them."""

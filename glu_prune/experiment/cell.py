@@ -99,6 +99,11 @@ class ArmCell:
     """The user's folder of tasks that declares the task, if one does."""
 
     @property
+    def about(self) -> str:
+        """What cells share that take about as long."""
+        return self.task
+
+    @property
     def question(self) -> Question:
         """What all cells share that are about the same items."""
         chat = self.source if self.settings.chat_template else None
@@ -156,6 +161,11 @@ class DistanceCell(ArmCell):
 
         return distance_key(self)
 
+    @property
+    def about(self) -> str:
+        """What cells share that take about as long."""
+        return f"distances of {self.task}"
+
     def __str__(self) -> str:
         """For people: model, arm and task."""
         subset = f" {self.subset}" if self.subset else ""
@@ -179,6 +189,11 @@ class FloorCell:
         from glu_prune.experiment.keys import floor_key
 
         return floor_key(self)
+
+    @property
+    def about(self) -> str:
+        """What cells share that take about as long."""
+        return "floors"
 
     @property
     def question(self) -> Question:
@@ -207,6 +222,11 @@ class SeriesCell:
         from glu_prune.experiment.keys import series_key
 
         return series_key(self)
+
+    @property
+    def about(self) -> str:
+        """What cells share that take about as long."""
+        return self.workload.name
 
     def __str__(self) -> str:
         """For people: model, arms and workload."""

@@ -74,11 +74,17 @@ class RunSource:
 
     def preflight(self, cases: Iterable[Case]) -> list[Case]:
         """Finds models that are not here, and stored records that cannot be trusted; keeps what is declared when."""
-        checked = [(case, list(map(self._engine.check, self._all_cells(case)))) for case in cases]
-        for case, _ in checked:
+        every = list(cases)
+        to_run = self.missing(every)
+        for case in every:
             if isinstance(case, CaseAtRatio):
                 what = {"claim": case.family_key, "declared": case.family}
                 self._engine.store.declare(case.family_digest, what)
+        return to_run
+
+    def missing(self, cases: Iterable[Case]) -> list[Case]:
+        """Those of which the store lacks a record; the engine looks at all of their cells, which it counts."""
+        checked = [(case, list(map(self._engine.check, self._all_cells(case)))) for case in cases]
         return [case for case, missing in checked if any(missing)]
 
     def submit(self, cases: Iterable[Case]) -> None:
