@@ -15,7 +15,7 @@ from tests.helpers import ROOT
 from tests.helpers.terminals import Terminal, on_a_terminal
 
 EXPECTATIONS = """\
-model: MODEL
+model: ./random
 ratios: [0.25, 0.5]
 expect:
   - capability: story_modelling
@@ -60,14 +60,15 @@ def model(tmp_path_factory) -> Path:
 @pytest.fixture
 def project(tmp_path, model) -> Path:
     (tmp_path / "expectations").mkdir()
-    (tmp_path / "expectations" / "random.yaml").write_text(EXPECTATIONS.replace("MODEL", str(model)))
+    (tmp_path / "expectations" / "random.yaml").write_text(EXPECTATIONS)
+    (tmp_path / "random").symlink_to(model)
     (tmp_path / "test_directions.py").write_text(TEST)
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
     return tmp_path
 
 
 def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--glu-limit=100", *arguments]
+    return [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--glu-batch-size=4", *arguments]
 
 
 @pytest.mark.parametrize("workers", [(), ("-n", "2")])
@@ -75,8 +76,8 @@ def test_on_a_terminal_a_line_is_rewritten_below_the_dots_and_gone_in_the_end(pr
     code, written = on_a_terminal(command(*workers), project, ENV)
     assert code == 0, written
     drawn = DRAWN.findall(written)
-    assert any(re.match(r"\d/4 records(, \d\d:\d\d left)? \| .*random dense tiny_stories", line) for line in drawn)
-    assert any(re.search(r"tiny_stories: items \d+/100", line) for line in drawn)
+    assert any(re.match(r"\d/4 records(, \d\d:\d\d left)? \| .*\./random dense tiny_stories", line) for line in drawn)
+    assert any(re.search(r"tiny_stories: items \d+/400", line) for line in drawn)
     screen = Terminal()
     screen.write(written)
     assert "records" not in screen.text
@@ -99,7 +100,7 @@ def test_quiet_sessions_show_nothing(project):
 
 @pytest.mark.parametrize("workers", [(), ("-n", "2")])
 def test_ctrl_c_says_what_is_kept_and_the_same_command_goes_on_from_there(project, workers):
-    code, written = on_a_terminal(command(*workers), project, ENV, interrupted_at="0.25 tiny_stories")
+    code, written = on_a_terminal(command(*workers), project, ENV, interrupted_at="0.25 tiny_stories: items")
     assert code == 2, written
     screen = Terminal()
     screen.write(written)

@@ -125,4 +125,5 @@ def shown_on(stream: TextIO, clock: Clock = time.monotonic) -> Show:
 
 def _read(path: Path) -> Snapshot:
     fields = json.loads(path.read_bytes())
-    return Snapshot(**{**fields, "running": [Running(**each) for each in fields["running"]]})
+    running = tuple(Running(**{**each, "keys": tuple(each["keys"])}) for each in fields["running"])
+    return Snapshot(**{**fields, "found": tuple(fields["found"]), "running": running})

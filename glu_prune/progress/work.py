@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -53,11 +53,11 @@ class Snapshot:
     """Records that the session needs; 0 where nobody has counted them."""
     missing: Mapping[str, str] = field(default_factory=dict)
     """Key to kind of work, of the records that were not in the store when the session began."""
-    found: Sequence[str] = ()
+    found: tuple[str, ...] = ()
     """Keys of the records that are there now."""
     seconds: Mapping[str, tuple[int, float]] = field(default_factory=dict)
     """Kind of work to how many records of it were computed, and how long all of them took."""
-    running: Sequence[Running] = ()
+    running: tuple[Running, ...] = ()
 
     @property
     def stored(self) -> int:
@@ -108,9 +108,9 @@ def together(parts: Iterable[Snapshot]) -> Snapshot:
     return Snapshot(
         needed=first.needed,
         missing=first.missing,
-        found=sorted({key for part in every for key in part.found}),
+        found=tuple(sorted({key for part in every for key in part.found})),
         seconds=seconds,
-        running=[each for part in every for each in part.running],
+        running=tuple(each for part in every for each in part.running),
     )
 
 
@@ -153,12 +153,16 @@ class Work:
         """A record is in the store."""
         self._found.add(key)
 
+    def show(self) -> None:
+        """Has its state shown at once."""
+        self._show(self.snapshot, now=True)
+
     @contextmanager
     def running(self, what: str, kinds: Mapping[str, str] | None = None) -> Iterator[None]:
         """Inside, `what` is computed, which gives the records of all keys in `kinds`, a key to its kind of work."""
         of = kinds or {}
         self._running, self._began = Running(what, tuple(of)), self._clock()
-        self._show(self.snapshot, now=True)
+        self.show()
         try:
             yield
             share = (self._clock() - self._began) / max(1, len(of))
@@ -167,7 +171,7 @@ class Work:
                 self._seconds[kind] = records + 1, spent + share
         finally:
             self._running = None
-            self._show(self.snapshot, now=True)
+            self.show()
 
     def step(self, doing: str, done: int, total: int, tokens: int = 0) -> None:
         """Of what is running, so much is done of `total`, for which so many tokens were computed."""
@@ -188,7 +192,7 @@ class Work:
         return Snapshot(
             needed=len(self._needed),
             missing=dict(self._missing),
-            found=sorted(self._found),
+            found=tuple(sorted(self._found)),
             seconds=dict(self._seconds),
             running=() if self._running is None else (self._running,),
         )

@@ -110,6 +110,7 @@ class Session:
         """Counts what `items` need, and what of it is missing, for those who look at how far the session is."""
         with suppress(GluPruneError):  # the cases say it themselves
             self.source.missing([case for item in items if (case := case_of(item)) is not None])
+        self.screen.work.show()
 
     def leave_out(self, items: Iterable[pytest.Item]) -> None:
         """Takes the tests that the user deselects."""

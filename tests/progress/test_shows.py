@@ -3,6 +3,7 @@
 import os
 import pty
 import re
+import select
 from contextlib import contextmanager
 
 import pytest
@@ -12,14 +13,21 @@ from glu_prune.progress.work import Running, Snapshot, Work
 from tests.helpers.terminals import Terminal
 from tests.progress.test_work import Clock
 
-STATE = Snapshot(running=[Running("dense recall", doing="items", done=1, total=9)])
+STATE = Snapshot(running=(Running("dense recall", doing="items", done=1, total=9),))
 
 
 @contextmanager
 def a_terminal():
     ours, theirs = pty.openpty()
+
+    def read() -> str:
+        written = ""
+        while select.select([ours], [], [], 0.05)[0]:
+            written += os.read(ours, 65536).decode()
+        return written
+
     with os.fdopen(theirs, "w") as stream:
-        yield stream, lambda: os.read(ours, 65536).decode()
+        yield stream, read
     os.close(ours)
 
 
@@ -67,7 +75,7 @@ def test_the_line_is_drawn_now_and_then(clock):
 def test_a_line_never_wraps_and_only_shows(clock):
     with a_terminal() as (stream, read):
         show = StatusLine(stream, clock)
-        show(lambda: Snapshot(running=[Running("\x1b[31m\r" + "wide " * 100)]))
+        show(lambda: Snapshot(running=(Running("\x1b[31m\r" + "wide " * 100),)))
         drawn = re.search(r"\x1b\[2K(.*?)\x1b8", read(), re.DOTALL)[1]
         assert drawn.startswith(r"\x1b[31m\rwide wide")
         assert len(drawn) == 79

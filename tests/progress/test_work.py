@@ -87,10 +87,14 @@ def test_what_runs_tells_of_its_kind_before_any_record_is_there(work, clock):
 
 
 def test_what_was_not_finished_teaches_nothing(work, clock):
-    with pytest.raises(KeyboardInterrupt), work.running("dense recall", {"a": "recall"}):
-        clock.now += 1
-        raise KeyboardInterrupt
-    assert work.snapshot() == Snapshot(needed=4, missing={"a": "recall", "b": "stories", "c": "recall"}, found=[])
+    def interrupted():
+        with work.running("dense recall", {"a": "recall"}):
+            clock.now += 1
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert work.snapshot() == Snapshot(needed=4, missing={"a": "recall", "b": "stories", "c": "recall"})
 
 
 def test_records_of_one_job_share_its_time(work, clock):
@@ -127,7 +131,7 @@ def test_several_processes_are_shown_as_one(work, clock, tmp_path):
     assert found.stored == 1
     assert found.left == (10 + 10 + 10) / 2
     assert str(found) == "1/4 records, 00:15 left | dense stories | ppm-0.5 recall"
-    assert published(tmp_path).running == [], "what ended does not run any more"
+    assert published(tmp_path).running == (), "what ended does not run any more"
 
 
 def test_no_process_at_all_is_nothing(tmp_path):
