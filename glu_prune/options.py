@@ -13,6 +13,7 @@ from glu_prune.errors import EvaluationError
 from glu_prune.evaluation import local_data
 from glu_prune.evaluation.backend import Backend
 from glu_prune.experiment.cell import Settings
+from glu_prune.models.dtypes import AUTO, EXACT, HALF
 from glu_prune.report import github
 from glu_prune.units import fraction, whole
 
@@ -137,6 +138,9 @@ def refuse_contradictions(config: pytest.Config) -> None:
         raise pytest.UsageError(msg)
     if config.getoption("--glu-allow-missing") and not config.getoption("--glu-compare"):
         msg = "--glu-allow-missing is about what a baseline pins; name that baseline with --glu-compare"
+        raise pytest.UsageError(msg)
+    if config.getoption("--glu-contract") and config.getoption("--glu-dtype") == AUTO:
+        msg = "--glu-dtype auto compares data types before models are scored; with --glu-contract, name one"
         raise pytest.UsageError(msg)
     baselines = any(config.getoption(each) for each in ("--glu-compare", "--glu-save-baseline"))
     if baselines and (sequential or published or plans(config)):
@@ -263,9 +267,10 @@ _MODEL_OPTIONS = (
     _option("--glu-device", "torch device (default: cpu)", default="cpu", metavar="DEVICE"),
     _option(
         "--glu-dtype",
-        "dtype of the weights while they are evaluated (default: float32)",
-        default="float32",
-        choices=("float32", "bfloat16", "float16"),
+        "dtype of the weights while they are evaluated (default: float32); auto: the fastest on this processor in "
+        "which the model says what it says in float32",
+        default=EXACT,
+        choices=(AUTO, EXACT, *HALF),
     ),
     _option(
         "--glu-device-map",

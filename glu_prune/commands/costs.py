@@ -73,10 +73,10 @@ def measure(
     workloads = _workloads(suite, prompt_tokens, new_tokens, batch_sizes)
     effort = Effort(rounds, window, processes, grid)
     with connections(refused=offline):
-        source, settings = locate(model, revision), Settings(dtype, device)
+        source = locate(model, revision)
         if out is not None:
             _refuse_unwritable(out)
-        measured = _measured(source, arms, workloads, settings, effort, store)
+        measured, settings = _measured(source, arms, workloads, Settings(dtype, device), effort, store)
     return _tables(model, arms, measured, settings, out)
 
 
@@ -101,8 +101,8 @@ def _measured(
     settings: "Settings",
     effort: "Effort",
     store: Path | None,
-) -> "list[Series]":
-    """A series for each of `workloads`; all are checked before the first is measured."""
+) -> "tuple[list[Series], Settings]":
+    """A series for each of `workloads`, all checked before the first is measured, and by which settings that was."""
     import tempfile
 
     from glu_prune.efficiency.benchmark import refuse_too_long
@@ -116,10 +116,11 @@ def _measured(
     work, say = work_shown()
     with interruptible(lambda: work.snapshot().kept(store) if store else ""), temporary as folder:
         engine = local_engine(Store(folder), CodeCarbonMeter(effort.grid), say, work)
+        settings = engine.settled(settings, source)
         cells = [SeriesCell(source, arms, each, settings, effort) for each in workloads]
         for cell in filter(engine.check, cells):
             refuse_too_long(source.name, source.format.read_config(source.folder), cell.workload)
-        return [engine.series(cell).series for cell in cells]
+        return [engine.series(cell).series for cell in cells], settings
 
 
 def _tables(
@@ -137,7 +138,8 @@ def _tables(
     shown = terminal.text(report)
     notes = [*_written(report, out)] if out is not None else []
     prompts = ", ".join(dict.fromkeys(series.prompts for series in measured))
-    here = f"{machine()}; {settings.dtype} on {settings.device}; prompts: {prompts}"
+    why = f" ({settings.dtype_why})" if settings.dtype_why else ""
+    here = f"{machine()}; {settings.dtype}{why} on {settings.device}; prompts: {prompts}"
     return Answer("\n\n".join([*shown, *notes, here]), complete=not notes)
 
 

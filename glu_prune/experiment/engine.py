@@ -6,15 +6,17 @@ from pathlib import Path
 from typing import Any
 
 from glu_prune.errors import CorruptError, EvaluationError, GluPruneError, NotMeasuredError, StoreError
-from glu_prune.experiment.cell import AnyCell, Cell, DistanceCell, FloorCell, SeriesCell
+from glu_prune.experiment.cell import AnyCell, Cell, DistanceCell, FloorCell, SeriesCell, Settings
 from glu_prune.experiment.codec import AnyRecord, RecordT, recognised
 from glu_prune.experiment.cost_record import CostRecord, SeriesRecord
 from glu_prune.experiment.distance_record import DistanceRecord
 from glu_prune.experiment.executors import Answer, Executor
 from glu_prune.experiment.jobs import Job, job, jobs
 from glu_prune.experiment.keys import cost_key
+from glu_prune.experiment.open_dtype import settled
 from glu_prune.experiment.record import FloorRecord, Record
 from glu_prune.experiment.store import Store
+from glu_prune.models.source import ModelSource
 from glu_prune.progress.work import Work
 
 Answered = Record | DistanceRecord | FloorRecord
@@ -43,6 +45,19 @@ class Engine:
         self._records: dict[str, AnyRecord] = {}
         self._asked: dict[tuple[object, ...], Answered] = {}
         """By question: what was answered first in this session."""
+        self._settled: dict[tuple[Settings, ModelSource], Settings] = {}
+
+    def settled(self, settings: Settings, source: ModelSource) -> Settings:
+        """`settings` with a data type that suits `source` on this machine, where that is left open; see `open_dtype`.
+
+        Raises:
+            EvaluationError: it cannot be left open for that device.
+            GluPruneError: the model cannot be loaded, or the store is of another version.
+        """
+        asked = settings, source
+        if asked not in self._settled:
+            self._settled[asked] = settled(*asked, self.store, self._progress)
+        return self._settled[asked]
 
     def submit(self, cells: Iterable[AnyCell]) -> None:
         """Has the executor begin whatever of `cells` is missing, if it is one that works ahead.

@@ -121,13 +121,15 @@ class RunSource:
         """
         chosen = case.workloads
         source = locate(case.experiment.model, case.experiment.revision)
-        return [SeriesCell(source, (DENSE, case.arm), each, self._settings, self._effort) for each in chosen]
+        settings = self._engine.settled(self._settings, source)
+        return [SeriesCell(source, (DENSE, case.arm), each, settings, self._effort) for each in chosen]
 
     def _cells(self, case: Case, needed: Requirement) -> dict[Arm, Cell]:
         capability = needed.capability
         source = locate(case.experiment.model, case.experiment.revision)
         task = (capability.task, capability.num_fewshot, capability.fields)
-        settings = replace(self._settings, chat_template=case.experiment.chat_template)
+        settings = self._engine.settled(self._settings, source)
+        settings = replace(settings, chat_template=case.experiment.chat_template)
         return {each: Cell(source, each, *task, settings, self._sample, capability.folder) for each in needed.arms}
 
     def scores(self, case: Case, needed: Requirement) -> Iterator[Evaluation]:
@@ -287,6 +289,8 @@ def _cell(case: Case, each: Arm, record: Record, limit: int | None, cost: Evalua
         truncated=record.truncated,
         new_tokens=sum(record.lengths),
         limit=limit,
+        dtype=str(record.settings["dtype"]),
+        dtype_why=str(record.settings.get("dtype_why", "")),
         scores={name: _summary(name, score) for name, score in record.metrics.items()},
         size=ModelSize(**record.size.model_dump(), expansion_ratio=record.size.expansion_ratio),
         cost=cost,
