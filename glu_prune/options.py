@@ -13,12 +13,14 @@ from glu_prune.errors import EvaluationError
 from glu_prune.evaluation import local_data
 from glu_prune.evaluation.backend import Backend
 from glu_prune.experiment.cell import Settings
+from glu_prune.models.dtypes import AUTO, EXACT, HALF
 from glu_prune.report import github
 from glu_prune.units import fraction, whole
 
 if TYPE_CHECKING:
     from glu_prune.efficiency.benchmark import Effort
     from glu_prune.experiment.executors import Executor
+    from glu_prune.progress.work import Step
 
 _PLACES = MappingProxyType(
     {
@@ -97,10 +99,11 @@ def effort(config: pytest.Config) -> "Effort":
     return Effort(*map(config.getoption, ("--glu-rounds", "--glu-window", "--glu-processes", "--glu-grid")))
 
 
-def executor(config: pytest.Config, folder: Path, progress: Callable[[str], None]) -> "Executor":
+def executor(config: pytest.Config, folder: Path, progress: Callable[[str], None], step: "Step") -> "Executor":
     """What runs cells: this process, which measures what that costs unless others run cells beside it.
 
-    What has to lie on disk for a while is put in `folder`; `progress` is called with one line about what is being done.
+    What has to lie on disk for a while is put in `folder`; `progress` is called with one line about what is being done,
+    `step` with how far a job is.
     """
     from glu_prune.efficiency.meter import Meter, NoMeter
     from glu_prune.efficiency.tracking import CodeCarbonMeter
@@ -110,7 +113,7 @@ def executor(config: pytest.Config, folder: Path, progress: Callable[[str], None
         meter: Meter = NoMeter("not measured: cases run side by side under pytest-xdist; measure with -n 0")
     else:
         meter = CodeCarbonMeter(effort(config).grid)
-    return LocalExecutor(folder, meter, progress)
+    return LocalExecutor(folder, meter, progress, step)
 
 
 def is_worker(config: pytest.Config) -> bool:
@@ -135,6 +138,9 @@ def refuse_contradictions(config: pytest.Config) -> None:
         raise pytest.UsageError(msg)
     if config.getoption("--glu-allow-missing") and not config.getoption("--glu-compare"):
         msg = "--glu-allow-missing is about what a baseline pins; name that baseline with --glu-compare"
+        raise pytest.UsageError(msg)
+    if config.getoption("--glu-contract") and config.getoption("--glu-dtype") == AUTO:
+        msg = "--glu-dtype auto compares data types before models are scored; with --glu-contract, name one"
         raise pytest.UsageError(msg)
     baselines = any(config.getoption(each) for each in ("--glu-compare", "--glu-save-baseline"))
     if baselines and (sequential or published or plans(config)):
@@ -261,9 +267,10 @@ _MODEL_OPTIONS = (
     _option("--glu-device", "torch device (default: cpu)", default="cpu", metavar="DEVICE"),
     _option(
         "--glu-dtype",
-        "dtype of the weights while they are evaluated (default: float32)",
-        default="float32",
-        choices=("float32", "bfloat16", "float16"),
+        "dtype of the weights while they are evaluated (default: float32); auto: the fastest on this processor in "
+        "which the model says what it says in float32",
+        default=EXACT,
+        choices=(AUTO, EXACT, *HALF),
     ),
     _option(
         "--glu-device-map",

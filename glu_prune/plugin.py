@@ -4,9 +4,10 @@ Silent unless a test asks for one of the fixtures in `FIXTURES`, which is then p
 expectation files.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,6 +27,8 @@ from glu_prune.traces import told
 _session = pytest.StashKey[Session]()
 _UNSELECTED = "glu_prune_unselected"
 """Under which a worker sends `Session.unselected`."""
+_FIRST_WORKER = "gw0"
+"""Counts for all workers, which have the same tests, what is to be computed."""
 
 
 @contextmanager
@@ -109,6 +112,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         config.stash[_session].select(session.items)
         if not options.is_worker(config):
             config.stash[_session].preflight(session.items)
+        elif config.workerinput["workerid"] == _FIRST_WORKER:  # type: ignore[attr-defined]
+            config.stash[_session].count(session.items)
 
 
 def pytest_deselected(items: list[pytest.Item]) -> None:
@@ -160,10 +165,23 @@ class _Collector:
     def __init__(self, config: pytest.Config) -> None:
         self._session = config.stash[_session]
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Takes what travelled once per case."""
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_logstart(self) -> Generator[None, object, object]:
+        """Lets pytest write."""
+        with self._session.screen.paused():
+            return (yield)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> Generator[None, object, object]:
+        """Takes what travelled once per case, and lets pytest write."""
         checking.take(self._session, report)
+        with self._session.screen.paused():
+            return (yield)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        """Tells a worker where to say how far it is."""
+        self._session.screen.follow(node.workerinput)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: object) -> None:
@@ -172,8 +190,13 @@ class _Collector:
         if _UNSELECTED in told:
             self._session.unselected = frozenset(told[_UNSELECTED])
 
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        """Keeps in mind that the user ended the session, as `pytest.exit` does not."""
+        self._session.screen.interrupted = excinfo.errisinstance(KeyboardInterrupt)
+
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         """Writes the tables, and pins what was measured, if it is to be; a failure is one of the session."""
+        self._session.screen.close()
         if exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) or session.shouldfail:
             self._session.unselected = None
         written = self._session.write()
@@ -194,6 +217,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     page = options.named(config, "--glu-summary")
     for line in ci.told(report, page, config.invocation_params.dir, config.rootpath):
         terminalreporter.write_line(line)
+    if kept := session.screen.kept(session.store):
+        terminalreporter.write_line(one_line(f"interrupted: {kept}"))
 
 
 def _show(report: Report, terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

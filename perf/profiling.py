@@ -84,7 +84,6 @@ def watch(clock: Clock) -> None:
 
     from glu_prune.evaluation.evaluate import Evaluator
     from glu_prune.evaluation.scorer import SharedPrefixLM
-    from glu_prune.evaluation.shortlist import OutputLayer
     from glu_prune.experiment.executors import arms
     from glu_prune.judgement.kinds.direction import DirectionCase
     from glu_prune.pruning import plan, surgery
@@ -92,7 +91,6 @@ def watch(clock: Clock) -> None:
 
     for owner, names, stage in (
         (PreTrainedModel, "__call__", MODEL),
-        (OutputLayer, "likeliest", MODEL),
         (arms, "load_model load_tokenizer", "loading models"),
         (plan, "rank", "ranking and cutting"),
         (surgery, "apply", "ranking and cutting"),

@@ -17,6 +17,7 @@ import pytest
 from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
 from glu_prune.efficiency import footprint
+from glu_prune.evaluation import half_precision
 from glu_prune.experiment.executors.local import LocalExecutor
 from glu_prune.experiment.maintenance import entries
 from glu_prune.experiment.record import Record
@@ -613,6 +614,32 @@ def test_with_and_without_a_chat_template_a_model_is_judged_side_by_side(project
 )
 def test_options_that_no_model_can_follow_are_one_line_and_nothing_runs(project, tmp_path, option, complaint):
     result = project.run("-k", "ratio_0.5", *option, store=tmp_path)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([complaint])
+    result.stderr.no_fnmatch_line("*Traceback*")
+
+
+def test_a_dtype_that_is_left_open_has_the_keys_of_the_one_that_is_taken(project, warm_store, monkeypatch):
+    monkeypatch.setattr(half_precision, "seconds_of_product", {"float32": 1.0, "bfloat16": 4.0, "float16": 4.0}.get)
+    project.run("-k", "ratio_0.5-factual").assert_outcomes(passed=1)
+    before = {each.key for each in records(warm_store)}
+    for _ in range(2):
+        result = project.run("-k", "ratio_0.5-factual", "--glu-dtype=auto")
+        result.assert_outcomes(passed=1)
+        assert {each.key for each in records(warm_store)} == before
+    result.stdout.no_fnmatch_line("*: auto is *")
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (("--glu-device=cuda",), "*dtype 'auto' compares data types on the device cpu; for cuda, name one*"),
+        (("--glu-backend=hf",), "*dtype 'auto' compares data types on the device cpu; for backend hf, name one*"),
+        (("--glu-contract=tiny-base",), "*--glu-dtype auto compares data types before *, name one"),
+    ],
+)
+def test_a_dtype_that_cannot_be_left_open_is_one_line_and_nothing_runs(project, tmp_path, options, complaint):
+    result = project.run("--glu-dtype=auto", *options, store=tmp_path)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines([complaint])
     result.stderr.no_fnmatch_line("*Traceback*")

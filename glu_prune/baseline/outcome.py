@@ -188,7 +188,7 @@ def outcome(
         floor=best,
         floor_of=name,
         comparable=comparable(record),
-        settings={each: value for each, value in record.settings.items() if each not in _MUST_AGREE},
+        settings={each: value for each, value in record.settings.items() if each not in (*_MUST_AGREE, "dtype_why")},
         record=record.key,
         band=band,
     )

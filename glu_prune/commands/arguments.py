@@ -35,7 +35,9 @@ Offline = Annotated[bool, typer.Option("--offline", help="Open no connection, wh
 Criterion = Annotated[str, typer.Option(metavar="NAME", help="How neurons are ranked; see `glu-prune criteria`.")]
 CriterionSeed = Annotated[int, typer.Option(metavar="N", help="For criteria that draw; not 0: breaks ties, too.")]
 Device = Annotated[str, typer.Option(metavar="DEVICE", help="Torch device.")]
-WeightsDtype = Annotated[Dtype, typer.Option(help="Dtype of the weights.")]
+WeightsDtype = Annotated[
+    Literal["auto", Dtype], typer.Option(help="Dtype of the weights; auto: the fastest that says the same.")
+]
 
 Ratio = Annotated[str | None, typer.Option(metavar="RATIO", help="Fraction of neurons to remove, such as 0.4.")]
 ExpansionRatio = Annotated[

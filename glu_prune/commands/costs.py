@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from glu_prune.commands.arguments import Criterion, CriterionSeed, Device, Model, Offline, Revision, WeightsDtype
-from glu_prune.commands.terminal import Answer, bar_of_rounds, connections, interruptible
+from glu_prune.commands.terminal import Answer, connections, interruptible, work_shown
 from glu_prune.errors import PlanError, StoreError, WorkloadError
 
 if TYPE_CHECKING:
@@ -73,10 +73,10 @@ def measure(
     workloads = _workloads(suite, prompt_tokens, new_tokens, batch_sizes)
     effort = Effort(rounds, window, processes, grid)
     with connections(refused=offline):
-        source, settings = locate(model, revision), Settings(dtype, device)
+        source = locate(model, revision)
         if out is not None:
             _refuse_unwritable(out)
-        measured = _measured(source, arms, workloads, settings, effort, store)
+        measured, settings = _measured(source, arms, workloads, Settings(dtype, device), effort, store)
     return _tables(model, arms, measured, settings, out)
 
 
@@ -101,8 +101,8 @@ def _measured(
     settings: "Settings",
     effort: "Effort",
     store: Path | None,
-) -> "list[Series]":
-    """A series for each of `workloads`; all are checked before the first is measured."""
+) -> "tuple[list[Series], Settings]":
+    """A series for each of `workloads`, all checked before the first is measured, and by which settings that was."""
     import tempfile
 
     from glu_prune.efficiency.benchmark import refuse_too_long
@@ -113,12 +113,14 @@ def _measured(
     from glu_prune.experiment.store import Store
 
     temporary = scratch(Path(tempfile.gettempdir())) if store is None else nullcontext(store)
-    with interruptible(), temporary as folder, bar_of_rounds() as (step, say):
-        engine = local_engine(Store(folder), CodeCarbonMeter(effort.grid), say, step)
+    work, say = work_shown()
+    with interruptible(lambda: work.snapshot().kept(store) if store else ""), temporary as folder:
+        engine = local_engine(Store(folder), CodeCarbonMeter(effort.grid), say, work)
+        settings = engine.settled(settings, source)
         cells = [SeriesCell(source, arms, each, settings, effort) for each in workloads]
         for cell in filter(engine.check, cells):
             refuse_too_long(source.name, source.format.read_config(source.folder), cell.workload)
-        return [engine.series(cell).series for cell in cells]
+        return [engine.series(cell).series for cell in cells], settings
 
 
 def _tables(
@@ -136,7 +138,8 @@ def _tables(
     shown = terminal.text(report)
     notes = [*_written(report, out)] if out is not None else []
     prompts = ", ".join(dict.fromkeys(series.prompts for series in measured))
-    here = f"{machine()}; {settings.dtype} on {settings.device}; prompts: {prompts}"
+    why = f" ({settings.dtype_why})" if settings.dtype_why else ""
+    here = f"{machine()}; {settings.dtype}{why} on {settings.device}; prompts: {prompts}"
     return Answer("\n\n".join([*shown, *notes, here]), complete=not notes)
 
 

@@ -79,7 +79,7 @@ def prefetch(files: ExpectationFiles = None, data: DataFolder = None) -> Answer:
     """Download what is missing for a run of expectation files."""
     from glu_prune.readiness.prefetch import prefetch
 
-    with interruptible("what was fetched stays"):
+    with interruptible(lambda: "what was fetched stays"):
         return Answer(*prefetch(_expectations(files, data)))
 
 

@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, NamedTuple
 
+from glu_prune.clean import one_line
 from glu_prune.errors import GluPruneError
+from glu_prune.progress.shows import shown_on
+from glu_prune.progress.work import Work
 
 if TYPE_CHECKING:
-    from glu_prune.efficiency.benchmark import Steps
     from glu_prune.pruning.disk_model import Progress
 
 
@@ -27,40 +29,39 @@ class CommandInterruptedError(GluPruneError):
 
 @contextmanager
 def progress(doing: str) -> Iterator["Progress"]:
-    """A progress bar on standard error, in bytes; none where standard error is no terminal."""
-    from tqdm import tqdm
+    """Shows on standard error how many bytes are done of all."""
+    work, read = Work(shown_on(sys.stderr)), 0
 
-    with tqdm(desc=doing, unit="B", unit_scale=True, disable=None, leave=False) as bar:
+    def step(more: int, total: int) -> None:
+        nonlocal read
+        read += more
+        work.step("MB", round(read / 1e6), round(total / 1e6))
 
-        def step(read: int, total: int) -> None:
-            bar.total = total
-            bar.update(read)
-
+    with work.running(doing):
         yield step
 
 
+def work_shown() -> tuple[Work, Callable[[str], None]]:
+    """Work that is shown on standard error, and what writes a line there."""
+    stream = sys.stderr  # which is another one while libraries are muted
+    show = shown_on(stream)
+
+    def say(line: str) -> None:
+        with show.paused():
+            stream.write(f"{one_line(line)}\n")
+            stream.flush()
+
+    return Work(show), say
+
+
 @contextmanager
-def bar_of_rounds() -> Iterator[tuple["Steps", Callable[[str], None]]]:
-    """A progress bar over the rounds of a workload, none where standard error is no terminal; and lines there."""
-    from tqdm import tqdm
-
-    with tqdm(unit="round", disable=None, leave=False) as bar:
-
-        def step(what: str, done: int, total: int) -> None:
-            bar.total, bar.n = total, done
-            bar.set_description(what)
-
-        yield step, lambda line: tqdm.write(line, file=sys.stderr)
-
-
-@contextmanager
-def interruptible(left: str = "nothing was written") -> Iterator[None]:
+def interruptible(left: Callable[[], str] = lambda: "") -> Iterator[None]:
     """A request to terminate ends the command as Ctrl-C does, so that it cleans up after itself.
 
     Libraries may turn the interruption into an error of theirs; it stays an interruption.
 
     Raises:
-        CommandInterruptedError: the command was ended; `left` is what it says then.
+        CommandInterruptedError: the command was ended; `left` gives what it says then, if there is anything left of it.
     """
     received = []
 
@@ -73,7 +74,7 @@ def interruptible(left: str = "nothing was written") -> Iterator[None]:
         yield
     except BaseException as error:
         if received or isinstance(error, KeyboardInterrupt):
-            msg = f"interrupted; {left}"
+            msg = f"interrupted; {left() or 'nothing was written'}"
             raise CommandInterruptedError(msg) from error
         raise
     finally:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from lm_eval.api.model import LM
 
-from glu_prune.evaluation.lm import Metered
+from glu_prune.evaluation.lm import Metered, Progress, answers_counted, no_progress
 from glu_prune.evaluation.third_party import errors_as_one_line, muted
 
 _DEFAULT_TOKENS = 256
@@ -21,6 +21,8 @@ class BackendLM(LM):  # type: ignore[misc]
     """
 
     content_free = False
+    items = 0
+    progress: Progress = staticmethod(no_progress)
     positions = None
     scored_positions = None
     scoring_facts: ClassVar[Mapping[str, str | int]] = {}
@@ -65,9 +67,12 @@ class BackendLM(LM):  # type: ignore[misc]
         self.broken = False
         return answers
 
-    def _answer(self, *arguments: Any, **settings: Any) -> Any:
-        with self.metered():
-            return self._ask(*arguments, **settings)
+    def _answer(self, method: str, requests: Sequence[Any], **settings: Any) -> Any:
+        def told(done: int) -> None:
+            self.progress(self.items * done // len(requests), self.items, 0)
+
+        with self.metered(), answers_counted(self._lm, told):
+            return self._ask(method, requests, **settings)
 
     loglikelihood = partialmethod(_answer, "loglikelihood")
     loglikelihood_rolling = partialmethod(_answer, "loglikelihood_rolling")

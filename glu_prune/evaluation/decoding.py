@@ -5,7 +5,7 @@ Each step computes some tokens of every text: the next one, and guesses of those
 accepted, so the text is the same as from decoding token by token.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
 from operator import eq
@@ -20,7 +20,7 @@ from glu_prune.evaluation.slots import Piece, Slots, Step, attention_over_slots
 from glu_prune.evaluation.stopping import StopCriteria
 
 LEAST_ODDS = 0.35
-"""A token is guessed if it is right with these odds: one more in a step of 48 takes a third of what each of them takes."""
+"""A token is guessed if it is right with these odds: one more in a step of 48 takes a third of what each other takes."""
 SHARED_TOKENS = 16
 """A prompt that begins with as many tokens of another waits until these are computed, and copies what came of them."""
 
@@ -109,10 +109,11 @@ def _common(one: Sequence[int], other: Sequence[int]) -> int:
 class Decoder:
     """Generates greedily after prompts, at most `batch_size` texts at a time; see `memory.Memory.generating`."""
 
-    def __init__(self, model: Any, batch_size: int) -> None:
-        """Decodes with `model` on the device where it is."""
+    def __init__(self, model: Any, batch_size: int, finished: Callable[[int], None] = lambda _: None) -> None:
+        """Decodes with `model` on the device where it is; `finished` is told how many texts are, after every step."""
         self._model = model
         self._batch_size = batch_size
+        self._finished = finished
         self._odds = Odds()
         self.positions = 0
         """Token positions computed, rejected guesses included."""
@@ -125,6 +126,7 @@ class Decoder:
         capacity = max((len(each.prompt) + each.limit for each in waiting), default=0)
         slots = Slots(min(texts_that_fit(self._model, self._batch_size, capacity), len(waiting)), capacity)
         rows: list[_Row] = []
+        every = len(waiting)
         with attention_over_slots(self._model), weights_on_the_left(self._model):
             while waiting or rows:
                 for _ in range(min(slots.count - len(rows), len(waiting))):
@@ -134,6 +136,7 @@ class Decoder:
                 self._choose(rows)
                 self._compute(slots, rows)
                 self._tidy(slots, rows)
+                self._finished(every - len(waiting) - len(rows))
 
     def _choose(self, rows: Sequence[_Row]) -> None:
         """Chooses the tokens of a step: of each text the next, then more of prompts, then guesses."""

@@ -93,6 +93,7 @@ def task_divergence(
         EvaluationError: the task cannot be loaded, or a divergence is not finite.
     """
     items = _items(evaluator, task, num_fewshot, subset, folder, chat)
+    models[0].items = len(items)
     requests = list(_encoded(models[0], items))
     every = divergences(models, list(chain.from_iterable(requests)))
     bounds = np.cumsum([0, *map(len, requests)])
@@ -131,6 +132,7 @@ def divergences(
         for step, one, other in zip(made.steps, first.logits(made), second.logits(made), strict=True):
             start, end = end, end + len(step.targets)
             values[made.destinations[start:end]] = _rows(one, other)[step.picks]
+            first.answered(done + made.answered(end), len(requests), second.positions)
         lengths = np.diff([*made.starts, len(values)])
         found[done : done + len(lengths), 0] = np.add.reduceat(values, made.starts)
         found[done : done + len(lengths), 1] = lengths

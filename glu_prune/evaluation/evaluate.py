@@ -234,6 +234,8 @@ class Evaluator:
             sources = [self.sources(task, num_fewshot, folder) for task in tasks]
             chosen = _united(map(subset.documents, leaves, sources))
             together["tasks"] = {name: together["tasks"][name] for name in chosen}
+        asked = [leaf.eval_docs for leaf in together["tasks"].values()] if chosen is None else chosen.values()
+        lm.items = sum(map(len, asked))
         lm.reset_counters()
         with _same_draws(), _finite(tasks):
             results: Any = lm_eval.evaluate(

@@ -1,7 +1,7 @@
 """lm-eval's Hugging Face model, counting the token positions it computes."""
 
-from collections.abc import Callable, Container, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -17,6 +17,9 @@ ANSWER_LIMIT = "answer_limit"
 Metered = Callable[[], AbstractContextManager[object]]
 """Makes a context that is entered while a model answers, but not while its requests are tokenised or planned."""
 
+Progress = Callable[[int, int, int], None]
+"""Called with how many items are answered, how many there are, and how many token positions that took, if known."""
+
 RequestTexts = tuple[str, ...]
 """The texts that identify a request: a context and a continuation, or a prompt."""
 
@@ -26,6 +29,8 @@ class EvaluatedLM(Protocol):
 
     content_free: bool
     """Whether it answers without knowing anything, as null models do."""
+    items: int
+    """How many items the requests that follow are about, as whoever asks says; for progress alone."""
 
     @property
     def positions(self) -> int | None:
@@ -62,6 +67,34 @@ class _Request:
     """Context and settings."""
 
 
+class _CountingHook:
+    """In place of lm-eval's `CacheHook`, to which its models give each answer: tells how many were given."""
+
+    def __init__(self, hook: Any, told: Callable[[int], None]) -> None:
+        self._hook = hook
+        self._told = told
+        self._answers = 0
+
+    def add_partial(self, *answer: Any) -> None:
+        self._answers += 1
+        self._told(self._answers)
+        self._hook.add_partial(*answer)
+
+
+@contextmanager
+def answers_counted(lm: Any, told: Callable[[int], None]) -> Iterator[None]:
+    """Inside, `told` is called with how many requests `lm`, a model of lm-eval, has answered."""
+    hook, lm.cache_hook = lm.cache_hook, _CountingHook(lm.cache_hook, told)
+    try:
+        yield
+    finally:
+        lm.cache_hook = hook
+
+
+def no_progress(*_: int) -> None:
+    """Tells nobody."""
+
+
 def _numbers(_: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
     """A logits processor for transformers' `generate` that changes nothing, but raises if some logits are NaN."""
     first_of_largest(logits)
@@ -72,6 +105,8 @@ class CountingLM(HFLM):  # type: ignore[misc]
     """`HFLM` over a loaded model; log-probabilities are taken in float32 whatever the dtype of the weights."""
 
     content_free = False
+    items = 0
+    progress: Progress = staticmethod(no_progress)
     positions: int
     scored_positions: int
 
@@ -89,6 +124,10 @@ class CountingLM(HFLM):  # type: ignore[misc]
     def limit(self, batch_size: int) -> None:
         """From now on, answers in batches of at most so many sequences: after running out of memory."""
         self.batch_size_per_gpu = batch_size
+
+    def answered(self, requests: int, of: int, more: int = 0) -> None:
+        """Tells how far it is; `more` positions were computed than it has counted yet."""
+        self.progress(self.items * requests // of, self.items, self.positions + more)
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text, counted anew: where generated tokens merge, fewer than were generated."""

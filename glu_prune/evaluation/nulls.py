@@ -32,6 +32,7 @@ class NullModel(LM):  # type: ignore[misc]
     """A model that computes nothing; each kind refuses the requests that it cannot answer."""
 
     content_free = True
+    items = 0
     positions = 0
     scored_positions = 0
     scoring_facts: ClassVar[Mapping[str, str | int]] = {}

@@ -76,6 +76,15 @@ class ScoringPlan:
         """How many tokens are computed."""
         return sum(len(step.tokens) for step in self.steps)
 
+    @cached_property
+    def _ends(self) -> Ints:
+        """`(requests,)`, sorted: how many log-probabilities are known, step by step, once a request has all of its."""
+        return np.sort(np.maximum.reduceat(np.argsort(self.destinations), self.starts)) + 1
+
+    def answered(self, known: int) -> int:
+        """How many requests have all of their log-probabilities once the first `known` are, step by step."""
+        return int(np.searchsorted(self._ends, known, side="right"))
+
 
 class PlanCache:
     """The plans used last: arms of one model have one tokenizer, so a plan made for the first serves all of them."""

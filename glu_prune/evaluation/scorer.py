@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from transformers import DynamicCache
 
 from glu_prune.evaluation.decoding import Decoder, Generation
-from glu_prune.evaluation.lm import CountingLM, Metered
+from glu_prune.evaluation.lm import CountingLM, Metered, answers_counted, no_progress
 from glu_prune.evaluation.memory import path_tokens, step_tokens
 from glu_prune.evaluation.prefix_sharing import (
     TRIAL_ROW,
@@ -90,7 +90,7 @@ class SharedPrefixLM(CountingLM):
         made = self._plan_once(texts, lambda: self.pairs(texts))
         self.truncated.update(texts[index] for index in made.truncated)
         with self.metered():
-            answers = self._answers(made)
+            answers = self._answers(made, self.answered)
         for text, answer in zip(texts, answers, strict=True):
             self.cache_hook.add_partial("loglikelihood", text, answer)
         return answers
@@ -104,7 +104,7 @@ class SharedPrefixLM(CountingLM):
         windows = [self.windows(text) for (text,) in texts]
         made = self._plan_once(texts, lambda: chain.from_iterable(windows))
         with self.metered():
-            answers = iter(self._answers(made))
+            answers = iter(self._answers(made, self.answered))
         found = [sum(next(answers)[0] for _ in each) for each in windows]
         for request, answer in zip(requests, found, strict=True):
             self.cache_hook.add_partial("loglikelihood_rolling", request.args, answer)
@@ -112,7 +112,7 @@ class SharedPrefixLM(CountingLM):
 
     def _plainly(self, answer: Callable[..., list[_T]], requests: Sequence[Any], disable_tqdm: bool) -> list[_T]:
         """What `CountingLM` answers, metered."""
-        with self.metered():
+        with self.metered(), answers_counted(self, lambda done: self.answered(done, len(requests))):
             return answer(requests, disable_tqdm=disable_tqdm)
 
     @cached_property
@@ -133,21 +133,20 @@ class SharedPrefixLM(CountingLM):
     def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[str]:
         """The texts that follow the contexts of lm-eval's requests: what `HFLM` generates for each alone."""
         requests = self._fitted(requests)
-        rows = [self._row(*request.args) for request in requests] if self.generating == BATCHED else [None]
-        batched = [row for row in rows if row is not None]
-        greedy = self.generating != BATCHED or len(batched) == len(rows)
-        self.scoring_facts["generation"] = (
-            self.generating if greedy else "plain: more than the likeliest tokens is asked for"
-        )
-        if len(batched) < len(rows):
+        way = self.generating
+        rows = [row for request in requests if (row := self._row(*request.args))] if way == BATCHED else []
+        if way == BATCHED and len(rows) < len(requests):
+            way = "plain: more than the likeliest tokens is asked for"
+        self.scoring_facts["generation"] = way
+        if way != BATCHED:
             return self._plainly(super().generate_until, requests, disable_tqdm)
-        decoder = Decoder(self.model, self.batch_size)
+        decoder = Decoder(self.model, self.batch_size, lambda done: self.answered(done, len(rows), decoder.positions))
         try:
             with self.metered():
-                decoder.run(batched)
+                decoder.run(rows)
         finally:
             self.positions += decoder.positions
-        texts = list(map(self._text, batched))
+        texts = list(map(self._text, rows))
         for request, text in zip(requests, texts, strict=True):
             self.cache_hook.add_partial("generate_until", request.args, text)
         return texts
@@ -248,8 +247,8 @@ class SharedPrefixLM(CountingLM):
         return plan(pairs, self.max_length, self._row_tokens, longest)
 
     @torch.no_grad()
-    def _answers(self, made: ScoringPlan) -> list[Answer]:
-        """The answers to the requests of a plan, in their order."""
+    def _answers(self, made: ScoringPlan, told: Callable[[int, int], None] = no_progress) -> list[Answer]:
+        """The answers to the requests of a plan, in their order; `told` is told how many of how many there are."""
         if not made.steps:
             return []
         # Allocated beforehand: small tensors that are kept, between large ones that are not, would make the heap grow.
@@ -259,6 +258,7 @@ class SharedPrefixLM(CountingLM):
         for step, cache in self._caches(made):
             start, end = end, end + len(step.targets)
             values[start:end], greedy[start:end] = self._scores(step, cache)
+            told(made.answered(end), len(made.starts))
         return self._sums(made, values.cpu().numpy(), greedy.cpu().numpy())
 
     @torch.no_grad()

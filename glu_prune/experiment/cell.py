@@ -36,6 +36,8 @@ class Arm:
 
 
 DENSE = Arm()
+_IF_SET = ("threads", "dtype_why")
+"""Settings of which nothing is said where they are as usual."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class Settings:
     """How models are run; everything here can change a score in its last digits."""
 
     dtype: str = "float32"
+    """Of the weights; `auto` only until `open_dtype` has settled it for a model."""
     device: str = "cpu"
     batch_size: int = 64
     backend: str = ""
@@ -55,11 +58,13 @@ class Settings:
     """Whether prompts are put into the model's chat template."""
     threads: int = 0
     """How many threads torch computes with; 0: as many as it does anyway."""
+    dtype_why: str = ""
+    """Why this dtype was taken, where the user left it open."""
 
     @property
     def facts(self) -> dict[str, str | int]:
-        """What keys and records say of them; a number of threads only where one is asked for."""
-        return {name: value for name, value in asdict(self).items() if name != "threads" or value}
+        """What keys and records say of them; a number of threads, or why a dtype was taken, only where there is one."""
+        return {name: value for name, value in asdict(self).items() if name not in _IF_SET or value}
 
     @property
     def loading(self) -> "Settings":
@@ -97,6 +102,11 @@ class ArmCell:
     """Which documents; None for all of the task."""
     folder: Path | None = None
     """The user's folder of tasks that declares the task, if one does."""
+
+    @property
+    def about(self) -> str:
+        """What cells share that take about as long."""
+        return self.task
 
     @property
     def question(self) -> Question:
@@ -156,6 +166,11 @@ class DistanceCell(ArmCell):
 
         return distance_key(self)
 
+    @property
+    def about(self) -> str:
+        """What cells share that take about as long."""
+        return f"distances of {self.task}"
+
     def __str__(self) -> str:
         """For people: model, arm and task."""
         subset = f" {self.subset}" if self.subset else ""
@@ -179,6 +194,11 @@ class FloorCell:
         from glu_prune.experiment.keys import floor_key
 
         return floor_key(self)
+
+    @property
+    def about(self) -> str:
+        """What cells share that take about as long."""
+        return "floors"
 
     @property
     def question(self) -> Question:
@@ -207,6 +227,11 @@ class SeriesCell:
         from glu_prune.experiment.keys import series_key
 
         return series_key(self)
+
+    @property
+    def about(self) -> str:
+        """What cells share that take about as long."""
+        return self.workload.name
 
     def __str__(self) -> str:
         """For people: model, arms and workload."""

@@ -19,6 +19,8 @@ MEASURING: Roots = (f"{_EXECUTORS}.measuring", "glu_prune.efficiency.tracking")
 """What measures the cost of workloads."""
 DISTANCES: Roots = (f"{_EXECUTORS}.distances",)
 """What compares predictions of two models."""
+CHOOSING: Roots = ("glu_prune.evaluation.half_precision",)
+"""What chooses a data type where that is left open."""
 METERING: Roots = (*SCORING, "glu_prune.efficiency.evaluation_meter", "glu_prune.efficiency.tracking")
 """What measures the cost of scoring."""
 

@@ -6,15 +6,18 @@ from pathlib import Path
 from typing import Any
 
 from glu_prune.errors import CorruptError, EvaluationError, GluPruneError, NotMeasuredError, StoreError
-from glu_prune.experiment.cell import AnyCell, Cell, DistanceCell, FloorCell, SeriesCell
+from glu_prune.experiment.cell import AnyCell, Cell, DistanceCell, FloorCell, SeriesCell, Settings
 from glu_prune.experiment.codec import AnyRecord, RecordT, recognised
 from glu_prune.experiment.cost_record import CostRecord, SeriesRecord
 from glu_prune.experiment.distance_record import DistanceRecord
 from glu_prune.experiment.executors import Answer, Executor
 from glu_prune.experiment.jobs import Job, job, jobs
 from glu_prune.experiment.keys import cost_key
+from glu_prune.experiment.open_dtype import settled
 from glu_prune.experiment.record import FloorRecord, Record
 from glu_prune.experiment.store import Store
+from glu_prune.models.source import ModelSource
+from glu_prune.progress.work import Work
 
 Answered = Record | DistanceRecord | FloorRecord
 """Records that are about items."""
@@ -29,16 +32,32 @@ NO_DISTANCES = (
 class Engine:
     """Gives the record of any cell, from the store or from an executor."""
 
-    def __init__(self, store: Store, executor: Executor, progress: Callable[[str], None]) -> None:
-        """`progress` is called with one line about what is being done."""
+    def __init__(
+        self, store: Store, executor: Executor, progress: Callable[[str], None], work: Work | None = None
+    ) -> None:
+        """`progress` is called with one line about what is being done; `work` is told what is needed and computed."""
         self.store = store
         self._executor = executor
         self._progress = progress
+        self._work = work or Work()
         self._submitted: dict[str, tuple[Job, Answer]] = {}
         """By the keys of cells."""
         self._records: dict[str, AnyRecord] = {}
         self._asked: dict[tuple[object, ...], Answered] = {}
         """By question: what was answered first in this session."""
+        self._settled: dict[tuple[Settings, ModelSource], Settings] = {}
+
+    def settled(self, settings: Settings, source: ModelSource) -> Settings:
+        """`settings` with a data type that suits `source` on this machine, where that is left open; see `open_dtype`.
+
+        Raises:
+            EvaluationError: it cannot be left open for that device.
+            GluPruneError: the model cannot be loaded, or the store is of another version.
+        """
+        asked = settings, source
+        if asked not in self._settled:
+            self._settled[asked] = settled(*asked, self.store, self._progress)
+        return self._settled[asked]
 
     def submit(self, cells: Iterable[AnyCell]) -> None:
         """Has the executor begin whatever of `cells` is missing, if it is one that works ahead.
@@ -104,12 +123,14 @@ class Engine:
         return self._have(cell, SeriesRecord)
 
     def check(self, cell: AnyCell) -> bool:
-        """Whether `cell` is still to be run: the store has no record of it that can be trusted.
+        """Whether `cell`, which is needed, is still to be run: the store has no record of it that can be trusted.
 
         Raises:
             StoreError: the store cannot be read, or a newer version wrote the record.
         """
-        return self._stored(cell.key, _kind(cell)) is None
+        missing = self._stored(cell.key, _kind(cell)) is None
+        self._work.need(cell.key, cell.about, missing=missing)
+        return missing
 
     def _have(self, cell: AnyCell, kind: type[RecordT]) -> RecordT:
         """From memory, from the store, or by having it run while no other process does.
@@ -144,13 +165,14 @@ class Engine:
         """Has `cell` run and keeps what comes; where a job of several fails, alone: it may be another that failed."""
         alone = job(cell)
         done, answer = self._submitted.get(cell.key) or (alone, self._executor.submit(alone.to_json()))
-        try:
-            contents = answer.result()
-        except GluPruneError:
-            if done == alone:
-                raise
-            done, contents = alone, self._executor.submit(alone.to_json()).result()
-        self._keep(done, contents)
+        with self._work.running(str(cell), {each.key: each.about for each in done.answers}):
+            try:
+                contents = answer.result()
+            except GluPruneError:
+                if done == alone:
+                    raise
+                done, contents = alone, self._executor.submit(alone.to_json()).result()
+            self._keep(done, contents)
 
     def _keep(self, done: Job, contents: Sequence[bytes]) -> None:
         """Puts what the store lacks into it: costs before scores, as what has scores is never answered again."""
@@ -168,7 +190,7 @@ class Engine:
 
     def _put(self, record: AnyRecord, content: bytes) -> None:
         self.store.write(record.key, type(record), content)
-        self._records[record.key] = record
+        self._remember(record)
 
     @contextmanager
     def _alone(self, cell: AnyCell) -> Iterator[None]:
@@ -208,9 +230,13 @@ class Engine:
 
     def _found(self, key: str, kind: type[RecordT]) -> RecordT | None:
         if key not in self._records and (found := self.store.get(key, kind)) is not None:
-            self._records[key] = found
+            self._remember(found)
         record = self._records.get(key)
         return record if isinstance(record, kind) else None
+
+    def _remember(self, record: AnyRecord) -> None:
+        self._records[record.key] = record
+        self._work.found(record.key)
 
 
 def _kind(cell: AnyCell) -> Any:

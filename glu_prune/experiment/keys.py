@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from glu_prune.evaluation import local_data, user_tasks
 from glu_prune.experiment.code import (
+    CHOOSING,
     DISTANCES,
     MEASURING,
     METERING,
@@ -35,6 +36,8 @@ _NO_PART_IN_A_SERIES: Mapping[str, str] = {
     "chat_template": "prompts are given as tokens, or encoded as they are",
 }
 """Settings of evaluations that change no measurement, and why."""
+_NO_PART_IN_ANSWERS: Mapping[str, str] = {"dtype_why": "the dtype itself is one"}
+"""Settings that change nothing at all, and why."""
 
 Fact = object
 """Anything that is JSON."""
@@ -97,6 +100,12 @@ def cost_key(cell: str) -> str:
     return _digest({"cost": cell, **_here()}, METERING, {})
 
 
+def dtype_key(source: "ModelSource", settings: "Settings") -> str:
+    """Of the dtype that is taken for a model where that is left open."""
+    facts = {"dtype": source.fingerprint, "device": settings.device, "attention": settings.attention, **_here()}
+    return _digest(facts, CHOOSING, library_versions())
+
+
 def _models(source: "ModelSource", arms: Iterable["Arm"]) -> dict[str, Fact]:
     """The weights, and how they are pruned."""
     return {
@@ -108,7 +117,8 @@ def _models(source: "ModelSource", arms: Iterable["Arm"]) -> dict[str, Fact]:
 
 def _run_by(settings: "Settings", without: Mapping[str, str]) -> dict[str, Fact]:
     """How models are run: every setting, but those that `without` gives a reason for; and on what kind of GPU."""
-    facts = {name: value for name, value in settings.facts.items() if name not in without}
+    left_out = {**without, **_NO_PART_IN_ANSWERS}
+    facts = {name: value for name, value in settings.facts.items() if name not in left_out}
     return {"settings": facts, "accelerator": accelerator(settings)}
 
 

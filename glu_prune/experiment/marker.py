@@ -12,7 +12,8 @@ from glu_prune.files import write_whole
 MARKER = "glu-prune-store.json"
 VERSION = 1
 """Of how a store is laid out; records have versions of their own."""
-CELLS, CORRUPT, LOCKS, DECLARED, CHECKPOINTS = "cells", "corrupt", "locks", "declared", "checkpoints"
+CELLS, CORRUPT, LOCKS, DECLARED, CHOSEN = "cells", "corrupt", "locks", "declared", "chosen"
+CHECKPOINTS = "checkpoints"
 """The folders of a store."""
 RECORD = re.compile(r"[0-9a-f]{64}\.(?:parquet|json)")
 """Names of files that hold records."""
@@ -29,6 +30,7 @@ _HOLD = {
     CORRUPT: re.compile(rf"{RECORD.pattern}\.\d+"),
     LOCKS: LOCK,
     DECLARED: re.compile(r"[0-9a-f]+\.json"),
+    CHOSEN: re.compile(r"[0-9a-f]{64}\.json"),
     CHECKPOINTS: re.compile(rf"glu-prune-[0-9a-f]{{32}}\S*|{EARLIER_COPY.pattern}"),
 }
 """What names in each folder are like."""

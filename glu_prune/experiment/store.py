@@ -6,13 +6,17 @@ from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
+from pydantic import TypeAdapter
+
 from glu_prune.errors import CorruptError, StoreError
 from glu_prune.experiment import scratch
 from glu_prune.experiment.codec import AnyRecord, RecordT, decoded, encoded, suffix
 from glu_prune.experiment.locks import held
-from glu_prune.experiment.marker import CELLS, CHECKPOINTS, CORRUPT, DECLARED, LOCKS, is_marked, mark
+from glu_prune.experiment.marker import CELLS, CHECKPOINTS, CHOSEN, CORRUPT, DECLARED, LOCKS, is_marked, mark
 from glu_prune.experiment.record import Record
 from glu_prune.files import write_whole
+
+_TEXTS = TypeAdapter(dict[str, str])
 
 
 class Store:
@@ -80,6 +84,29 @@ class Store:
             return str(json.loads((self.folder / DECLARED / f"{digest}.json").read_bytes())["first"])
         except (OSError, ValueError, KeyError, TypeError):
             return None
+
+    def chosen(self, key: str, choose: Callable[[], dict[str, str]]) -> dict[str, str]:
+        """What was chosen under `key`, by whichever process was first; else what `choose` gives.
+
+        A store that cannot be written keeps nothing.
+
+        Raises:
+            StoreError: the store is of another version.
+        """
+        path = self.folder / CHOSEN / f"{key}.json"
+        is_marked(self.folder)
+        with ExitStack() as stack:
+            with suppress(StoreError):
+                stack.enter_context(self.lock(key))
+            with suppress(OSError, ValueError):
+                found: dict[str, str] = _TEXTS.validate_json(path.read_bytes())
+                return found
+            made = choose()
+            with suppress(OSError, StoreError):
+                self._prepare()
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write_whole(path, json.dumps(made, indent=1).encode())
+        return made
 
     def set_aside(self, key: str, kind: type[AnyRecord]) -> Path:
         """Moves the file of `key` to `corrupt/`, where it overwrites nothing; gives its new path.

@@ -48,6 +48,7 @@ def _total(cells: Sequence[CellResult], alike: Sequence[EvaluationReadings]) -> 
         **first.size.model_dump(),
         model=first.model,
         arm=first.arm,
+        dtype=f"{first.dtype}: {first.dtype_why}" if first.dtype_why else first.dtype,
         megabytes=first.size.bytes / _MEGA,
         tokens_per_second=tokens / seconds if tokens else None,
         joules_per_1000_tokens=_KILO * energy / tokens if tokens and metered else None,

@@ -71,6 +71,13 @@ class Source(Protocol):
             GluPruneError: something is missing, or cannot be trusted.
         """
 
+    def missing(self, cases: Iterable[Case]) -> list[Case]:
+        """Which of `cases` have something to run.
+
+        Raises:
+            GluPruneError: a model is not here, or the store cannot be read.
+        """
+
     def submit(self, cases: Iterable[Case]) -> None:
         """Lets whatever works ahead begin with what `cases` need; they are judged as results arrive.
 

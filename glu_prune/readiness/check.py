@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from glu_prune.experiment.cell import Settings
+from glu_prune.models.dtypes import AUTO, EXACT
 from glu_prune.readiness.requirements import Requirements
 from glu_prune.report.table import Column, render, terminal_width
 
@@ -39,6 +40,11 @@ class Run:
     requirements: Requirements
     settings: Settings
     store: Path
+
+    @property
+    def dtype(self) -> str:
+        """Of the weights while they are evaluated; where that is left open, the largest that may be taken."""
+        return EXACT if self.settings.dtype == AUTO else self.settings.dtype
 
 
 @dataclass(frozen=True)

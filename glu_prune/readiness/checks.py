@@ -20,6 +20,7 @@ CHECKS = (
     Check("pruning", _each_model(models.pruning)),
     Check("backend", host.backend),
     Check("device", host.device),
+    Check("dtype", host.dtype),
     Check("memory", _each_model(memory.memory)),
     Check("arithmetic", host.arithmetic, refuses=False),
     Check("data", data.data),

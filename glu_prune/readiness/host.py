@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import timeit
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, requires, version
 from typing import TYPE_CHECKING
@@ -13,6 +12,8 @@ from glu_prune.errors import CheckpointError, EvaluationError, MeterError, Model
 from glu_prune.evaluation.backend import Backend
 from glu_prune.experiment.machine import machine
 from glu_prune.experiment.marker import refuse_others
+from glu_prune.experiment.open_dtype import refuse_elsewhere
+from glu_prune.models.dtypes import AUTO, EXACT, HALF
 from glu_prune.models.source import locate
 from glu_prune.readiness.check import CheckResult, Run
 from glu_prune.readiness.memory import weights_in
@@ -43,6 +44,14 @@ def backend(run: Run) -> Iterator[CheckResult]:
         yield CheckResult(what, "ready", ", ".join(f"{name} {found}" for name, found in chosen.versions.items()))
 
 
+def dtype(run: Run) -> Iterator[CheckResult]:
+    """Whether the data type can be left open on the device, if it is."""
+    try:
+        refuse_elsewhere(run.settings)
+    except EvaluationError as error:
+        yield CheckResult(f"dtype {AUTO}", "missing", str(error))
+
+
 def device(run: Run) -> Iterator[CheckResult]:
     """Whether torch can use the device; that it is a processor is worth a note where there is a GPU."""
     import torch
@@ -67,23 +76,18 @@ def device(run: Run) -> Iterator[CheckResult]:
 
 def arithmetic(run: Run) -> Iterator[CheckResult]:
     """How fast this processor computes in 16 bits, against float32: many lack the instructions for it."""
+    from glu_prune.evaluation.half_precision import seconds_of_product
+
     dtype = run.settings.dtype
-    if run.settings.device != "cpu" or dtype == "float32":
+    if run.settings.device != "cpu" or dtype == EXACT:
         return
-    what, slowdown = f"arithmetic in {dtype}", _product(dtype) / _product("float32")
-    found = f"a matrix product takes {slowdown:.1f} times as long as in float32"
-    if slowdown < _SLOW:
-        yield CheckResult(what, "ready", found)
-    else:
-        yield CheckResult(what, "note", found, "where memory suffices for it, --glu-dtype float32 is faster")
-
-
-def _product(dtype: str) -> float:
-    """Seconds that `(128, 1024) x (1024, 1024)` takes, the shortest of several."""
-    import torch
-
-    one, other = (torch.ones(rows, 1024, dtype=getattr(torch, dtype)) for rows in (128, 1024))
-    return min(timeit.repeat(lambda: torch.nn.functional.linear(one, other), number=1, repeat=8))
+    for each in HALF if dtype == AUTO else (dtype,):
+        what, slowdown = f"arithmetic in {each}", seconds_of_product(each) / seconds_of_product(EXACT)
+        found = f"a matrix product takes {slowdown:.1f} times as long as in float32"
+        if slowdown < _SLOW or dtype == AUTO:
+            yield CheckResult(what, "ready", found)
+        else:
+            yield CheckResult(what, "note", found, "where memory suffices for it, --glu-dtype float32 is faster")
 
 
 def energy(run: Run) -> Iterator[CheckResult]:
@@ -107,7 +111,7 @@ def disk(run: Run) -> Iterator[CheckResult]:
     """That the store is one, with room: for records, and for a copy of the largest model whose memory is measured."""
     there = next(each for each in (run.store, *run.store.absolute().parents) if each.exists())
     measured = (model for model in run.requirements.models if model.workloads)
-    wanted = _RECORDS + max((_saved(model, run.settings.dtype) for model in measured), default=0)
+    wanted = _RECORDS + max((_saved(model, run.dtype) for model in measured), default=0)
     what, another = f"disk for {run.store}", "choose another: --glu-store=DIR"
     if not there.is_dir() or not os.access(there, os.W_OK):
         yield CheckResult(what, "missing", f"{there} is no folder that may be written to", another)

@@ -5,7 +5,6 @@ from typing import Any
 
 from glu_prune.errors import CheckpointError, ModelNotFoundError
 from glu_prune.evaluation.memory import Memory, free_memory
-from glu_prune.experiment.cell import Settings
 from glu_prune.models.source import ModelSource, locate
 from glu_prune.readiness.check import CheckResult, Run
 from glu_prune.readiness.requirements import RequiredModel
@@ -29,14 +28,14 @@ def memory(required: RequiredModel, run: Run) -> Iterator[CheckResult]:
         return
     try:
         source = locate(required.name, required.revision)
-        weights = required.copies * weights_in(source, settings.dtype)
-        least, most = (weights + _answering(source, settings, size) for size in (1, settings.batch_size))
+        weights = required.copies * weights_in(source, run.dtype)
+        least, most = (weights + _answering(source, run, size) for size in (1, settings.batch_size))
         free = free_memory(settings.device)
     except (ModelNotFoundError, CheckpointError, RuntimeError, AssertionError):
         return
     what = f"memory for {required.name}"
     found = f"{size_of(free)} free on {settings.device}"
-    copies = f"{required.copies} x weights in {settings.dtype}"
+    copies = f"{required.copies} x weights in {run.dtype}"
     wanted = f"at most {size_of(most)} for {copies} and batches of {settings.batch_size}"
     if free >= most:
         yield CheckResult(what, "ready", f"{found}; {wanted}")
@@ -61,13 +60,13 @@ def weights_in(source: ModelSource, dtype: str) -> int:
     return int(source.format.weight_bytes(source.folder) * getattr(torch, dtype).itemsize // itemsize)
 
 
-def _answering(source: ModelSource, settings: Settings, batch_size: int) -> int:
+def _answering(source: ModelSource, run: Run, batch_size: int) -> int:
     """Bytes beside the weights, at the most; 0 for a model of which that is not known."""
     import torch
 
     config: Any = source.format.read_config(source.folder).get_text_config()
     room = getattr(config, "max_position_embeddings", None) or _SCORED
-    sizes = torch.device(settings.device).type, getattr(torch, settings.dtype).itemsize
+    sizes = torch.device(run.settings.device).type, getattr(torch, run.dtype).itemsize
     scoring, writing = (Memory(config, batch_size, min(room, longest), *sizes) for longest in (_SCORED, _WRITTEN))
     try:
         return max(scoring.scoring, writing.generating)

@@ -138,7 +138,7 @@ def pruning(required: RequiredModel, run: Run) -> Iterator[CheckResult]:
         return
     what = f"pruning of {required.name}"
     try:
-        _try_pruning(source, required, run.settings.dtype)
+        _try_pruning(source, required, run.dtype)
     except CheckpointError:
         return
     except (PlanError, UnsupportedModelError) as error:

@@ -287,6 +287,7 @@ EVALUATIONS: tuple[Column[EvaluationCost], ...] = (
     Column("width", lambda row: row.width),
     Column("expansion ratio", lambda row: row.expansion_ratio, _number(2)),
     Column("parameters", lambda row: row.parameters, _number(0)),
+    Column("dtype", lambda row: row.dtype),
     Column("MB", lambda row: row.megabytes, _number(1)),
     Column("tokens/s", lambda row: row.tokens_per_second, _number(0)),
     Column("J per 1000 tokens", lambda row: row.joules_per_1000_tokens, _number(2)),

@@ -103,6 +103,10 @@ class CellResult(Row):
     truncated: int | None
     new_tokens: int
     limit: int | None
+    dtype: str
+    """Of the weights while they answered."""
+    dtype_why: str
+    """Why that one was taken, where the user left it open; else empty."""
     scores: Mapping[str, MetricSummary]
     size: ModelSize
     cost: EvaluationReadings | None
@@ -125,6 +129,8 @@ class EvaluationCost(Row, ModelSize):
     """What the evaluations of one arm cost in all."""
 
     arm: str
+    dtype: str
+    """Of the weights while they answered, and why that one was taken if the user left it open."""
     megabytes: float
     tokens_per_second: Number
     joules_per_1000_tokens: Number

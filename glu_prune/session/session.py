@@ -1,6 +1,7 @@
 """The state of one pytest session: its cases, what they are judged by, and what they found."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from glu_prune.report import files
 from glu_prune.results.baselines import BaselineResult
 from glu_prune.results.report import CaseOutcome, CaseResult, CaseTables, Report
 from glu_prune.session.collection import cases_of_others, read_cases
-from glu_prune.session.progress import progress
+from glu_prune.session.screen import Screen
 from glu_prune.sources.published import PublishedSource
 
 Order = tuple[str, int, str]
@@ -40,6 +41,7 @@ class Session:
             BaselineError: a baseline that the options name cannot be used.
         """
         self._config = config
+        self.screen = Screen(config)
         self._found: dict[Order, CaseResult] = {}
         self._ended: dict[Order, CaseOutcome] = {}
         self.pinned = ""
@@ -74,15 +76,16 @@ class Session:
         from glu_prune.experiment.store import Store
         from glu_prune.sources.runs import Extent, RunSource
 
-        say = progress(config)
-        executor = options.executor(config, self._store, say)
+        say, work = self.screen.say, self.screen.work
+        executor = options.executor(config, self.store, say, work.step)
         config.add_cleanup(executor.shutdown)
-        engine = Engine(Store(self._store), executor, say)
+        engine = Engine(Store(self.store), executor, say, work)
         extent = Extent(config.getoption("--glu-sequential"), config.getoption("--glu-limit"))
         return RunSource(engine, options.settings(config), options.effort(config), extent, self.gate)
 
     @property
-    def _store(self) -> Path:
+    def store(self) -> Path:
+        """Where records are kept."""
         return options.place(self._config, "--glu-store")
 
     def preflight(self, items: list[pytest.Item]) -> None:
@@ -101,7 +104,13 @@ class Session:
     def _refuse_obstacles(self, required: Requirements) -> None:
         from glu_prune.readiness.preflight import refuse_obstacles
 
-        refuse_obstacles(Run(required, options.settings(self._config), self._store))
+        refuse_obstacles(Run(required, options.settings(self._config), self.store))
+
+    def count(self, items: list[pytest.Item]) -> None:
+        """Counts what `items` need, and what of it is missing, for those who look at how far the session is."""
+        with suppress(GluPruneError):  # the cases say it themselves
+            self.source.missing([case for item in items if (case := case_of(item)) is not None])
+        self.screen.work.show()
 
     def leave_out(self, items: Iterable[pytest.Item]) -> None:
         """Takes the tests that the user deselects."""
@@ -129,7 +138,7 @@ class Session:
         from glu_prune.sources.pilots import Pilots
 
         cases = [case for item in items if (case := case_of(item)) is not None]
-        pilots = Pilots(self._store, self._config.getoption("--glu-limit"))
+        pilots = Pilots(self.store, self._config.getoption("--glu-limit"))
         with offline():
             return text(*pilots.plan(cases, self._config.getoption("--glu-changed")))
 
@@ -203,7 +212,7 @@ class Session:
                 msg = "the session did not come to its end"
                 raise BaselineError(msg)
             pins = [pin for order in sorted(self._found) for pin in self._found[order].tables.pins]
-            self.pinned = one_line(self.gate.pin(Store(self._store), pins))
+            self.pinned = one_line(self.gate.pin(Store(self.store), pins))
         except GluPruneError as error:
             self.pinned = one_line(f"baseline {name} was not pinned: {error}")
             return False

@@ -145,7 +145,7 @@ class Pilots:
         asked = {"chat_template": case.experiment.chat_template, "num_fewshot": capability.num_fewshot}
         for entry in self._entries.get((identity(case.experiment.model), capability.task), ()):
             head, settings = entry.head, dict(entry.head.get("settings", {}))
-            seed = settings.pop("seed", 0)
+            seed, _ = settings.pop("seed", 0), settings.pop("dtype_why", "")
             as_asked = all((settings.get(name) or None) == (value or None) for name, value in asked.items())
             if as_asked and capability.metric in head.get("metrics", {}):
                 group = groups.setdefault(tuple(sorted(settings.items())), {})

@@ -74,11 +74,17 @@ class RunSource:
 
     def preflight(self, cases: Iterable[Case]) -> list[Case]:
         """Finds models that are not here, and stored records that cannot be trusted; keeps what is declared when."""
-        checked = [(case, list(map(self._engine.check, self._all_cells(case)))) for case in cases]
-        for case, _ in checked:
+        every = list(cases)
+        to_run = self.missing(every)
+        for case in every:
             if isinstance(case, CaseAtRatio):
                 what = {"claim": case.family_key, "declared": case.family}
                 self._engine.store.declare(case.family_digest, what)
+        return to_run
+
+    def missing(self, cases: Iterable[Case]) -> list[Case]:
+        """Those of which the store lacks a record; the engine looks at all of their cells, which it counts."""
+        checked = [(case, list(map(self._engine.check, self._all_cells(case)))) for case in cases]
         return [case for case, missing in checked if any(missing)]
 
     def submit(self, cases: Iterable[Case]) -> None:
@@ -115,13 +121,15 @@ class RunSource:
         """
         chosen = case.workloads
         source = locate(case.experiment.model, case.experiment.revision)
-        return [SeriesCell(source, (DENSE, case.arm), each, self._settings, self._effort) for each in chosen]
+        settings = self._engine.settled(self._settings, source)
+        return [SeriesCell(source, (DENSE, case.arm), each, settings, self._effort) for each in chosen]
 
     def _cells(self, case: Case, needed: Requirement) -> dict[Arm, Cell]:
         capability = needed.capability
         source = locate(case.experiment.model, case.experiment.revision)
         task = (capability.task, capability.num_fewshot, capability.fields)
-        settings = replace(self._settings, chat_template=case.experiment.chat_template)
+        settings = self._engine.settled(self._settings, source)
+        settings = replace(settings, chat_template=case.experiment.chat_template)
         return {each: Cell(source, each, *task, settings, self._sample, capability.folder) for each in needed.arms}
 
     def scores(self, case: Case, needed: Requirement) -> Iterator[Evaluation]:
@@ -281,6 +289,8 @@ def _cell(case: Case, each: Arm, record: Record, limit: int | None, cost: Evalua
         truncated=record.truncated,
         new_tokens=sum(record.lengths),
         limit=limit,
+        dtype=str(record.settings["dtype"]),
+        dtype_why=str(record.settings.get("dtype_why", "")),
         scores={name: _summary(name, score) for name, score in record.metrics.items()},
         size=ModelSize(**record.size.model_dump(), expansion_ratio=record.size.expansion_ratio),
         cost=cost,

@@ -8,7 +8,7 @@ import pytest
 
 from glu_prune.cli import main
 from glu_prune.efficiency.workload import WORKLOADS
-from glu_prune.evaluation import local_data
+from glu_prune.evaluation import half_precision, local_data
 from glu_prune.experiment.cell import Arm, Settings
 from glu_prune.models.source import MODELS
 from glu_prune.readiness import data, host, memory, models
@@ -177,7 +177,7 @@ def test_a_sample_of_every_split_is_a_note(folder):
 
 
 def test_advice_is_never_missing(monkeypatch):
-    monkeypatch.setattr(host, "_product", {"bfloat16": 1e9, "float32": 1.0}.__getitem__)
+    monkeypatch.setattr(half_precision, "seconds_of_product", {"bfloat16": 1e9, "float32": 1.0}.__getitem__)
     (advice,) = (check for check in CHECKS if check.name == "arithmetic")
     assert [each.state for each in advice.results(a_run(dtype="bfloat16"))] == ["note"]
 
@@ -231,18 +231,35 @@ def test_a_store_that_cannot_be_written_is_missing(tmp_path):
     assert (need.state, "is no store of glu-prune, as it holds file" in need.detail) == ("missing", True), need
 
 
-@pytest.mark.parametrize(("dtype", "rows"), [("float32", 0), ("bfloat16", 1)])
+@pytest.mark.parametrize(
+    ("dtype", "rows"), [("float32", ()), ("bfloat16", ("bfloat16",)), ("auto", ("bfloat16", "float16"))]
+)
 def test_a_processor_is_asked_how_fast_16_bits_are(dtype, rows):
     found = list(host.arithmetic(a_run(dtype=dtype)))
-    assert [each.what for each in found] == [f"arithmetic in {dtype}"] * rows
+    assert [each.what for each in found] == [f"arithmetic in {each}" for each in rows]
     assert all("times as long as in float32" in each.detail and not each.missing for each in found)
 
 
 @pytest.mark.parametrize(("seconds", "state"), [(0.9, "ready"), (6.8, "note")])
 def test_slow_16_bits_are_worth_a_note(monkeypatch, seconds, state):
-    monkeypatch.setattr(host, "_product", {"bfloat16": seconds, "float32": 1.0}.__getitem__)
+    found = {"bfloat16": seconds, "float16": seconds, "float32": 1.0}
+    monkeypatch.setattr(half_precision, "seconds_of_product", found.__getitem__)
     need = result(host.arithmetic(a_run(dtype="bfloat16")))
     assert (need.state, need.detail) == (state, f"a matrix product takes {seconds} times as long as in float32")
+    assert [each.state for each in host.arithmetic(a_run(dtype="auto"))] == ["ready"] * 2, "it will not be taken"
+
+
+def test_where_the_dtype_is_left_open_the_largest_has_to_fit():
+    tiny = a_model("tiny-base")
+    wanted, most = (result(memory.memory(tiny, a_run(tiny, dtype=each))) for each in ("auto", "float32"))
+    assert wanted.detail.partition("; ")[2] == most.detail.partition("; ")[2]
+
+
+def test_the_dtype_can_be_left_open_on_a_processor_only():
+    assert list(host.dtype(a_run(dtype="auto"))) == []
+    need = result(host.dtype(a_run(dtype="auto", device="cuda")))
+    said = "dtype 'auto' compares data types on the device cpu; for cuda, name one, such as bfloat16"
+    assert (need.state, need.detail) == ("missing", said)
 
 
 def test_the_libraries_are_those_that_are_asked_for():

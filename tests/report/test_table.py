@@ -64,11 +64,13 @@ def cost(
     scored: int | None,
     cpu: float | None,
     others: float | None = 0.01,
+    why: str = "",
 ) -> CellResult:
     energy = {} if cpu is None else {"cpu": {"joules": cpu, "method": "rapl"}}
     return CellResult.model_validate({
         "model": "m", "arm": arm, "ratio": "0.5", "task": task, "prompts": 2, "scores": {"acc": [0.5, 0.1, 2]},
         "control": False, "new_tokens": 0, "part": "", "truncated": 0, "limit": None,
+        "dtype": "float32", "dtype_why": why,
         "size": {"parameters": 1000, "bytes": 4_000_000, "width": 8, "hidden": 2, "expansion_ratio": 4.0},
         "cost": {"seconds": seconds, "positions": positions, "scored_positions": scored, "energy": energy,
                  "note": "" if energy else "no meter", "others": others},
@@ -86,6 +88,12 @@ COSTS = [
 
 def shown(columns, row) -> dict[str, str]:
     return {column.name: column.show(column.get(row)) for column in columns}
+
+
+def test_the_dtype_of_an_arm_is_shown_with_why_it_was_taken():
+    how = {"seconds": 2.0, "positions": 100, "scored": 100, "cpu": 10.0}
+    one, other = evaluation_costs([cost("dense", "choices", **how), cost("ppm-0.5", "choices", **how, why="faster")])
+    assert [shown(EVALUATIONS, each)["dtype"] for each in (one, other)] == ["float32", "float32: faster"]
 
 
 def test_positions_that_are_not_counted_give_no_speed():

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from glu_prune.efficiency.evaluation_meter import EvaluationMeter
 from glu_prune.efficiency.meter import Meter, NoMeter
@@ -29,9 +29,7 @@ from glu_prune.experiment.marker import CHECKPOINTS
 from glu_prune.experiment.record import Record, SizeRecord
 from glu_prune.experiment.scratch import scratch
 from glu_prune.experiment.store import Store
-
-if TYPE_CHECKING:
-    from glu_prune.efficiency.benchmark import Steps
+from glu_prune.progress.work import Step, Work
 
 Progress = Callable[[str], None]
 """Called with one line about what is being done."""
@@ -39,9 +37,10 @@ _MEASURING = Path(tempfile.gettempdir()) / f"glu-prune-measuring-{getattr(os, 'g
 """Who holds it measures costs: one process of this user at a time on this machine."""
 
 
-def local_engine(store: Store, meter: Meter, progress: Progress, steps: "Steps | None" = None) -> Engine:
-    """An engine whose cells are run in this process; `steps` is told how far a measurement is."""
-    return Engine(store, LocalExecutor(store.folder, meter, progress, steps), progress)
+def local_engine(store: Store, meter: Meter, progress: Progress, work: Work | None = None) -> Engine:
+    """An engine whose cells are run in this process; `work` is told how far that is."""
+    work = work or Work()
+    return Engine(store, LocalExecutor(store.folder, meter, progress, work.step), progress, work)
 
 
 @dataclass(frozen=True)
@@ -60,13 +59,16 @@ class LocalExecutor:
 
     ahead = False
 
-    def __init__(self, folder: Path, meter: Meter, progress: Progress, steps: "Steps | None" = None) -> None:
-        """Nothing is loaded yet; models that have to be on disk for a while are put in `folder`."""
+    def __init__(self, folder: Path, meter: Meter, progress: Progress, step: Step = lambda *_: None) -> None:
+        """Nothing is loaded yet; models that have to be on disk for a while are put in `folder`.
+
+        `step` is told how far a job is: the seam to the engine, over which only texts and bytes go, does not tell that.
+        """
         self._copies = folder / CHECKPOINTS
         self._meter = meter
         self._progress = progress
-        self._steps = steps or (lambda *_: None)
-        self._scorer = Scorer(progress)
+        self._step = step
+        self._scorer = Scorer(progress, step)
         self._arms: Arms | None = None
         self._backends = BackendArms(self._copies, progress)
 
@@ -142,7 +144,7 @@ class LocalExecutor:
             _ = arms.model
         alone = held(_MEASURING, lambda file: self._progress(f"{cell}: waiting for another, which holds {file}"))
         with alone, scratch(self._copies) as folder:
-            record = series_of(cell, arms, self._meter, self._processes, folder, self._steps)
+            record = series_of(cell, arms, self._meter, self._processes, folder, self._step)
         self._progress(f"{cell}: {cell.effort.rounds} rounds in {time.perf_counter() - begin:.1f} s")
         return record
 

@@ -4,7 +4,7 @@ import gc
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from glu_prune.errors import EvaluationError
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from glu_prune.efficiency.meter import Window
     from glu_prune.evaluation.divergence import TaskDivergence
     from glu_prune.evaluation.result import TaskResult
+    from glu_prune.progress.work import Step
 
 Found = TypeVar("Found")
 
@@ -28,9 +29,10 @@ Found = TypeVar("Found")
 class Scorer:
     """Has models answer what cells ask, and scores the answers; loads each task once."""
 
-    def __init__(self, progress: Callable[[str], None]) -> None:
-        """`progress` is told where memory runs out."""
+    def __init__(self, progress: Callable[[str], None], step: "Step" = lambda *_: None) -> None:
+        """`progress` is told where memory runs out, `step` how far answering is."""
         self._progress = progress
+        self._step = step
         self._batch_sizes: dict[Hashable, int] = {}
         """What fits into memory, where the batch size asked for does not."""
 
@@ -76,6 +78,7 @@ class Scorer:
                 size = self._batch_sizes.get(what, cell.settings.batch_size)
                 for lm in lms:
                     lm.limit(size)
+                    lm.progress = partial(self._step, "items")
                 try:
                     return attempt()
                 except RuntimeError as error:
