@@ -54,6 +54,15 @@ def bar_of_rounds() -> Iterator[tuple["Steps", Callable[[str], None]]]:
 
 
 @contextmanager
+def lines() -> Iterator[Callable[[str], None]]:
+    """Shows the line that says what is being done, on standard error; nothing where that is no terminal."""
+    from tqdm import tqdm
+
+    with tqdm(bar_format="{desc}", disable=None, leave=False) as bar:
+        yield bar.set_description_str
+
+
+@contextmanager
 def interruptible(left: str = "nothing was written") -> Iterator[None]:
     """A request to terminate ends the command as Ctrl-C does, so that it cleans up after itself.
 
