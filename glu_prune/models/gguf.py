@@ -254,9 +254,10 @@ def _read_model(file: Path, header: _Header) -> "PreTrainedModel":
         raise
     except Exception as error:  # every architecture complains in its own way
         raise _unreadable(file, error) from error
-    if any(found[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys")):
-        msg = f"{file} contradicts itself: {shown(found)}; fetch it again"
-        raise CheckpointError(msg)
+    for how in ("missing", "unexpected", "mismatched"):
+        if keys := sorted(map(str, found[f"{how}_keys"])):
+            msg = f"{file} contradicts itself: {keys[0]} is {how}; fetch it again"
+            raise CheckpointError(msg)
     return _as_saved(model)
 
 
