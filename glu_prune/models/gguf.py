@@ -70,11 +70,14 @@ class _Header(NamedTuple):
 
 def gguf_files(path: Path) -> tuple[Path, ...]:
     """The GGUF file that `path` is, or those in it, if it is a folder without a config.json."""
-    if path.suffix == ".gguf" and path.is_file():
-        return (path,)
-    if not path.is_dir() or (path / "config.json").exists():
+    try:
+        if path.suffix == ".gguf" and path.is_file():
+            return (path,)
+        if not path.is_dir() or (path / "config.json").exists():
+            return ()
+        return tuple(each for each in sorted(path.glob("*.gguf")) if each.is_file())
+    except OSError:  # no file has such a name, or it may not be looked at
         return ()
-    return tuple(each for each in sorted(path.glob("*.gguf")) if each.is_file())
 
 
 def gguf_file(path: Path) -> Path | None:
