@@ -2,13 +2,14 @@
 
 import hashlib
 import shutil
+import struct
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from gguf import RopeScalingType
+from gguf import GGUFValueType, RopeScalingType
 from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -150,6 +151,9 @@ def test_broken_files_are_one_line(file, cache, capsys):
     assert "is no GGUF file: it begins with b''" in said_of(file, capsys)
     file.write_bytes(whole.replace(b"blk.1.ffn_up", b"blk.1.ffn_uq"))
     assert "contradicts itself: model.layers.1.mlp.up_proj.weight is missing" in said_of(file, capsys)
+    layers = b"llama.block_count" + struct.pack("<I", GGUFValueType.UINT32)
+    file.write_bytes(whole.replace(layers + struct.pack("<I", 2), layers + struct.pack("<I", 1 << 30)))
+    assert "num_hidden_layers is 1073741824; at most 10,000 are allowed" in said_of(file, capsys)
     file.write_bytes(whole.replace(b"llama", b"lhama"))
     assert "GGUF model with architecture lhama is not supported yet" in said_of(file, capsys)
     assert converted(cache) == []
