@@ -65,7 +65,7 @@ def _glu_prune(
 _COMMANDS: tuple[Callable[..., Answer], ...] = (
     *(pruning.plan, pruning.prune),
     *(runs.init, runs.doctor, runs.prefetch, runs.power, runs.compare),
-    *(models.convert, models.shape, models.criteria, models.families, models.models),
+    *(models.convert, models.fetch, models.shape, models.criteria, models.families, models.models),
 )
 for _command in _COMMANDS:
     app.command(cls=StrictCommand)(_command)

@@ -15,7 +15,7 @@ import glu_prune
 from glu_prune.cli import main
 from glu_prune.experiment.machine import machine
 from glu_prune.models import shapes
-from glu_prune.models.source import embedded_models, load, locate
+from glu_prune.models.source import MODELS, embedded_models, load, locate
 from glu_prune.pruning.checkpoint import PLAN_FILE
 from glu_prune.pruning.plan import PruningPlan
 from glu_prune.pruning.width_map import map_widths
@@ -30,6 +30,7 @@ def test_help_names_every_command_and_imports_nothing_heavy():
         "prune",
         "measure",
         "convert",
+        "fetch",
         "shape",
         "init",
         "doctor",
@@ -180,10 +181,15 @@ def test_a_truncated_checkpoint_is_refused(tmp_path, capsys):
     assert f"{weights} cannot be read" in capsys.readouterr().err.splitlines()[-1]
 
 
-def test_the_embedded_models_are_listed(capsys):
+def test_models_with_a_name_are_listed(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("COLUMNS", "1000")
+    monkeypatch.setenv("GLU_PRUNE_MODELS", str(tmp_path))
     assert main(["models"]) == 0
-    listed = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
-    assert tuple(listed) == embedded_models() == ("tiny-base", "tiny-instruct")
+    listed = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()[2:]}
+    assert tuple(listed) == (*embedded_models(), "smollm2-135m-instruct", "gemma-3-270m")
+    assert str(MODELS / "tiny-base") in listed["tiny-base"]
+    assert "`glu-prune fetch smollm2-135m-instruct` downloads it (98 MB, Apache-2.0)" in listed["smollm2-135m-instruct"]
+    assert "--accept-terms` (those at https://ai.google.dev/gemma/terms)" in listed["gemma-3-270m"]
 
 
 def test_a_plan_is_a_table_from_the_configuration_alone(tmp_path, capsys):

@@ -28,7 +28,11 @@ def data_folder(text: str) -> Path:
 
 
 Model = Annotated[
-    str, typer.Argument(metavar="MODEL", help="An embedded model, a folder, or a Hugging Face id in the cache.")
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        help="A name, see `glu-prune models`; a folder or GGUF file; or a Hugging Face id in the cache.",
+    ),
 ]
 Revision = Annotated[str | None, typer.Option(metavar="REVISION", help="Of a Hugging Face model.")]
 Offline = Annotated[bool, typer.Option("--offline", help="Open no connection, whatever libraries would like to.")]

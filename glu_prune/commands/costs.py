@@ -77,7 +77,7 @@ def measure(
         if out is not None:
             _refuse_unwritable(out)
         measured, settings = _measured(source, arms, workloads, Settings(dtype, device), effort, store)
-    return _tables(model, arms, measured, settings, out)
+    return _tables(source, arms, measured, settings, out)
 
 
 def _arms(name: str, seed: int, ratios: Sequence[str]) -> "tuple[Arm, ...]":
@@ -124,7 +124,7 @@ def _measured(
 
 
 def _tables(
-    model: str, arms: "tuple[Arm, ...]", measured: "list[Series]", settings: "Settings", out: Path | None
+    source: "ModelSource", arms: "tuple[Arm, ...]", measured: "list[Series]", settings: "Settings", out: Path | None
 ) -> Answer:
     """The tables of all arms, notes on them, and what they were measured on; complete if the files were written."""
     from glu_prune.experiment.machine import machine
@@ -133,13 +133,14 @@ def _tables(
     from glu_prune.judgement.cost_tables import cost_tables
     from glu_prune.report.formats import terminal
 
-    pruned = [(model, arm.ratio, measured, arm.label) for arm in arms[1:] or arms]
+    pruned = [(source.name, arm.ratio, measured, arm.label) for arm in arms[1:] or arms]
     report = conclude([cost_tables(*about, findings(*about)) for about in pruned])
     shown = terminal.text(report)
     notes = [*_written(report, out)] if out is not None else []
     prompts = ", ".join(dict.fromkeys(series.prompts for series in measured))
     why = f" ({settings.dtype_why})" if settings.dtype_why else ""
-    here = f"{machine()}; {settings.dtype}{why} on {settings.device}; prompts: {prompts}"
+    dtype = source.dequantized(settings.dtype) or settings.dtype
+    here = f"{machine()}; {dtype}{why} on {settings.device}; prompts: {prompts}"
     return Answer("\n\n".join([*shown, *notes, here]), complete=not notes)
 
 

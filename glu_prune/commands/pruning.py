@@ -72,8 +72,9 @@ def plan(
     from glu_prune.report.sizes import sizes
 
     with connections(refused=offline):
-        checkpoint = open_disk_model(_stock(model, revision).folder)
-        shown = sizes(checkpoint, target)
+        source = _stock(model, revision)
+        checkpoint = open_disk_model(source.folder)
+        shown = "\n".join([sizes(checkpoint, target), *_dequantized(source)])
         if criterion is None:
             return Answer(shown)
         with interruptible(), progress("ranking") as step:
@@ -129,7 +130,7 @@ def prune(
         with progress("writing") as step:
             written = write_pruned(checkpoint, chosen, out, pad_to_uniform=pad_to_uniform, name=model, progress=step)
     done = f"{one_line(model)} -> {one_line(str(out))}: {chosen.criterion} at {chosen.target} {_kept(chosen.blocks)}"
-    notes = filter(None, (chosen.about_ties, unaligned_experts(checkpoint.width_map, written)))
+    notes = filter(None, (chosen.about_ties, unaligned_experts(checkpoint.width_map, written), *_dequantized(source)))
     return Answer("\n".join([done, *(f"note: {note}" for note in notes)]))
 
 
@@ -160,9 +161,15 @@ def _stock(model: str, revision: str | None) -> "ModelSource":
 
     source = locate(model, revision)
     if (found := source.format) is not stock:
-        msg = f"{source.folder} is a {found.NAME}; `glu-prune convert {source.folder} --out DIR` makes a stock one"
+        msg = f"{source.path} is a {found.NAME}; `glu-prune convert {source.path} --out DIR` makes a stock one"
         raise CheckpointError(msg)
     return source
+
+
+def _dequantized(source: "ModelSource") -> list[str]:
+    """What is to be known of weights that come from a GGUF file."""
+    read = source.dequantized("float32")
+    return [f"weights are those of a GGUF file, dequantised: {read}"] if read else []
 
 
 def _kept(blocks: "Sequence[BlockPlan]") -> str:

@@ -5,6 +5,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
+DEQUANTIZED = "dequantized"
+"""In the settings of a record: from which quantisation to which dtype its weights were read, if they were quantised."""
+
 
 class Strict(BaseModel):
     """Frozen, and closed to fields it does not know."""

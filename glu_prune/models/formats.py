@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from glu_prune.errors import CheckpointError
-from glu_prune.models import llama2c, stock
+from glu_prune.models import gguf, llama2c, stock
 from glu_prune.pruning.checkpoint import new_folder, refuse_existing
 
 if TYPE_CHECKING:
@@ -59,12 +59,15 @@ def is_stock(folder: Path) -> bool:
 
 
 def write_stock(folder: Path, out: Path) -> None:
-    """Writes the checkpoint in `folder`, of another format, to `out` as transformers saves models.
+    """Writes the checkpoint in `folder`, of another format, or a GGUF file, to `out` as transformers saves models.
 
     Raises:
         CheckpointError: `folder` cannot be read or is stock already, or `out` exists or cannot be written.
     """
     refuse_existing(out)
+    if (file := gguf.gguf_file(folder)) is not None:
+        gguf.convert(file, out)
+        return
     found = recognised(folder)
     if found is stock:
         msg = f"{folder} is a {stock.NAME} already; use it as it is"

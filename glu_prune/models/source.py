@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from glu_prune.errors import CheckpointError, ModelNotFoundError
-from glu_prune.models import stock
+from glu_prune.models import fetchable, gguf, stock
 from glu_prune.models.formats import Format, recognised
 
 MODELS = Path(__file__).parent / "embedded"
@@ -20,6 +20,7 @@ NOT_FILES = ("*/*", "consolidated*")
 DeviceMap = str | Mapping[str, Any]
 """How accelerate spreads a model: a name, or the device of each module; empty where it is not asked to."""
 _HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
+_OF_THE_HUB = "a model fetched from the hub"
 _GATED = ("meta-llama/",)
 """Owners whose models are given to those only who asked for them."""
 
@@ -29,13 +30,43 @@ class ModelSource:
     """A model on this machine."""
 
     name: str
-    """As the user wrote it: an embedded model, a Hugging Face id, or a folder, perhaps with `$VARIABLE` in its name."""
-    folder: Path
+    """As the user wrote it: an embedded or a fetched model, a Hugging Face id, or a folder or GGUF file, perhaps with
+    `$VARIABLE` in its name."""
+    path: Path
+    """The folder, or the GGUF file."""
+
+    @property
+    def folder(self) -> Path:
+        """The folder that is read: `path`, or the checkpoint that a GGUF file is converted into, once.
+
+        Raises:
+            CheckpointError: the file cannot be converted, or is not the one that was fetched.
+        """
+        return self.path if (file := self._gguf) is None else gguf.stock_folder(file)
 
     @property
     def fingerprint(self) -> str:
-        """What identifies its weights, configuration and tokenizer."""
-        return self.format.digest(self.folder)
+        """What identifies its weights, configuration and tokenizer; of a GGUF file its SHA-256.
+
+        Raises:
+            CheckpointError: a file cannot be read, or is not the one that was fetched.
+        """
+        return self.format.digest(self.folder) if (file := self._gguf) is None else gguf.digest(file)
+
+    def dequantized(self, dtype: str) -> str:
+        """From which quantisation of a GGUF file its weights are read: `Q4_1 -> float32`; empty for other models.
+
+        Raises:
+            CheckpointError: as `folder`.
+        """
+        return "" if (file := self._gguf) is None else f"{gguf.quantization(file)} -> {dtype}"
+
+    @property
+    def _gguf(self) -> Path | None:
+        file = gguf.gguf_file(self.path)
+        if file is not None and file == fetchable.fetched(self.name):
+            fetchable.refuse_changed(self.name, file)
+        return file
 
     @property
     def format(self) -> Format:
@@ -49,7 +80,7 @@ def embedded_models() -> tuple[str, ...]:
 
 
 def locate(name: str, revision: str | None = None) -> ModelSource:
-    """The model called `name`: an embedded model, a folder, or a Hugging Face id in the local cache.
+    """The model called `name`: an embedded or fetched one, a folder or a GGUF file, or a Hugging Face id in the cache.
 
     What is written as a path is a folder: `./tiny-base` is never the embedded model. A name that means both a model and
     a folder beside it is refused, so that neither stands for the other unnoticed. See `folder_of` for variables.
@@ -61,38 +92,60 @@ def locate(name: str, revision: str | None = None) -> ModelSource:
             none; the message says how to mend it.
     """
     folder = folder_of(name)
-    here = recognised(folder) is not None
-    named = MODELS / name if name in embedded_models() else _fetched(name, revision)
+    here = _is_model(folder)
+    kind, named = _named(name, revision)
     if named is not None and here and not named.samefile(folder):
-        kind = "an embedded model" if name in embedded_models() else "a model fetched from the hub"
         msg = f"model {name!r} is {kind} and also a folder here; write ./{name} for the folder, or rename it"
         raise ModelNotFoundError(msg)
-    if revision and (here or name in embedded_models()):
-        kind = "a folder" if here else "an embedded model"
-        msg = f"model {name!r} is {kind}, which has no revisions; leave out the revision {revision!r}"
+    if revision and (here or kind != _OF_THE_HUB):
+        what = "a folder" if here else kind
+        msg = f"model {name!r} is {what}, which has no revisions; leave out the revision {revision!r}"
         raise ModelNotFoundError(msg)
     if named is not None or here:
         return ModelSource(name, named or folder)
+    raise ModelNotFoundError(_not_here(name, revision, folder))
+
+
+def _named(name: str, revision: str | None) -> tuple[str, Path | None]:
+    """What kind of model has `name`, unless it is a path, and where it is; None if it is not here."""
+    if name in embedded_models():
+        return "an embedded model", MODELS / name
+    if name in fetchable.FETCHABLE:
+        return "a model for `glu-prune fetch`", fetchable.fetched(name)
+    return _OF_THE_HUB, _fetched(name, revision)
+
+
+def _not_here(name: str, revision: str | None, folder: Path) -> str:
+    """Says what was looked for, and how to get it."""
+    if name in fetchable.FETCHABLE:
+        return f"model {name!r} is not on this machine; {how_to_fetch(name)}"
+    if several := gguf.gguf_files(folder):
+        return f"{folder} holds {len(several)} GGUF files, but a model is one; write the name of one, as {several[0]}"
     unset = f" (set {name.split('/')[0]})" if name.startswith("$") and str(folder) == name else ""
-    msg = (
-        f"model {name!r} is not on this machine{unset}: it is no embedded model ({', '.join(embedded_models())}), no "
-        "folder with a config.json or a whole llama2.c checkpoint, and not in the Hugging Face cache; "
+    known = ", ".join((*embedded_models(), *fetchable.FETCHABLE))
+    return (
+        f"model {name!r} is not on this machine{unset}: it is none of those with a name ({known}), no folder with a "
+        "config.json or a whole llama2.c checkpoint, no GGUF file, and not in the Hugging Face cache; "
         f"{how_to_fetch(name, revision)}"
     )
-    raise ModelNotFoundError(msg)
+
+
+def _is_model(path: Path) -> bool:
+    """Whether `path` is a folder of a known format, or a GGUF file, or a folder with one."""
+    return recognised(path) is not None or gguf.gguf_file(path) is not None
 
 
 def identity(name: str, base: Path | None = None) -> str:
     """What is the same for all ways to write a model, whether it is here or not.
 
-    Of a folder it is the absolute path, without links; of an embedded or a hub model its name. Relative paths begin at
-    `base`; None stands for the current folder.
+    Of a folder or file it is the absolute path, without links; of all others its name. Relative paths begin at `base`;
+    None stands for the current folder.
     """
     folder = (base or Path.cwd()) / folder_of(name)
-    if name in embedded_models() or (is_hub_id(name) and recognised(folder) is None):
+    if name in (*embedded_models(), *fetchable.FETCHABLE) or (is_hub_id(name) and not _is_model(folder)):
         return name
     try:
-        return os.path.realpath(folder)
+        return os.path.realpath(gguf.gguf_file(folder) or folder)
     except ValueError:  # a NUL, or half a character: no file has such a name
         return name
 
@@ -133,7 +186,9 @@ def snapshot(name: str, revision: str | None, **how: Any) -> Path:
 
 
 def how_to_fetch(name: str, revision: str | None = None) -> str:
-    """What a user does to get a model from the hub."""
+    """What a user does to get a model."""
+    if name in fetchable.FETCHABLE:
+        return fetchable.how_to_fetch(name)
     at = f" --revision {revision}" if revision else ""
     fetch = f"`hf download {name}{at}` fetches a model from the hub"
     if not name.startswith(_GATED):

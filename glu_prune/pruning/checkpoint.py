@@ -27,7 +27,7 @@ _NO_FOLDER = (".*", "__pycache__", "original", "onnx", "checkpoint-*", "runs")
 _MANY = re.compile("layer|expert")
 """In names of entries that say how many modules a model has; each of them is built one by one."""
 _MOST = 10_000
-_TELL_ALL = {"output_loading_info": True, "ignore_mismatched_sizes": True}
+TELL_ALL = {"output_loading_info": True, "ignore_mismatched_sizes": True}
 """Has transformers say all that does not fit; by itself, it draws weights at random, or drops them, with a warning."""
 _LAYER = re.compile(r"^\D*\.(\d+)\.")
 
@@ -81,11 +81,16 @@ def read_config(folder: Path) -> Any:
     except Exception as error:  # every family reads its configuration, and complains, in its own way
         msg = f"{folder} has no usable configuration: {' '.join(str(error).split()) or repr(error)}"
         raise CheckpointError(msg) from error
+    refuse_too_many(folder, config)
+    return config
+
+
+def refuse_too_many(where: Path, config: Any) -> None:
+    """Raises `CheckpointError` if `config`, which was read from `where`, says more modules than can be built."""
     for name, value in vars(config).items():
         if _MANY.search(name) and isinstance(value, int) and value > _MOST:
-            msg = f"{folder} has no usable configuration: {name} is {shown(value)}; at most {_MOST:,} are allowed"
+            msg = f"{where} has no usable configuration: {name} is {shown(value)}; at most {_MOST:,} are allowed"
             raise CheckpointError(msg)
-    return config
 
 
 def model_class(config: Any) -> Any:
@@ -137,7 +142,7 @@ def load(folder: Path | str, **options: Any) -> Any:
         raise CheckpointError(msg)
     kind = model_class(config)
     source = kind if getattr(config, WIDTHS, None) is None else _class_with_widths(kind)
-    settings = {"local_files_only": True, "use_safetensors": True, **options, **_TELL_ALL}
+    settings = {"local_files_only": True, "use_safetensors": True, **options, **TELL_ALL}
     try:
         model, found = source.from_pretrained(folder, config=copy.deepcopy(config), **settings)
     except GluPruneError:
@@ -157,12 +162,12 @@ def refuse_contradiction(folder: Path) -> None:
     compared where there are no weights.
     """
     if any(folder.glob("*.safetensors")):
-        with _quiet():
+        with quiet():
             load(folder, device_map="meta")
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Transformers shows no progress inside, and logs errors only."""
     from transformers.utils import logging
 

@@ -13,6 +13,7 @@ from glu_prune.errors import (
     first_line,
 )
 from glu_prune.models import stock
+from glu_prune.models.fetchable import FETCHABLE
 from glu_prune.models.source import (
     ModelSource,
     embedded_models,
@@ -35,7 +36,7 @@ def models(run: Run) -> Iterator[CheckResult]:
 def left_out(run: Run) -> Iterator[CheckResult]:
     """Models of the files that a run leaves out."""
     for name in run.requirements.left_out:
-        remedy = how_to_fetch(name) if from_hub(name) else "set the variable"
+        remedy = how_to_fetch(name) if is_fetchable(name) else "set the variable"
         found = "not on this machine; run only if --glu-model, or here its file, asks for it"
         yield CheckResult(f"left out: {name}", "note", found, remedy)
 
@@ -46,7 +47,7 @@ def model(required: RequiredModel, *, answers: bool = True) -> CheckResult:
     try:
         source = locate(required.name, required.revision)
     except ModelNotFoundError as error:
-        remedy = how_to_fetch(required.name, required.revision) if from_hub(required.name) else str(error)
+        remedy = how_to_fetch(required.name, required.revision) if is_fetchable(required.name) else str(error)
         return CheckResult(what, "missing", "not on this machine", remedy)
     remedy = _how_to_complete(required)
     try:
@@ -61,8 +62,9 @@ def model(required: RequiredModel, *, answers: bool = True) -> CheckResult:
             load_tokenizer(source)
     except CheckpointError as error:
         return CheckResult(what, "missing", str(error))
-    place = "in this package" if required.name in embedded_models() else str(source.folder)
-    return CheckResult(what, "ready", f"weights ({size_of(size)}) and tokenizer, {place}")
+    place = "in this package" if required.name in embedded_models() else str(source.path)
+    read = source.dequantized("float32")
+    return CheckResult(what, "ready", f"weights ({size_of(size)}{read and f', {read}'}) and tokenizer, {place}")
 
 
 def located(required: RequiredModel) -> ModelSource | None:
@@ -167,11 +169,16 @@ def _try_pruning(source: ModelSource, required: RequiredModel, dtype: str) -> No
 
 
 def from_hub(name: str) -> bool:
-    """Whether the hub may have a model of that name, and no folder has it."""
-    return is_hub_id(name) and not Path(name).is_dir()
+    """Whether the hub may have a model of that name, and no folder or file has it."""
+    return is_hub_id(name) and not Path(name).exists()
+
+
+def is_fetchable(name: str) -> bool:
+    """Whether a command fetches a model of that name."""
+    return name in FETCHABLE or from_hub(name)
 
 
 def _how_to_complete(required: RequiredModel) -> str:
-    if from_hub(required.name):
+    if is_fetchable(required.name):
         return how_to_fetch(required.name, required.revision)
     return "complete the folder, as transformers' save_pretrained writes it"

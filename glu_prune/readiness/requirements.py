@@ -12,6 +12,7 @@ from glu_prune.evaluation.capability import scored_together
 from glu_prune.experiment.cell import Arm
 from glu_prune.judgement.expectation import Case, EfficiencyCase, read
 from glu_prune.judgement.experiment import ANY
+from glu_prune.models.fetchable import FETCHABLE
 from glu_prune.models.source import locate
 
 _COPIES_WHILE_MEASURED = 3
@@ -60,8 +61,11 @@ def requirements_of_files(files: Sequence[Path], *, named: bool = True) -> Requi
 
 
 def is_here(case: Case) -> bool:
-    """Whether the model is on this machine; one that a file names by a variable, or not at all, must be asked for."""
-    if "$" in case.experiment.model or case.experiment.model == ANY:
+    """Whether the model is on this machine; one that a file names by a variable, or not at all, must be asked for.
+
+    So must one that was fetched: its files claim what takes hours to run.
+    """
+    if "$" in case.experiment.model or case.experiment.model in (ANY, *FETCHABLE):
         return False
     try:
         locate(case.experiment.model, case.experiment.revision)

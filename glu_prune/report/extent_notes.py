@@ -1,4 +1,4 @@
-"""Lines about how much of the tasks models were shown: items that were left out, prompts that were cut."""
+"""Lines about which weights answered, and what they were shown: items that were left out, prompts that were cut."""
 
 from collections.abc import Iterator, Sequence
 
@@ -9,6 +9,12 @@ def limits(cells: Sequence[CellResult]) -> Iterator[str]:
     """That only some items were asked, where so."""
     for limit in dict.fromkeys(cell.limit for cell in cells if cell.limit):
         yield f"A quick look: at most {limit} items of each task (--glu-limit)."
+
+
+def dequantizations(cells: Sequence[CellResult]) -> Iterator[str]:
+    """Which models were read from quantised weights."""
+    for model, how in dict.fromkeys((cell.model, cell.dequantized) for cell in cells if cell.dequantized):
+        yield f"Weights of {model}, dense and pruned, are those of a GGUF file, dequantised: {how}."
 
 
 def truncations(cells: Sequence[CellResult]) -> Iterator[str]:

@@ -3,6 +3,24 @@
 from glu_prune.report.table import Column, render, terminal_width, wrapped
 
 
+def models() -> str:
+    """A table of every model with a name: whether it is here, and what fetches it if not."""
+    from glu_prune.models.fetchable import FETCHABLE, fetched, how_to_fetch
+    from glu_prune.models.source import MODELS, embedded_models
+
+    rows = [
+        *((name, "embedded", "Apache-2.0", str(MODELS / name)) for name in embedded_models()),
+        *((each.name, each.about, each.licence, str(fetched(each.name) or "")) for each in FETCHABLE.values()),
+    ]
+    columns: tuple[Column[tuple[str, str, str, str]], ...] = (
+        Column("model", lambda row: row[0]),
+        Column("what", lambda row: row[1]),
+        Column("licence", lambda row: row[2]),
+        Column("where", lambda row: row[3] or how_to_fetch(row[0])),
+    )
+    return render(columns, rows, "simple", room=terminal_width())
+
+
 def criteria() -> str:
     """A table of every criterion, with what it looks at, its formula and its source."""
     from glu_prune.pruning.criteria import CRITERIA, REVERSED, Criterion

@@ -109,6 +109,8 @@ class CellResult(Row):
     """Why that one was taken, where the user left it open; else empty."""
     scores: Mapping[str, MetricSummary]
     size: ModelSize
+    dequantized: str = ""
+    """From which quantisation to which dtype its weights were read: `Q4_1 -> float32`; empty where they were not."""
     cost: EvaluationReadings | None
     """None where the scores come from another machine, on which it was not measured."""
 

@@ -21,7 +21,7 @@ from glu_prune.experiment.cost_record import CostRecord
 from glu_prune.experiment.engine import Engine
 from glu_prune.experiment.maintenance import entries
 from glu_prune.experiment.merging import join, restrict
-from glu_prune.experiment.record import FloorRecord, Record, ScoreRecord
+from glu_prune.experiment.record import DEQUANTIZED, FloorRecord, Record, ScoreRecord
 from glu_prune.judgement.case import Case, CaseAtRatio, Requirement
 from glu_prune.judgement.cost_runs import QuestionCost, findings, runs
 from glu_prune.judgement.cost_tables import cost_tables
@@ -292,6 +292,7 @@ def _cell(case: Case, each: Arm, record: Record, limit: int | None, cost: Evalua
         dtype=str(record.settings["dtype"]),
         dtype_why=str(record.settings.get("dtype_why", "")),
         scores={name: _summary(name, score) for name, score in record.metrics.items()},
+        dequantized=str(record.settings.get(DEQUANTIZED, "")),
         size=ModelSize(**record.size.model_dump(), expansion_ratio=record.size.expansion_ratio),
         cost=cost,
     )

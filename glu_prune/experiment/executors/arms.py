@@ -6,7 +6,14 @@ from functools import cached_property
 from typing import Any
 
 from glu_prune.experiment.cell import Arm, Settings
+from glu_prune.experiment.record import DEQUANTIZED
 from glu_prune.models.source import ModelSource, load_model, load_tokenizer
+
+
+def dequantized(source: ModelSource, settings: Settings) -> dict[str, str]:
+    """From which quantisation to which dtype weights are read, for the settings of a record; none for most models."""
+    how = source.dequantized(settings.dtype)
+    return {DEQUANTIZED: how} if how else {}
 
 
 @dataclass

@@ -15,7 +15,7 @@ from glu_prune.evaluation.third_party import muted
 from glu_prune.experiment.cell import Arm, SeriesCell
 from glu_prune.experiment.code import MEASURING, code_fingerprint, library_versions
 from glu_prune.experiment.cost_record import SeriesRecord
-from glu_prune.experiment.executors.arms import Arms
+from glu_prune.experiment.executors.arms import Arms, dequantized
 from glu_prune.experiment.machine import accelerator, machine
 from glu_prune.models.source import has_tokenizer
 
@@ -61,7 +61,11 @@ def series_of(
     return SeriesRecord(
         key=cell.key,
         model=cell.source.name,
-        settings={**cell.settings.facts, **({"accelerator": kind} if kind else {})},
+        settings={
+            **cell.settings.facts,
+            **({"accelerator": kind} if kind else {}),
+            **dequantized(cell.source, cell.settings),
+        },
         versions=library_versions(),
         machine=machine(),
         created=datetime.now(UTC).isoformat(timespec="seconds"),

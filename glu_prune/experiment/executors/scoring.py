@@ -12,7 +12,7 @@ from glu_prune.evaluation import local_data
 from glu_prune.evaluation.third_party import muted
 from glu_prune.experiment.cell import DENSE, Arm, Cell, DistanceCell, FloorCell
 from glu_prune.experiment.code import SCORING, code_fingerprint, library_versions
-from glu_prune.experiment.executors.arms import Arms
+from glu_prune.experiment.executors.arms import Arms, dequantized
 from glu_prune.experiment.machine import accelerator, machine
 from glu_prune.experiment.record import FloorRecord, Record, ScoreRecord, SizeRecord
 
@@ -177,6 +177,7 @@ def _settings(cell: Cell | DistanceCell) -> dict[str, str | int]:
         **({} if cell.num_fewshot is None else {"num_fewshot": cell.num_fewshot}),
         **({"part": str(cell.subset)} if cell.subset else {}),
         **({"items": "a sample"} if local_data.is_sample(cell.task) else {}),
+        **dequantized(cell.source, cell.settings),
     }
 
 
