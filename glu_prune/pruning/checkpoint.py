@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from glu_prune.errors import CheckpointError, GluPruneError, first_line, shown
-from glu_prune.files import PARTIAL, content_digest, is_dead, writer
+from glu_prune.files import PARTIAL, content_digest, files_below, is_dead, writer
 
 PLAN_FILE = "pruning_plan.json"
 _NO_PART = (
@@ -233,7 +233,7 @@ def folder_digest(folder: Path) -> str:
         CheckpointError: `folder` holds no safetensors weights, or a file of it cannot be read.
     """
     try:
-        files = sorted(_files(folder), key=lambda path: path.relative_to(folder).as_posix())
+        files = sorted(files_below(folder, _has_no_part), key=lambda path: path.relative_to(folder).as_posix())
     except OSError as error:
         msg = f"{error.filename} cannot be read: {error.strerror}; make it readable, or remove it"
         raise CheckpointError(msg) from error
@@ -252,14 +252,8 @@ def folder_digest(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def _files(folder: Path, above: tuple[str, ...] = ()) -> Iterator[Path]:
-    """The files that may have a part in answers, also in folders that are links, unless one leads back `above`."""
-    here = os.path.realpath(folder)
-    for path in folder.iterdir() if here not in above else ():
-        if path.is_dir():
-            yield from _files(path, (*above, here)) if not _matches(path.name, _NO_FOLDER) else ()
-        elif not _matches(path.name, (*_NO_PART, ".*")):
-            yield path
+def _has_no_part(path: Path) -> bool:
+    return _matches(path.name, _NO_FOLDER if path.is_dir() else (*_NO_PART, ".*"))
 
 
 def _matches(name: str, patterns: Iterable[str]) -> bool:
