@@ -75,7 +75,7 @@ class Backend:
 
     @property
     def identity(self) -> str:
-        """As it is written, but that values which name a file or a folder, such as adapters, are digests of its content.
+        """As it is written, but that a value which names a file or a folder is the digest of its content.
 
         Raises:
             EvaluationError: one of these cannot be read.

@@ -8,7 +8,7 @@ import pytest
 
 from glu_prune import options
 from glu_prune.baseline.compare import NAMED, was_compared
-from glu_prune.baseline.gate import Gate
+from glu_prune.baseline.gate import Gate, failures
 from glu_prune.clean import one_line
 from glu_prune.errors import BaselineError, GluPruneError
 from glu_prune.judgement.case import Case
@@ -191,6 +191,15 @@ class Session:
         self.written = "\n".join(map(one_line, lines))
         return True
 
+    def _differs(self) -> str:
+        """Why what was measured may not take the place of the baseline that it was compared with; empty if it may."""
+        strict = bool(self._config.getoption("--glu-strict"))
+        if worse := sum(bool(failures(each.tables, strict=strict)) for each in self._found.values()):
+            return f"{worse} {'case fails' if worse == 1 else 'cases fail'} against it"
+        if self.unselected is None:
+            return "the session stopped early"
+        return "what it pins was not all compared" if self.lacking() else ""
+
     def pin(self, status: int) -> bool:
         """Pins what was measured, if it is to be; whether that went well."""
         name = self.gate.pins
@@ -201,6 +210,9 @@ class Session:
         try:
             if status not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
                 msg = "the session did not come to its end"
+                raise BaselineError(msg)
+            if self.gate.replaces and (why := self._differs()):
+                msg = f"{why}; it stays as it was: pin under another name, or without --glu-compare"
                 raise BaselineError(msg)
             pins = [pin for order in sorted(self._found) for pin in self._found[order].tables.pins]
             self.pinned = one_line(self.gate.pin(Store(self._store), pins))
