@@ -152,7 +152,9 @@ def test_what_got_worse_does_not_take_the_place_of_what_it_was_compared_with(pro
     damage(project)
     code, said = project.run("--glu-compare=mine", "--glu-save-baseline=mine")
     assert code == 1
-    assert "baseline mine was not pinned: 1 case fails against it; it stays as it was: pin under another name, or" in said
+    assert (
+        "baseline mine was not pinned: 1 case fails against it; it stays as it was: pin under another name, or" in said
+    )
     assert project.pinned == before
     code, said = project.run("--glu-compare=mine", "--glu-save-baseline=other")
     assert (code, "baseline other: 2 outcomes pinned in" in said) == (1, True)
