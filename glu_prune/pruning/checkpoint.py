@@ -153,8 +153,8 @@ def load(folder: Path | str, **options: Any) -> Any:
 def refuse_contradiction(folder: Path) -> None:
     """Raises `CheckpointError` if the weights in `folder` are not those of a model of its configuration.
 
-    Names and shapes are compared, by transformers' own loader on the meta device, which reads no weights. Nothing is
-    compared where there are no weights.
+    Names and shapes are compared, by transformers' own loader on the meta device; of the weights, only those are read
+    that are to be equal. Nothing is compared where there are no weights.
     """
     if any(folder.glob("*.safetensors")):
         with _quiet():
@@ -188,6 +188,7 @@ def _refuse_contradiction(folder: Path, model: Any, found: Mapping[str, Any]) ->
         *(f"{name} is {shapes[name]}{more}" for name, more in _first(shapes)),
         *(f"{kind} has {name}{more}, its weights do not" for name, more in _first(missing)),
         *(f"its weights have {name}{more}, {kind} does not" for name, more in _first(unexpected)),
+        *_told_as_tied(folder, model),
     ]
     if not complaints:
         return
@@ -197,6 +198,18 @@ def _refuse_contradiction(folder: Path, model: Any, found: Mapping[str, Any]) ->
         complaints.append(f"the layers of config.json are 0 to {built}, those of the weights 0 to {stored}")
     msg = f"{folder} contradicts itself: {'; '.join(complaints)}; correct config.json, or fetch the folder again"
     raise CheckpointError(msg)
+
+
+def _told_as_tied(folder: Path, model: Any) -> Iterator[str]:
+    """Complaints of tensors that config.json ties and the weights hold apart: some loaders keep one, others both."""
+    from glu_prune.pruning.shards import open_shards
+
+    shards = open_shards(folder)
+    for name, other in model.get_expanded_tied_weights_keys(all_submodels=True).items():
+        if not {name, other} <= shards.weight_map.keys():
+            continue
+        if not shards.read(name).equal(shards.read(other)):
+            yield f"config.json has tie_word_embeddings, and {name} differs from {other} (write false, if that is meant)"
 
 
 def _first(names: Iterable[str]) -> Iterator[tuple[str, str]]:

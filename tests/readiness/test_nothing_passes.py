@@ -11,6 +11,7 @@ import lm_eval.models.huggingface
 import lm_eval.tasks  # noqa: F401
 import pandas  # noqa: F401
 import pytest
+from safetensors.torch import load_file, save_file
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from glu_prune.cli import main
@@ -48,6 +49,12 @@ def another_width(folder: Path) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), "intermediate_size": 320}))
 
 
+def untied(folder: Path) -> None:
+    path = copied(folder) / "model.safetensors"
+    weights = load_file(path)
+    save_file({**weights, "lm_head.weight": weights["lm_head.weight"] * 2}, path, {"format": "pt"})
+
+
 def no_glu(folder: Path) -> None:
     copied(folder)
     for path in (folder / "model").glob("*model*"):
@@ -64,6 +71,11 @@ OBSTACLES = {
     "tokenizer": (broken_tokenizer, {}, "the tokenizer in"),
     "tokens": (tokens_beyond_the_embedding, {}, "5000"),
     "width": (another_width, {}, "contradicts itself"),
+    "ties": (
+        untied,
+        {},
+        "config.json has tie_word_embeddings, and lm_head.weight differs from model.embed_tokens.weight",
+    ),
     "no GLU": (no_glu, {}, "has no GLU block"),
     "criterion": (nothing, {"criterion": "unwell:fails"}, "criterion unwell:fails fails"),
     "device": (nothing, {"device": "meta"}, "device meta"),
