@@ -209,7 +209,7 @@ def _told_as_tied(folder: Path, model: Any) -> Iterator[str]:
         if not {name, other} <= shards.weight_map.keys():
             continue
         if not shards.read(name).equal(shards.read(other)):
-            yield f"config.json has tie_word_embeddings, and {name} differs from {other} (write false, if that is meant)"
+            yield f"config.json has tie_word_embeddings (true, or by default), and {name} is not {other}"
 
 
 def _first(names: Iterable[str]) -> Iterator[tuple[str, str]]:

@@ -1,6 +1,6 @@
 """The state of one pytest session: its cases, what they are judged by, and what they found."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -85,18 +85,39 @@ class Session:
     def _store(self) -> Path:
         return options.place(self._config, "--glu-store")
 
-    def preflight(self, items: list[pytest.Item]) -> None:
-        """Finds what would stop the run, before any model loads.
+    def preflight(self, items: Iterable[pytest.Item]) -> None:
+        """Finds what would stop the run of `items`, before any model loads.
 
         Raises:
             GluPruneError: something is missing, or cannot be trusted.
         """
-        cases = [case for item in items if (case := case_of(item)) is not None]
-        if cases and (to_run := self.source.preflight(cases)):
+        self.source.submit(self._checked([case for item in items if (case := case_of(item)) is not None]))
+
+    def preflight_of_workers(self, ids: Iterable[str]) -> None:
+        """The same for tests of workers, which are known by name here: a line of one process, and none of each worker.
+
+        Raises:
+            GluPruneError: something is missing, or cannot be trusted.
+        """
+        shown = [each.partition("[")[2] for each in ids if "[" in each]
+        self._checked([case for case in self._cases_of_workers if any(_is_named(case, each) for each in shown)])
+
+    @property
+    def _cases_of_workers(self) -> Sequence[Case]:
+        """All cases; none if they cannot be read: whoever asked for them has said so, and maybe nobody did."""
+        try:
+            return self.cases
+        except GluPruneError:
+            return ()
+
+    def _checked(self, cases: Sequence[Case]) -> Sequence[Case]:
+        """Which of `cases` have something to run; raises `GluPruneError` for what would stop the session."""
+        to_run = self.source.preflight(cases) if cases else []
+        if to_run:
             self._refuse_obstacles(requirements(to_run))
-            self.source.submit(to_run)
         if model := self._config.getoption("--glu-contract"):
             self._refuse_obstacles(requirements_of_contract(model))
+        return to_run
 
     def _refuse_obstacles(self, required: Requirements) -> None:
         from glu_prune.readiness.preflight import refuse_obstacles
@@ -220,6 +241,12 @@ class Session:
             self.pinned = one_line(f"baseline {name} was not pinned: {error}")
             return False
         return True
+
+
+def _is_named(case: Case, name: str) -> bool:
+    """Whether the name of a test, in ASCII unless an ini file says otherwise, is that of one about `case`."""
+    shown = one_line(case.id)
+    return shown in name or shown.encode("unicode_escape").decode("ascii") in name
 
 
 def case_of(item: pytest.Item) -> Case | None:
