@@ -86,8 +86,12 @@ def main(arguments: list[str] | None = None) -> int:
         return _fail(f"{error.format_message().rstrip('.')}; see `{_path(error)} --help`", _UNUSABLE)
     except CommandInterruptedError as error:
         return _fail(str(error), _INTERRUPTED)
-    except (KeyboardInterrupt, SystemExit):
+    except KeyboardInterrupt:
         raise
+    except SystemExit as left:  # by typer, with another code than 0, or by code of the user's in the middle of its work
+        if left.code:
+            raise
+        return _fail("code that the command ran ended Python (SystemExit), so that the command is not done", 1)
     except BaseException as error:  # noqa: BLE001  whatever it is, users get one line; libraries in Rust raise more than Exception
         code = _UNUSABLE if isinstance(error, ExpectationError | BaselineError) else 1
         # What typer itself writes, such as help, may be what failed: then, nothing more can be written either.

@@ -150,6 +150,8 @@ class Session:
         from glu_prune.sources.pilots import Pilots
 
         cases = [case for item in items if (case := case_of(item)) is not None]
+        if not cases:
+            return "nothing to plan: no selected claim is about a model that is here; --glu-model NAME says more"
         pilots = Pilots(self._store, self._config.getoption("--glu-limit"))
         with offline():
             return text(*pilots.plan(cases, self._config.getoption("--glu-changed")))
