@@ -86,10 +86,17 @@ def main(arguments: list[str] | None = None) -> int:
         return _fail(f"{error.format_message().rstrip('.')}; see `{_path(error)} --help`", _UNUSABLE)
     except CommandInterruptedError as error:
         return _fail(str(error), _INTERRUPTED)
-    except (KeyboardInterrupt, SystemExit):
+    except KeyboardInterrupt:
         raise
+    except SystemExit as left:  # by typer, with another code than 0, or by code of the user's in the middle of its work
+        if left.code:
+            raise
+        return _fail("code that the command ran ended Python (SystemExit), so that the command is not done", 1)
     except BaseException as error:  # noqa: BLE001  whatever it is, users get one line; libraries in Rust raise more than Exception
-        return _fail(told(error), _UNUSABLE if isinstance(error, ExpectationError | BaselineError) else 1)
+        code = _UNUSABLE if isinstance(error, ExpectationError | BaselineError) else 1
+        # What typer itself writes, such as help, may be what failed: then, nothing more can be written either.
+        of_no_file = isinstance(error, OSError) and error.filename is None
+        return (of_no_file and _put("\n")) or _fail(told(error), code)
     if not isinstance(answer, Answer):  # but an exit code: of --help, --version, or Ctrl-C while nothing is written
         return _fail("interrupted", answer) if answer == _INTERRUPTED else int(answer or 0)
     return _say(answer.text) or (0 if answer.complete else 1)
@@ -101,8 +108,13 @@ def _say(text: str) -> int:
 
     encoding = sys.stdout.encoding or "utf-8"
     lines = (one_line(line).encode(encoding, "backslashreplace").decode(encoding) for line in text.split("\n"))
+    return _put("\n".join(lines) + "\n")
+
+
+def _put(text: str) -> int:
+    """Writes `text`; 1, and a line, if that cannot be, else 0."""
     try:
-        sys.stdout.write("\n".join(lines) + "\n")
+        sys.stdout.write(text)
         sys.stdout.flush()
     except OSError as error:
         # What is left in the buffer would be written, and fail, once more when Python ends.

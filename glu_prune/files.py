@@ -8,6 +8,7 @@ import re
 import socket
 import stat
 import time
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
@@ -80,6 +81,24 @@ def _digest(path: Path) -> bytes:
 @functools.cache
 def _known_digest(path: Path, *_state: int) -> bytes:
     return _digest(path)
+
+
+def files_below(
+    folder: Path, skips: Callable[[Path], bool] = lambda _: False, above: tuple[str, ...] = ()
+) -> Iterator[Path]:
+    """The files in `folder`, also in folders that are links, unless one leads back `above`; without what `skips` says.
+
+    Raises:
+        OSError: a folder cannot be read.
+    """
+    here = os.path.realpath(folder)
+    for path in folder.iterdir() if here not in above else ():
+        if skips(path):
+            continue
+        if path.is_dir():
+            yield from files_below(path, skips, (*above, here))
+        else:
+            yield path
 
 
 def unfinished(folder: Path) -> list[Path]:

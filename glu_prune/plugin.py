@@ -164,6 +164,7 @@ class _Collector:
 
     def __init__(self, config: pytest.Config) -> None:
         self._session = config.stash[_session]
+        self._workers_are_checked = False
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_logstart(self) -> Generator[None, object, object]:
@@ -182,6 +183,14 @@ class _Collector:
     def pytest_configure_node(self, node: Any) -> None:
         """Tells a worker where to say how far it is."""
         self._session.screen.follow(node.workerinput)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
+        """Finds what would stop the run once for all workers, which collect the same tests and wait for each other."""
+        if not self._workers_are_checked:
+            self._workers_are_checked = True
+            with _one_line(pytest.UsageError):
+                self._session.preflight_of_workers(ids)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: object) -> None:

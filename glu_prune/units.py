@@ -30,10 +30,11 @@ def energy_over(power: Watts, time: Seconds) -> Joules:
 
 
 def size_of(size: int) -> str:
-    """Bytes in words: `4.8 MB`, `2.5 GB`; in full where that would round most of them away."""
-    if size >= 1e9:
-        return f"{size / 1e9:,.1f} GB"
-    return f"{size / 1e6:,.1f} MB" if size >= 1e5 else f"{size:,} bytes"
+    """Bytes in words: `4.8 MB`, `2.5 GB`, `12.3 KB`; in full where that would round most of them away."""
+    for unit, least in (("GB", 1e9), ("MB", 1e6), ("KB", 1e4)):
+        if size >= least:
+            return f"{size / (1e3 if unit == 'KB' else least):,.1f} {unit}"
+    return f"{size:,} bytes"
 
 
 def whole(text: str) -> int | None:

@@ -147,6 +147,30 @@ def test_a_model_that_got_worse_fails_with_what_it_lost(project):
 
 
 @pytest.mark.slow("judges two models")
+def test_what_got_worse_does_not_take_the_place_of_what_it_was_compared_with(project):
+    before = project.pinned
+    damage(project)
+    code, said = project.run("--glu-compare=mine", "--glu-save-baseline=mine")
+    assert code == 1
+    assert (
+        "baseline mine was not pinned: 1 case fails against it; it stays as it was: pin under another name, or" in said
+    )
+    assert project.pinned == before
+    code, said = project.run("--glu-compare=mine", "--glu-save-baseline=other")
+    assert (code, "baseline other: 2 outcomes pinned in" in said) == (1, True)
+    assert project.pinned.items() > before.items()
+
+
+def test_what_is_no_worse_takes_its_place_unless_the_session_stops_early(project):
+    before = project.pinned
+    (project.folder / "test_a.py").write_text("def test_bad():\n    assert 0\n")
+    code, said = project.run("--glu-compare=mine", "--glu-save-baseline=mine", "-x")
+    assert (code, "baseline mine was not pinned: the session stopped early" in said) == (1, True)
+    assert project.pinned == before
+    code, said = project.run("--glu-compare=mine", "--glu-save-baseline=mine")
+    assert (code, "baseline mine: 2 outcomes pinned in" in said) == (1, True)
+
+
 def test_what_got_better_passes_and_is_shown(project):
     damage(project)
     assert project.run("--glu-save-baseline=worse")[0] in (0, 1)

@@ -199,7 +199,7 @@ def test_a_plan_is_a_table_from_the_configuration_alone(tmp_path, capsys):
     assert lines[2].split() == "model.layers.*.mlp (0-3) 4 160 640 -> 384 4.00 -> 2.40 1,228,800 -> 737,280".split()
     assert lines[3].split()[0] == "model.layers.4.mlp"
     assert lines[4] == "expansion ratio 2.4, without -1"
-    assert lines[5] == "LlamaForCausalLM: 2,377,440 -> 1,885,920 parameters (-20.7%), 4.8 -> 3.8 MB in bfloat16"
+    assert lines[5] == "LlamaForCausalLM: 2,377,440 -> 1,885,920 parameters (-20.7%), 4.8 MB -> 3.8 MB in bfloat16"
 
 
 def test_a_plan_file_is_applied_and_a_wrong_one_refused(tmp_path, capsys):

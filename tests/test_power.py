@@ -194,3 +194,14 @@ def test_what_makes_no_sense_beside_a_plan_is_refused(pytester, more, complaint)
     found = pytester.runpytest("--glu-plan", *more)
     assert found.ret == pytest.ExitCode.USAGE_ERROR
     assert complaint in str(found.stderr)
+
+
+def test_a_plan_of_nothing_says_why(pytester):
+    pytester.makepyfile(test_it="def test_direction(glu_case, glu_check):\n    raise AssertionError\n")
+    claims = "model: ./nowhere\nratios: [0.5]\nexpect:\n  - {capability: reading, direction: down, why: t}\n"
+    (pytester.path / "claims.yaml").write_text(claims)
+    found = pytester.runpytest("--glu-plan", "--glu-expectations=claims.yaml")
+    assert found.ret == pytest.ExitCode.OK
+    assert "nothing to plan: no selected claim is about a model that is here; --glu-model NAME says more" in str(
+        found.stdout
+    )

@@ -130,7 +130,9 @@ def test_the_truthfulness_paradox_is_described_and_decides_nothing(results):
 def test_claims_across_ratios_give_curves_with_bands_over_them(results):
     """As of unrelated normal estimates, which suffices however they go together; each row once, by whatever claims."""
     rows = [row for row in results["curves"] if (row["model"], row["capability"]) == (LARGE, "factual_knowledge")]
-    assert [row["ratio"] for row in rows] == ["0.1", "0.2", "0.3", "0.4", "0.5", "0.6"]
+    assert [row["ratio"] for row in rows] == ["0.0", "0.1", "0.2", "0.3", "0.4", "0.5", "0.6"]
+    dense = rows.pop(0)
+    assert (dense["score"], dense["delta"], dense["band_low"], dense["band_high"]) == (rows[0]["dense"], 0, 0, 0)
     wider = norm.ppf((1 + 0.95 ** (1 / 6)) / 2) / norm.ppf(0.975)
     for row in rows:
         assert row["delta"] == pytest.approx(row["score"] - row["dense"])

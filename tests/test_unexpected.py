@@ -101,10 +101,18 @@ FULL = Path("/dev/full")
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="this system has no /dev/full")
-def test_output_that_cannot_be_written_is_one_line_and_exit_code_1():
+@pytest.mark.parametrize("arguments", ["models", "--help", "plan --help", "--version"])
+def test_output_that_cannot_be_written_is_one_line_and_exit_code_1(arguments):
     with FULL.open("w") as full:
-        ran = subprocess.run([sys.executable, "-m", "glu_prune.cli", "models"], stdout=full, stderr=subprocess.PIPE, text=True)  # fmt: skip
+        ran = subprocess.run([sys.executable, "-m", "glu_prune.cli", *arguments.split()], stdout=full, stderr=subprocess.PIPE, text=True)  # fmt: skip
     assert (ran.returncode, ran.stderr) == (1, "glu-prune: standard output: No space left on device\n")
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="this system has no /dev/full")
+def test_an_error_stays_one_where_nothing_was_to_be_written():
+    with FULL.open("w") as full:
+        ran = subprocess.run([sys.executable, "-m", "glu_prune.cli", "prune", "x"], stdout=full, stderr=subprocess.PIPE, text=True)  # fmt: skip
+    assert (ran.returncode, "standard output" in ran.stderr) == (2, False)
 
 
 def test_a_reader_that_has_enough_is_no_error():

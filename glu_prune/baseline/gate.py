@@ -53,6 +53,11 @@ class Gate:
         """The name under which cells are pinned: also that of a baseline to compare with, while there is none."""
         return self.save_as or (self.against if self.baseline is None else None)
 
+    @property
+    def replaces(self) -> bool:
+        """Whether the baseline that cells are compared with is to be pinned anew."""
+        return self.baseline is not None and self.save_as == self.against
+
     def compared(
         self,
         engine: Engine,

@@ -1,6 +1,7 @@
 """lm-eval's other models, such as vLLM: named, checked before anything loads, and loaded from a folder."""
 
 import inspect
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from glu_prune.errors import EvaluationError, did_you_mean, first_line
+from glu_prune.evaluation.data_digest import files_digest
 from glu_prune.evaluation.third_party import errors_as_one_line, muted
+from glu_prune.files import content_digest, files_below
 
 if TYPE_CHECKING:
     from glu_prune.evaluation.backend_lm import BackendLM
@@ -69,6 +72,25 @@ class Backend:
     def versions(self) -> dict[str, str]:
         """Versions of what is installed of the packages that this backend is made of."""
         return {package: found for package in (self.name, *_extra(self.name)) if (found := _version(package))}
+
+    @property
+    def identity(self) -> str:
+        """As it is written, but that a value which names a file or a folder is the digest of its content.
+
+        Raises:
+            EvaluationError: one of these cannot be read.
+        """
+        return ",".join((self.name, *(f"{key}={self._identity(key, value)}" for key, value in self.arguments)))
+
+    def _identity(self, key: str, value: str) -> str:
+        path = Path(value)
+        try:
+            if os.path.isdir(value):  # noqa: PTH112 - any text may be a value, and pathlib raises for some
+                return f"sha256:{files_digest(path, sorted(files_below(path)))}"
+            return f"sha256:{content_digest(path).hex()}" if os.path.isfile(value) else value  # noqa: PTH113
+        except OSError as error:
+            msg = f"backend {self.name!r}: {key}={value} cannot be read: {error.strerror or error}"
+            raise EvaluationError(msg) from error
 
     def check(self) -> None:
         """Checks the backend without loading a model; imports its packages.

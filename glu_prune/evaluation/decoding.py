@@ -20,7 +20,7 @@ from glu_prune.evaluation.slots import Piece, Slots, Step, attention_over_slots
 from glu_prune.evaluation.stopping import StopCriteria
 
 LEAST_ODDS = 0.35
-"""A token is guessed if it is right with these odds: in a step of 48, one more takes a third of what each other takes."""
+"""A token is guessed if it is right with these odds: one more in a step of 48 takes a third of the others' time."""
 SHARED_TOKENS = 16
 """A prompt that begins with as many tokens of another waits until these are computed, and copies what came of them."""
 

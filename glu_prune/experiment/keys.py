@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from glu_prune.evaluation import local_data, user_tasks
+from glu_prune.evaluation.backend import Backend
 from glu_prune.experiment.code import (
     CHOOSING,
     DISTANCES,
@@ -119,6 +120,8 @@ def _run_by(settings: "Settings", without: Mapping[str, str]) -> dict[str, Fact]
     """How models are run: every setting, but those that `without` gives a reason for; and on what kind of GPU."""
     left_out = {**without, **_NO_PART_IN_ANSWERS}
     facts = {name: value for name, value in settings.facts.items() if name not in left_out}
+    if facts.get("backend"):
+        facts["backend"] = Backend.parse(settings.backend).identity
     return {"settings": facts, "accelerator": accelerator(settings)}
 
 

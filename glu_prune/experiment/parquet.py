@@ -20,6 +20,8 @@ ByItem = TypeVar("ByItem", Record, DistanceRecord, FloorRecord)
 
 HEAD = b"glu_prune"
 """Metadata: whatever is not per item, as JSON."""
+HEAD_CHECKSUM = b"glu_prune.head_sha256"
+"""Metadata: SHA-256 over `HEAD` as it stands there, so that its version can be believed before the rest can be read."""
 CHECKSUM = b"glu_prune.sha256"
 """Metadata: SHA-256 over the whole record, as `checksum` has it."""
 
@@ -49,6 +51,8 @@ class Parsed:
     """What a file says, before it is known to be true."""
 
     head: dict[str, Any]
+    sealed: bool
+    """Whether the head has a checksum, which was right; earlier versions wrote none."""
     checksum: str
     columns: Mapping[str, list[Any]]
 
@@ -62,7 +66,8 @@ def encoded(record: Items) -> bytes:
     """`record` as the content of a Parquet file."""
     import pyarrow.parquet as pq
 
-    facts = {HEAD: json.dumps(_head(record)), CHECKSUM: checksum(record)}
+    said = json.dumps(_head(record)).encode()
+    facts = {HEAD: said, HEAD_CHECKSUM: _sha256(said), CHECKSUM: checksum(record)}
     table = _table(_columns(record)).replace_schema_metadata(facts)
     stream = io.BytesIO()
     pq.write_table(table, stream, compression="zstd", write_statistics=False, write_page_checksum=True)
@@ -95,7 +100,7 @@ def parsed(content: bytes) -> Parsed:
         table = file.read(use_threads=False)
         facts = table.schema.metadata or {}
         columns = {name: _listed(table.column(name)) for name in table.column_names}
-        return Parsed(dict(json.loads(facts[HEAD])), facts[CHECKSUM].decode(), columns)
+        return Parsed(_said(facts), HEAD_CHECKSUM in facts, facts[CHECKSUM].decode(), columns)
 
 
 def rebuilt(found: Parsed, kind: type[ByItem]) -> ByItem:
@@ -125,7 +130,19 @@ def head(path: Path) -> tuple[dict[str, Any], int]:
 
     with _readable():
         found = pq.read_metadata(path)
-        return dict(json.loads(found.metadata[HEAD])), found.num_rows
+        return _said(found.metadata), found.num_rows
+
+
+def _said(facts: Mapping[bytes, bytes]) -> dict[str, Any]:
+    """The head; raises `ValueError` if it is not as it was when it was written."""
+    if facts.get(HEAD_CHECKSUM, expected := _sha256(facts[HEAD])) != expected:
+        msg = "the checksum of its head does not match"
+        raise ValueError(msg)
+    return dict(json.loads(facts[HEAD]))
+
+
+def _sha256(content: bytes) -> bytes:
+    return hashlib.sha256(content).hexdigest().encode()
 
 
 @contextmanager

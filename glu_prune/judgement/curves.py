@@ -1,6 +1,6 @@
 """The dose-response curve of a capability: its change at each ratio, with a band that holds at all ratios at once."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from glu_prune.errors import EvaluationError
 from glu_prune.experiment.cell import DENSE, Arm
@@ -9,7 +9,9 @@ from glu_prune.results.curves import CurvePoint
 
 
 def curve(subject: str, arms: Sequence[Arm], measured: CapabilityScores) -> tuple[CurvePoint, ...]:
-    """The points of `arms`, in their order; none of fewer than two ratios, or where scores have no standard errors.
+    """The dense model at ratio 0, then the points of `arms` in their order.
+
+    None of fewer than two pruned ratios, or where scores have no standard errors.
 
     Args:
         subject: The model, as tables name it.
@@ -21,31 +23,34 @@ def curve(subject: str, arms: Sequence[Arm], measured: CapabilityScores) -> tupl
         return ()
     try:
         at_once = measured.confidence_at_once(present)
-        return tuple(_point(subject, arm, measured, at_once, len(present)) for arm in present)
+        changes = {arm: measured.contrast(arm, DENSE) for arm in present}
+        limits = {arm: (*each.interval(), *each.interval(at_once)) for arm, each in changes.items()}
+        first = changes[present[0]]
     except EvaluationError:  # of a published score no standard error may be known; it still has a place in its claim
         return ()
-
-
-def _point(subject: str, arm: Arm, measured: CapabilityScores, at_once: float, ratios: int) -> CurvePoint:
-    change = measured.contrast(arm, DENSE)
-    floor = measured.floor(arm)
-    (low, high), (band_low, band_high) = change.interval(), change.interval(at_once)
-    return CurvePoint(
-        model=subject,
-        criterion=str(arm.criterion),
-        capability=measured.capability.name,
-        metric=measured.capability.metric,
-        ratio=arm.ratio,
-        dense=measured.score(DENSE),
-        score=measured.score(arm),
-        delta=change.difference,
-        low=low,
-        high=high,
-        band_low=band_low,
-        band_high=band_high,
-        floor=floor.score if floor else None,
-        chance=measured.chance,
-        items=measured.items,
-        units=change.units,
-        ratios=ratios,
+    shared = {"model": subject, "criterion": str(present[0].criterion), "units": first.units, "ratios": len(present)}
+    return (
+        _point(shared, measured, DENSE, 0.0, (0.0,) * 4),
+        *(_point(shared, measured, arm, changes[arm].difference, limits[arm]) for arm in present),
     )
+
+
+def _point(
+    shared: Mapping[str, object], measured: CapabilityScores, arm: Arm, delta: float, limits: Sequence[float]
+) -> CurvePoint:
+    """`limits` are those of the interval, then those of the band; the dense model has none against itself."""
+    floor = measured.floor(arm)
+    found = {
+        **shared,
+        **dict(zip(("low", "high", "band_low", "band_high"), limits, strict=True)),
+        "capability": measured.capability.name,
+        "metric": measured.capability.metric,
+        "ratio": arm.ratio,
+        "dense": measured.score(DENSE),
+        "score": measured.score(arm),
+        "delta": delta,
+        "floor": floor.score if floor else None,
+        "chance": measured.chance,
+        "items": measured.items,
+    }
+    return CurvePoint.model_validate(found)

@@ -52,6 +52,8 @@ class Experiment(ClosedModel):
     """Criteria that are run at the same ratios, for comparison."""
     control_seeds: Annotated[int, Field(ge=1, le=1000)] = 1
     """How many draws of `random` claims that are specific are compared with, from `seed` on."""
+    redraw_ties: bool = True
+    """Whether a verdict must hold for another draw, too, where neurons tie at the cut; it takes one more model."""
     baseline_margins: Mapping[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = {}
     """Capability to the largest worsening against a baseline that does not matter, in units of the metric."""
     evidence: str | None = None

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from glu_prune.errors import CheckpointError, GluPruneError, first_line, shown
-from glu_prune.files import PARTIAL, content_digest, is_dead, writer
+from glu_prune.files import PARTIAL, content_digest, files_below, is_dead, writer
 
 PLAN_FILE = "pruning_plan.json"
 _NO_PART = (
@@ -158,8 +158,8 @@ def load(folder: Path | str, **options: Any) -> Any:
 def refuse_contradiction(folder: Path) -> None:
     """Raises `CheckpointError` if the weights in `folder` are not those of a model of its configuration.
 
-    Names and shapes are compared, by transformers' own loader on the meta device, which reads no weights. Nothing is
-    compared where there are no weights.
+    Names and shapes are compared, by transformers' own loader on the meta device; of the weights, only those are read
+    that are to be equal. Nothing is compared where there are no weights.
     """
     if any(folder.glob("*.safetensors")):
         with quiet():
@@ -193,6 +193,7 @@ def _refuse_contradiction(folder: Path, model: Any, found: Mapping[str, Any]) ->
         *(f"{name} is {shapes[name]}{more}" for name, more in _first(shapes)),
         *(f"{kind} has {name}{more}, its weights do not" for name, more in _first(missing)),
         *(f"its weights have {name}{more}, {kind} does not" for name, more in _first(unexpected)),
+        *_told_as_tied(folder, model),
     ]
     if not complaints:
         return
@@ -202,6 +203,18 @@ def _refuse_contradiction(folder: Path, model: Any, found: Mapping[str, Any]) ->
         complaints.append(f"the layers of config.json are 0 to {built}, those of the weights 0 to {stored}")
     msg = f"{folder} contradicts itself: {'; '.join(complaints)}; correct config.json, or fetch the folder again"
     raise CheckpointError(msg)
+
+
+def _told_as_tied(folder: Path, model: Any) -> Iterator[str]:
+    """Complaints of tensors that config.json ties and the weights hold apart: some loaders keep one, others both."""
+    from glu_prune.pruning.shards import open_shards
+
+    shards = open_shards(folder)
+    for name, other in model.get_expanded_tied_weights_keys(all_submodels=True).items():
+        if not {name, other} <= shards.weight_map.keys():
+            continue
+        if not shards.read(name).equal(shards.read(other)):
+            yield f"config.json has tie_word_embeddings (true, or by default), and {name} is not {other}"
 
 
 def _first(names: Iterable[str]) -> Iterator[tuple[str, str]]:
@@ -238,7 +251,7 @@ def folder_digest(folder: Path) -> str:
         CheckpointError: `folder` holds no safetensors weights, or a file of it cannot be read.
     """
     try:
-        files = sorted(_files(folder), key=lambda path: path.relative_to(folder).as_posix())
+        files = sorted(files_below(folder, _has_no_part), key=lambda path: path.relative_to(folder).as_posix())
     except OSError as error:
         msg = f"{error.filename} cannot be read: {error.strerror}; make it readable, or remove it"
         raise CheckpointError(msg) from error
@@ -257,14 +270,8 @@ def folder_digest(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def _files(folder: Path, above: tuple[str, ...] = ()) -> Iterator[Path]:
-    """The files that may have a part in answers, also in folders that are links, unless one leads back `above`."""
-    here = os.path.realpath(folder)
-    for path in folder.iterdir() if here not in above else ():
-        if path.is_dir():
-            yield from _files(path, (*above, here)) if not _matches(path.name, _NO_FOLDER) else ()
-        elif not _matches(path.name, (*_NO_PART, ".*")):
-            yield path
+def _has_no_part(path: Path) -> bool:
+    return _matches(path.name, _NO_FOLDER if path.is_dir() else (*_NO_PART, ".*"))
 
 
 def _matches(name: str, patterns: Iterable[str]) -> bool:

@@ -162,7 +162,7 @@ def _imported(name: str) -> Criterion:
     sys.path.append(here)
     try:
         score = getattr(importlib.import_module(module), function, None)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         why = first_line(error)
         msg = f"criterion {name!r}: module {module!r} cannot be imported: {why}; it is looked for in {here}, too"
         raise PlanError(msg) from error

@@ -17,7 +17,7 @@ def parse_ratio(value: object) -> Ratio:
         PlanError: `value` is no number, or not in [0, 1).
     """
     try:
-        ratio = Decimal(str(value))
+        ratio = Decimal(str(value) if str(value).isascii() else "NaN")  # other scripts have digits, too
     except (
         ArithmeticError,
         ValueError,

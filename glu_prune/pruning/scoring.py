@@ -11,7 +11,7 @@ def scores_of(name: str, how: Criterion, neurons: Neurons) -> torch.Tensor:
     """What the criterion says, which may be anybody's code.
 
     Raises:
-        PlanError: it fails, gives no tensor, or writes into the weights.
+        PlanError: it fails, gives no tensor whose numbers can be sorted, or writes into the weights.
     """
     shown_weights = (neurons.weights.gate, neurons.weights.up, neurons.weights.down)
     before = [_writes(each) for each in shown_weights]
@@ -19,7 +19,7 @@ def scores_of(name: str, how: Criterion, neurons: Neurons) -> torch.Tensor:
         scores = how.score(neurons)
     except PlanError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # it must not end the command as if that were done
         msg = f"{name}: criterion {how.name} fails{how.place(error)}: {first_line(error)}"
         raise PlanError(msg) from error
     if [_writes(each) for each in shown_weights] != before:
@@ -27,6 +27,10 @@ def scores_of(name: str, how: Criterion, neurons: Neurons) -> torch.Tensor:
         raise PlanError(msg)
     if not isinstance(scores, torch.Tensor):
         msg = f"{name}: criterion {how.name} gives {shown(scores)}, not a tensor of scores, one per neuron"
+        raise PlanError(msg)
+    if scores.is_complex() or scores.is_meta or scores.layout != torch.strided:
+        kind = ", ".join(str(each).removeprefix("torch.") for each in (scores.dtype, scores.layout, scores.device))
+        msg = f"{name}: criterion {how.name} gives a tensor of another kind ({kind}); give real, dense scores in memory"
         raise PlanError(msg)
     return scores
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from glu_prune.pruning.target import unaligned_experts
 from glu_prune.report.table import Column, render
+from glu_prune.units import size_of
 
 if TYPE_CHECKING:
     from glu_prune.pruning.disk_model import DiskModel
@@ -54,7 +55,7 @@ def sizes(checkpoint: "DiskModel", target: "Target") -> str:
     dtype, size = str(checkpoint.dtype).removeprefix("torch."), checkpoint.dtype.itemsize
     total = (
         f"{type(checkpoint.model).__name__}: {before:,} -> {after:,} parameters ({after / before - 1:+.1%}), "
-        f"{before * size / 1e6:,.1f} -> {after * size / 1e6:,.1f} MB in {dtype}"
+        f"{size_of(before * size)} -> {size_of(after * size)} in {dtype}"
     )
     note = unaligned_experts(checkpoint.width_map, widths)
     lines = (render(_COLUMNS, rows, "simple"), target.of_model(checkpoint.width_map), total, note and f"note: {note}")

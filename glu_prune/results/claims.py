@@ -70,7 +70,7 @@ class CapabilityResult(ChangeResult):
 
     better: Better
     controls: Mapping[str, Number]
-    """Criterion of a control to its score at the same ratio."""
+    """Criterion of a control to its score at the same ratio; `ties redrawn` is another draw among tied neurons."""
 
 
 class CostResult(ChangeResult):

@@ -4,7 +4,10 @@ from glu_prune.results.base import Number, RatioField, Row
 
 
 class CurvePoint(Row):
-    """One capability at one ratio; rows that share model, criterion and capability are one curve."""
+    """One capability at one ratio; rows that share model, criterion and capability are one curve.
+
+    The first is the dense model at ratio 0, whose `delta` and limits are 0.
+    """
 
     criterion: str
     """By which neurons were chosen."""
@@ -13,7 +16,7 @@ class CurvePoint(Row):
     ratio: RatioField
     dense: Number
     score: Number
-    """Of the pruned model."""
+    """Of the model at this ratio."""
     delta: Number
     """score - dense over the same items, in units of the metric (nats per unit for perplexities)."""
     low: Number
@@ -30,4 +33,4 @@ class CurvePoint(Row):
     units: int
     """How many of these are independent: items, or clusters of items."""
     ratios: int
-    """Ratios of the curve, over which the band holds."""
+    """Ratios of the curve but 0, over which the band holds."""

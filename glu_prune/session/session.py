@@ -1,6 +1,6 @@
 """The state of one pytest session: its cases, what they are judged by, and what they found."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -9,7 +9,7 @@ import pytest
 
 from glu_prune import options
 from glu_prune.baseline.compare import NAMED, was_compared
-from glu_prune.baseline.gate import Gate
+from glu_prune.baseline.gate import Gate, failures
 from glu_prune.clean import one_line
 from glu_prune.errors import BaselineError, GluPruneError
 from glu_prune.judgement.case import Case
@@ -88,18 +88,39 @@ class Session:
         """Where records are kept."""
         return options.place(self._config, "--glu-store")
 
-    def preflight(self, items: list[pytest.Item]) -> None:
-        """Finds what would stop the run, before any model loads.
+    def preflight(self, items: Iterable[pytest.Item]) -> None:
+        """Finds what would stop the run of `items`, before any model loads.
 
         Raises:
             GluPruneError: something is missing, or cannot be trusted.
         """
-        cases = [case for item in items if (case := case_of(item)) is not None]
-        if cases and (to_run := self.source.preflight(cases)):
+        self.source.submit(self._checked([case for item in items if (case := case_of(item)) is not None]))
+
+    def preflight_of_workers(self, ids: Iterable[str]) -> None:
+        """The same for tests of workers, which are known by name here: a line of one process, and none of each worker.
+
+        Raises:
+            GluPruneError: something is missing, or cannot be trusted.
+        """
+        shown = [each.partition("[")[2] for each in ids if "[" in each]
+        self._checked([case for case in self._cases_of_workers if any(_is_named(case, each) for each in shown)])
+
+    @property
+    def _cases_of_workers(self) -> Sequence[Case]:
+        """All cases; none if they cannot be read: whoever asked for them has said so, and maybe nobody did."""
+        try:
+            return self.cases
+        except GluPruneError:
+            return ()
+
+    def _checked(self, cases: Sequence[Case]) -> Sequence[Case]:
+        """Which of `cases` have something to run; raises `GluPruneError` for what would stop the session."""
+        to_run = self.source.preflight(cases) if cases else []
+        if to_run:
             self._refuse_obstacles(requirements(to_run))
-            self.source.submit(to_run)
         if model := self._config.getoption("--glu-contract"):
             self._refuse_obstacles(requirements_of_contract(model))
+        return to_run
 
     def _refuse_obstacles(self, required: Requirements) -> None:
         from glu_prune.readiness.preflight import refuse_obstacles
@@ -138,6 +159,8 @@ class Session:
         from glu_prune.sources.pilots import Pilots
 
         cases = [case for item in items if (case := case_of(item)) is not None]
+        if not cases:
+            return "nothing to plan: no selected claim is about a model that is here; --glu-model NAME says more"
         pilots = Pilots(self.store, self._config.getoption("--glu-limit"))
         with offline():
             return text(*pilots.plan(cases, self._config.getoption("--glu-changed")))
@@ -200,6 +223,15 @@ class Session:
         self.written = "\n".join(map(one_line, lines))
         return True
 
+    def _differs(self) -> str:
+        """Why what was measured may not take the place of the baseline that it was compared with; empty if it may."""
+        strict = bool(self._config.getoption("--glu-strict"))
+        if worse := sum(bool(failures(each.tables, strict=strict)) for each in self._found.values()):
+            return f"{worse} {'case fails' if worse == 1 else 'cases fail'} against it"
+        if self.unselected is None:
+            return "the session stopped early"
+        return "what it pins was not all compared" if self.lacking() else ""
+
     def pin(self, status: int) -> bool:
         """Pins what was measured, if it is to be; whether that went well."""
         name = self.gate.pins
@@ -211,12 +243,21 @@ class Session:
             if status not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
                 msg = "the session did not come to its end"
                 raise BaselineError(msg)
+            if self.gate.replaces and (why := self._differs()):
+                msg = f"{why}; it stays as it was: pin under another name, or without --glu-compare"
+                raise BaselineError(msg)
             pins = [pin for order in sorted(self._found) for pin in self._found[order].tables.pins]
             self.pinned = one_line(self.gate.pin(Store(self.store), pins))
         except GluPruneError as error:
             self.pinned = one_line(f"baseline {name} was not pinned: {error}")
             return False
         return True
+
+
+def _is_named(case: Case, name: str) -> bool:
+    """Whether the name of a test, in ASCII unless an ini file says otherwise, is that of one about `case`."""
+    shown = one_line(case.id)
+    return shown in name or shown.encode("unicode_escape").decode("ascii") in name
 
 
 def case_of(item: pytest.Item) -> Case | None:

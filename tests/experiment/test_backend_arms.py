@@ -2,6 +2,8 @@
 
 import gc
 import json
+import re
+import shutil
 import subprocess
 import sys
 import weakref
@@ -141,6 +143,31 @@ def test_backends_arguments_and_versions_are_part_of_the_key(monkeypatch):
     keys = {on("tiny_recall_mc", backend=text).key for text in ("", "hf", "vllm", "hf,softmax_dtype=float32")}
     monkeypatch.setattr("glu_prune.evaluation.backend.version", lambda package: "99")
     assert len({*keys, on("tiny_recall_mc", backend="vllm").key}) == 5
+
+
+def test_what_an_argument_names_is_known_by_its_content(tmp_path):
+    def key(value: object) -> str:
+        return on("tiny_recall_mc", backend=f"hf,peft={value}").key
+
+    first, second, away = tmp_path / "first", tmp_path / "second", tmp_path / "away"
+    for folder in (first, second, away):
+        folder.mkdir()
+        (folder / "adapter.bin").write_bytes(b"1234")
+    (first / "linked").symlink_to(away)
+    shutil.copytree(away, second / "linked")
+    before = key(first)
+    assert before == key(second), "where it lies does not count"
+    assert key(first / "adapter.bin") == key(second / "adapter.bin") != before
+    (away / "adapter.bin").write_bytes(b"1235")
+    assert before not in (changed := key(first), key(second / "adapter.bin"))
+    (first / "adapter.bin").rename(first / "other.bin")
+    assert key(first) not in (before, changed)
+    assert key("org/adapter") != key("org/other"), "what is not here is known by its name"
+    (second / "linked").chmod(0)
+    (second / "gone").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(EvaluationError, match=rf"backend 'hf': peft={re.escape(str(second))} cannot be read: "):
+        key(second)
+    (second / "linked").chmod(0o755)
 
 
 def test_a_backend_of_ones_own_answers_with_its_arguments(oracle, tmp_path):

@@ -1,4 +1,5 @@
 import errno
+import hashlib
 import json
 import math
 import multiprocessing
@@ -15,7 +16,8 @@ import pytest
 from glu_prune.errors import CorruptError, StoreError
 from glu_prune.experiment.codec import _checksum
 from glu_prune.experiment.cost_record import SeriesRecord
-from glu_prune.experiment.parquet import HEAD
+from glu_prune.experiment.entry import entry_of
+from glu_prune.experiment.parquet import HEAD, HEAD_CHECKSUM
 from glu_prune.experiment.record import FloorRecord, Record, ScoreRecord
 from glu_prune.experiment.store import Store
 from tests.helpers.records import DISTANCES, FLOORS, FULL, KEY, record
@@ -77,9 +79,18 @@ def changed_column(table):
     return table.set_column(table.column_names.index("metric.acc"), table.schema.field("metric.acc"), pa.array([1.0, 0.2]))  # fmt: skip
 
 
+def with_head(table, old: bytes, new: bytes, *, sealed: bool | None = None):
+    """`old` in the head is `new`; with a checksum that is right for it (`sealed`), with none (not), or as it was."""
+    facts = table.schema.metadata
+    head = facts[HEAD].replace(old, new)
+    assert head != facts[HEAD]
+    seal = {} if sealed is None else {HEAD_CHECKSUM: hashlib.sha256(head).hexdigest() if sealed else None}
+    facts = {**facts, HEAD: head, **seal}
+    return table.replace_schema_metadata({name: value for name, value in facts.items() if value is not None})
+
+
 def changed_head(table):
-    head = table.schema.metadata[HEAD].replace(b'"acc": 0.5', b'"acc": 0.9')
-    return table.replace_schema_metadata({**table.schema.metadata, HEAD: head})
+    return with_head(table, b'"acc": 0.5', b'"acc": 0.9')
 
 
 @pytest.mark.parametrize(
@@ -130,14 +141,35 @@ def test_a_record_under_another_key_or_of_another_kind_is_not_trusted(store):
         store.get(other, Record)
 
 
+VERSION_8 = b'"schema_version": 8'
+
+
+@pytest.mark.parametrize("version", [b"18", b"9", b"7", b"0"])
+@pytest.mark.parametrize("sealed", [None, False], ids=["seal", "of before"])
+def test_a_damaged_number_of_a_version_is_damage(store, version, sealed):
+    store.put(record())
+    path = store.path(KEY)
+    written(path, lambda table: with_head(table, VERSION_8, b'"schema_version": ' + version, sealed=sealed))
+    with pytest.raises(CorruptError, match=rf"^\S*{KEY}.parquet: [^\n]+$"):
+        store.get(KEY, Record)
+    if sealed is None:
+        assert "checksum of its head" in entry_of(path).problem
+        assert not entry_of(path).useless, "what is damaged is no garbage"
+
+
+def test_records_without_a_seal_are_read(store):
+    """As those of earlier versions are."""
+    store.put(FULL)
+    whole = store.path(KEY).read_bytes()
+    written(store.path(KEY), lambda table: with_head(table, b'"key"', b' "key"', sealed=False))
+    assert store.path(KEY).read_bytes() != whole
+    assert store.get(KEY, Record) == FULL
+    assert not entry_of(store.path(KEY)).problem
+
+
 def test_a_record_of_a_newer_version_is_refused_and_stays(store):
     store.put(record())
-    written(
-        store.path(KEY),
-        lambda table: table.replace_schema_metadata(
-            {**table.schema.metadata, HEAD: table.schema.metadata[HEAD].replace(b'"schema_version": 8', b'"schema_version": 9')}
-        ),
-    )  # fmt: skip
+    written(store.path(KEY), lambda table: with_head(table, VERSION_8, b'"schema_version": 9', sealed=True))
     with pytest.raises(StoreError, match=r"a Record of version 9, from a newer.* reads version 8; update") as caught:
         store.get(KEY, Record)
     assert not isinstance(caught.value, CorruptError)

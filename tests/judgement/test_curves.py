@@ -23,7 +23,7 @@ ITEMS = tuple(map(str, range(N)))
 def points(
     pruned: list[list[float]], dense: list[float], *, metric: str = "acc", weights=None, cluster=None, arms=ARMS
 ) -> tuple[CurvePoint, ...]:
-    """The curve of a skill; the items of a cluster follow each other, ten by ten."""
+    """The curve of a skill, without the dense model; the items of a cluster follow each other, ten by ten."""
 
     def recorded(values):
         scores = ScoreRecord(score=float(np.mean(values)), values=tuple(values), weights=tuple(weights or [1.0] * N))
@@ -34,7 +34,21 @@ def points(
     nulls = {"word loop": {metric: scored(share(20, N))}}
     floors = FloorRecord(key="k", task="t", versions={}, created="now", items=ITEMS, nulls=nulls)
     capability = Capability("skill", "t", metric, "a skill", chance=0.1, cluster=cluster)
-    return curve("m", (DENSE, *arms), PairedScores(capability, records, floors))
+    whole = curve("m", (DENSE, *arms), PairedScores(capability, records, floors))
+    if whole:
+        score = records[DENSE].metrics[metric].score
+        expected = {
+            "ratio": 0,
+            "dense": score,
+            "score": score,
+            "delta": 0,
+            "low": 0,
+            "high": 0,
+            "band_low": 0,
+            "band_high": 0,
+        }
+        assert whole[0] == whole[1].model_copy(update=expected), "the dense model comes first"
+    return whole[1:]
 
 
 FALL = [share(right, N) for right in (170, 160, 130, 110, 90, 70)]

@@ -26,6 +26,7 @@ from transformers.utils import (
 )
 
 from glu_prune.errors import CheckpointError, ModelNotFoundError
+from glu_prune.files import files_below
 from glu_prune.models.source import MODELS, ModelSource, identity, load, locate
 from glu_prune.pruning import checkpoint
 
@@ -232,4 +233,4 @@ def test_all_that_transformers_opens_is_in_the_fingerprint(tmp_path):
     finally:
         _opened = None
     assert {"config.json", CHAT_TEMPLATE_FILE, "tool_use.jinja"} <= {each.name for each in read}
-    assert read <= set(checkpoint._files(folder))
+    assert read <= set(files_below(folder, checkpoint._has_no_part))

@@ -211,6 +211,7 @@ def test_what_is_no_function_of_a_module_is_said_in_one_line(own, name, complain
     [
         ("def bias(:\n", r"SyntaxError: invalid syntax \(own_criteria.py, line 1\)"),
         ("bias = nonsense\n", "NameError: name 'nonsense' is not defined"),
+        ("raise SystemExit(0)\n", "SystemExit: 0"),
     ],
 )
 def test_a_module_with_a_mistake_is_said_in_one_line(own, text, complaint):
@@ -226,6 +227,13 @@ def test_a_module_with_a_mistake_is_said_in_one_line(own, text, complaint):
         ("return neurons.weights.gate @ neurons.weights.gate", r"fails \({own}:3\): RuntimeError: "),
         ("pass", "gives None, not a tensor of scores"),
         ("return neurons.weights.gate.sum(1).tolist()", r"gives \[.*, not a tensor of scores"),
+        ("raise SystemExit(0)", r"fails \({own}:3\): SystemExit: 0"),
+        (
+            "return neurons.weights.gate.sum(1) * 1j",
+            r"gives a tensor of another kind \(complex64, strided, cpu\); give real",
+        ),
+        ("return neurons.weights.gate.sum(1).to('meta')", "gives a tensor of another kind .*, meta"),
+        ("return neurons.weights.gate.sum(1).to_sparse()", "gives a tensor of another kind .*, sparse_coo, cpu"),
         ("return neurons.weights.gate.abs_().sum(1)", r"writes into the weights .*`\.clone\(\)`"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 
 import codecarbon  # noqa: F401  inner sessions forget what they import first, and these cannot be imported twice
@@ -11,10 +12,13 @@ import lm_eval.models.huggingface
 import lm_eval.tasks  # noqa: F401
 import pandas  # noqa: F401
 import pytest
+from safetensors.torch import load_file, save_file
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from glu_prune.cli import main
+from glu_prune.errors import NotReadyError
 from glu_prune.models.source import locate
+from glu_prune.plugin import _session
 
 CLAIM = """\
 model: {model}
@@ -48,6 +52,12 @@ def another_width(folder: Path) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), "intermediate_size": 320}))
 
 
+def untied(folder: Path) -> None:
+    path = copied(folder) / "model.safetensors"
+    weights = load_file(path)
+    save_file({**weights, "lm_head.weight": weights["lm_head.weight"] * 2}, path, {"format": "pt"})
+
+
 def no_glu(folder: Path) -> None:
     copied(folder)
     for path in (folder / "model").glob("*model*"):
@@ -64,6 +74,11 @@ OBSTACLES = {
     "tokenizer": (broken_tokenizer, {}, "the tokenizer in"),
     "tokens": (tokens_beyond_the_embedding, {}, "5000"),
     "width": (another_width, {}, "contradicts itself"),
+    "ties": (
+        untied,
+        {},
+        "config.json has tie_word_embeddings (true, or by default), and lm_head.weight is not model.embed_tokens.weight",
+    ),
     "no GLU": (no_glu, {}, "has no GLU block"),
     "criterion": (nothing, {"criterion": "unwell:fails"}, "criterion unwell:fails fails"),
     "device": (nothing, {"device": "meta"}, "device meta"),
@@ -122,3 +137,42 @@ def test_weights_and_tokenizers_that_fit_are_ready(tmp_path, capsys, monkeypatch
     monkeypatch.chdir(tmp_path)
     (tmp_path / "claims.yaml").write_text(CLAIM.format(model="model", criterion="ppm"))
     assert main(["doctor", "claims.yaml"]) == 0
+
+
+@pytest.mark.slow("starts two workers")
+def test_a_run_of_workers_is_refused_for_it_once(pytester, tmp_path, monkeypatch):
+    broken_tokenizer(tmp_path)
+    (tmp_path / "test_it.py").write_text(TESTS)
+    claims = CLAIM.format(model=tmp_path / "model", criterion="ppm").replace("[0.5]", "[0.1, 0.3, 0.5]")
+    (tmp_path / "claims.yaml").write_text(claims)
+    monkeypatch.chdir(tmp_path)
+    ran = pytester.runpytest_inprocess("--glu-expectations=claims.yaml", "-n", "2")
+    assert ran.ret == pytest.ExitCode.USAGE_ERROR
+    (line,) = [each for each in ran.errlines if each.strip()]
+    assert "the tokenizer in" in line
+    assert not any("FAILED" in each or "INTERNALERROR" in each for each in ran.outlines)
+
+
+@pytest.mark.parametrize(
+    ("ids", "refused"),
+    [
+        (["test_it.py::test_direction[m\\xf6del-ratio_0.5-reading]"], True),
+        (["test_it.py::test_direction[m\u00f6del-ratio_0.5-reading]"], True),
+        (["test_it.py::test_direction[2-m\\xf6del-ratio_0.5-reading]"], True),
+        (["test_it.py::test_direction[m\\xf6del-ratio_0.3-reading]"], False),
+        (["test_it.py::test_other", "test_it.py::test_other[x]"], False),
+        ([], False),
+    ],
+)
+def test_tests_of_workers_are_known_by_their_names(pytester, tmp_path, ids, refused):
+    copied(tmp_path).rename(model := tmp_path / "m\u00f6del")
+    (model / "tokenizer.json").write_text("{")
+    (tmp_path / "claims.yaml").write_text(CLAIM.format(model=model, criterion="ppm"))
+    session = pytester.parseconfigure(f"--glu-expectations={tmp_path / 'claims.yaml'}").stash[_session]
+    with pytest.raises(NotReadyError, match="the tokenizer in") if refused else nullcontext():
+        session.preflight_of_workers(ids)
+
+
+def test_a_session_of_workers_that_has_nothing_of_ours_stays_silent(pytester):
+    session = pytester.parseconfigure("--glu-expectations=nowhere").stash[_session]
+    session.preflight_of_workers(["test_it.py::test_other[x]"])

@@ -32,14 +32,14 @@ class Arms:
     """A dense model, and for each criterion one copy of it, which is cut further as ratios grow.
 
     Rankings are of the dense model, so that what a ratio keeps holds what larger ones keep, and cutting in steps gives
-    the same bits as cutting at once. A smaller ratio than the last takes a new copy.
+    the same bits as cutting at once. A smaller ratio than the last, or another seed, takes a new copy.
     """
 
     source: ModelSource
     settings: Settings
     """By which it is loaded."""
     _rankings: dict[tuple[str, int], Any] = field(default_factory=dict)
-    _cut: dict[tuple[str, int], ArmModel] = field(default_factory=dict)
+    _cut: dict[str, ArmModel] = field(default_factory=dict)
 
     @cached_property
     def model(self) -> Any:
@@ -72,13 +72,17 @@ class Arms:
 
         if arm.criterion is None:
             return self.dense
-        key, plan = (arm.criterion, arm.seed), self._plan(arm)
-        found = self._cut.get(key)
-        if found is None or any(
-            len(kept.kept) < len(wanted.kept) for kept, wanted in zip(found.plan.blocks, plan.blocks, strict=True)
+        plan, found = self._plan(arm), self._cut.get(arm.criterion)
+        if (
+            found is None
+            or found.plan.seed != arm.seed
+            or any(
+                len(kept.kept) < len(wanted.kept) for kept, wanted in zip(found.plan.blocks, plan.blocks, strict=True)
+            )
         ):
-            self._cut.pop(key, None)
-            found = self._cut[key] = ArmModel(self.copy(arm), plan)
+            found = None  # before the next copy is made: two may be more than memory holds
+            self._cut.pop(arm.criterion, None)
+            found = self._cut[arm.criterion] = ArmModel(self.copy(arm), plan)
         elif found.plan.blocks != plan.blocks:
             apply(found.model, plan.after(found.plan))
             found.plan = plan

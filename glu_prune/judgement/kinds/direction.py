@@ -1,7 +1,7 @@
 """Claims about a capability at a ratio: up, down, or preserved within a margin."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from statistics import fmean
 from typing import TYPE_CHECKING, ClassVar
@@ -13,6 +13,7 @@ from glu_prune.judgement.claim import DirectionClaim, Problem
 from glu_prune.judgement.explanation import explanation, groups
 from glu_prune.judgement.lengths import length_note
 from glu_prune.judgement.scores import CapabilityScores
+from glu_prune.judgement.ties import REDRAWN, not_redrawn, ties_at_the_cut, under_another_draw
 from glu_prune.judgement.verdict import (
     ALPHA,
     Condition,
@@ -78,6 +79,14 @@ class DirectionCase(CaseAtRatio):
 
     claim: CapabilityClaim
     capability: Capability
+    draw: int = field(default=0, kw_only=True)
+    """Of several pruned models that the criterion allows where neurons tie at the cut: added to the seed."""
+
+    @property
+    def arm(self) -> Arm:
+        """The pruned model that the claim is about, or another draw of it."""
+        arm = super().arm
+        return replace(arm, seed=arm.seed + self.draw)
 
     @classmethod
     def of(cls, entry: Entry, claim: CapabilityClaim, identity: str, ratio: Decimal | None) -> "DirectionCase":
@@ -101,15 +110,32 @@ class DirectionCase(CaseAtRatio):
         yield Requirement(self.capability, (DENSE, self.arm, *controls))
 
     def judge(self, source: "Source") -> CaseResult:
+        """By what the items say of the pruned model, and of another draw of it where neurons tie at the cut."""
+        verdict, found = self._decided(source)
+        verdict, redrawn = self._redrawn(verdict, found, source)
+        (needed,) = self.requirements()
+        verdict = replace(verdict, reasons=(*verdict.reasons, *self._undeclared(source, needed, found)))
+        tables = self._tables(verdict, found, source, redrawn).joined([found.tables])
+        return CaseResult(outcome=verdict.outcome, sentence=verdict.sentence, tables=tables)
+
+    def _decided(self, source: "Source") -> tuple[Verdict, "Evaluation"]:
         """By the first verdict that is not inconclusive, else the last."""
         (needed,) = self.requirements()
         evaluations = source.scores(self, needed)
         verdict, found = self._verdict(next(evaluations))
         while verdict.outcome == "inconclusive" and (later := next(evaluations, None)):
             verdict, found = self._verdict(later)
-        verdict = replace(verdict, reasons=(*verdict.reasons, *self._undeclared(source, needed, found)))
-        tables = self._tables(verdict, found, source).joined([found.tables])
-        return CaseResult(outcome=verdict.outcome, sentence=verdict.sentence, tables=tables)
+        return verdict, found
+
+    def _redrawn(self, verdict: Verdict, found: "Evaluation", source: "Source") -> tuple[Verdict, Mapping[str, float]]:
+        """The verdict as far as another draw among tied neurons comes to it, too; and what that draw scores."""
+        ties = ties_at_the_cut(self.arm, found.records.get(self.arm))
+        if not ties or verdict.outcome == "inconclusive":
+            return verdict, {}
+        if not self.experiment.redraw_ties:
+            return not_redrawn(verdict, ties), {}
+        other, _ = replace(self, draw=1)._decided(source)
+        return under_another_draw(verdict, other, ties), {REDRAWN: other.pruned}
 
     def _undeclared(self, source: "Source", needed: Requirement, found: "Evaluation") -> Iterator[str]:
         """What was known before all of this was declared, or is measured and not declared."""
@@ -128,7 +154,9 @@ class DirectionCase(CaseAtRatio):
             verdict = replace(verdict, note=note, reasons=reasons)
         return verdict, found
 
-    def _result(self, verdict: Verdict, found: "Evaluation", source: "Source") -> CapabilityResult:
+    def _result(
+        self, verdict: Verdict, found: "Evaluation", source: "Source", redrawn: Mapping[str, float]
+    ) -> CapabilityResult:
         scores = {
             name: [found.scores.score(arm) for arm in arms if found.scores.has(arm)]
             for name, arms in self.controls.items()
@@ -139,13 +167,15 @@ class DirectionCase(CaseAtRatio):
                 **self.about_family(source),
                 **claim_fields(verdict),
                 "better": "higher" if self.capability.higher_is_better else "lower",
-                "controls": controls,
+                "controls": {**controls, **redrawn},
             }
         )
 
-    def _tables(self, verdict: Verdict, found: "Evaluation", source: "Source") -> CaseTables:
+    def _tables(
+        self, verdict: Verdict, found: "Evaluation", source: "Source", redrawn: Mapping[str, float]
+    ) -> CaseTables:
         """The verdict and, where the items are known, what lies behind the change."""
-        scores = (self._result(verdict, found, source),)
+        scores = (self._result(verdict, found, source, redrawn),)
         if not found.records:
             return CaseTables(scores=scores)
         both = found.records[DENSE], found.records[self.arm]
