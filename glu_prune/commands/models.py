@@ -7,7 +7,7 @@ import typer
 
 from glu_prune.clean import one_line
 from glu_prune.commands.arguments import NewFolder
-from glu_prune.commands.terminal import Answer, interruptible, lines
+from glu_prune.commands.terminal import Answer, interruptible, work_shown
 from glu_prune.errors import ModelNotFoundError, did_you_mean, shown
 
 
@@ -67,8 +67,9 @@ def fetch(
     if model.terms and not accept_terms:
         msg = f"{name} is given under {model.terms}; read them, and type --accept-terms if you accept them"
         raise ModelNotFoundError(msg)
-    with interruptible(lambda: "nothing was kept"), lines() as say:
-        file = fetch(model, say)
+    work, _ = work_shown()
+    with interruptible(lambda: "nothing was kept"), work.running(f"downloading {name}"):
+        file = fetch(model, work.step)
     return Answer(f"{name} ({model.licence}): {one_line(str(file))}")
 
 

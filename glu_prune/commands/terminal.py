@@ -55,15 +55,6 @@ def work_shown() -> tuple[Work, Callable[[str], None]]:
 
 
 @contextmanager
-def lines() -> Iterator[Callable[[str], None]]:
-    """Shows the line that says what is being done, on standard error; nothing where that is no terminal."""
-    from tqdm import tqdm
-
-    with tqdm(bar_format="{desc}", disable=None, leave=False) as bar:
-        yield bar.set_description_str
-
-
-@contextmanager
 def interruptible(left: Callable[[], str] = lambda: "") -> Iterator[None]:
     """A request to terminate ends the command as Ctrl-C does, so that it cleans up after itself.
 

