@@ -18,9 +18,10 @@ baseline: $(READY)
 bench-pruning: $(READY)
 	$(BIN)/python -m perf.pruning_speed
 
-# Seven ratios of a small random model on a part of the study's items, against OptiPFair and lm-eval in the usual loop.
+# Four ratios of a small trained model on a part of the study's items, against OptiPFair and lm-eval in the usual loop.
 SWEEP ?=
 bench-sweep: $(READY)
+	$(BIN)/glu-prune fetch smollm2-135m-instruct
 	$(BIN)/python -m perf.sweep_speed $(SWEEP)
 
 # Where the time of an embedded run goes, and of a sweep over a larger model.

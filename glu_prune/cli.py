@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _UNUSABLE = 2
 _INTERRUPTED = 130
+_COMPLETION = "_GLU_PRUNE_COMPLETE"
+"""Where a shell asks what a line may go on with; typer answers, and ends Python."""
 
 app = typer.Typer(
     help="Width pruning of GLU language models.",
@@ -89,7 +91,7 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         raise
     except SystemExit as left:  # by typer, with another code than 0, or by code of the user's in the middle of its work
-        if left.code:
+        if left.code or _COMPLETION in os.environ:
             raise
         return _fail("code that the command ran ended Python (SystemExit), so that the command is not done", 1)
     except BaseException as error:  # noqa: BLE001  whatever it is, users get one line; libraries in Rust raise more than Exception

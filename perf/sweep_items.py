@@ -1,4 +1,4 @@
-"""What the sweep is run on: a part of each benchmark's real items, and a random model with a tokenizer for them."""
+"""What the sweep is run on: a part of each benchmark's real items; and a random model, where no trained one is."""
 
 import json
 import random
@@ -44,6 +44,8 @@ class Benchmark:
     """Sequences per item and task that the usual loop computes, about: one per choice of several tokens."""
     settings: Mapping[str, Any] | None = None
     """How the task differs from lm-eval's own because of its files."""
+    least: int = 1
+    """Items that are asked at least, however small a part is."""
     items: int = 0
     """Of each task, or of all subjects."""
 
@@ -102,7 +104,7 @@ BENCHMARKS = (
     ),
     Benchmark("boolq", ("boolq",), {"validation": "boolq/validation.jsonl"}, settings={"training_split": None}),
     Benchmark("lambada_openai", ("lambada_openai",), {"test": "lambada/lambada_openai_test.jsonl"}),
-    Benchmark("ifeval", ("ifeval",), {"train": "ifeval/input_data.jsonl"}),
+    Benchmark("ifeval", ("ifeval",), {"train": "ifeval/input_data.jsonl"}, least=32),
 )
 """Those of the study's whose items are choices, last words, or instructions."""
 
@@ -134,7 +136,7 @@ def scale_down(data: Path, folder: Path, chosen: Sequence[Benchmark], scale: flo
 def _scaled(data: Path, folder: Path, whole: Benchmark, scale: float, draw: random.Random) -> Benchmark:
     found = {path.stem: path for path in sorted(data.glob(whole.scored))}
     rows = {name: _lines(path) for name, path in found.items()}
-    count = max(1, round(sum(map(len, rows.values())) / scale))
+    count = max(whole.least, round(sum(map(len, rows.values())) / scale))
     names = list(rows)
     if "*" in whole.scored:
         shots = {name: (data / whole.splits["dev"].replace("*", name)).stat().st_size for name in names}

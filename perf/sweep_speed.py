@@ -1,9 +1,12 @@
 """How long a sweep over pruning ratios takes: ours, and the usual loop of OptiPFair 0.4.2 and lm-eval.
 
-Both meet the same random model, the same items and the same prompts, in turns: for each ratio and each benchmark, the
-one and then the other, in alternating order. The items are a part of the real ones, in the study's proportions. MMLU is
-made smaller by whole subjects, as few as average ones would be enough: its 14,042 questions are 246 to a subject, which
-all begin with the same five worked examples, and a few of each subject would not be the benchmark that people run.
+Both meet the same model, the same items and the same prompts, in turns: for each ratio and each benchmark, the one and
+then the other, in alternating order. The usual loop prunes on the clock, with OptiPFair, and then answers with what
+ours keeps: among neurons of equal score, of which a dequantised model has many, the two keep different ones. The items
+are a part of the real ones, in the study's proportions, but at least 32 prompts of IFEval, each with all of its tokens.
+MMLU is made smaller by whole subjects, as few as average ones would be enough: its 14,042 questions are 246 to a
+subject, which all begin with the same five worked examples, and a few of each subject would not be the benchmark that
+people run.
 
 The usual loop is given the batch size that suits it best, found for each benchmark on the dense model before the clock
 starts; its time of a benchmark is that of wrapping the model and of `simple_evaluate`. What that spends on describing
@@ -15,6 +18,7 @@ and pruning", indexing and loading tasks as part of the benchmark that needs the
 """
 
 import argparse
+import copy
 import json
 import logging
 import os
@@ -36,17 +40,20 @@ from glu_prune.evaluation.local_data import VARIABLE
 from glu_prune.evaluation.metrics import LIKELIHOODS
 from glu_prune.experiment.cell import DENSE, Arm, Cell, Settings
 from glu_prune.experiment.code import library_versions
+from glu_prune.experiment.executors.arms import Arms
 from glu_prune.experiment.executors.local import local_engine
 from glu_prune.experiment.record import Record
 from glu_prune.experiment.store import Store
-from glu_prune.models.source import ModelSource
+from glu_prune.models.source import ModelSource, locate
 from glu_prune.pruning.ratio import Ratio, parse_ratio, show_ratio
 from perf.pruning_speed import busy_elsewhere, load_oracle, machine
 from perf.sweep_items import BENCHMARKS, LARGE, SMALL, TOKENS, Benchmark, missing, scale_down, write_model
 from perf.sweep_table import HEAD, Row, make_row, totals, verdict
 from perf.usual_loop import Answers, Turn, UsualLoop, muted, timed, write_tasks
 
-RATIOS = "0 0.1 0.2 0.3 0.4 0.5 0.6".split()
+RATIOS = "0 0.2 0.4 0.6".split()
+TRAINED = "smollm2-135m-instruct"
+RANDOM = "random"
 
 
 @dataclass(frozen=True)
@@ -54,6 +61,7 @@ class Kind:
     """What is compared on one kind of device."""
 
     model: str
+    """The random one, in words."""
     dtype: str
     batch_sizes: tuple[int, ...]
     """Those that the usual loop may choose from."""
@@ -64,9 +72,15 @@ class Kind:
 
 
 KINDS = {
-    "cpu": Kind("a random Llama of 32 million parameters", "float32", (1, 4, 8, 16, 32, 64), trial_rows=64, exact=True),
+    "cpu": Kind(
+        "a random Llama of 32 million parameters, which soon loops",
+        "float32",
+        (1, 4, 8, 16, 32, 64),
+        trial_rows=64,
+        exact=True,
+    ),
     "cuda": Kind(
-        "Llama-3.2-1B's shape, random weights",
+        "Llama-3.2-1B's shape, random weights, which soon loops",
         "bfloat16",
         (1, 4, 8, 16, 32, 64, 128, 256),
         trial_rows=1 << 30,
@@ -78,9 +92,9 @@ KINDS = {
 class OurSweep:
     """This package's engine with an empty store."""
 
-    def __init__(self, model: Path, store: Path, settings: Settings) -> None:
+    def __init__(self, source: ModelSource, store: Path, settings: Settings) -> None:
         """Nothing is loaded before the first turn."""
-        self._source = ModelSource("random", model)
+        self._source = source
         self._settings = settings
         self._engine = local_engine(Store(store), NoMeter("the clock is enough"), lambda _: None)
 
@@ -118,6 +132,8 @@ class Comparison:
     ratios: Sequence[Ratio]
     usual: UsualLoop
     ours: OurSweep
+    arms: Arms
+    """What the usual loop answers with."""
 
     def batches(self, kind: Kind) -> dict[str, int]:
         """The usual loop's best batch size for each benchmark, on the dense model; it leaves everything imported."""
@@ -144,6 +160,8 @@ class Comparison:
         for round_, ratio in enumerate(self.ratios):
             self.usual.unload()
             loading.append(timed(partial(self.usual.load, ratio))[1])
+            if ratio:
+                self.usual.score(copy.deepcopy(self.arms.prepared(Arm("ppm", ratio)).model))
             indexing.append(timed(self.usual.index)[1])
             preparing.append(0.0)
             for place, each in enumerate(self.benchmarks):
@@ -191,10 +209,12 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--ratios", type=_ratio, nargs="+", default=[parse_ratio(each) for each in RATIOS])
     parser.add_argument("--tasks", choices=names, nargs="+", default=names, metavar="NAME", help=", ".join(names))
     parser.add_argument("--scale", type=float, default=150, help="one item in so many is asked (default: 150)")
+    parser.add_argument("--model", help=f"as for --glu-model, or `{RANDOM}` (default: {TRAINED} on a CPU)")
     parser.add_argument("--seed", type=int, default=0, help="draws the items (default: 0)")
     parser.add_argument("--device", choices=list(KINDS), default="cpu")
     options = parser.parse_args()
     options.ratios = list(dict.fromkeys(options.ratios))
+    options.model = options.model or (TRAINED if options.device == "cpu" else RANDOM)
     if not options.scale >= 1:
         parser.error("--scale is at least 1")
     return options
@@ -204,6 +224,11 @@ def _obstacle(options: argparse.Namespace, data: Path, chosen: Sequence[Benchmar
     """Why there is nothing to compare on this machine."""
     if lacking := missing(data, chosen):
         return f"{data} lacks {lacking}: set {VARIABLE} to a folder of benchmark data"
+    try:
+        if options.model != RANDOM:
+            locate(options.model)
+    except GluPruneError as error:
+        return f"{error}; or --model {RANDOM}"
     if options.device == "cuda":
         import torch
 
@@ -222,18 +247,19 @@ def _hush() -> None:
 
 def _compare(options: argparse.Namespace, data: Path, chosen: Sequence[Benchmark], folder: Path) -> int:
     """Prepares both sides in `folder`, measures, and writes the table."""
-    kind, model, items = KINDS[options.device], folder / "model", folder / "data"
+    kind, items = KINDS[options.device], folder / "data"
     os.environ[VARIABLE], os.environ["NLTK_DATA"] = str(items), str(items / "nltk_data")
-    say(f"making {kind.model}, and a tokenizer")
+    say(f"making {kind.model}, and a tokenizer" if options.model == RANDOM else f"with {options.model}")
     with muted():
         benchmarks = scale_down(data, items, chosen, options.scale, options.seed)
-        write_model(model, SMALL if options.device == "cpu" else LARGE, kind.dtype, data, BENCHMARKS)
+        source = _model(options, data, folder / "model")
         write_tasks(folder / "tasks", items, benchmarks)
     comparison = Comparison(
         benchmarks,
         options.ratios,
-        UsualLoop(model, folder / "tasks", kind.dtype, options.device),
-        OurSweep(model, folder / "store", Settings(kind.dtype, options.device)),
+        UsualLoop(source.folder, folder / "tasks", kind.dtype, options.device),
+        OurSweep(source, folder / "store", Settings(kind.dtype, options.device)),
+        Arms(source, Settings(kind.dtype, options.device)),
     )
     batches, cut = comparison.batches(kind), comparison.truncated()
     began, elsewhere = time.perf_counter(), busy_elsewhere()
@@ -251,13 +277,24 @@ def _compare(options: argparse.Namespace, data: Path, chosen: Sequence[Benchmark
     return int(kind.exact and not agreement.holds)
 
 
+def _model(options: argparse.Namespace, data: Path, folder: Path) -> ModelSource:
+    """The one that was asked for; a random one is written to `folder`."""
+    if options.model != RANDOM:
+        return locate(options.model)
+    shape = SMALL if options.device == "cpu" else LARGE
+    write_model(folder, shape, KINDS[options.device].dtype, data, BENCHMARKS)
+    return ModelSource(RANDOM, folder)
+
+
 def _header(options: argparse.Namespace, kind: Kind, benchmarks: Sequence[Benchmark]) -> list[str]:
     """What is compared, and where."""
     versions: Mapping[str, Any] = library_versions()
+    made = f"{kind.model}; {TOKENS:,} tokens, trained on the items' text"
+    model = made if options.model == RANDOM else options.model
     ratios = ", ".join(map(show_ratio, options.ratios))
     subjects = [task.removeprefix("mmlu_") for each in benchmarks if each.name == "mmlu" for task in each.tasks]
     return [
-        f"{kind.model}, {kind.dtype}, on {_device(options.device)}; {TOKENS:,} tokens, trained on the items' text",
+        f"{model}, {kind.dtype}, on {_device(options.device)}",
         f"ratios {ratios} by ppm; one item in {options.scale:g}, drawn with seed {options.seed}"
         + (f"; MMLU: {', '.join(subjects)}" if subjects else ""),
         f"{machine()}, transformers {versions['transformers']}, lm-eval {versions['lm-eval']}",

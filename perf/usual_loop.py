@@ -116,11 +116,15 @@ class UsualLoop:
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         model = AutoModelForCausalLM.from_pretrained(self._folder, dtype=getattr(torch, self._dtype))
-        self._model = model.to(self._device).eval()
         self._tokenizer = AutoTokenizer.from_pretrained(self._folder)
         if ratio:
-            load_oracle(float(100 * ratio))(self._model)
-        self._model.register_forward_pre_hook(self._count, with_kwargs=True)
+            load_oracle(float(100 * ratio))(model)
+        self.score(model.to(self._device).eval())
+
+    def score(self, model: Any) -> None:
+        """From now on, `model` answers."""
+        self._model = model
+        model.register_forward_pre_hook(self._count, with_kwargs=True)
 
     def unload(self) -> None:
         """Frees the model."""

@@ -9,6 +9,7 @@ import pytest
 from glu_prune.cli import main
 from glu_prune.efficiency.workload import WORKLOADS
 from glu_prune.evaluation import half_precision, local_data
+from glu_prune.evaluation.memory import _container as container
 from glu_prune.experiment.cell import Arm, Settings
 from glu_prune.models.source import MODELS
 from glu_prune.readiness import data, host, memory, models
@@ -141,9 +142,9 @@ def test_a_container_has_less_than_its_machine(tmp_path):
         "memory.stat": "anon 1\ninactive_file 50",
     }.items():
         (tmp_path / name).write_text(f"{text}\n")
-    assert memory._container(tmp_path) == (350,)
+    assert container(tmp_path) == (350,)
     (tmp_path / "memory.max").write_text("max\n")
-    assert memory._container(tmp_path) == memory._container(tmp_path / "absent") == ()
+    assert container(tmp_path) == container(tmp_path / "absent") == ()
 
 
 def test_items_in_a_folder_are_counted_against_the_whole_split(folder):
