@@ -11,7 +11,7 @@ import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -25,9 +25,10 @@ from glu_prune.evaluation.products import weights_on_the_left
 
 NAME = "glu_prune_slots"
 """What transformers calls this attention."""
-GROUP_ROWS = {"cpu": 4}
-"""By type of device: neighbouring slots that are attended to in one call. Few, as shorter ones are read to the end of
-the longest; on an accelerator all of them, as there each call costs more than what it reads."""
+GROUP_ROWS = {"cpu": 8}
+"""By type of device: neighbouring slots that are attended to in one call, at most; on an accelerator all of them."""
+GROUP_WASTE = 1.5
+"""Keys that a call may read for each that its texts have: shorter ones are read to the end of the longest."""
 GROUP_SPREAD = 4
 """By how many new tokens texts that are attended to in one call may differ: those with fewer are filled up."""
 _TRIAL = (29, 20, 5)
@@ -101,10 +102,25 @@ class Step:
     def __init__(self, slots: Slots, pieces: Sequence[Piece], device: torch.device) -> None:
         """The tokens of `pieces`, in this order."""
         self._slots = slots
-        rows = [piece.slot for piece in pieces for _ in range(piece.count)]
-        self.rows = torch.tensor(rows, device=device)
+        self.rows = torch.tensor([piece.slot for piece in pieces for _ in range(piece.count)], device=device)
         self.positions = torch.cat([torch.arange(piece.start, piece.end, device=device) for piece in pieces])
-        self._groups = [_Group(group, first, self.positions) for group, first in _grouped(pieces, device.type)]
+        self._groups: list[_Group] = []
+        filled: list[int] = []
+        own: list[int] = []
+        begin = 0
+        for group in _grouped(pieces, device.type):
+            longest = max(piece.count for piece in group)
+            first = len(filled)
+            for piece in group:
+                own += range(len(filled), len(filled) + piece.count)
+                filled += [begin + min(number, piece.count - 1) for number in range(longest)]
+                begin += piece.count
+            self._groups.append(_Group(group, slice(first, len(filled)), self.positions[filled[first:]]))
+        even = len(filled) == len(own)
+        self._filled = None if even else torch.tensor(filled, device=device)
+        """Which token stands at each place of the groups: the shorter pieces are filled up with their last one."""
+        self._own = None if even else torch.tensor(own, device=device)
+        """Which of these places are not filled up."""
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, how: How) -> Tensor:
         """`(1, tokens, heads, size)`: what the step's tokens see of their texts, once `key` and `value` are stored."""
@@ -112,63 +128,59 @@ class Step:
         rows, positions = self.rows.to(keys.device), self.positions.to(keys.device)
         keys[rows, :, positions] = key[0].transpose(0, 1)
         values[rows, :, positions] = value[0].transpose(0, 1)
-        seen = [group.attend(query[0], keys, values, how) for group in self._groups]
-        return (torch.cat(seen) if len(seen) > 1 else seen[0])[None]
+        queries = query[0].view(keys.shape[1], -1, *query.shape[2:]).permute(2, 0, 1, 3)
+        queries = queries.contiguous() if self._filled is None else queries[self._filled.to(keys.device)]
+        seen = queries.new_empty(*queries.shape[:3], values.shape[3])
+        for group in self._groups:
+            group.attend(queries, keys, values, how, seen)
+        seen = seen.flatten(1, 2)
+        return (seen if self._own is None else seen[self._own.to(keys.device)])[None]
 
 
-def _grouped(pieces: Sequence[Piece], device: str) -> Iterator[tuple[list[Piece], int]]:
-    """Pieces of neighbouring slots that are attended to together, and the place of the first token of each group."""
-    places = accumulate((piece.count for piece in pieces), initial=0)
+def _grouped(pieces: Sequence[Piece], device: str) -> Iterator[list[Piece]]:
+    """Pieces of neighbouring slots that are attended to together."""
     most = GROUP_ROWS.get(device)
     held: list[Piece] = []
-    first = 0
-    for piece, place in zip(pieces, places, strict=False):
-        counts = [each.count for each in (*held, piece)]
-        beside = not held or piece.slot == held[-1].slot + 1
-        if not beside or max(counts) - min(counts) > GROUP_SPREAD or len(held) == most:
-            yield held, first
-            held, first = [], place
-        held.append(piece)
+    for piece in pieces:
+        wider = [*held, piece]
+        counts, ends = [each.count for each in wider], [each.end for each in wider]
+        fits = not held or (
+            piece.slot == held[-1].slot + 1
+            and len(held) != most
+            and max(counts) - min(counts) <= GROUP_SPREAD
+            and max(ends) * len(ends) <= GROUP_WASTE * sum(ends)
+        )
+        if not fits:
+            yield held
+        held = wider if fits else [piece]
     if held:
-        yield held, first
+        yield held
 
 
 class _Group:
-    """Pieces of neighbouring slots, of which the shorter are filled up with their last token."""
+    """Pieces of neighbouring slots, filled up to the same number of tokens."""
 
-    def __init__(self, pieces: Sequence[Piece], first: int, positions: Tensor) -> None:
+    def __init__(self, pieces: Sequence[Piece], places: slice, positions: Tensor) -> None:
+        """Their tokens stand at `places`; `positions` are those in their texts."""
         self._slots = slice(pieces[0].slot, pieces[-1].slot + 1)
-        self._count = len(pieces)
-        self._longest = max(piece.count for piece in pieces)
+        self._places = places
+        self._positions = positions.view(len(pieces), -1)
+        self._least = min(piece.start for piece in pieces)
         self._end = max(piece.end for piece in pieces)
-        places = torch.arange(self._longest, device=positions.device)
-        counts = torch.tensor([[piece.count] for piece in pieces], device=positions.device)
-        begins = first + counts.cumsum(0) - counts
-        filled = begins + torch.minimum(places, counts - 1)
-        self._positions = positions[filled]
-        self._least = int(self._positions.min())
-        even = bool((counts == self._longest).all())
-        self._entered = slice(first, first + int(counts.sum())) if even else filled.flatten()
-        """Where the queries are."""
-        self._own = None if even else (places < counts).flatten().nonzero()[:, 0]
-        """Which of them are not filled up; None for all."""
         self._masks: dict[tuple[int | None, int, torch.device], Tensor | None] = {}
 
-    def attend(self, query: Tensor, keys: Tensor, values: Tensor, how: How) -> Tensor:
-        """`(tokens, heads, size)`: what the group's tokens see; `query` `(heads, tokens, size)` is the whole step's."""
+    def attend(self, queries: Tensor, keys: Tensor, values: Tensor, how: How, seen: Tensor) -> None:
+        """Writes to `seen` what the group's tokens see; `queries` and `seen` are `(places, key heads, share, size)`."""
         begin = 0 if how.window is None else max(0, self._least - how.window + 1)
         keys, values = (store[self._slots, :, begin : self._end] for store in (keys, values))
-        heads = keys.shape[1]
-        share = query.shape[0] // heads
-        query = query[:, self._entered]
+        count, longest = self._positions.shape
+        share = queries.shape[2]
         # Query heads that share a key head stand beside each other, as if they were further tokens: so the keys are
         # read once for all of them.
-        shape = (heads, share, self._count, self._longest, -1)
-        query = query.reshape(shape).permute(2, 0, 1, 3, 4).reshape(self._count, heads, share * self._longest, -1)
-        seen = _attention(query, keys, values, self._mask(how.window, begin, share, query), how, share)
-        shape = (self._count, heads, share, self._longest, -1)
-        seen = seen.view(shape).permute(0, 3, 1, 2, 4).reshape(self._count * self._longest, heads * share, -1)
-        return seen if self._own is None else seen[self._own]
+        query = queries[self._places].view(count, longest, *queries.shape[1:]).transpose(1, 2).flatten(2, 3)
+        found = _attention(query, keys, values, self._mask(how.window, begin, share, query), how)
+        found = found.view(count, -1, longest, share, found.shape[3]).transpose(1, 2)
+        seen[self._places].view(found.shape).copy_(found)
 
     def _mask(self, window: int | None, begin: int, share: int, like: Tensor) -> Tensor | None:
         """What is added to the scores `(slots, 1, queries, keys)`; made once for all layers of a kind."""
@@ -182,12 +194,12 @@ class _Group:
                 # The smallest number and not minus infinity, as in transformers' own masks, so that sums stay finite.
                 mask = torch.zeros(hidden.shape, dtype=like.dtype, device=like.device)
                 mask = mask.masked_fill_(hidden, torch.finfo(like.dtype).min)
-                mask = mask.repeat(1, 1, share, 1) if self._longest > 1 else mask
+                mask = mask.repeat_interleave(share, 2) if hidden.shape[2] > 1 else mask
             self._masks[key] = mask
         return self._masks[key]
 
 
-def _attention(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, how: How, share: int) -> Tensor:
+def _attention(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, how: How) -> Tensor:
     """Softmax of scores over `keys`, times `values`: `(slots, key heads, queries, size)`."""
     if how.cap is None and how.sinks is None:
         return scaled_dot_product_attention(query, keys, values, attn_mask=mask, scale=how.scaling)
@@ -198,8 +210,9 @@ def _attention(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None,
         scores = scores + mask
     if how.sinks is None:
         return scores.softmax(-1, dtype=torch.float32).to(query.dtype) @ values
-    sinks = how.sinks.to(scores.dtype).view(1, -1, share, 1).expand(len(scores), -1, -1, scores.shape[2] // share)
-    scores = torch.cat([scores, sinks.reshape(*scores.shape[:3], 1)], dim=-1)
+    sinks = how.sinks.to(scores.dtype).view(query.shape[1], -1)
+    sinks = sinks.repeat(1, scores.shape[2] // sinks.shape[1]).expand(*scores.shape[:3])
+    scores = torch.cat([scores, sinks[..., None]], dim=-1)
     return scores.softmax(-1, dtype=torch.float32)[..., :-1].to(query.dtype) @ values
 
 
