@@ -161,7 +161,8 @@ class Comparison:
             self.usual.unload()
             loading.append(timed(partial(self.usual.load, ratio))[1])
             if ratio:
-                self.usual.score(copy.deepcopy(self.arms.prepared(Arm("ppm", ratio)).model))
+                with muted():
+                    self.usual.score(copy.deepcopy(self.arms.prepared(Arm("ppm", ratio)).model))
             indexing.append(timed(self.usual.index)[1])
             preparing.append(0.0)
             for place, each in enumerate(self.benchmarks):
