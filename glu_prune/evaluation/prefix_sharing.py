@@ -30,6 +30,10 @@ TRIAL_ROW = 24
 """Tokens of a step in the trial: few, so that a handful of requests needs several steps and the cache between them."""
 
 
+TRIAL_ERRORS = (RuntimeError, TypeError, ValueError, LookupError, AttributeError)
+"""What a model raises in a trial if it cannot be run in that way at all."""
+
+
 def sharing_obstacle(config: Any) -> str | None:
     """Why prefixes cannot be shared in a model of this configuration; None if nothing is known that prevents it."""
     # A list of what is proven, not of what is forbidden: an unknown architecture may carry state from token to token

@@ -22,6 +22,7 @@ from glu_prune.evaluation.decoding import Decoder, Generation
 from glu_prune.evaluation.lm import CountingLM, Metered, answers_counted, no_progress
 from glu_prune.evaluation.memory import path_tokens, step_tokens
 from glu_prune.evaluation.prefix_sharing import (
+    TRIAL_ERRORS,
     TRIAL_ROW,
     attention_masks,
     sharing_obstacle,
@@ -66,11 +67,12 @@ class SharedPrefixLM(CountingLM):
         super().__init__(model, tokenizer, batch_size)
         self._plans = PlanCache() if plans is None else plans
         self._prompts: dict[str, list[int]] = {}
+        self._elder: SharedPrefixLM | None = None  # of which this is a sibling: what it tried is not tried again
 
     def sibling(self, model: Any) -> "SharedPrefixLM":
         """An LM for `model`, which differs from this one's in weights and widths alone: same plans, same scoring."""
         other = SharedPrefixLM(model, self.tokenizer, self.batch_size, self._plans)
-        other.scoring, other._prompts = self.scoring, self._prompts
+        other.scoring, other._prompts, other._elder = self.scoring, self._prompts, self
         return other
 
     @cached_property
@@ -123,6 +125,8 @@ class SharedPrefixLM(CountingLM):
         """
         if self.scoring != SHARED:
             return self.scoring
+        if self._elder is not None:
+            return self._elder.generating
         reason = (
             greedy_obstacle(self.model.generation_config)
             or (self.think_end_token and "answers begin with thoughts")
@@ -338,7 +342,7 @@ class SharedPrefixLM(CountingLM):
         try:
             plain = self._plain_answers([(None, *pair) for pair in requests], disable_tqdm=True)
             shared = self._answers(plan(requests, self.max_length, TRIAL_ROW, TRIAL_ROW))
-        except (RuntimeError, TypeError, ValueError, LookupError, AttributeError) as error:
+        except TRIAL_ERRORS as error:
             return f"sharing fails: {(str(error) or repr(error)).splitlines()[0]}"
         finally:
             self.positions, self.scored_positions = counters

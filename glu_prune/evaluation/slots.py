@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
-from glu_prune.evaluation.prefix_sharing import too_far
+from glu_prune.evaluation.prefix_sharing import TRIAL_ERRORS, too_far
 from glu_prune.evaluation.products import weights_on_the_left
 
 NAME = "glu_prune_slots"
@@ -272,7 +272,7 @@ def slots_obstacle(model: Any, longest: int) -> str | None:
                 likeliest = expected.argmax(-1, keepdim=True)
                 one, other = (each.log_softmax(-1, torch.float32).gather(1, likeliest) for each in (expected, found))
                 differences.append((one - other).abs().flatten())
-    except (RuntimeError, TypeError, ValueError, LookupError, AttributeError) as error:
+    except TRIAL_ERRORS as error:
         return f"writing texts together fails: {(str(error) or repr(error)).splitlines()[0]}"
     said = too_far(torch.cat(differences).cpu().numpy(), sum(map(len, texts)), model.dtype)
     return f"on random texts, writing them together changes {said}" if said else None

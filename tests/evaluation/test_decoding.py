@@ -14,7 +14,7 @@ from lm_eval.models.huggingface import HFLM
 from lm_eval.models.utils_hf import MultiTokenEOSCriteria
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
-from glu_prune.evaluation import decoding, local_data, memory
+from glu_prune.evaluation import decoding, local_data, memory, scorer
 from glu_prune.evaluation.decoding import Decoder, Generation
 from glu_prune.evaluation.evaluate import Evaluator
 from glu_prune.evaluation.lm import ANSWER_LIMIT, CountingLM
@@ -222,6 +222,16 @@ def test_a_model_is_left_as_it_was():
     with pytest.raises(FloatingPointError, match="not finite"):
         Decoder(model, 2).run([Generation([1, 2, 3], 4, NEVER)])
     assert model.config._attn_implementation == before
+
+
+def test_arms_of_a_model_are_tried_once(monkeypatch):
+    tried = []
+    monkeypatch.setattr(scorer, "slots_obstacle", lambda *_: tried.append(1))
+    lm = SharedPrefixLM(model_of(), TOKENIZER, 2)
+    for _ in range(2):
+        lm.sibling(model_of()).generate_until(requests(1))
+    assert lm.generating == BATCHED
+    assert tried == [1]
 
 
 def test_no_more_texts_are_written_at_once_than_memory_holds(monkeypatch, steps):
