@@ -70,6 +70,7 @@ class StatusLine(Show):
             found = state()
             line = one_line(str(found))[: self._width - 1] if found.running else ""
             if line or self._drawn:
+                self._drawn = True  # at once: an interruption may come right after the line was written
                 self._write(f"{self._BELOW}{line}{self._BACK}")
             self._drawn = bool(line)
 

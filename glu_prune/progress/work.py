@@ -161,9 +161,9 @@ class Work:
     def running(self, what: str, kinds: Mapping[str, str] | None = None) -> Iterator[None]:
         """Inside, `what` is computed, which gives the records of all keys in `kinds`, a key to its kind of work."""
         of = kinds or {}
-        self._running, self._began = Running(what, tuple(of)), self._clock()
-        self.show()
         try:
+            self._running, self._began = Running(what, tuple(of)), self._clock()
+            self.show()
             yield
             share = (self._clock() - self._began) / max(1, len(of))
             for kind in of.values():

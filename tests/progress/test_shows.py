@@ -4,7 +4,7 @@ import os
 import pty
 import re
 import select
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 
@@ -79,6 +79,30 @@ def test_a_line_never_wraps_and_only_shows(clock):
         drawn = re.search(r"\x1b\[2K(.*?)\x1b8", read(), re.DOTALL)[1]
         assert drawn.startswith(r"\x1b[31m\rwide wide")
         assert len(drawn) == 79
+
+
+@pytest.mark.parametrize("line", [0, 1])
+def test_a_line_during_which_one_interrupts_goes_away_too(clock, line):
+    """Ctrl-C comes where it likes: here as soon as the line is on the screen."""
+    with a_terminal() as (stream, read):
+        screen, show = Terminal(), StatusLine(stream, clock)
+        work = Work(show, clock)
+        flush, before = stream.flush, [None] * line
+
+        def flush_and_interrupt() -> None:
+            flush()
+            if not before:
+                stream.flush = flush
+                raise KeyboardInterrupt
+            before.pop()
+
+        stream.flush = flush_and_interrupt
+        with suppress(KeyboardInterrupt), work.running("dense recall", {}):
+            clock.now += 1
+            work.step("items", 1, 2)
+        assert stream.flush is flush
+        screen.write(read())
+        assert screen.text == ""
 
 
 def test_a_dumb_terminal_gets_plain_lines(clock, monkeypatch):
