@@ -11,7 +11,7 @@ import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
+from glu_prune.evaluation import few_tokens
 from glu_prune.evaluation.prefix_sharing import TRIAL_ERRORS, too_far
 from glu_prune.evaluation.products import weights_on_the_left
 
@@ -95,6 +96,10 @@ class How:
     sinks: Tensor | None
     """`(heads,)`: scores of nothing, which take their share of the attention."""
 
+    def scale(self, size: int) -> float:
+        """What scores are multiplied by, where heads have `size` numbers."""
+        return size**-0.5 if self.scaling is None else self.scaling
+
 
 class Step:
     """Where a step's tokens are: pieces by ascending slot, one after another in one row."""
@@ -102,25 +107,11 @@ class Step:
     def __init__(self, slots: Slots, pieces: Sequence[Piece], device: torch.device) -> None:
         """The tokens of `pieces`, in this order."""
         self._slots = slots
+        self._pieces = pieces
+        self._firsts = list(accumulate((piece.count for piece in pieces), initial=0))
         self.rows = torch.tensor([piece.slot for piece in pieces for _ in range(piece.count)], device=device)
         self.positions = torch.cat([torch.arange(piece.start, piece.end, device=device) for piece in pieces])
-        self._groups: list[_Group] = []
-        filled: list[int] = []
-        own: list[int] = []
-        begin = 0
-        for group in _grouped(pieces, device.type):
-            longest = max(piece.count for piece in group)
-            first = len(filled)
-            for piece in group:
-                own += range(len(filled), len(filled) + piece.count)
-                filled += [begin + min(number, piece.count - 1) for number in range(longest)]
-                begin += piece.count
-            self._groups.append(_Group(group, slice(first, len(filled)), self.positions[filled[first:]]))
-        even = len(filled) == len(own)
-        self._filled = None if even else torch.tensor(filled, device=device)
-        """Which token stands at each place of the groups: the shorter pieces are filled up with their last one."""
-        self._own = None if even else torch.tensor(own, device=device)
-        """Which of these places are not filled up."""
+        self._divided: dict[int, tuple[Tensor | None, _Groups | None]] = {}
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, how: How) -> Tensor:
         """`(1, tokens, heads, size)`: what the step's tokens see of their texts, once `key` and `value` are stored."""
@@ -128,13 +119,59 @@ class Step:
         rows, positions = self.rows.to(keys.device), self.positions.to(keys.device)
         keys[rows, :, positions] = key[0].transpose(0, 1)
         values[rows, :, positions] = value[0].transpose(0, 1)
-        queries = query[0].view(keys.shape[1], -1, *query.shape[2:]).permute(2, 0, 1, 3)
-        queries = queries.contiguous() if self._filled is None else queries[self._filled.to(keys.device)]
+        queries = query[0].view(keys.shape[1], -1, *query.shape[2:]).permute(2, 0, 1, 3).contiguous()
         seen = queries.new_empty(*queries.shape[:3], values.shape[3])
+        plain = how.cap is None and how.sinks is None
+        few, groups = self._divide(
+            few_tokens.MOST_TOKENS if plain and few_tokens.is_possible(queries, keys, values) else 0
+        )
+        if few is not None:
+            few_tokens.attend(queries, keys, values, few, seen, window=how.window, scaling=how.scale(queries.shape[3]))
+        if groups is not None:
+            groups.attend(queries, keys, values, how, seen)
+        return seen.flatten(1, 2)[None]
+
+    def _divide(self, most: int) -> tuple[Tensor | None, "_Groups | None"]:
+        """Pieces of at most `most` tokens, as `few_tokens` takes them, and the others; made once for all layers."""
+        if most not in self._divided:
+            placed = list(zip(self._pieces, self._firsts, strict=False))
+            few = [(piece.slot, piece.start, piece.count, first) for piece, first in placed if piece.count <= most]
+            others = [(piece, first) for piece, first in placed if piece.count > most]
+            groups = _Groups(others, self.positions) if others else None
+            self._divided[most] = torch.tensor(few) if few else None, groups
+        return self._divided[most]
+
+
+class _Groups:
+    """Pieces of a step, in groups of which each is attended to in one call."""
+
+    def __init__(self, placed: Sequence[tuple[Piece, int]], positions: Tensor) -> None:
+        """Pieces, each with the place of its first token in the step; `positions` are those of all its tokens."""
+        device = positions.device
+        self._groups: list[_Group] = []
+        firsts = {piece.slot: first for piece, first in placed}
+        filled: list[int] = []
+        own: list[int] = []
+        for group in _grouped([piece for piece, _ in placed], device.type):
+            longest = max(piece.count for piece in group)
+            begin = len(filled)
+            for piece in group:
+                own += range(len(filled), len(filled) + piece.count)
+                filled += [firsts[piece.slot] + min(number, piece.count - 1) for number in range(longest)]
+            self._groups.append(_Group(group, slice(begin, len(filled)), positions[filled[begin:]]))
+        self._filled = torch.tensor(filled, device=device)
+        """Which token stands at each place of the groups: the shorter pieces are filled up with their last one."""
+        self._own = torch.tensor(own, device=device)
+        """Which of these places are not filled up."""
+
+    def attend(self, queries: Tensor, keys: Tensor, values: Tensor, how: How, seen: Tensor) -> None:
+        """Writes to `seen` what the pieces' tokens see; `queries` and `seen` are `(tokens, key heads, share, size)`."""
+        filled, own = self._filled.to(keys.device), self._own.to(keys.device)
+        queries = queries[filled]
+        found = queries.new_empty(*queries.shape[:3], values.shape[3])
         for group in self._groups:
-            group.attend(queries, keys, values, how, seen)
-        seen = seen.flatten(1, 2)
-        return (seen if self._own is None else seen[self._own.to(keys.device)])[None]
+            group.attend(queries, keys, values, how, found)
+        seen[filled[own]] = found[own]
 
 
 def _grouped(pieces: Sequence[Piece], device: str) -> Iterator[list[Piece]]:
@@ -203,7 +240,7 @@ def _attention(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None,
     """Softmax of scores over `keys`, times `values`: `(slots, key heads, queries, size)`."""
     if how.cap is None and how.sinks is None:
         return scaled_dot_product_attention(query, keys, values, attn_mask=mask, scale=how.scaling)
-    scores = query @ keys.transpose(2, 3) * (query.shape[3] ** -0.5 if how.scaling is None else how.scaling)
+    scores = query @ keys.transpose(2, 3) * how.scale(query.shape[3])
     if how.cap is not None:
         scores = torch.tanh(scores / how.cap) * how.cap
     if mask is not None:

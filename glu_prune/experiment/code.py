@@ -41,11 +41,14 @@ def code_fingerprint(roots: Roots) -> str:
     """SHA-256 over the code of this package that is reached by imports from `roots`, and the tasks that it reads.
 
     Imports count wherever they stand, in functions too, but not those for type checkers alone. Code is what
-    `syntax.Code` says: comments and docstrings do not count. What `__init__.py` files hold does not, either.
+    `syntax.Code` says: comments and docstrings do not count; C beside a module does, as it is. What `__init__.py`
+    files hold does not, either.
     """
     digest = hashlib.sha256()
     for module in sorted(reached(roots)):
         digest.update(f"{module}\0{_code(module).fingerprint}\0".encode())
+        if (compiled := _path(module).with_suffix(".c")).is_file():
+            digest.update(compiled.read_bytes())
     if _EVALUATOR in reached(roots):
         folder = _path(_EVALUATOR).parent / "tasks"
         for path in sorted(path for path in folder.rglob("*") if path.suffix in (".yaml", ".jsonl")):

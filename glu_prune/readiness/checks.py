@@ -23,6 +23,7 @@ CHECKS = (
     Check("dtype", host.dtype),
     Check("memory", _each_model(memory.memory)),
     Check("arithmetic", host.arithmetic, refuses=False),
+    Check("compiler", host.compiler, refuses=False),
     Check("data", data.data),
     Check("checkers", data.checkers),
     # A full disk costs the records that do not fit, a store that cannot be written still serves what it has.

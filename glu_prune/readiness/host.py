@@ -90,6 +90,19 @@ def arithmetic(run: Run) -> Iterator[CheckResult]:
             yield CheckResult(what, "note", found, "where memory suffices for it, --glu-dtype float32 is faster")
 
 
+def compiler(run: Run) -> Iterator[CheckResult]:
+    """Whether attention can be compiled for this processor; a run works without it, but writes texts more slowly."""
+    from glu_prune.evaluation import few_tokens
+
+    if run.settings.device != "cpu" or run.settings.dtype != EXACT or run.settings.backend:
+        return
+    if few_tokens.compiled() is None:
+        found = "no gcc that compiles attention for this processor: texts are written with torch's, more slowly"
+        yield CheckResult("compiler", "note", found, "install gcc with OpenMP, such as Debian's package gcc")
+    else:
+        yield CheckResult("compiler", "ready", "attention of texts is compiled for this processor")
+
+
 def energy(run: Run) -> Iterator[CheckResult]:
     """Which channels of energy are read from a meter; a run works without any, but then confirms no claim on energy."""
     if not any(model.workloads for model in run.requirements.models):

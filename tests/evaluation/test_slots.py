@@ -40,10 +40,10 @@ def test_a_model_that_needs_more_than_attention_is_told_is_found_out(family, los
     assert "changes log-likelihoods by" in (slots_obstacle(model, 64) or "")
 
 
-def plain(query, keys, values, how):
+def plain(query, keys, values, how, share=SHARE):
     """`(queries, heads, size)`: attention of the last tokens of one text, by definition."""
     count, length = query.shape[0], keys.shape[0]
-    keys, values = (each.repeat_interleave(SHARE, 1).double() for each in (keys, values))
+    keys, values = (each.repeat_interleave(share, 1).double() for each in (keys, values))
     scores = torch.einsum("qhd,khd->hqk", query.double(), keys) * how.scaling
     if how.cap:
         scores = torch.tanh(scores / how.cap) * how.cap

@@ -8,7 +8,7 @@ import pytest
 
 from glu_prune.cli import main
 from glu_prune.efficiency.workload import WORKLOADS
-from glu_prune.evaluation import half_precision, local_data
+from glu_prune.evaluation import few_tokens, half_precision, local_data
 from glu_prune.evaluation.memory import _container as container
 from glu_prune.experiment.cell import Arm, Settings
 from glu_prune.models.source import MODELS
@@ -61,7 +61,7 @@ def test_all_is_ready_for_the_embedded_models(no_sockets, capsys, tmp_path, monk
     assert {line[:36].split("  ")[0] for line in lines[2:-2]} == {
         "model tiny-base", "memory for tiny-base", "model tiny-instruct", "memory for tiny-instruct",
         "context of tiny-base", "context of tiny-instruct", "pruning of tiny-base", "pruning of tiny-instruct",
-        "data of 7 embedded tasks", "checkers", "device cpu", "energy", f"disk for {tmp_path}"[:36], "libraries",
+        "data of 7 embedded tasks", "checkers", "device cpu", "compiler", "energy", f"disk for {tmp_path}"[:36], "libraries",
     }  # fmt: skip
 
 
@@ -248,6 +248,18 @@ def test_slow_16_bits_are_worth_a_note(monkeypatch, seconds, state):
     need = result(host.arithmetic(a_run(dtype="bfloat16")))
     assert (need.state, need.detail) == (state, f"a matrix product takes {seconds} times as long as in float32")
     assert [each.state for each in host.arithmetic(a_run(dtype="auto"))] == ["ready"] * 2, "it will not be taken"
+
+
+def test_a_machine_without_a_compiler_is_told_what_it_costs(monkeypatch):
+    few_tokens.compiled.cache_clear()
+    monkeypatch.setenv("PATH", "/nonexistent")
+    need = result(host.compiler(a_run()))
+    few_tokens.compiled.cache_clear()
+    assert (need.state, "more slowly" in need.detail, "install gcc" in need.remedy) == ("note", True, True)
+    monkeypatch.undo()
+    assert result(host.compiler(a_run())).state == ("ready" if shutil.which("gcc") else "note")
+    for other in ({"device": "cuda"}, {"dtype": "bfloat16"}, {"backend": "hf"}):
+        assert list(host.compiler(a_run(**other))) == []
 
 
 def test_where_the_dtype_is_left_open_the_largest_has_to_fit():
