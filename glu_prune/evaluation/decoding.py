@@ -5,9 +5,10 @@ Each step computes some tokens of every text: the next one, and guesses of those
 accepted, so the text is the same as from decoding token by token.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import takewhile
+from heapq import merge
+from itertools import islice, takewhile
 from operator import eq
 from typing import Any
 
@@ -15,12 +16,17 @@ import torch
 
 from glu_prune.evaluation.guessing import Echo, Odds
 from glu_prune.evaluation.memory import STEP_TOKENS, texts_that_fit
-from glu_prune.evaluation.products import first_of_largest, weights_on_the_left
+from glu_prune.evaluation.products import even, first_of_largest, weights_on_the_left
 from glu_prune.evaluation.slots import Piece, Slots, Step, attention_over_slots
 from glu_prune.evaluation.stopping import StopCriteria
 
-LEAST_ODDS = 0.35
-"""A token is guessed if it is right with these odds: one more in a step of 48 takes a third of the others' time."""
+GUESS_COST = 0.7
+"""What a guess adds to a step, as a share of what each of very many texts takes of it."""
+STEP_COST: Mapping[str, float] = {"cpu": 8.0}
+"""By type of device: what a step takes however little it computes, as so many texts' shares of a large one."""
+STEP_COST_ELSEWHERE = 256.0
+_FREE = 0.25
+"""Of that cost, what a guess takes that fills a step up to an even number of tokens: attention."""
 SHARED_TOKENS = 16
 """A prompt that begins with as many tokens of another waits until these are computed, and copies what came of them."""
 
@@ -144,16 +150,40 @@ class Decoder:
         for row in rows:
             row.enter(1 if row.missing == 1 else room)
             room -= len(row.entered) if row.missing > 1 else 0
-        wanted = []
-        for row in rows:
-            if row.is_read:
-                most = row.generation.limit - len(row.generation.generated) - 1
-                wanted.append((self._odds.worthwhile(row.text.agreed, min(most, room), LEAST_ODDS), row))
-        wanted.sort(key=lambda each: each[0])
-        for place, (count, row) in enumerate(wanted):  # those that want little get it, the others share the rest
-            row.guesses = row.text.guess(min(count, room // (len(wanted) - place)))
+        read = [row for row in rows if row.is_read]
+        for row, count in zip(read, self._worthwhile(read, sum(len(row.entered) for row in rows), room), strict=True):
+            row.guesses = row.text.guess(count)
             row.entered += row.guesses
-            room -= len(row.guesses)
+
+    def _worthwhile(self, rows: Sequence[_Row], computed: int, room: int) -> list[int]:
+        """How many tokens to guess after each of `rows`, at most `room`, where `computed` are computed anyway.
+
+        The likeliest come first. A product takes as long for a few tokens as for the even number that they are filled
+        up to; so what fills a step is almost free, and beyond it, the next that fill it anew have to pay together.
+        """
+        counts = [0] * len(rows)
+        fixed = STEP_COST.get(self._model.device.type, STEP_COST_ELSEWHERE)
+        cost = GUESS_COST / (1 + fixed / max(1, len(rows)))
+        every = merge(
+            *(self._odds_after(number, row, room, cost * _FREE) for number, row in enumerate(rows)), reverse=True
+        )
+        while room:
+            free = even(computed) - computed
+            more = free or even(computed + 1) - computed
+            wanted = list(islice(every, min(room, more)))
+            if not wanted or (not free and sum(odds for odds, _ in wanted) < cost * more):
+                break
+            for _, number in wanted:
+                counts[number] += 1
+            computed += len(wanted)
+            room -= len(wanted)
+        return counts
+
+    def _odds_after(self, number: int, row: _Row, most: int, least: float) -> Iterator[tuple[float, int]]:
+        """Odds of guesses after a row, each with the row's number, as long as they are at least `least`."""
+        left = row.generation.limit - len(row.generation.generated) - 1
+        every = ((odds, number) for odds in self._odds.further(row.text.agreed, min(left, most)))
+        return takewhile(lambda each: each[0] >= least, every)
 
     def _compute(self, slots: Slots, rows: Sequence[_Row]) -> None:
         """Computes the tokens of a step, and appends what the model says next to those texts that are read."""

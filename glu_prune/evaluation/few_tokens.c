@@ -14,9 +14,10 @@ enum { LANES = 8, PARTS = 8, BLOCK = 64, QUERIES = 32 };
 typedef float lanes __attribute__((vector_size(4 * LANES), aligned(4)));
 typedef int32_t places __attribute__((vector_size(4 * LANES)));
 
-/* Of keys and values (slots, heads, capacity, size), and of queries (tokens, heads, share, size). */
+/* Of stores (slots, heads, capacity, size), new keys and values (tokens, heads, size), queries (tokens, heads, share, size). */
 struct layout {
     int64_t heads, share, size, capacity;
+    int64_t most; /* tokens of a piece that are attended to; of longer ones, keys and values are stored */
     int64_t window; /* tokens that a token sees, itself included */
     float scale;
 };
@@ -149,32 +150,47 @@ static inline __attribute__((always_inline)) void see(
     const float *queries, const float *keys, const float *values, float *seen,
     struct layout layout, struct piece piece, int64_t head, int64_t size)
 {
-    const int64_t every = piece.count * layout.share, slab = (piece.slot * layout.heads + head) * layout.capacity * size;
+    const int64_t every = piece.count * layout.share;
     for (int64_t begin = 0; begin < every; begin += QUERIES)
-        see_queries(queries, keys + slab, values + slab, seen, layout, piece, head, begin,
+        see_queries(queries, keys, values, seen, layout, piece, head, begin,
                     begin + QUERIES < every ? begin + QUERIES : every, size);
 }
 
-/* `seen` is like `queries`; sizes are multiples of LANES, and usual ones are known to the compiler. */
-void attend(const float *queries, const float *keys, const float *values, float *seen,
+/* Stores what is new at its place; texts have their own slots, so that each may be stored and seen by itself. */
+static inline void store(const float *added, float *slab, struct layout layout, struct piece piece, int64_t head)
+{
+    for (int64_t token = 0; token < piece.count; token++)
+        memcpy(slab + (piece.start + token) * layout.size,
+               added + ((piece.first + token) * layout.heads + head) * layout.size, layout.size * sizeof(float));
+}
+
+/* Stores new keys and values, and writes what is seen to `seen`, which is like `queries`.
+
+   Sizes are multiples of LANES; usual ones are known to the compiler. */
+void attend(const float *queries, const float *new_keys, const float *new_values, float *keys, float *values, float *seen,
             const struct piece *pieces, int64_t count, struct layout layout)
 {
     #pragma omp parallel for schedule(dynamic)
     for (int64_t each = 0; each < count * layout.heads; each++) {
-        struct piece piece = pieces[each / layout.heads];
-        int64_t head = each % layout.heads;
+        const struct piece piece = pieces[each / layout.heads];
+        const int64_t head = each % layout.heads;
+        const int64_t slab = (piece.slot * layout.heads + head) * layout.capacity * layout.size;
+        store(new_keys, keys + slab, layout, piece, head);
+        store(new_values, values + slab, layout, piece, head);
+        if (piece.count > layout.most)
+            continue;
         switch (layout.size) {
         case 64:
-            see(queries, keys, values, seen, layout, piece, head, 64);
+            see(queries, keys + slab, values + slab, seen, layout, piece, head, 64);
             break;
         case 128:
-            see(queries, keys, values, seen, layout, piece, head, 128);
+            see(queries, keys + slab, values + slab, seen, layout, piece, head, 128);
             break;
         case 256:
-            see(queries, keys, values, seen, layout, piece, head, 256);
+            see(queries, keys + slab, values + slab, seen, layout, piece, head, 256);
             break;
         default:
-            see(queries, keys, values, seen, layout, piece, head, layout.size);
+            see(queries, keys + slab, values + slab, seen, layout, piece, head, layout.size);
         }
     }
 }

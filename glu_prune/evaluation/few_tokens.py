@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,7 +18,7 @@ import torch
 from torch import Tensor
 
 MOST_TOKENS = 8
-"""Of a text; with more of them, torch's matrix products are faster."""
+"""Of a text; for more of them, torch's matrix products are faster."""
 _SOURCE = Path(__file__).with_suffix(".c")
 _LANES = 8
 """As in the source: sizes of heads are multiples of it."""
@@ -28,44 +29,57 @@ _SECONDS = 60.0
 
 class _Layout(ctypes.Structure):
     _fields_ = (
-        *((name, ctypes.c_int64) for name in ("heads", "share", "size", "capacity", "window")),
+        *((name, ctypes.c_int64) for name in ("heads", "share", "size", "capacity", "most", "window")),
         ("scale", ctypes.c_float),
     )
 
 
-def is_possible(queries: Tensor, keys: Tensor, values: Tensor) -> bool:
+@dataclass(frozen=True)
+class New:
+    """What a layer has computed of new tokens: contiguous, a token after the other."""
+
+    queries: Tensor
+    """`(tokens, key heads, share, size)`; query heads that share a key head are beside each other."""
+    keys: Tensor
+    """`(tokens, key heads, size)`."""
+    values: Tensor
+    """Like `keys`."""
+
+
+def is_possible(new: New) -> bool:
     """Whether `attend` takes such tensors, and can be had on this machine."""
-    size = keys.shape[3]
+    size = new.keys.shape[2]
     return (
-        queries.device.type == keys.device.type == "cpu"
-        and queries.dtype == keys.dtype == values.dtype == torch.float32
-        and size == values.shape[3]
+        new.keys.device.type == "cpu"
+        and new.queries.dtype == new.keys.dtype == new.values.dtype == torch.float32
+        and size == new.values.shape[2]
         and size % _LANES == 0
         and compiled() is not None
     )
 
 
 def attend(
-    queries: Tensor, keys: Tensor, values: Tensor, pieces: Tensor, seen: Tensor, *, window: int | None, scaling: float
+    new: New, keys: Tensor, values: Tensor, pieces: Tensor, seen: Tensor, *, window: int | None, scaling: float
 ) -> None:
-    """Writes what tokens see of their texts to `seen`; other tokens are left alone.
+    """Stores new keys and values, and writes what tokens see of their texts to `seen`.
 
     Args:
-        queries: `(tokens, key heads, share, size)`, contiguous, as are all.
-        keys: `(slots, key heads, capacity, size)`.
+        new: Of all tokens of a step.
+        keys: The store, `(slots, key heads, capacity, size)`, contiguous.
         values: Like `keys`.
-        pieces: `(pieces, 4)`, int64: slot, position in the text, number of tokens, and place among `queries` of each
-            run of a text's tokens; their own keys and values are stored.
-        seen: Like `queries`.
+        pieces: `(pieces, 4)`, int64: slot, position in the text, number of tokens, and place among the new ones of each
+            run of a text's tokens. Those of more than `MOST_TOKENS` are stored, and not written to `seen`.
+        seen: Like `new.queries`.
         window: Tokens that a token sees, itself included; None: all before it.
         scaling: What scores are multiplied by.
     """
     function = compiled()
     assert function is not None
     _, heads, capacity, size = keys.shape
-    layout = _Layout(heads, queries.shape[2], size, capacity, capacity if window is None else window, scaling)
-    pointers = (each.data_ptr() for each in (queries, keys, values, seen, pieces))
-    function(*pointers, len(pieces), layout)
+    share, window = new.queries.shape[2], capacity if window is None else window
+    layout = _Layout(heads, share, size, capacity, MOST_TOKENS, window, scaling)
+    every = (new.queries, new.keys, new.values, keys, values, seen, pieces)
+    function(*(each.data_ptr() for each in every), len(pieces), layout)
 
 
 @cache
@@ -84,7 +98,7 @@ def compiled() -> Callable[..., None] | None:
             function = ctypes.CDLL(library).attend
         except (OSError, subprocess.SubprocessError):
             return None
-    function.argtypes = [*[ctypes.c_void_p] * 5, ctypes.c_int64, _Layout]
+    function.argtypes = [*[ctypes.c_void_p] * 7, ctypes.c_int64, _Layout]
     function.restype = None
     found: Callable[..., None] = function
     return found

@@ -6,7 +6,7 @@ The longer the text has agreed with what it repeats, the likelier it goes on to;
 that were verified before.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 SHORTEST = 2
@@ -26,15 +26,12 @@ class Odds:
     )
     tried: list[float] = field(default_factory=lambda: [_PRIOR] * (_LONGEST + 1))
 
-    def worthwhile(self, agreed: int, most: int, least_odds: float) -> int:
-        """How many tokens to guess, at most `most`: as long as all of them are right with odds of `least_odds`."""
+    def further(self, agreed: int, most: int) -> Iterator[float]:
+        """With which odds a guess of one token, of two, and so on up to `most` would be right as a whole."""
         odds = 1.0
-        for number in range(most):
-            length = min(agreed + number, _LONGEST)
-            odds *= self.right[length] / self.tried[length]
-            if odds < least_odds:
-                return number
-        return most
+        for length in range(agreed, agreed + most):
+            odds *= self.right[min(length, _LONGEST)] / self.tried[min(length, _LONGEST)]
+            yield odds
 
     def learn(self, agreed: int, right: int, guessed: int) -> None:
         """Of `guessed` tokens, made when `agreed` tokens had agreed, the first `right` were right."""

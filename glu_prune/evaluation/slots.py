@@ -108,37 +108,40 @@ class Step:
         """The tokens of `pieces`, in this order."""
         self._slots = slots
         self._pieces = pieces
-        self._firsts = list(accumulate((piece.count for piece in pieces), initial=0))
+        self._firsts = list(accumulate((piece.count for piece in pieces), initial=0))[:-1]
+        places = zip(pieces, self._firsts, strict=True)
+        self._placed = torch.tensor([(piece.slot, piece.start, piece.count, first) for piece, first in places])
         self.rows = torch.tensor([piece.slot for piece in pieces for _ in range(piece.count)], device=device)
         self.positions = torch.cat([torch.arange(piece.start, piece.end, device=device) for piece in pieces])
-        self._divided: dict[int, tuple[Tensor | None, _Groups | None]] = {}
+        self._divided: dict[int, _Groups | None] = {}
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, how: How) -> Tensor:
         """`(1, tokens, heads, size)`: what the step's tokens see of their texts, once `key` and `value` are stored."""
         keys, values = self._slots.layer(layer, key, value)
-        rows, positions = self.rows.to(keys.device), self.positions.to(keys.device)
-        keys[rows, :, positions] = key[0].transpose(0, 1)
-        values[rows, :, positions] = value[0].transpose(0, 1)
-        queries = query[0].view(keys.shape[1], -1, *query.shape[2:]).permute(2, 0, 1, 3).contiguous()
-        seen = queries.new_empty(*queries.shape[:3], values.shape[3])
-        plain = how.cap is None and how.sinks is None
-        few, groups = self._divide(
-            few_tokens.MOST_TOKENS if plain and few_tokens.is_possible(queries, keys, values) else 0
-        )
-        if few is not None:
-            few_tokens.attend(queries, keys, values, few, seen, window=how.window, scaling=how.scale(queries.shape[3]))
+        queries = query[0].view(keys.shape[1], -1, *query.shape[2:]).permute(2, 0, 1, 3)
+        parts = (queries, key[0].transpose(0, 1), value[0].transpose(0, 1))
+        new = few_tokens.New(*(part.contiguous() for part in parts))
+        seen = new.queries.new_empty(*queries.shape[:3], values.shape[3])
+        if how.cap is None and how.sinks is None and few_tokens.is_possible(new):
+            scaling = how.scale(queries.shape[3])
+            few_tokens.attend(new, keys, values, self._placed, seen, window=how.window, scaling=scaling)
+            groups = self._groups(few_tokens.MOST_TOKENS)
+        else:
+            rows, positions = self.rows.to(keys.device), self.positions.to(keys.device)
+            keys[rows, :, positions] = new.keys
+            values[rows, :, positions] = new.values
+            groups = self._groups(0)
         if groups is not None:
-            groups.attend(queries, keys, values, how, seen)
+            groups.attend(new.queries, keys, values, how, seen)
         return seen.flatten(1, 2)[None]
 
-    def _divide(self, most: int) -> tuple[Tensor | None, "_Groups | None"]:
-        """Pieces of at most `most` tokens, as `few_tokens` takes them, and the others; made once for all layers."""
+    def _groups(self, most: int) -> "_Groups | None":
+        """The pieces of more than `most` tokens; made once for all layers."""
         if most not in self._divided:
-            placed = list(zip(self._pieces, self._firsts, strict=False))
-            few = [(piece.slot, piece.start, piece.count, first) for piece, first in placed if piece.count <= most]
-            others = [(piece, first) for piece, first in placed if piece.count > most]
-            groups = _Groups(others, self.positions) if others else None
-            self._divided[most] = torch.tensor(few) if few else None, groups
+            placed = [
+                (piece, first) for piece, first in zip(self._pieces, self._firsts, strict=True) if piece.count > most
+            ]
+            self._divided[most] = _Groups(placed, self.positions) if placed else None
         return self._divided[most]
 
 

@@ -24,8 +24,8 @@ CHOOSING: Roots = ("glu_prune.evaluation.half_precision",)
 METERING: Roots = (*SCORING, "glu_prune.efficiency.evaluation_meter", "glu_prune.efficiency.tracking")
 """What measures the cost of scoring."""
 
-_KEYS = "glu_prune.experiment.keys"
-"""Computes nothing but keys, which hold what it gives."""
+_LEFT_OUT = frozenset({"glu_prune.experiment.keys", "glu_prune.models.fetchable"})
+"""What computes nothing but keys, which hold what it gives, and what knows where files of weights come from."""
 _EVALUATOR = "glu_prune.evaluation.evaluate"
 """Reads the tasks that lie beside it, with their items."""
 
@@ -62,7 +62,7 @@ def reached(roots: Roots) -> frozenset[str]:
     left = list(roots)
     while left:
         module = left.pop()
-        if module not in found and module != _KEYS:
+        if module not in found | _LEFT_OUT:
             found.add(module)
             left += [name for name in _code(module).imports if name.startswith("glu_prune.") and _path(name).is_file()]
     return frozenset(found)

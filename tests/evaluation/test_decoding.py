@@ -1,4 +1,5 @@
 import json
+import math
 import os
 import random
 from operator import eq
@@ -148,13 +149,40 @@ def test_guesses_that_fail_leave_no_trace(family, steps):
     assert said == plain_texts(of_few_words(family), asked)
 
 
-@pytest.mark.parametrize("least_odds", [0.0, 1.1])
+@pytest.mark.parametrize("cost", [0.0, math.inf])
 @pytest.mark.parametrize("step_tokens", [1, 7, 512])
-def test_neither_guesses_nor_the_size_of_steps_change_what_is_said(least_odds, step_tokens, monkeypatch):
-    monkeypatch.setattr(decoding, "LEAST_ODDS", least_odds)
+def test_neither_guesses_nor_the_size_of_steps_change_what_is_said(cost, step_tokens, monkeypatch):
+    monkeypatch.setattr(decoding, "GUESS_COST", cost)
     monkeypatch.setattr(decoding, "STEP_TOKENS", step_tokens)
     asked = requests(6)
     assert texts(of_few_words("gemma3"), asked, 4) == plain_texts(of_few_words("gemma3"), asked)
+
+
+@pytest.mark.parametrize(
+    ("odds", "rows", "room", "guesses"),
+    [
+        (0.3, 20, 512, 12),  # what fills the step up to 32 costs next to nothing
+        (0.05, 20, 512, 0),  # but is not worth attention
+        (0.3, 32, 512, 0),  # the step is full
+        (0.6, 32, 512, 32),  # one after each text pays for two steps up; a second after each does not
+        (0.3, 3, 512, 5),  # a step of few texts costs much whatever is in it
+        (0.98, 20, 7, 7),
+    ],
+)
+def test_guesses_are_made_where_they_pay(odds, rows, room, guesses):
+    decoder = Decoder(model_of(), 64)
+    decoder._odds.right = [odds * tried for tried in decoder._odds.tried]
+    looping = [decoding._Row(Generation([1, 2, 1, 2, number % 2 + 1], 100, NEVER)) for number in range(rows)]
+    counts = decoder._worthwhile(looping, rows, room)
+    assert sum(counts) == guesses
+    assert max(counts) - min(counts) <= 1, "the likeliest come first"
+
+
+def test_the_last_tokens_of_a_text_are_not_exceeded():
+    decoder = Decoder(model_of(), 64)
+    decoder._odds.right = list(decoder._odds.tried)
+    rows = [decoding._Row(Generation([1, 2, 1, 2, 1], limit, NEVER)) for limit in (1, 3, 40)]
+    assert decoder._worthwhile(rows, 3, 512) == [0, 2, 39]
 
 
 def test_a_text_waits_for_a_slot_and_takes_the_first_that_is_free(steps):
@@ -165,7 +193,7 @@ def test_a_text_waits_for_a_slot_and_takes_the_first_that_is_free(steps):
 
 
 def test_nothing_is_padded_or_computed_twice(steps, monkeypatch):
-    monkeypatch.setattr(decoding, "LEAST_ODDS", 1.1)
+    monkeypatch.setattr(decoding, "GUESS_COST", math.inf)
     rows = [Generation(list(range(number, 60 * number)), 10 * number, NEVER) for number in (1, 2)]
     decoder = Decoder(steps.watch(model_of()), 2)
     decoder.run(rows)

@@ -31,15 +31,18 @@ def test_tokens_see_their_own_text_up_to_themselves(size, heads, share, window):
     keys, values = (torch.full((6, heads, 220, size), torch.nan) for _ in range(2))
     queries = torch.randn(sum(COUNTS) + 2, heads, share, size) * 4
     seen = torch.full_like(queries, 7.0)
+    new = few_tokens.New(queries, *torch.randn(2, len(queries), heads, size))
     pieces, first = [], 1
     for slot, start, count in zip((5, 1, 0, 3), STARTS, COUNTS, strict=True):
         for store in (keys, values):
-            store[slot, :, : start + count] = torch.randn(heads, start + count, size)
+            store[slot, :, :start] = torch.randn(heads, start, size)
         pieces.append((slot, start, count, first))
         first += count
-    few_tokens.attend(queries, keys, values, torch.tensor(pieces), seen, window=window, scaling=size**-0.5)
+    few_tokens.attend(new, keys, values, torch.tensor(pieces), seen, window=window, scaling=size**-0.5)
     for slot, start, count, first in pieces:
         of = [store[slot, :, : start + count].transpose(0, 1) for store in (keys, values)]
+        assert torch.equal(of[0][start:], new.keys[first : first + count])
+        assert torch.equal(of[1][start:], new.values[first : first + count])
         given = queries[first : first + count].flatten(1, 2)
         expected = plain(given, *of, How(size**-0.5, window, None, None), share)
         assert torch.allclose(seen[first : first + count].flatten(1, 2).double(), expected, atol=2e-6)
@@ -49,14 +52,14 @@ def test_tokens_see_their_own_text_up_to_themselves(size, heads, share, window):
 def test_weights_are_exact_to_the_last_places():
     """One key of score 0 and another of less, down to where its weight is lost."""
     scores = torch.linspace(-100, 0, 4001)
-    keys = torch.zeros(len(scores), 1, 2, 8)
-    keys[:, 0, 1, 0] = scores
-    values = torch.zeros_like(keys)
-    values[:, 0, 1] = 1
-    queries = torch.ones(len(scores), 1, 1, 8)
-    seen = torch.empty_like(queries)
+    keys, values = torch.zeros(2, len(scores), 1, 2, 8)
+    new = few_tokens.New(
+        torch.ones(len(scores), 1, 1, 8), torch.zeros(len(scores), 1, 8), torch.ones(len(scores), 1, 8)
+    )
+    new.keys[:, 0, 0] = scores
+    seen = torch.empty_like(new.queries)
     pieces = torch.tensor([(number, 1, 1, number) for number in range(len(scores))])
-    few_tokens.attend(queries, keys, values, pieces, seen, window=None, scaling=1.0)
+    few_tokens.attend(new, keys, values, pieces, seen, window=None, scaling=1.0)
     expected = scores.double().sigmoid()
     some = scores > -80
     assert ((seen[some, 0, 0, 0] - expected[some]).abs() / expected[some]).max() < 1e-6
@@ -67,9 +70,9 @@ def test_weights_are_exact_to_the_last_places():
 def test_what_is_not_finite_is_seen(wrong):
     keys = torch.zeros(1, 1, 70, 8)
     keys[0, 0, 66, 2] = wrong
-    queries, seen = torch.ones(1, 1, 1, 8), torch.zeros(1, 1, 1, 8)
+    new, seen = few_tokens.New(torch.ones(1, 1, 1, 8), *torch.ones(2, 1, 1, 8)), torch.zeros(1, 1, 1, 8)
     pieces = torch.tensor([(0, 69, 1, 0)])
-    few_tokens.attend(queries, keys, torch.ones_like(keys), pieces, seen, window=None, scaling=1.0)
+    few_tokens.attend(new, keys, torch.ones_like(keys), pieces, seen, window=None, scaling=1.0)
     assert seen.isnan().all()
 
 
@@ -108,7 +111,7 @@ def test_it_is_asked_for_what_it_can(how, dtype, calls, monkeypatch):
     monkeypatch.setattr(few_tokens, "attend", noted)
     made, given = step(how, dtype)
     made.attend(0, *given, how)
-    assert asked == [[[0, 0, 3, 0], [3, 0, 1, 23]]] * calls
+    assert asked == [[[0, 0, 3, 0], [1, 0, 20, 3], [3, 0, 1, 23]]] * calls
 
 
 def test_without_a_compiler_it_is_the_same(without_compiler, monkeypatch):

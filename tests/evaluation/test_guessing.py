@@ -31,16 +31,17 @@ def test_what_agreed_stands_at_the_end_and_before_the_guess(text):
 def test_without_a_repetition_nothing_is_guessed():
     echo = Echo(range(40))
     assert (echo.agreed, echo.guess(5)) == (0, [])
-    assert Odds().worthwhile(0, 10, 0.3) == 0
+    assert list(Odds().further(0, 3)) == [0, 0, 0]
 
 
-def test_what_fails_is_guessed_no_more_and_what_holds_is_guessed_further():
+def test_what_fails_is_less_likely_and_what_holds_likelier():
     odds = Odds()
-    first = odds.worthwhile(3, 50, 0.3)
-    assert 0 < first < 50
+    first = list(odds.further(3, 50))
+    assert 0.5 < first[0] < 0.8
+    assert first == sorted(first, reverse=True)
+    assert first[-1] < 0.1
     for _ in range(20):
-        odds.learn(3, 0, first)
+        odds.learn(3, 0, 1)
         odds.learn(30, 20, 20)
-    assert odds.worthwhile(3, 50, 0.3) == 0
-    assert odds.worthwhile(30, 20, 0.3) == 20
-    assert odds.worthwhile(30, 5, 0.3) == 5
+    assert next(odds.further(3, 50)) < 0.1
+    assert list(odds.further(30, 5))[-1] > 0.9

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from glu_prune.evaluation import slots
-from glu_prune.evaluation.products import MOST_TOKENS, weights_on_the_left
+from glu_prune.evaluation.products import MOST_TOKENS, even, weights_on_the_left
 from glu_prune.evaluation.slots import How, Piece, Slots, Step, slots_obstacle
 
 from .test_scorer import EACH_FAMILY, build
@@ -112,6 +112,11 @@ def test_products_from_the_left_are_the_same(bias, shape):
     assert torch.allclose(found, expected, atol=1e-5)
     assert torch.allclose(turned, expected, atol=1e-5)
     assert "forward" not in vars(layer)
+
+
+def test_products_are_filled_up_to_even_numbers():
+    found = [even(tokens) for tokens in (1, 2, 3, 5, 8, 9, 16, 17, 31, 32, 33, 48, 128)]
+    assert found == [2, 2, 4, 8, 8, 16, 16, 32, 32, 32, 48, 48, 128]
 
 
 def test_layers_that_others_have_wrapped_are_left_alone():

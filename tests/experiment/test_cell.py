@@ -262,6 +262,9 @@ def test_prompts_of_a_benchmark_change_the_key(tmp_path, monkeypatch):
         ("experiment/executors/measuring.py", False, False, True),
         ("experiment/executors/backend_arms.py", True, True, False),
         ("experiment/record.py", True, True, True),
+        ("evaluation/few_tokens.py", True, True, False),
+        ("models/gguf.py", True, True, True),
+        ("models/fetchable.py", False, False, False),
         ("experiment/keys.py", False, False, False),
         ("experiment/engine.py", False, False, False),
         ("models/shapes.py", False, False, False),
@@ -294,6 +297,13 @@ def test_changed_code_changes_keys_and_a_changed_comment_or_docstring_does_not(p
 def test_changed_tasks_change_the_keys_of_scores(package, file):
     before = fingerprints()
     path = package / "evaluation" / "tasks" / file
+    path.write_text(path.read_text() + "\n")
+    assert [one != other for one, other in zip(fingerprints(), before, strict=True)] == [True, True, False]
+
+
+def test_changed_c_changes_the_keys_of_what_it_computes(package):
+    before = fingerprints()
+    path = package / "evaluation" / "few_tokens.c"
     path.write_text(path.read_text() + "\n")
     assert [one != other for one, other in zip(fingerprints(), before, strict=True)] == [True, True, False]
 
