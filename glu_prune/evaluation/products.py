@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear
+from torch.nn.functional import linear, pad
 
 MOST_TOKENS = 128
 """Up to here the weights stand on the left."""
@@ -34,7 +34,8 @@ def _from_the_left(layer: nn.Linear, states: Tensor) -> Tensor:
     count = len(flat)
     if not 0 < count <= MOST_TOKENS:
         return linear(states, layer.weight, layer.bias)
-    filled = flat if count == even(count) else torch.cat([flat, flat.new_zeros(even(count) - count, flat.shape[1])])
+    spare = even(count) - count
+    filled = pad(flat, (0, 0, 0, spare)) if spare else flat
     found = torch.mm(layer.weight, filled.t()).t()[:count]
     if layer.bias is not None:
         found = found + layer.bias

@@ -96,6 +96,11 @@ class How:
     sinks: Tensor | None
     """`(heads,)`: scores of nothing, which take their share of the attention."""
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether what is seen is a softmax of scores times values, and nothing else."""
+        return self.cap is None and self.sinks is None
+
     def scale(self, size: int) -> float:
         """What scores are multiplied by, where heads have `size` numbers."""
         return size**-0.5 if self.scaling is None else self.scaling
@@ -107,10 +112,9 @@ class Step:
     def __init__(self, slots: Slots, pieces: Sequence[Piece], device: torch.device) -> None:
         """The tokens of `pieces`, in this order."""
         self._slots = slots
-        self._pieces = pieces
-        self._firsts = list(accumulate((piece.count for piece in pieces), initial=0))[:-1]
-        places = zip(pieces, self._firsts, strict=True)
-        self._placed = torch.tensor([(piece.slot, piece.start, piece.count, first) for piece, first in places])
+        firsts = accumulate((piece.count for piece in pieces), initial=0)
+        self._placed = list(zip(pieces, firsts, strict=False))
+        self._table = torch.tensor([(piece.slot, piece.start, piece.count, first) for piece, first in self._placed])
         self.rows = torch.tensor([piece.slot for piece in pieces for _ in range(piece.count)], device=device)
         self.positions = torch.cat([torch.arange(piece.start, piece.end, device=device) for piece in pieces])
         self._divided: dict[int, _Groups | None] = {}
@@ -122,9 +126,9 @@ class Step:
         parts = (queries, key[0].transpose(0, 1), value[0].transpose(0, 1))
         new = few_tokens.New(*(part.contiguous() for part in parts))
         seen = new.queries.new_empty(*queries.shape[:3], values.shape[3])
-        if how.cap is None and how.sinks is None and few_tokens.is_possible(new):
+        if how.is_plain and few_tokens.is_possible(new):
             scaling = how.scale(queries.shape[3])
-            few_tokens.attend(new, keys, values, self._placed, seen, window=how.window, scaling=scaling)
+            few_tokens.attend(new, keys, values, self._table, seen, window=how.window, scaling=scaling)
             groups = self._groups(few_tokens.MOST_TOKENS)
         else:
             rows, positions = self.rows.to(keys.device), self.positions.to(keys.device)
@@ -138,9 +142,7 @@ class Step:
     def _groups(self, most: int) -> "_Groups | None":
         """The pieces of more than `most` tokens; made once for all layers."""
         if most not in self._divided:
-            placed = [
-                (piece, first) for piece, first in zip(self._pieces, self._firsts, strict=True) if piece.count > most
-            ]
+            placed = [(piece, first) for piece, first in self._placed if piece.count > most]
             self._divided[most] = _Groups(placed, self.positions) if placed else None
         return self._divided[most]
 
@@ -166,15 +168,16 @@ class _Groups:
         """Which token stands at each place of the groups: the shorter pieces are filled up with their last one."""
         self._own = torch.tensor(own, device=device)
         """Which of these places are not filled up."""
+        self._tokens = self._filled[self._own]
 
     def attend(self, queries: Tensor, keys: Tensor, values: Tensor, how: How, seen: Tensor) -> None:
         """Writes to `seen` what the pieces' tokens see; `queries` and `seen` are `(tokens, key heads, share, size)`."""
-        filled, own = self._filled.to(keys.device), self._own.to(keys.device)
+        filled, own, tokens = (each.to(keys.device) for each in (self._filled, self._own, self._tokens))
         queries = queries[filled]
         found = queries.new_empty(*queries.shape[:3], values.shape[3])
         for group in self._groups:
             group.attend(queries, keys, values, how, found)
-        seen[filled[own]] = found[own]
+        seen[tokens] = found[own]
 
 
 def _grouped(pieces: Sequence[Piece], device: str) -> Iterator[list[Piece]]:
@@ -241,7 +244,7 @@ class _Group:
 
 def _attention(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, how: How) -> Tensor:
     """Softmax of scores over `keys`, times `values`: `(slots, key heads, queries, size)`."""
-    if how.cap is None and how.sinks is None:
+    if how.is_plain:
         return scaled_dot_product_attention(query, keys, values, attn_mask=mask, scale=how.scaling)
     scores = query @ keys.transpose(2, 3) * how.scale(query.shape[3])
     if how.cap is not None:
