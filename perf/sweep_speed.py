@@ -121,6 +121,7 @@ def _answers(record: Record) -> Answers:
         likelihoods=() if texts else tuple(tuple(json.loads(each)) for each in record.outputs),
         marks={name: metric.values for name, metric in record.metrics.items() if name not in LIKELIHOODS},
         scores={name: metric.score for name, metric in record.metrics.items()},
+        near_ties=record.near_ties,
     )
 
 

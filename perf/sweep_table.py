@@ -23,16 +23,21 @@ class Agreement:
     """Items with another likeliest choice, or right in one and wrong in the other; or with another text."""
     score: float
     """The largest difference of a score, of perplexities in nats; not of texts: IFEval's scorer draws lots."""
+    rounded: int = 0
+    """Those of the changed that are texts in which rounding may have decided on a token."""
 
     @property
     def holds(self) -> bool:
         """Whether the answers are the same, but for rounding in float32."""
-        return self.changed == 0 and max(self.difference, self.score) <= TOLERANCE
+        return self.changed == self.rounded and max(self.difference, self.score) <= TOLERANCE
 
     def __add__(self, other: "Agreement") -> "Agreement":
         """That of both together."""
         return Agreement(
-            max(self.difference, other.difference), self.changed + other.changed, max(self.score, other.score)
+            max(self.difference, other.difference),
+            self.changed + other.changed,
+            max(self.score, other.score),
+            self.rounded + other.rounded,
         )
 
 
@@ -40,10 +45,11 @@ SAME = Agreement(0.0, 0, 0.0)
 
 
 def compare(one: Answers, other: Answers) -> Agreement:
-    """The answers of one task by both."""
+    """The answers of one task by both, the other of which says which of its texts are near ties."""
     pairs = list(zip(one.likelihoods, other.likelihoods, strict=True))
     scores = [(name, score, other.scores[name]) for name, score in one.scores.items() if pairs]
     changed = {index for index, (a, b) in enumerate(zip(one.texts, other.texts, strict=True)) if a != b}
+    rounded = sum(other.near_ties[index] for index in changed) if other.near_ties else 0
     changed |= {index for index, (a, b) in enumerate(pairs) if a.index(max(a)) != b.index(max(b))}
     for name, marks in one.marks.items() if pairs else ():
         halves = enumerate(zip(marks, other.marks[name], strict=True))
@@ -52,6 +58,7 @@ def compare(one: Answers, other: Answers) -> Agreement:
         difference=max((_apart(x, y) for a, b in pairs for x, y in zip(a, b, strict=True)), default=0.0),
         changed=len(changed),
         score=max((_apart(on_scale(name, a), on_scale(name, b)) for name, a, b in scores), default=0.0),
+        rounded=rounded,
     )
 
 
@@ -134,9 +141,10 @@ def totals(rows: Sequence[Row]) -> tuple[list[str], Agreement]:
 
 def verdict(agreement: Agreement, *, exact: bool) -> str:
     """Whether both gave the same answers; what differs is a failure where arithmetic is `exact`."""
+    why = f" ({agreement.rounded} of them texts with a near tie)" if agreement.rounded else ""
     found = (
-        f"{agreement.changed} choices or texts changed, log-likelihoods differ by up to {agreement.difference:.1e} "
-        f"nats, scores by up to {agreement.score:.1e}"
+        f"{agreement.changed} choices or texts changed{why}, log-likelihoods differ by up to "
+        f"{agreement.difference:.1e} nats, scores by up to {agreement.score:.1e}"
     )
     if agreement.holds:
         return found

@@ -35,6 +35,8 @@ class Answers:
     """Metric to what each item scored, but for perplexities."""
     scores: Mapping[str, float]
     """Metric to the score of all items."""
+    near_ties: tuple[bool, ...] = ()
+    """Of each text, whether rounding may have decided on a token; empty where that is not known."""
 
 
 @dataclass(frozen=True)

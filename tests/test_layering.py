@@ -97,6 +97,7 @@ def test_only_one_module_knows_each_seam():
         "evaluation/user_tasks.py",
         "evaluation/once.py",
         "evaluation/scorer.py",
+        "evaluation/writer.py",
         "evaluation/lm_eval_tasks.py",
         "evaluation/tasks/functions.py",
     }

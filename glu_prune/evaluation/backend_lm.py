@@ -27,6 +27,7 @@ class BackendLM(LM):  # type: ignore[misc]
     scored_positions = None
     scoring_facts: ClassVar[Mapping[str, str | int]] = {}
     truncated = None
+    near_ties = None
     metered: Metered = nullcontext
 
     def __init__(self, lm: Any, tokenizer: Any, complaint: str) -> None:

@@ -16,7 +16,7 @@ import torch
 
 from glu_prune.evaluation.guessing import Echo, Odds
 from glu_prune.evaluation.memory import STEP_TOKENS, texts_that_fit
-from glu_prune.evaluation.products import even, first_of_largest, weights_on_the_left
+from glu_prune.evaluation.products import even, likeliest, weights_on_the_left
 from glu_prune.evaluation.slots import Piece, Slots, Step, attention_over_slots
 from glu_prune.evaluation.stopping import StopCriteria
 
@@ -41,10 +41,13 @@ class Generation:
     ending: StopCriteria
     generated: list[int] = field(default_factory=list)
     finished: bool = False
+    near_tie: bool = False
+    """Whether some of its tokens could be another one where arithmetic rounds otherwise."""
 
-    def append_token(self, token: int) -> None:
+    def append_token(self, token: int, *, near_tie: bool = False) -> None:
         """Adds the next token to a text that is not finished."""
         self.generated.append(token)
+        self.near_tie |= near_tie
         self.finished = len(self.generated) == self.limit or self.ending.reached(self.generated)
 
 
@@ -86,15 +89,18 @@ class _Row:
         self.guesses = []
         self.entered = [] if self.leader else self.text.tokens[self.stored : self.stored + most]
 
-    def accept(self, chosen: Sequence[int], odds: Odds) -> None:
-        """Takes what is right of the guesses; `chosen` says the model's choices before, between and after them."""
+    def accept(self, choices: Sequence[tuple[int, bool]], odds: Odds) -> None:
+        """Takes what is right of the guesses; `choices` are the model's before, between and after them.
+
+        Each is a token, and whether it is a near tie.
+        """
         # As long as guess and choice agree, what stands before the next choice is what greedy decoding would have put
         # there, so that choice is exact as well: one more token than agreed can be taken.
-        agreed = sum(takewhile(bool, map(eq, self.guesses, chosen)))
+        agreed = sum(takewhile(bool, map(eq, self.guesses, (token for token, _ in choices))))
         odds.learn(self.text.agreed, agreed, len(self.guesses))
         self.stored = len(self.text.tokens) + agreed
-        for token in chosen[: agreed + 1]:
-            self.generation.append_token(token)
+        for token, near_tie in choices[: agreed + 1]:
+            self.generation.append_token(token, near_tie=near_tie)
             self.text.append(token)
             if self.generation.finished:
                 return
@@ -196,15 +202,15 @@ class Decoder:
             end += len(row.entered)
             if row.is_read:
                 kept += range(end - len(row.guesses) - 1, end)
-        chosen = iter(self._likeliest([token for row in entering.values() for token in row.entered], step, kept))
+        choices = self._choices([token for row in entering.values() for token in row.entered], step, kept)
         for row in entering.values():
             if row.is_read:
-                row.accept([next(chosen) for _ in range(len(row.guesses) + 1)], self._odds)
+                row.accept(list(islice(choices, len(row.guesses) + 1)), self._odds)
             else:
                 row.stored += len(row.entered)
 
-    def _likeliest(self, tokens: list[int], step: Step, kept: list[int]) -> list[int]:
-        """The likeliest token after each of the `kept` ones of a step's tokens."""
+    def _choices(self, tokens: list[int], step: Step, kept: list[int]) -> Iterator[tuple[int, bool]]:
+        """The likeliest token after each of the `kept` ones of a step's tokens, and whether it is a near tie."""
         self.positions += len(tokens)
         device = self._model.device
         logits = self._model(
@@ -214,8 +220,8 @@ class Decoder:
             logits_to_keep=torch.tensor(kept, dtype=torch.long, device=device),
             step=step,
         ).logits[0]
-        likeliest: list[int] = first_of_largest(logits).tolist()
-        return likeliest
+        chosen, near_ties = likeliest(logits, self._model.dtype)
+        return zip(chosen.tolist(), near_ties.tolist(), strict=True)
 
     @staticmethod
     def _tidy(slots: Slots, rows: list[_Row]) -> None:

@@ -9,7 +9,7 @@ import torch
 from lm_eval.models.huggingface import HFLM
 from lm_eval.models.utils import normalize_gen_kwargs
 
-from glu_prune.evaluation.products import first_of_largest
+from glu_prune.evaluation.products import refuse_nan
 
 ANSWER_LIMIT = "answer_limit"
 """Key in `scoring_facts`: the most tokens of an answer, where the task allows more than the context holds."""
@@ -51,6 +51,10 @@ class EvaluatedLM(Protocol):
     @property
     def truncated(self) -> Container[RequestTexts] | None:
         """Requests since the last reset that were too long and lost their beginning; None if that is not known."""
+
+    @property
+    def near_ties(self) -> Container[str] | None:
+        """Prompts since the last reset after which rounding may have decided on a token; None if that is not known."""
 
     def reset_counters(self) -> None:
         """Starts counting at zero."""
@@ -97,8 +101,7 @@ def no_progress(*_: int) -> None:
 
 def _numbers(_: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
     """A logits processor for transformers' `generate` that changes nothing, but raises if some logits are NaN."""
-    first_of_largest(logits)
-    return logits
+    return refuse_nan(logits)
 
 
 class CountingLM(HFLM):  # type: ignore[misc]
@@ -120,6 +123,7 @@ class CountingLM(HFLM):  # type: ignore[misc]
         self.positions = self.scored_positions = 0
         self.scoring_facts: dict[str, str | int] = {"batch_size": self.batch_size}
         self.truncated: set[RequestTexts] = set()
+        self.near_ties: set[str] | None = None
 
     def limit(self, batch_size: int) -> None:
         """From now on, answers in batches of at most so many sequences: after running out of memory."""

@@ -37,6 +37,7 @@ class NullModel(LM):  # type: ignore[misc]
     scored_positions = 0
     scoring_facts: ClassVar[Mapping[str, str | int]] = {}
     truncated = ()
+    near_ties = ()
     max_gen_toks = 256
     chat: ChatTemplate | None = None
     """The chat template of the model that it stands in for."""

@@ -12,6 +12,8 @@ from torch.nn.functional import linear, pad
 MOST_TOKENS = 128
 """Up to here the weights stand on the left."""
 _EVEN = 16
+ROUNDING = {torch.float32: 1e-5, torch.bfloat16: 2e-2, torch.float16: 2e-3}
+"""By how much of a logit another order of additions may move it, at the most that was seen, rounded up."""
 
 
 def even(tokens: int) -> int:
@@ -62,15 +64,27 @@ def weights_on_the_left(model: Any) -> Iterator[None]:
             del layer.forward
 
 
-def first_of_largest(logits: Tensor) -> Tensor:
-    """What `argmax` over the last dimension gives, the first of equals, but faster on a CPU.
+def refuse_nan(logits: Tensor) -> Tensor:
+    """`logits`.
 
     Raises:
         FloatingPointError: some are NaN, so that none is the largest.
     """
-    largest, first = logits.max(-1)
-    if largest.isnan().any():
+    if logits.isnan().any():
         msg = "logits are NaN; the model's weights or activations are not finite"
         raise FloatingPointError(msg)
-    found: Tensor = first
-    return found
+    return logits
+
+
+def likeliest(logits: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Per row of (rows, vocabulary), the first of the largest logits, and whether rounding may have made it that.
+
+    So it may if another is as large but for `ROUNDING` in weights of `dtype`. The largest are -inf afterwards.
+
+    Raises:
+        FloatingPointError: some are NaN.
+    """
+    largest, first = logits.max(-1)
+    refuse_nan(largest)
+    second = logits.scatter_(-1, first[:, None], -torch.inf).amax(-1)
+    return first, largest - second <= ROUNDING[dtype] * largest.abs()

@@ -50,6 +50,9 @@ class TaskResult:
     """Per item of a generation task: tokens of the output."""
     flaws: tuple[tuple[str, ...], ...]
     """Per item of a generation task: what is wrong with the output; see `degenerate.flaws`."""
+    near_ties: tuple[bool, ...]
+    """Per item of a generation task: whether rounding may have decided on a token, so that another machine or batch
+    may write another text; empty where that is not known."""
     answers: tuple[str, ...]
     """Per item what was answered, see `answers`; empty where texts are only scored."""
     sources: tuple[str, ...]
@@ -152,6 +155,7 @@ def result_of(
         margins=() if texts else _margins(samples),
         lengths=lengths,
         flaws=tuple(map(partial(_flaws, lm), samples, texts, lengths)) if texts else (),
+        near_ties=_near_ties(lm, samples) if texts else (),
         answers=tuple(each.answer for each in answered),
         sources=tuple(sources[leaf, sample["doc_id"]] for leaf, sample in scored) if sources else (),
         metrics=_metrics(task, samples, aggregates, [*constant_scores(tasks, scored, answered)]),
@@ -186,6 +190,12 @@ def _truncated(lm: EvaluatedLM, samples: Iterable[Mapping[str, Any]]) -> int | N
         return None
     requests = ([tuple(each for each in given if isinstance(each, str)) for given in s["arguments"]] for s in samples)
     return sum(any(texts in truncated for texts in each) for each in requests)
+
+
+def _near_ties(lm: EvaluatedLM, samples: Iterable[Mapping[str, Any]]) -> tuple[bool, ...]:
+    if (near_ties := lm.near_ties) is None:
+        return ()
+    return tuple(sample["arguments"][0][0] in near_ties for sample in samples)
 
 
 def _text(sample: Mapping[str, Any]) -> str | None:

@@ -36,6 +36,7 @@ def join(records: Sequence[Record]) -> Record:
         margins=_column([record.margins for record in records]),
         lengths=_column([record.lengths for record in records]),
         flaws=_column([record.flaws for record in records]),
+        near_ties=_column([record.near_ties for record in records]),
         answers=_column([record.answers for record in records]),
         sources=_column([record.sources for record in records]),
         truncated=_sum([record.truncated for record in records]),

@@ -31,6 +31,7 @@ _PLAIN = {
     "margins": ("margin", "number"),
     "lengths": ("length", "count"),
     "flaws": ("flaws", "texts"),
+    "near_ties": ("near_tie", "flag"),
     "answers": ("answer", "text"),
     "sources": ("source", "text"),
     "divergences": ("kl", "number"),
@@ -164,7 +165,7 @@ def _readable() -> Iterator[None]:
 def _table(columns: Iterable[tuple[str, str, tuple[Any, ...]]]) -> "pa.Table":
     import pyarrow as pa
 
-    types = {"text": pa.string(), "count": pa.int64(), "number": pa.float64()}
+    types = {"text": pa.string(), "flag": pa.bool_(), "count": pa.int64(), "number": pa.float64()}
     types |= {f"{name}s": pa.list_(types[name]) for name in ("text", "number")}
     return pa.table({name: pa.array(values, types[kind]) for name, kind, values in columns})
 

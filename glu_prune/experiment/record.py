@@ -83,7 +83,7 @@ class ArmRecord(Strict):
 class Record(ArmRecord):
     """What one arm scored on one task."""
 
-    schema_version: Literal[8] = 8
+    schema_version: Literal[9] = 9
     outputs: tuple[str, ...]
     margins: tuple[float, ...] = ()
     """Multiple choice: log-likelihood of the best right answer minus the best wrong one, in nats; else empty."""
@@ -91,6 +91,8 @@ class Record(ArmRecord):
     """Generation: tokens of the output; else empty."""
     flaws: tuple[tuple[str, ...], ...] = ()
     """Generation: what is wrong with the output (`empty`, `loop`, `echo`, `cut`); else empty."""
+    near_ties: tuple[bool, ...] = ()
+    """Generation: whether rounding may have decided on a token of the output; empty where that is not known."""
     answers: tuple[str, ...] = ()
     """What was answered, in a form that items can share: the label of a choice, or a text; empty where texts are only
     scored."""
@@ -105,7 +107,7 @@ class Record(ArmRecord):
 
     @model_validator(mode="after")
     def _counts_agree(self) -> "Record":
-        optional = (self.margins, self.lengths, self.flaws, self.answers, self.sources)
+        optional = (self.margins, self.lengths, self.flaws, self.near_ties, self.answers, self.sources)
         _same_length(self.items, [self.outputs, *self.fields.values(), *filter(None, optional)], self.metrics.values())
         return self
 

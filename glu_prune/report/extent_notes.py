@@ -25,3 +25,16 @@ def truncations(cells: Sequence[CellResult]) -> Iterator[str]:
             found.setdefault(cell.model, {})[cell.task] = f"{cell.task} {cell.truncated} of {cell.prompts}"
     for model, tasks in found.items():
         yield f"Prompts that lost their beginning, as they are too long for {model}: {', '.join(tasks.values())}."
+
+
+def near_ties(cells: Sequence[CellResult]) -> Iterator[str]:
+    """Where other rounding, as of another machine, may write other texts."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for cell in cells:
+        if cell.near_ties:
+            found.setdefault((cell.model, cell.task), []).append(f"{cell.arm} {cell.near_ties}")
+    for (model, task), arms in found.items():
+        yield (
+            f"Texts of {model} on {task} that another machine or batch may write otherwise, as two tokens are equally "
+            f"likely but for rounding: {', '.join(arms)}."
+        )

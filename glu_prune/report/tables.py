@@ -8,7 +8,7 @@ from glu_prune.clean import one_line
 from glu_prune.pruning.ratio import show_ratio
 from glu_prune.report import columns
 from glu_prune.report.baseline_notes import counts, is_news
-from glu_prune.report.extent_notes import dequantizations, limits, truncations
+from glu_prune.report.extent_notes import dequantizations, limits, near_ties, truncations
 from glu_prune.report.extra_columns import extra_columns
 from glu_prune.report.table import Column
 from glu_prune.results.base import Row
@@ -121,7 +121,7 @@ def notes(report: Report) -> tuple[str, ...]:
     """How the tables are to be read, each in one line that only shows."""
     read = (table.note for name, table in TABLES.items() if table.note and report.rows(name))
     cells = report.cells
-    found = (*counts(report.baseline), *dequantizations(cells), *limits(cells), *truncations(cells))
+    found = (*counts(report.baseline), *dequantizations(cells), *limits(cells), *truncations(cells), *near_ties(cells))
     return (*read, *map(one_line, found))
 
 

@@ -101,6 +101,8 @@ class CellResult(Row):
     """Which items were asked; empty for all of them."""
     prompts: int
     truncated: int | None
+    near_ties: int
+    """Texts of which rounding may have decided on a token."""
     new_tokens: int
     limit: int | None
     dtype: str

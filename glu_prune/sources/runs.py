@@ -287,6 +287,7 @@ def _cell(case: Case, each: Arm, record: Record, limit: int | None, cost: Evalua
         subset=str(record.settings.get("part", "")),
         prompts=len(record.items),
         truncated=record.truncated,
+        near_ties=sum(record.near_ties),
         new_tokens=sum(record.lengths),
         limit=limit,
         dtype=str(record.settings["dtype"]),

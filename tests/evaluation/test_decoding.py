@@ -15,13 +15,14 @@ from lm_eval.models.huggingface import HFLM
 from lm_eval.models.utils_hf import MultiTokenEOSCriteria
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
-from glu_prune.evaluation import decoding, local_data, memory, scorer
+from glu_prune.evaluation import decoding, local_data, memory, writer
 from glu_prune.evaluation.decoding import Decoder, Generation
 from glu_prune.evaluation.evaluate import Evaluator
 from glu_prune.evaluation.lm import ANSWER_LIMIT, CountingLM
 from glu_prune.evaluation.memory import Memory
-from glu_prune.evaluation.scorer import BATCHED, SharedPrefixLM
+from glu_prune.evaluation.scorer import SharedPrefixLM
 from glu_prune.evaluation.stopping import StopCriteria, greedy_obstacle, stop_criteria
+from glu_prune.evaluation.writer import BATCHED
 from glu_prune.models.source import load, locate
 
 from .test_scorer import DYNAMIC, EACH_FAMILY, TOKENIZER, Blind, build, of_class
@@ -240,6 +241,27 @@ def test_what_prompts_begin_with_is_computed_once(steps):
         assert alone.generated == row.generated
 
 
+@pytest.mark.parametrize(("share", "near"), [(1 - 1e-6, True), (1 - 1e-4, False)])
+def test_texts_that_rounding_may_change_are_counted(share, near):
+    """Another token is as likely as one that is said, but for the last digits."""
+    model, asked = model_of(), requests(3)
+    lm = SharedPrefixLM(model, TOKENIZER, 3)
+    lm.generate_until(asked)
+    assert lm.near_ties == set()
+    said = Generation(TOKENIZER(asked[1].args[0]).input_ids, LIMIT, NEVER)
+    Decoder(model, 1).run([said])
+    token = min(said.generated, key=said.generated.count)
+    unsaid = next(each for each in range(len(TOKENIZER)) if each not in said.generated)
+    weights = model.lm_head.weight.data
+    weights[unsaid] = weights[token] * share
+    lm.generate_until(asked)
+    assert (asked[1].args[0] in lm.near_ties) == near
+    if near:
+        assert len(lm.near_ties) < 3
+        lm.reset_counters()
+        assert lm.near_ties is None
+
+
 def test_a_model_is_left_as_it_was():
     model = model_of()
     before = model.config._attn_implementation
@@ -254,7 +276,7 @@ def test_a_model_is_left_as_it_was():
 
 def test_arms_of_a_model_are_tried_once(monkeypatch):
     tried = []
-    monkeypatch.setattr(scorer, "slots_obstacle", lambda *_: tried.append(1))
+    monkeypatch.setattr(writer, "slots_obstacle", lambda *_: tried.append(1))
     lm = SharedPrefixLM(model_of(), TOKENIZER, 2)
     for _ in range(2):
         lm.sibling(model_of()).generate_until(requests(1))

@@ -141,15 +141,15 @@ def test_a_record_under_another_key_or_of_another_kind_is_not_trusted(store):
         store.get(other, Record)
 
 
-VERSION_8 = b'"schema_version": 8'
+VERSION = b'"schema_version": 9'
 
 
-@pytest.mark.parametrize("version", [b"18", b"9", b"7", b"0"])
+@pytest.mark.parametrize("version", [b"19", b"10", b"8", b"0"])
 @pytest.mark.parametrize("sealed", [None, False], ids=["seal", "of before"])
 def test_a_damaged_number_of_a_version_is_damage(store, version, sealed):
     store.put(record())
     path = store.path(KEY)
-    written(path, lambda table: with_head(table, VERSION_8, b'"schema_version": ' + version, sealed=sealed))
+    written(path, lambda table: with_head(table, VERSION, b'"schema_version": ' + version, sealed=sealed))
     with pytest.raises(CorruptError, match=rf"^\S*{KEY}.parquet: [^\n]+$"):
         store.get(KEY, Record)
     if sealed is None:
@@ -169,8 +169,8 @@ def test_records_without_a_seal_are_read(store):
 
 def test_a_record_of_a_newer_version_is_refused_and_stays(store):
     store.put(record())
-    written(store.path(KEY), lambda table: with_head(table, VERSION_8, b'"schema_version": 9', sealed=True))
-    with pytest.raises(StoreError, match=r"a Record of version 9, from a newer.* reads version 8; update") as caught:
+    written(store.path(KEY), lambda table: with_head(table, VERSION, b'"schema_version": 10', sealed=True))
+    with pytest.raises(StoreError, match=r"a Record of version 10, from a newer.* reads version 9; update") as caught:
         store.get(KEY, Record)
     assert not isinstance(caught.value, CorruptError)
     body = json.dumps({"schema_version": 99}).encode()

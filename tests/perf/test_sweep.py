@@ -82,9 +82,19 @@ def test_changes_are_counted_once_per_item():
     assert sweep_table.compare(one, one) == sweep_table.SAME
 
 
-def test_texts_are_compared_as_they_are():
+@pytest.mark.parametrize(
+    ("near_ties", "rounded", "said"),
+    [
+        ((), 0, "NOT THE SAME ANSWERS: 1 choices or texts changed, log-"),
+        ((True, False), 0, "NOT THE SAME ANSWERS: 1 choices or texts changed, log-"),
+        ((False, True), 1, "1 choices or texts changed (1 of them texts with a near tie), log-"),
+    ],
+)
+def test_texts_are_compared_as_they_are(near_ties, rounded, said):
     one = Answers(("a", "b"), (), {}, {"acc": 0.5})
-    assert sweep_table.compare(one, Answers(("a", "c"), (), {}, {"acc": 0.5})).changed == 1
+    found = sweep_table.compare(one, Answers(("a", "c"), (), {}, {"acc": 0.5}, near_ties))
+    assert (found.changed, found.rounded) == (1, rounded)
+    assert sweep_table.verdict(found + sweep_table.SAME, exact=True).startswith(said)
 
 
 def test_mmlu_is_made_smaller_by_whole_subjects(tmp_path):

@@ -69,7 +69,7 @@ def cost(
     energy = {} if cpu is None else {"cpu": {"joules": cpu, "method": "rapl"}}
     return CellResult.model_validate({
         "model": "m", "arm": arm, "ratio": "0.5", "task": task, "prompts": 2, "scores": {"acc": [0.5, 0.1, 2]},
-        "control": False, "new_tokens": 0, "part": "", "truncated": 0, "limit": None,
+        "control": False, "new_tokens": 0, "part": "", "truncated": 0, "near_ties": 0, "limit": None,
         "dtype": "float32", "dtype_why": why,
         "size": {"parameters": 1000, "bytes": 4_000_000, "width": 8, "hidden": 2, "expansion_ratio": 4.0},
         "cost": {"seconds": seconds, "positions": positions, "scored_positions": scored, "energy": energy,

@@ -139,6 +139,7 @@ def record_of(cell: Cell, result: "TaskResult", size: SizeRecord) -> Record:
         margins=result.margins,
         lengths=result.lengths,
         flaws=result.flaws,
+        near_ties=result.near_ties,
         answers=result.answers,
         truncated=result.truncated,
         metrics=_scores(result),
