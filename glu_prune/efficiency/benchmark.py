@@ -19,6 +19,7 @@ from glu_prune.efficiency.series import REPLICATE, ArmSeries, PhaseWindow, Serie
 from glu_prune.efficiency.workload import Batch, Prompts, Workload
 from glu_prune.errors import MeterError, ShortWindowError, WorkloadError
 from glu_prune.models.source import ModelSource
+from glu_prune.pruning.blocks import find_blocks
 from glu_prune.units import Seconds
 
 Steps = Callable[[str, int, int], None]
@@ -120,7 +121,7 @@ def measure(
         clock=next(iter(generators.values())).clock,
         idle=idle,
         arms={
-            label: ArmSeries(label, _bytes(model), tuple(turns[label]), held.get(label, ()))
+            label: ArmSeries(label, _bytes(model), _width(model), tuple(turns[label]), held.get(label, ()))
             for label, model in models.items()
         },
     )
@@ -228,6 +229,11 @@ def _round(
 
 def _bytes(model: Any) -> int:
     return sum(each.numel() * each.element_size() for each in model.parameters())
+
+
+def _width(model: Any) -> int:
+    """Neurons of the first block."""
+    return find_blocks(model)[0].width
 
 
 def _pace(generator: Generator, warm: list[PaddedBatch], workload: Workload, window: float) -> tuple[float, float]:

@@ -54,6 +54,8 @@ class ArmSeries:
 
     label: str
     parameter_bytes: int
+    width: int
+    """Neurons of the first GLU block."""
     turns: tuple[Turn, ...]
     """One per round."""
     footprints: tuple[Footprint, ...] = ()

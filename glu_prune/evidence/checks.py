@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from glu_prune.evidence.check import Check
 from glu_prune.evidence.energy_checks import constant_power, energy_unit
 from glu_prune.evidence.figures import Evidence, Floor, Run, Score
-from glu_prune.evidence.run_checks import first_token_is_last, unequal_lengths
+from glu_prune.evidence.run_checks import first_token_is_last, unaligned_width, unequal_lengths
 from glu_prune.evidence.score_checks import at_chance, impossible_score, missing_items
 from glu_prune.results.findings import Finding
 
@@ -19,6 +19,11 @@ CHECKS: Mapping[str, Check] = {
         Check("first_token_is_last", "a time to first token that is the time to the last", first_token_is_last),
         Check(
             "unequal_lengths", "figures per token, of runs that generated unequal numbers of tokens", unequal_lengths
+        ),
+        Check(
+            "unaligned_width",
+            "widths that an accelerator cannot take in whole pieces, beside one it can",
+            unaligned_width,
         ),
         Check("at_chance", "scores that cannot be told from guessing", at_chance),
         Check("missing_items", "scores without a standard error or a number of items", missing_items),

@@ -7,7 +7,7 @@ its digits); one `Run` per record and repetition, with the figures that `Run.fig
 import fnmatch
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
@@ -31,8 +31,12 @@ _ENERGY_ENDINGS = {"_kwh": "kwh", "_joules": "joules", "_j": "joules"}
 """How the name of an energy ends, and its unit."""
 _JOULES = {"kwh": JOULES_PER_KILOWATT_HOUR, "joules": 1.0}
 """How many joules a unit is."""
-_LABELS = ("model", "pruning_ratio", "seed", "workload", "gpu")
+_GPU = "gpu"
+_LABELS = ("model", "pruning_ratio", "seed", "workload", _GPU)
 """Columns of efficiency_runs.csv that are no figures."""
+_SCORE_KEY = ("model", "pruning_ratio", "task", "metric")
+_WIDTH = "intermediate_size"
+"""The column of scores.csv that says how many neurons a block has; it may be absent."""
 
 
 @dataclass(frozen=True)
@@ -132,6 +136,10 @@ class Run:
     `window_seconds` (during which energy was metered), `ttft_ms`, `tokens_per_second` and `joules_per_token`."""
     energies: Mapping[str, Energy] = field(default_factory=dict)
     """By the names that they have where they were published."""
+    width: int = 0
+    """Neurons of a GLU block; 0 where that is not known."""
+    accelerator: str = ""
+    """What computed beside a CPU; empty where nothing did, or that is not known."""
 
     @classmethod
     def of_columns(cls, model: str, ratio: Decimal, seed: int, workload: str, columns: Mapping[str, float]) -> "Run":
@@ -244,7 +252,7 @@ def read_evidence(folder: Path) -> Evidence:
     items = tuple(_items(folder / "items.csv"))
     return Evidence(
         scores=tuple(_scores(folder / "scores.csv", items)),
-        runs=tuple(_runs(folder / "efficiency_runs.csv")),
+        runs=tuple(_runs(folder / "efficiency_runs.csv", _widths(folder / "scores.csv"))),
         floors=tuple(_floors(floors)) if floors.exists() else (),
     )
 
@@ -266,8 +274,7 @@ def _items(path: Path) -> Iterator[_Count]:
 
 
 def _scores(path: Path, counts: tuple[_Count, ...]) -> Iterator[Score]:
-    key = ("model", "pruning_ratio", "task", "metric")
-    for row in read_rows(path, (*key, "value", "stderr", "source"), key=key):
+    for row in read_rows(path, (*_SCORE_KEY, "value", "stderr", "source"), key=_SCORE_KEY):
         task, metric = row.text("task"), row.text("metric")
         fitting = (each for each in counts if each.task == task and fnmatch.fnmatchcase(metric, each.pattern))
         count = next(fitting, None)
@@ -287,16 +294,31 @@ def _scores(path: Path, counts: tuple[_Count, ...]) -> Iterator[Score]:
         yield score
 
 
-def _runs(path: Path) -> Iterator[Run]:
+def _widths(path: Path) -> dict[tuple[str, Decimal], int]:
+    """Model and ratio to how many neurons a block has, where that is given."""
+    found: dict[tuple[str, Decimal], int] = {}
+    for row in read_rows(path, (*_SCORE_KEY,), key=_SCORE_KEY):
+        if not row.cells.get(_WIDTH):
+            continue
+        width = row.count(_WIDTH)
+        if (first := found.setdefault((row.text("model"), row.ratio("pruning_ratio")), width)) != width:
+            msg = f"{_WIDTH} is {width}; {first} was given for the same model and ratio"
+            raise row.refuse(msg)
+    return found
+
+
+def _runs(path: Path, widths: Mapping[tuple[str, Decimal], int]) -> Iterator[Run]:
     key = ("model", "pruning_ratio", "seed", "workload")
     for row in read_rows(path, key, key=key):
-        yield Run.of_columns(
-            model=row.text("model"),
-            ratio=row.ratio("pruning_ratio"),
+        model, ratio = row.text("model"), row.ratio("pruning_ratio")
+        run = Run.of_columns(
+            model=model,
+            ratio=ratio,
             seed=row.count("seed", least=0),
             workload=row.text("workload"),
             columns=dict(_figures(row)),
         )
+        yield replace(run, width=widths.get((model, ratio), 0), accelerator=row.cells.get(_GPU, ""))
 
 
 def _figures(row: CsvRow) -> Iterator[tuple[str, float]]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from statistics import fmean
 
-from glu_prune.evidence.check import grouped, ratios_of
+from glu_prune.evidence.check import grouped, ratios_of, workloads_of
 from glu_prune.evidence.figures import Evidence, Run
 from glu_prune.pruning.ratio import show_ratio
 from glu_prune.results.findings import Finding
@@ -13,6 +13,11 @@ NEAR = 0.02
 """Relative difference up to which a time to first token is the whole time."""
 UNEQUAL = 0.05
 """Relative difference of lengths from which runs did not do the same work."""
+ALIGNED = 8
+"""Widths are multiples of it where rows of 16-bit numbers are of whole 16 bytes, as tensor cores take them.
+
+Source: NVIDIA, Matrix Multiplication Background User's Guide, section 4.
+"""
 LEAST_RUNS = 5
 LEAST_TOKENS = 2
 """Per prompt: with fewer, the first token is the last."""
@@ -126,3 +131,26 @@ def _length(run: Run, *, per_prompt: bool) -> float | None:
     tokens = run.figures.get("new_tokens", 0)
     prompts = run.figures.get("measured_prompts", 0) if per_prompt else 1
     return tokens / prompts if tokens > 0 and prompts > 0 else None
+
+
+def unaligned_width(evidence: Evidence) -> Iterator[Finding]:
+    """Runs on an accelerator at widths that its kernels cannot take in whole pieces, though they can the dense model's.
+
+    Nothing is spoilt: how much the alignment takes is not known without a run at an aligned width beside it.
+    """
+    for model, all_runs in grouped(evidence.runs, lambda run: run.model):
+        runs = tuple(run for run in all_runs if run.accelerator and run.width)
+        odd = {run.ratio: run.width for run in runs if run.width % ALIGNED}
+        if not odd or any(run.width % ALIGNED for run in runs if not run.ratio):
+            continue
+        shown = ", ".join(f"{width} at {show_ratio(ratio)}" for ratio, width in sorted(odd.items()))
+        on = ", ".join(sorted({run.accelerator for run in runs}))
+        yield Finding(
+            check="unaligned_width",
+            model=model,
+            subject="intermediate_size",
+            says=f"intermediate_size: widths that are no multiple of {ALIGNED} on {on} ({shown}): what is timed there "
+            "is the alignment as much as the pruning; time an aligned width beside each (`glu-prune plan` names them)",
+            ratios=tuple(sorted(odd)),
+            workloads=workloads_of(run for run in runs if run.ratio in odd),
+        )

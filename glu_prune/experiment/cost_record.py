@@ -58,7 +58,7 @@ class SeriesRecord(Strict):
     """What measuring one workload on several arms gave."""
 
     kind: Literal["SeriesRecord"] = "SeriesRecord"
-    schema_version: Literal[3] = 3
+    schema_version: Literal[4] = 4
     key: str
     model: str
     settings: Mapping[str, str | int]

@@ -39,8 +39,9 @@ def runs(model: str, ratio: Decimal, series: Series, label: str) -> tuple[Run, .
         figures.update(_totals(series, turn))
     metered: list[dict[str, Energy]] = [_energies(turn) for turn in arm.turns]
     metered += [{}] * (len(known) - len(metered))
+    accelerator = "" if series.device == "cpu" else series.device
     return tuple(
-        Run(model, ratio, number, series.workload.name, figures, energies)
+        Run(model, ratio, number, series.workload.name, figures, energies, arm.width, accelerator)
         for number, (figures, energies) in enumerate(zip(known, metered, strict=True))
     )
 

@@ -1,9 +1,10 @@
 """What a target means for a model: widths, expansion ratios, parameters and bytes, from shapes alone."""
 
 import re
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from glu_prune.pruning.target import unaligned_experts
+from glu_prune.pruning.target import round_width, unaligned_experts
 from glu_prune.report.table import Column, render
 from glu_prune.units import size_of
 
@@ -18,6 +19,8 @@ def _change(name: str, digits: int | None = None) -> Column[dict[str, Any]]:
     return Column(name, lambda row: row[name], lambda pair: f"{pair[0]:{form}} -> {pair[1]:{form}}")
 
 
+_MULTIPLES = (8, 64, 128)
+"""16 bytes of 16-bit numbers, which tensor cores take, and usual tiles of kernels."""
 _COLUMNS: tuple[Column[dict[str, Any]], ...] = (
     Column("GLU blocks", lambda row: row["name"]),
     Column("count", lambda row: row["count"]),
@@ -58,8 +61,30 @@ def sizes(checkpoint: "DiskModel", target: "Target") -> str:
         f"{size_of(before * size)} -> {size_of(after * size)} in {dtype}"
     )
     note = unaligned_experts(checkpoint.width_map, widths)
-    lines = (render(_COLUMNS, rows, "simple"), target.of_model(checkpoint.width_map), total, note and f"note: {note}")
+    lines = (
+        render(_COLUMNS, rows, "simple"),
+        target.of_model(checkpoint.width_map),
+        total,
+        *dict.fromkeys(_aligned(*row["width"]) for row in rows),
+        note and f"note: {note}",
+    )
     return "\n".join(filter(None, lines))
+
+
+def _aligned(before: int, width: int) -> str:
+    """The widths nearest to `width` that accelerators compute in whole pieces; empty where it is one of them."""
+    if width == before or not width % _MULTIPLES[-1] or before < _MULTIPLES[0]:
+        return ""
+    nearest = {
+        multiple: round_width(before, Fraction(before - width), multiple)
+        for multiple in _MULTIPLES
+        if multiple <= before
+    }
+    shown = ", ".join(
+        f"{each:,} (ratio {(before - each) / before:.3g}, a multiple of {multiple})"
+        for multiple, each in nearest.items()
+    )
+    return f"nearest to {width:,} that accelerators compute in whole pieces: {shown}"
 
 
 def _name(pattern: str, blocks: list[Any]) -> str:

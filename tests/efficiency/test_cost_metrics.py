@@ -72,7 +72,7 @@ def test_there_is_a_value_per_round_in_their_order():
 def test_arms_have_figures_of_their_own():
     found = series(TURN)
     slow = replace(TURN, generation=replace(TURN.generation, seconds=4.0))
-    both = replace(found, arms={**found.arms, "other": ArmSeries("other", 500, (slow, slow))})
+    both = replace(found, arms={**found.arms, "other": ArmSeries("other", 500, 64, (slow, slow))})
     assert values("tokens_per_second", both) == pytest.approx([15.0])
     assert values("tokens_per_second", both, "other") == pytest.approx([7.5, 7.5])
 

@@ -230,6 +230,30 @@ def test_more_prompts_are_not_longer_answers():
     assert found("unequal_lengths", runs=runs) == []
 
 
+# unaligned_width
+
+
+def test_published_widths_that_are_not_aligned():
+    findings = found("unaligned_width", runs=EVIDENCE.runs)
+    assert [(each.model, each.subject) for each in findings] == [
+        (BASE, "intermediate_size"),
+        (LARGE, "intermediate_size"),
+    ]
+    assert "on NVIDIA L4 (7373 at 0.1, 6554 at 0.2, 5735 at 0.3, 4916 at 0.4, 3277 at 0.6)" in findings[0].says
+    assert [str(ratio) for ratio in findings[0].ratios] == ["0.1", "0.2", "0.3", "0.4", "0.6"]
+    assert not findings[0].spoils
+
+
+@pytest.mark.parametrize("runs", [
+    [dataclasses.replace(run(0, "0"), width=8192, accelerator="gpu"), dataclasses.replace(run(0, "0.5"), width=4096, accelerator="gpu")],
+    [dataclasses.replace(run(0, "0"), width=8192), dataclasses.replace(run(0, "0.1"), width=7373)],
+    [dataclasses.replace(run(0, "0"), width=8190, accelerator="gpu"), dataclasses.replace(run(0, "0.1"), width=7373, accelerator="gpu")],
+    [dataclasses.replace(run(0, "0.1"), accelerator="gpu")],
+], ids=["aligned", "on a CPU", "as unaligned before", "unknown widths"])  # fmt: skip
+def test_widths_of_which_nothing_is_to_be_said(runs):
+    assert found("unaligned_width", runs=runs) == []
+
+
 # at_chance
 
 

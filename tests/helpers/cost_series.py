@@ -55,7 +55,7 @@ def series(
         idle=IdlePower({name: IdleChannel(idle, 0.1, method) for name, method in methods.items()}, 5, 1.0),
         arms={
             label: ArmSeries(
-                label, size, tuple(_turn(each, methods, workload) for each in rounds), tuple(map(_footprint, most))
+                label, size, 64, tuple(_turn(each, methods, workload) for each in rounds), tuple(map(_footprint, most))
             )
             for label, (rounds, size, most) in arms.items()
         },

@@ -51,6 +51,6 @@ def series(
         "device": "cuda",
         "clock": "host clock",
         "idle": IdlePower(idle or {}, 5, 1.0),
-        "arms": {DENSE_LABEL: ArmSeries(DENSE_LABEL, 1000, turns, footprints)},
+        "arms": {DENSE_LABEL: ArmSeries(DENSE_LABEL, 1000, 64, turns, footprints)},
     }
     return Series(**{**usual, **changed})
