@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from glu_prune.clean import one_line
-from glu_prune.errors import EvaluationError
+from glu_prune.errors import EvaluationError, StoreError
 from glu_prune.evaluation import local_data
 from glu_prune.evaluation.backend import Backend
 from glu_prune.experiment.cell import Settings
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from glu_prune.efficiency.benchmark import Effort
     from glu_prune.experiment.executors import Executor
     from glu_prune.progress.work import Step
+
+RUNS, PUBLISHED = "runs", "published"
+"""What is judged, where it is no pack."""
 
 _PLACES = MappingProxyType(
     {
@@ -123,15 +126,16 @@ def is_worker(config: pytest.Config) -> bool:
 
 def refuse_contradictions(config: pytest.Config) -> None:
     """Raises `pytest.UsageError` for options that cannot be meant together."""
-    sequential, published = config.getoption("--glu-sequential"), judges_published(config)
-    if sequential and published:
-        msg = "--glu-sequential stops runs early; with --glu-evidence published nothing is run"
+    sequential, kept = config.getoption("--glu-sequential"), not runs(config)
+    evidence = f"--glu-evidence {config.getoption('--glu-evidence')}"
+    if sequential and kept:
+        msg = f"--glu-sequential stops runs early; with {evidence} nothing is run"
         raise pytest.UsageError(msg)
     if sequential and config.getoption("--glu-limit"):
         msg = "--glu-sequential and --glu-limit both say how many items are asked; give one of them"
         raise pytest.UsageError(msg)
-    if plans(config) and (sequential or published):
-        msg = "--glu-plan is about runs of all items; leave out --glu-sequential and --glu-evidence published"
+    if plans(config) and (sequential or kept):
+        msg = f"--glu-plan is about runs of all items; leave out {'--glu-sequential' if sequential else evidence}"
         raise pytest.UsageError(msg)
     if plans(config) and (is_worker(config) or config.getoption("numprocesses", None)):
         msg = "--glu-plan runs nothing, so there is nothing to divide among workers; leave out -n"
@@ -143,8 +147,8 @@ def refuse_contradictions(config: pytest.Config) -> None:
         msg = "--glu-dtype auto compares data types before models are scored; with --glu-contract, name one"
         raise pytest.UsageError(msg)
     baselines = any(config.getoption(each) for each in ("--glu-compare", "--glu-save-baseline"))
-    if baselines and (sequential or published or plans(config)):
-        msg = "baselines are of all items of runs; leave out --glu-sequential, --glu-evidence published and --glu-plan"
+    if baselines and (sequential or kept or plans(config)):
+        msg = "baselines are of all items of runs; leave out --glu-sequential, --glu-evidence and --glu-plan"
         raise pytest.UsageError(msg)
 
 
@@ -155,7 +159,36 @@ def plans(config: pytest.Config) -> bool:
 
 def judges_published(config: pytest.Config) -> bool:
     """Whether published figures are judged, and nothing is run."""
-    return bool(config.getoption("--glu-evidence") == "published")
+    return bool(config.getoption("--glu-evidence") == PUBLISHED)
+
+
+def runs(config: pytest.Config) -> bool:
+    """Whether what is judged is run here."""
+    return bool(config.getoption("--glu-evidence") == RUNS)
+
+
+def pack(config: pytest.Config) -> Path | None:
+    """The pack of records that is judged; None if none is.
+
+    Raises:
+        StoreError: there is none of that name.
+    """
+    from glu_prune.experiment.marker import MARKER
+
+    named = str(config.getoption("--glu-evidence"))
+    if named in (RUNS, PUBLISHED):
+        return None
+    expectations = place(config, "--glu-expectations")
+    beside = (expectations if expectations.is_dir() else expectations.parent) / "evidence"
+    for folder in (beside / named, config.invocation_params.dir / named):
+        if (folder / MARKER).is_file():
+            return folder
+    known = ", ".join(sorted(each.parent.name for each in beside.glob(f"*/{MARKER}")))
+    msg = (
+        f"--glu-evidence {named!r} is neither {RUNS}, {PUBLISHED}, a pack in {beside} (there: {known or 'none'}), nor "
+        "a folder of `glu-prune store pack`"
+    )
+    raise StoreError(msg)
 
 
 def selects(config: pytest.Config) -> bool:
@@ -225,9 +258,10 @@ _DATA_OPTIONS = (
 _JUDGING_OPTIONS = (
     _option(
         "--glu-evidence",
-        "judge what is run here (default), or the figures that an expectation file names as published",
-        choices=("runs", "published"),
-        default="runs",
+        "judge what is run here (default: runs), the figures that expectation files name as published, or what was run "
+        "elsewhere: a folder of `glu-prune store pack`, or its name in evidence/ beside the expectation files",
+        default=RUNS,
+        metavar="runs|published|NAME",
     ),
     _option("--glu-save-baseline", "pin what this session measures as a baseline", metavar="NAME"),
     _option("--glu-compare", "fail cases of which an arm does worse than in this baseline", metavar="NAME"),

@@ -567,6 +567,24 @@ def test_a_limit_is_a_quick_look_that_is_never_taken_for_more(project, tmp_path)
     assert list(rows(project)["items"]) == [480]
 
 
+def test_a_file_may_ask_some_items_of_a_task(project, tmp_path):
+    items = "items: {tiny_recall_mc: 30}\n"
+    project.expect(text=items + EXPECTATIONS)
+    chosen = ("-k", "ratio_0.5-factual")
+    result = project.run(*chosen, store=tmp_path)
+    result.stdout.fnmatch_lines(["*random dense tiny_recall_mc 0-30: 30 items in*"])
+    assert list(rows(project)["items"]) == [30]
+    assert "a sample of the items" in rows(project)["note"][0]
+    project.run("--glu-limit", "20", *chosen, store=tmp_path)
+    assert list(rows(project)["items"]) == [20], "the fewest of both"
+    project.run("--glu-sequential", *chosen, store=tmp_path)
+    assert list(rows(project)["items"]) == [30]
+    project.expect(text=items.replace("tiny_recall_mc", "tiny_recal_mc") + EXPECTATIONS)
+    result = project.run(*chosen, store=tmp_path)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*.yaml:1: task 'tiny_recal_mc' does not exist; did you mean 'tiny_recall_mc'?*"])
+
+
 def test_a_limit_beside_early_answers_is_one_usage_line(project):
     result = project.run("--glu-limit", "20", "--glu-sequential")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
@@ -766,8 +784,8 @@ def test_distances_are_judged_shown_and_kept(project):
         [
             "*: how far from the dense model =*",
             "ratio *capability *distance *items *value *low *high *at most *p *p, ratios *p, file *verdict *note",
-            "0.5 *factual_knowledge *flips *32 *0.990 *confirmed *a quick look",
-            "0.5 *story_modelling *kl *32 *5.000 *confirmed *a quick look",
+            "0.5 *factual_knowledge *flips *32 *0.990 *confirmed *a sample of the items",
+            "0.5 *story_modelling *kl *32 *5.000 *confirmed *a sample of the items",
             "flips: share of items whose answer is another one*",
         ]
     )

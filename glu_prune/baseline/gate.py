@@ -12,8 +12,8 @@ from glu_prune.baseline.outcome import About, Outcome, band, keys_of, outcome
 from glu_prune.errors import BaselineError
 from glu_prune.evaluation.capability import Capability
 from glu_prune.experiment.cell import DENSE, Arm, Cell
-from glu_prune.experiment.engine import Engine
 from glu_prune.experiment.record import Record
+from glu_prune.experiment.record_source import RecordSource
 from glu_prune.experiment.store import Store
 from glu_prune.judgement.case import Case
 from glu_prune.judgement.scores import PairedScores
@@ -60,7 +60,7 @@ class Gate:
 
     def compared(
         self,
-        engine: Engine,
+        engine: RecordSource,
         case: Case,
         scores: PairedScores,
         cells: Mapping[Arm, Cell],
@@ -119,7 +119,7 @@ class Gate:
 
     def _pins(
         self,
-        engine: Engine,
+        engine: RecordSource,
         model: str,
         capability: Capability,
         floor: tuple[str, float] | None,

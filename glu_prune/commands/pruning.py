@@ -23,7 +23,6 @@ from glu_prune.commands.arguments import (
 from glu_prune.commands.parsing import refuse_beside
 from glu_prune.commands.terminal import Answer, connections, interruptible, progress
 from glu_prune.errors import CheckpointError, PlanError, shown
-from glu_prune.files import regular
 from glu_prune.units import whole
 
 if TYPE_CHECKING:
@@ -47,9 +46,6 @@ _BESIDE_A_PLAN = ("model", "out", "plan", "pad_to_uniform", "revision", "offline
 _TiesOf = Annotated[
     str | None, typer.Option("--criterion", metavar="NAME", help="Read the weights, too, and count ties at the cut.")
 ]
-
-_MOST_TOKENS = 2048
-"""Of a line of calibration text."""
 
 
 def plan(
@@ -221,22 +217,12 @@ def _layer_ratio(text: str) -> tuple[int, str]:
     return number, ratio
 
 
-def _read(path: Path) -> str:
-    try:
-        return regular(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        msg = f"{path} cannot be read: {error}"
-        raise PlanError(msg) from error
-
-
 def _activations(source: "ModelSource", criterion: str, calibration: Path | None) -> "dict[str, Tensor]":
     """Activation norms on the lines of the calibration file; the whole model is in memory while they are taken."""
     from glu_prune.models.source import load
-    from glu_prune.pruning.calibration import measure
+    from glu_prune.pruning.calibration import measure_on
 
     if calibration is None:
         msg = f"criterion {criterion} looks at activations; give it text with --calibration FILE, one per line"
         raise PlanError(msg)
-    lines = [line for line in _read(calibration).splitlines() if line.strip()]
-    model, tokenizer = load(source, "auto", "cpu")
-    return measure(model, [tokenizer(line).input_ids[:_MOST_TOKENS] for line in lines])
+    return measure_on(*load(source, "auto", "cpu"), calibration)

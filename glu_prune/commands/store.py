@@ -67,3 +67,15 @@ def export(
     from glu_prune.report.stored import exported
 
     return Answer(*exported(store, out))
+
+
+@app.command(cls=StrictCommand)
+def pack(
+    out: Annotated[Path, typer.Argument(metavar="DIR", help="A new folder, or a pack, which is brought up to date.")],
+    model: Annotated[str, typer.Option(metavar="PATTERN", help="Of models of this name, such as 'smol*'.")] = "*",
+    store: StoreFolder = DEFAULT,
+) -> Answer:
+    """Copy records, without what models wrote, to be judged elsewhere by --glu-evidence DIR."""
+    from glu_prune.report.stored import packed
+
+    return Answer(packed(store, out, model))

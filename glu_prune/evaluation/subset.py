@@ -24,7 +24,8 @@ class Subset:
     stop: int
     """The first place after it; a task may end before."""
     cluster: str | None = None
-    """The document field that names clusters, or `SHARED`; None where each document is a unit."""
+    """The document field that names clusters, or `SHARED`; None where each document is a unit, and each of several
+    tasks has its share of them (MMLU's subjects)."""
 
     def __str__(self) -> str:
         """For people: `64-128`, `32-64 by subject`."""
@@ -37,22 +38,41 @@ class Subset:
 
         `sources` are those that documents share, by place.
         """
+        units = self._in_shares(tasks) if self.cluster is None else self._clusters(tasks, sources)
+        found: dict[str, list[int]] = {}
+        for task, place in sorted(each for unit in units[self.start : self.stop] for each in unit):
+            found.setdefault(task, []).append(place)
+        return found
 
-        def unit(place: Place) -> object:
-            if self.cluster == SHARED:
-                return sources.get(place, place)
-            return str(tasks[place[0]][place[1]][self.cluster]) if self.cluster else place
+    def _clusters(
+        self, tasks: Mapping[str, Sequence[Document]], sources: Mapping[Place, str]
+    ) -> Sequence[Sequence[Place]]:
+        """All units, in random order."""
+
+        def unit(task: str, number: int) -> object:
+            if self.cluster in (None, SHARED):
+                return sources.get((task, number), (task, number))
+            return str(tasks[task][number][self.cluster])
 
         units: dict[object, list[Place]] = {}
         for task in sorted(tasks):
-            for place in range(len(tasks[task])):
-                units.setdefault(unit((task, place)), []).append((task, place))
-        order = list(units)
+            for number in range(len(tasks[task])):
+                units.setdefault(unit(task, number), []).append((task, number))
+        order = list(units.values())
         random.Random(ORDER_SEED).shuffle(order)
-        found: dict[str, list[int]] = {}
-        for task, place in sorted(each for unit in order[self.start : self.stop] for each in units[unit]):
-            found.setdefault(task, []).append(place)
-        return found
+        return order
+
+    @staticmethod
+    def _in_shares(tasks: Mapping[str, Sequence[Document]]) -> Sequence[Sequence[Place]]:
+        """All documents, in an order that is random, but of each task takes an equal share at any point."""
+        draw = random.Random(ORDER_SEED)
+        placed = []
+        for task in sorted(tasks):
+            numbers = list(range(len(tasks[task])))
+            draw.shuffle(numbers)
+            begin = draw.random()
+            placed += [((rank + begin) / len(numbers), (task, number)) for rank, number in enumerate(numbers)]
+        return [[place] for _, place in sorted(placed)]
 
 
 def growing_subsets(capability: Capability) -> Iterator[Subset]:

@@ -1,6 +1,7 @@
 """The smallest thing that is run, stored and resumed: one model, one arm, one task, under fixed settings."""
 
 import functools
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -8,6 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from glu_prune.errors import PlanError
 from glu_prune.pruning.ratio import Ratio, show_ratio
 
 if TYPE_CHECKING:
@@ -28,11 +30,26 @@ class Arm:
     criterion: str | None = None
     ratio: Ratio = Decimal(0)
     seed: int = 0
+    calibration: Path | None = None
+    """A file of text that the criterion looks at, if it looks at activations."""
 
     @property
     def label(self) -> str:
         """As tables show it: `dense`, `ppm-0.5`, `random-0.5`."""
         return f"{self.criterion}-{show_ratio(self.ratio)}" if self.criterion else "dense"
+
+    @property
+    def calibration_digest(self) -> str:
+        """SHA-256 of its calibration text; empty if it has none.
+
+        Raises:
+            PlanError: the file cannot be read.
+        """
+        try:
+            return "" if self.calibration is None else hashlib.sha256(self.calibration.read_bytes()).hexdigest()
+        except OSError as error:
+            msg = f"{self.calibration} cannot be read: {error.strerror or error}"
+            raise PlanError(msg) from error
 
 
 DENSE = Arm()

@@ -5,7 +5,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from glu_prune.errors import CorruptError, EvaluationError, GluPruneError, NotMeasuredError, StoreError
+from glu_prune.errors import CorruptError, EvaluationError, GluPruneError, StoreError
 from glu_prune.experiment.cell import AnyCell, Cell, DistanceCell, FloorCell, SeriesCell, Settings
 from glu_prune.experiment.codec import AnyRecord, RecordT, recognised
 from glu_prune.experiment.cost_record import CostRecord, SeriesRecord
@@ -15,36 +15,26 @@ from glu_prune.experiment.jobs import Job, job, jobs
 from glu_prune.experiment.keys import cost_key
 from glu_prune.experiment.open_dtype import settled
 from glu_prune.experiment.record import FloorRecord, Record
+from glu_prune.experiment.record_source import RecordSource
 from glu_prune.experiment.store import Store
 from glu_prune.models.source import ModelSource
 from glu_prune.progress.work import Work
 
-Answered = Record | DistanceRecord | FloorRecord
-"""Records that are about items."""
-NO_COSTS = "not measured: costs are those of this project's own generation, not of a backend; leave out --glu-backend"
 
-NO_DISTANCES = (
-    "not measured: a divergence needs what both models predict of every token, which no backend gives; leave out "
-    "--glu-backend"
-)
-
-
-class Engine:
+class Engine(RecordSource):
     """Gives the record of any cell, from the store or from an executor."""
 
     def __init__(
         self, store: Store, executor: Executor, progress: Callable[[str], None], work: Work | None = None
     ) -> None:
         """`progress` is called with one line about what is being done; `work` is told what is needed and computed."""
-        self.store = store
+        super().__init__(store)
         self._executor = executor
         self._progress = progress
         self._work = work or Work()
         self._submitted: dict[str, tuple[Job, Answer]] = {}
         """By the keys of cells."""
         self._records: dict[str, AnyRecord] = {}
-        self._asked: dict[tuple[object, ...], Answered] = {}
-        """By question: what was answered first in this session."""
         self._settled: dict[tuple[Settings, ModelSource], Settings] = {}
 
     def settled(self, settings: Settings, source: ModelSource) -> Settings:
@@ -71,15 +61,6 @@ class Engine:
             answer = self._executor.submit(each.to_json())
             self._submitted.update((cell.key, (each, answer)) for cell in each.answers)
 
-    def record(self, cell: Cell) -> Record:
-        """What the model of `cell` scores.
-
-        Raises:
-            StoreError: the store cannot be read or written, or a newer version wrote the record.
-            GluPruneError: the model cannot be loaded, pruned or evaluated.
-        """
-        return self._have(cell, Record)
-
     def cost(self, of: Cell | Record) -> CostRecord | None:
         """What answering the questions of a cell cost on this machine; None if they were answered elsewhere.
 
@@ -87,40 +68,6 @@ class Engine:
             StoreError: the store cannot be read, or a newer version wrote the record.
         """
         return self._stored(cost_key(of.key), CostRecord)
-
-    def floors(self, cell: FloorCell) -> FloorRecord:
-        """What content-free answers score on the items of a task.
-
-        Raises:
-            StoreError: the store cannot be read or written, or a newer version wrote the record.
-            EvaluationError: the task cannot be loaded or scored.
-        """
-        return self._have(cell, FloorRecord)
-
-    def distance(self, cell: DistanceCell) -> DistanceRecord:
-        """How far the arm of `cell` is from the dense model.
-
-        Raises:
-            StoreError: the store cannot be read or written, or a newer version wrote the record.
-            NotMeasuredError: a backend is to answer.
-            GluPruneError: the model cannot be loaded or pruned, or the task not be used.
-        """
-        if cell.settings.backend:
-            raise NotMeasuredError(NO_DISTANCES)
-        return self._have(cell, DistanceRecord)
-
-    def series(self, cell: SeriesCell) -> SeriesRecord:
-        """What measuring `cell` gives.
-
-        Raises:
-            StoreError: the store cannot be read or written, or a newer version wrote the record.
-            NotMeasuredError: nothing is metered here, or a backend is to answer.
-            MeterError: a reading cannot be true.
-            GluPruneError: the model cannot be loaded, pruned or measured.
-        """
-        if cell.settings.backend:
-            raise NotMeasuredError(NO_COSTS)
-        return self._have(cell, SeriesRecord)
 
     def check(self, cell: AnyCell) -> bool:
         """Whether `cell`, which is needed, is still to be run: the store has no record of it that can be trusted.
@@ -132,24 +79,7 @@ class Engine:
         self._work.need(cell.key, cell.about, missing=missing)
         return missing
 
-    def _have(self, cell: AnyCell, kind: type[RecordT]) -> RecordT:
-        """From memory, from the store, or by having it run while no other process does.
-
-        No key tells which items a data set of the hub has: what is stored may be of others than what is loaded now.
-        """
-        found = self._stored_or_run(cell, kind)
-        if not isinstance(cell, SeriesCell) and isinstance(found, Answered):
-            first = self._asked.setdefault(cell.question, found)
-            if first.items != found.items:
-                old, new = sorted((first, found), key=lambda each: each.created)
-                msg = (
-                    f"{cell}: its data have changed: the record of {old.created} is not about the items of that of "
-                    f"{new.created}; remove {self.store.path(old.key, type(old))}, so that it is answered again"
-                )
-                raise EvaluationError(msg)
-        return found
-
-    def _stored_or_run(self, cell: AnyCell, kind: type[RecordT]) -> RecordT:
+    def _given(self, cell: AnyCell, kind: type[RecordT]) -> RecordT:
         if (stored := self._stored(cell.key, kind)) is not None:
             return stored
         with self._alone(cell):

@@ -109,10 +109,13 @@ def dtype_key(source: "ModelSource", settings: "Settings") -> str:
 
 def _models(source: "ModelSource", arms: Iterable["Arm"]) -> dict[str, Fact]:
     """The weights, and how they are pruned."""
+    every = tuple(arms)
+    texts = [arm.calibration_digest for arm in every]
     return {
         "weights": source.fingerprint,
-        "arms": [[arm.criterion, show_ratio(arm.ratio), arm.seed] for arm in arms],
-        "criteria": [criterion(arm.criterion).source_digest if arm.criterion else None for arm in arms],
+        "arms": [[arm.criterion, show_ratio(arm.ratio), arm.seed] for arm in every],
+        "criteria": [criterion(arm.criterion).source_digest if arm.criterion else None for arm in every],
+        **({"calibration": texts} if any(texts) else {}),
     }
 
 

@@ -78,6 +78,19 @@ class Store:
                 first = datetime.now(UTC).isoformat(timespec="seconds")
                 write_whole(path, json.dumps({"first": first, **what}, indent=1).encode())
 
+    def declare_as(self, other: "Store") -> None:
+        """Keeps what was declared in `other`, too, and when that was first in either.
+
+        Raises:
+            StoreError: a store cannot be read or written.
+        """
+        with self._writing():
+            for path in sorted((other.folder / DECLARED).glob("*.json")):
+                mine, theirs = self.declared(path.stem), other.declared(path.stem)
+                if theirs is not None and (mine is None or theirs < mine):
+                    (self.folder / DECLARED).mkdir(exist_ok=True)
+                    write_whole(self.folder / DECLARED / path.name, path.read_bytes())
+
     def declared(self, digest: str) -> str | None:
         """When it was declared first: UTC, ISO 8601; None if that is not known."""
         try:

@@ -153,7 +153,9 @@ class CaseAtRatio(ClaimCase):
     def member(self) -> str:
         """What this case adds to what is declared of the claim."""
         experiment = self.experiment
-        return f"{self.claim.text}, {experiment.criterion} {show_ratio(self.ratio)}, seed {experiment.seed}"
+        every = (experiment.most_items(needed.capability) for needed in self.requirements())
+        items = "".join(f", {most} items" for most in every if most)
+        return f"{self.claim.text}, {experiment.criterion} {show_ratio(self.ratio)}, seed {experiment.seed}{items}"
 
     @property
     def family_digest(self) -> str:
@@ -169,4 +171,5 @@ class CaseAtRatio(ClaimCase):
 
 def arm_at(experiment: "Experiment", ratio: Decimal) -> Arm:
     """The model of `experiment` at `ratio`; 0 is the dense one."""
-    return Arm(experiment.criterion, ratio, experiment.seed) if ratio else DENSE
+    name = experiment.criterion
+    return Arm(name, ratio, experiment.seed, experiment.text_of(name)) if ratio else DENSE

@@ -63,11 +63,22 @@ def read(path: Path) -> tuple[Case, ...]:
         ExpectationError: the file is missing, no YAML, or says something that is not allowed.
     """
     document, experiment = load(path)
+    experiment = _with_calibration(document, experiment)
     suite = capabilities(document, experiment)
     _refuse_unknown(document, experiment, suite)
     cases = (*_claimed(document, experiment, suite), *_evidence(document, experiment))
     refuse_repeats(cases)
     return in_families(cases)
+
+
+def _with_calibration(document: Document, experiment: Experiment) -> Experiment:
+    """`experiment` with the absolute path of its calibration text; raises `ExpectationError` if that is no file."""
+    if experiment.calibration is None:
+        return experiment
+    file = document.path.absolute().parent / experiment.calibration
+    if not file.is_file():
+        raise document.error(("calibration",), f"{file} is no file; name one with a text per line")
+    return experiment.model_copy(update={"calibration": str(file)})
 
 
 def _refuse_unknown(document: Document, experiment: Experiment, suite: Mapping[str, Capability]) -> None:
@@ -80,6 +91,9 @@ def _refuse_unknown(document: Document, experiment: Experiment, suite: Mapping[s
             raise document.error(here, problem.complaint)
     if unknown := next((name for name in experiment.baseline_margins if name not in suite), None):
         raise document.unknown(("baseline_margins", unknown), "capability", unknown, tuple(suite))
+    tasks = tuple(dict.fromkeys(each.task for each in suite.values()))
+    if unknown := next((name for name in experiment.items if name not in tasks), None):
+        raise document.unknown(("items", unknown), "task", unknown, tasks)
     for index, flaw in enumerate(experiment.flaws):
         if flaw.check not in CHECKS:
             raise document.unknown(("flaws", index, "check"), "check", flaw.check, tuple(CHECKS))

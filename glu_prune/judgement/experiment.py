@@ -1,32 +1,38 @@
 """What an expectation file says as a whole: a model, how it is pruned, and the claims about it."""
 
 from collections.abc import Mapping
+from decimal import Decimal
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
 from glu_prune.errors import PlanError
+from glu_prune.evaluation.capability import Capability
 from glu_prune.judgement.claim import ClosedModel, Ratios, unique
 from glu_prune.judgement.declared import CapabilityName, Declared
 from glu_prune.judgement.kinds import AnyClaim
 from glu_prune.judgement.kinds.direction import CapabilityClaim
 from glu_prune.judgement.kinds.evidence import Flaw
 from glu_prune.pruning.criteria import REVERSED, criterion
+from glu_prune.pruning.ratio import show_ratio
 
 ANY = "any"
 """In place of a model: the file is about whichever model the user names, if no other file is."""
 
 
 def _criterion(name: str) -> str:
-    """The name of a criterion that a sweep can use: it exists and needs no calibration text."""
+    """The name of a criterion that exists."""
     try:
         found = criterion(name)
     except PlanError as error:
         raise ValueError(str(error)) from error
-    if found.looks_at == "activations":
-        msg = f"criterion {name!r} needs calibration text, which expectation files cannot give"
-        raise ValueError(msg)
     return name if name.startswith(REVERSED) else found.name
+
+
+def looks_at_text(name: str) -> bool:
+    """Whether a criterion looks at activations, which need calibration text."""
+    return criterion(name).looks_at == "activations"
 
 
 _Criterion = Annotated[str, AfterValidator(_criterion)]
@@ -44,12 +50,18 @@ class Experiment(ClosedModel):
     tasks: str | None = None
     """A folder of lm-eval's YAML files, relative to this file, that declares tasks of these capabilities."""
     criterion: _Criterion = "ppm"
+    calibration: Annotated[str, Field(min_length=1)] | None = None
+    """A file of text, relative to this file, one per line, for criteria that look at activations."""
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] = 0
     chat_template: bool = False
     """Whether prompts are put into the model's chat template."""
     ratios: Ratios
+    items: Mapping[str, Annotated[int, Field(ge=1, le=1_000_000)]] = {}
+    """Task to how many of its items are asked, drawn once, of each task of a group its share; else all of them."""
     controls: Annotated[tuple[_Criterion, ...], AfterValidator(unique)] = ()
     """Criteria that are run at the same ratios, for comparison."""
+    control_ratios: Ratios | None = None
+    """At which of the ratios they are run; all if absent."""
     control_seeds: Annotated[int, Field(ge=1, le=1000)] = 1
     """How many draws of `random` claims that are specific are compared with, from `seed` on."""
     redraw_ties: bool = True
@@ -76,12 +88,48 @@ class Experiment(ClosedModel):
         if not self.controls and any(isinstance(c, CapabilityClaim) and c.specific for c in self.expect):
             msg = "a claim that is specific needs controls to be compared with, such as `controls: [random]`"
             raise ValueError(msg)
+        self._refuse_ratios_without_controls()
+        self._refuse_calibration()
         return self
+
+    def _refuse_calibration(self) -> None:
+        """Raises `ValueError` unless there is calibration text just where a criterion looks at it."""
+        looking = [name for name in (self.criterion, *self.control_criteria) if looks_at_text(name)]
+        if looking and self.calibration is None:
+            msg = f"criterion {looking[0]!r} looks at activations; give it text with `calibration: FILE`"
+            raise ValueError(msg)
+        if self.calibration is not None and not looking:
+            msg = "calibration: no criterion of this file looks at activations; leave it out"
+            raise ValueError(msg)
+
+    def _refuse_ratios_without_controls(self) -> None:
+        if self.control_ratios is None:
+            return
+        if strange := set(self.control_ratios) - set(self.ratios):
+            msg = f"control_ratios: {show_ratio(min(strange))} is not among the ratios of the file"
+            raise ValueError(msg)
+        for claim in self.expect:
+            specific = isinstance(claim, CapabilityClaim) and claim.specific
+            if specific and (lacking := set(claim.ratios_among(self.ratios)) - set(self.control_ratios)):
+                msg = f"a claim that is specific needs controls at ratio {show_ratio(min(lacking))}; see control_ratios"
+                raise ValueError(msg)
+
+    def text_of(self, criterion_name: str) -> Path | None:
+        """The calibration text of a criterion, if it looks at some."""
+        return Path(self.calibration) if self.calibration and looks_at_text(criterion_name) else None
+
+    def most_items(self, capability: Capability, limit: int | None = None) -> int | None:
+        """How many items of the task of `capability` are asked where `limit` is the most of any; None for all."""
+        return min(filter(None, (self.items.get(capability.task), limit)), default=None)
 
     @property
     def subject(self) -> str:
         """The model, as tables name it, and whether it is asked in its chat template."""
         return f"{self.model} (chat)" if self.chat_template else self.model
+
+    def controls_at(self, ratio: Decimal) -> tuple[str, ...]:
+        """The criteria that are run at `ratio` for comparison."""
+        return self.control_criteria if self.control_ratios is None or ratio in self.control_ratios else ()
 
     @property
     def control_criteria(self) -> tuple[str, ...]:

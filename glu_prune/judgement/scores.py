@@ -32,6 +32,10 @@ ROUNDING = 1e-5
 """Differences of one item up to this, in units of the metric, are made by arithmetic: another batch size makes them."""
 
 
+A_SAMPLE = "a sample of the items"
+"""The note of a verdict on items that were drawn once, where no others are to come."""
+
+
 COMMONEST = "its commonest answer"
 """The floor of an arm that gives one answer, whatever it is asked: what it says most often, given to all items."""
 
@@ -212,7 +216,7 @@ class PairedScores(CapabilityScores):
 
     @property
     def partial(self) -> bool:
-        """As records of `--glu-limit` say."""
+        """As records say."""
         return self.total_items is None and "part" in self._records[DENSE].settings
 
     @property
@@ -340,7 +344,7 @@ class PairedScores(CapabilityScores):
         return (
             *(["on a sample of the benchmark's items"] if sample else []),
             *([f"items share texts: {sources} sources of {self.items} items are the units"] if self._shared else []),
-            *([f"a quick look at {self.items} items of the task"] if self.partial else []),
+            *([f"{self.items:,} items of the task, drawn once"] if self.partial else []),
             *([f"{record.truncated} of {self.items} prompts were cut"] if record.truncated else []),
             *echoes,
         )

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,8 +11,12 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from glu_prune.errors import PlanError
+from glu_prune.files import regular
 from glu_prune.pruning.blocks import find_blocks
 from glu_prune.pruning.glu_block import GluBlock
+
+MOST_TOKENS = 2048
+"""Of a line of calibration text."""
 
 
 def sequences(texts: Any) -> list[tuple[int, ...]]:
@@ -83,6 +88,21 @@ def measure(model: Any, texts: Iterable[Any]) -> dict[str, torch.Tensor]:
             msg = f"{name}: activations on the calibration text are not finite"
             raise PlanError(msg)
     return {name: total.sqrt().float() for name, total in sums.items()}
+
+
+def measure_on(model: Any, tokenizer: Any, file: Path) -> dict[str, torch.Tensor]:
+    """What `measure` gives on the lines of a text file, of each at most `MOST_TOKENS` tokens.
+
+    Raises:
+        PlanError: the file cannot be read, or as `measure`.
+    """
+    try:
+        text = regular(file).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        msg = f"{file} cannot be read: {error}"
+        raise PlanError(msg) from error
+    lines = (line for line in text.splitlines() if line.strip())
+    return measure(model, [tokenizer(line).input_ids[:MOST_TOKENS] for line in lines])
 
 
 def _refuse_unknown_tokens(model: Any, known: list[tuple[int, ...]]) -> None:

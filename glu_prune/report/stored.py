@@ -14,6 +14,7 @@ from glu_prune.experiment.distance_record import DistanceRecord
 from glu_prune.experiment.entry import Entry
 from glu_prune.experiment.maintenance import Removal, check, entries, find, removals, remove
 from glu_prune.experiment.marker import mark
+from glu_prune.experiment.packing import pack
 from glu_prune.experiment.parquet import tables
 from glu_prune.experiment.record import FloorRecord, Record
 from glu_prune.experiment.store import Store
@@ -114,6 +115,13 @@ def exported(folder: Path, out: Path) -> tuple[str, bool]:
         raise StoreError("\n".join([*left_out, msg]))
     rows = _write(found, out)
     return "\n".join([*left_out, f"{out}: {rows} rows of {len(every) - len(left_out)} cells"]), not left_out
+
+
+def packed(folder: Path, out: Path, model: str) -> str:
+    """Copies records of models whose names match a pattern into a pack; says what that holds then."""
+    found = pack(folder, out, model)
+    cells = sum(not isinstance(each, CostRecord) for each in found.records)
+    return f"{out}: {cells} cells, {size_of(found.bytes)}"
 
 
 def _tables(folder: Path, entry: Entry) -> Iterator["pa.Table"]:

@@ -1,6 +1,6 @@
 """Which cases a session has: those of its expectation files about models that are here, or that are asked for."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import pytest
@@ -14,8 +14,8 @@ from glu_prune.models.source import identity, locate
 from glu_prune.readiness.requirements import is_here
 
 
-def read_cases(config: pytest.Config) -> tuple[Case, ...]:
-    """The cases that the options choose, file by file.
+def read_cases(config: pytest.Config, packed: Collection[str] | None = None) -> tuple[Case, ...]:
+    """The cases that the options choose, file by file; those about the models in a pack, if that is judged.
 
     Raises:
         ExpectationError: a file cannot be used, or none is about the model that was asked for.
@@ -30,6 +30,8 @@ def read_cases(config: pytest.Config) -> tuple[Case, ...]:
         if not cases:
             msg = f"no expectation file in {place} is about model {wanted!r}; they are about: {', '.join(models)}"
             raise ExpectationError(msg)
+    if packed is not None:
+        return _packed(place, cases, packed)
     return tuple(_published(place, cases) if options.judges_published(config) else _runnable(cases, wanted))
 
 
@@ -59,6 +61,15 @@ def _published(place: Path, cases: Sequence[Case]) -> list[Case]:
     if not found:
         models = ", ".join(dict.fromkeys(case.experiment.model for case in cases))
         msg = f"no expectation file in {place} about {models} names published figures; give it `evidence: FOLDER`"
+        raise ExpectationError(msg)
+    return found
+
+
+def _packed(place: Path, cases: Sequence[Case], models: Collection[str]) -> tuple[Case, ...]:
+    """Cases that records of `models` can judge."""
+    found = tuple(case for case in cases if case.ABOUT_RUNS and case.experiment.model in models)
+    if not found:
+        msg = f"no expectation file in {place} is about {', '.join(sorted(models))}, of which the evidence is"
         raise ExpectationError(msg)
     return found
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -24,6 +25,9 @@ from glu_prune.results.report import CaseOutcome, CaseResult, CaseTables, Report
 from glu_prune.session.collection import cases_of_others, read_cases
 from glu_prune.session.screen import Screen
 from glu_prune.sources.published import PublishedSource
+
+if TYPE_CHECKING:
+    from glu_prune.sources.packed import PackedSource
 
 Order = tuple[str, int, str]
 """By which cases are sorted: the test that judges it, its place among all cases, and the name of the node."""
@@ -61,7 +65,7 @@ class Session:
     @cached_property
     def cases(self) -> tuple[Case, ...]:
         """All cases that may be collected."""
-        cases = read_cases(self._config)
+        cases = read_cases(self._config, self._pack.models if self._pack else None)
         if options.judges_published(self._config):
             self.source.preflight(cases)
         return cases
@@ -72,6 +76,8 @@ class Session:
         config = self._config
         if options.judges_published(config):
             return PublishedSource()
+        if self._pack:
+            return self._pack
         from glu_prune.experiment.engine import Engine
         from glu_prune.experiment.store import Store
         from glu_prune.sources.runs import Extent, RunSource
@@ -82,6 +88,19 @@ class Session:
         engine = Engine(Store(self.store), executor, say, work)
         extent = Extent(config.getoption("--glu-sequential"), config.getoption("--glu-limit"))
         return RunSource(engine, options.settings(config), options.effort(config), extent, self.gate)
+
+    @cached_property
+    def _pack(self) -> "PackedSource | None":
+        """The records of a pack, if these are judged.
+
+        Raises:
+            StoreError: there is no such pack.
+        """
+        if (folder := options.pack(self._config)) is None:
+            return None
+        from glu_prune.sources.packed import PackedSource
+
+        return PackedSource(folder)
 
     @property
     def store(self) -> Path:

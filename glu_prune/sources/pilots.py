@@ -73,7 +73,7 @@ class Pilots:
         known = Known(floors=floors, scores=scores, at=at if scores else None)
         if size is None:
             return known
-        items = min(size.items, self._limit or size.items)
+        items = min(size.items, case.experiment.most_items(capability, self._limit) or size.items)
         return replace(known, items=items, units=min(items, size.units))
 
     def _floors(self, case: PlannableCase, capability: Capability) -> FloorRecord | None:

@@ -18,10 +18,10 @@ from glu_prune.evaluation.subset import Subset, growing_subsets
 from glu_prune.evidence.figures import Evidence
 from glu_prune.experiment.cell import DENSE, AnyCell, Arm, Cell, DistanceCell, FloorCell, SeriesCell, Settings
 from glu_prune.experiment.cost_record import CostRecord
-from glu_prune.experiment.engine import Engine
 from glu_prune.experiment.maintenance import entries
 from glu_prune.experiment.merging import join, restrict
 from glu_prune.experiment.record import DEQUANTIZED, FloorRecord, Record, ScoreRecord
+from glu_prune.experiment.record_source import RecordSource
 from glu_prune.judgement.case import Case, CaseAtRatio, Requirement
 from glu_prune.judgement.cost_runs import QuestionCost, findings, runs
 from glu_prune.judgement.cost_tables import cost_tables
@@ -29,9 +29,9 @@ from glu_prune.judgement.distances import ItemDistances, flips
 from glu_prune.judgement.kinds.cost import EfficiencyCase
 from glu_prune.judgement.kinds.distance import DistanceCase
 from glu_prune.judgement.run_pairs import paired
-from glu_prune.judgement.scores import PairedScores
+from glu_prune.judgement.scores import A_SAMPLE, PairedScores
 from glu_prune.judgement.sources import CostEvidence, DistanceEvidence, Evaluation
-from glu_prune.models.source import locate
+from glu_prune.models.source import ModelSource
 from glu_prune.results.costs import CellResult, EvaluationReadings, FloorScore, MetricSummary, ModelSize
 from glu_prune.results.findings import Finding
 from glu_prune.results.report import CaseTables
@@ -55,7 +55,7 @@ class RunSource:
 
     def __init__(
         self,
-        engine: Engine,
+        engine: RecordSource,
         settings: Settings,
         effort: Effort,
         extent: Extent = Extent(),
@@ -70,7 +70,6 @@ class RunSource:
         self._settings = settings
         self._effort = effort
         self._extent = extent
-        self._sample = Subset(0, extent.limit) if extent.limit else None
 
     def preflight(self, cases: Iterable[Case]) -> list[Case]:
         """Finds models that are not here, and stored records that cannot be trusted; keeps what is declared when."""
@@ -102,16 +101,29 @@ class RunSource:
                 yield from self._divergences(case, needed)
                 continue
             for cell in self._cells(case, needed).values():
-                if self._by_subsets(case):
+                if self._by_subsets(case, needed):
                     yield from (replace(cell, subset=subset) for subset in growing_subsets(needed.capability))
                 else:
                     yield cell
-            yield _floor_cell(case, needed.capability)
+            yield self._floor_cell(case, needed.capability)
         if isinstance(case, EfficiencyCase):
             yield from self._series(case)
 
-    def _by_subsets(self, case: Case) -> bool:
-        return self._extent.sequential and case.SEQUENTIAL
+    def _sample(self, case: Case, needed: Requirement) -> Subset | None:
+        """Which items are asked; None for all."""
+        most = case.experiment.most_items(needed.capability, self._extent.limit)
+        return Subset(0, most) if most else None
+
+    def _by_subsets(self, case: Case, needed: Requirement) -> bool:
+        return self._extent.sequential and case.SEQUENTIAL and self._sample(case, needed) is None
+
+    def _located(self, case: Case) -> ModelSource:
+        return self._engine.located(case.experiment.model, case.experiment.revision)
+
+    def _floor_cell(self, case: Case, capability: Capability) -> FloorCell:
+        """The floors of the prompts that the case's models are given."""
+        source = self._located(case) if case.experiment.chat_template else None
+        return FloorCell(capability.task, capability.num_fewshot, capability.folder, source)
 
     def _series(self, case: EfficiencyCase) -> list[SeriesCell]:
         """What has to be measured for `case`.
@@ -120,28 +132,29 @@ class RunSource:
             ExpectationError: the suite has no such workload.
         """
         chosen = case.workloads
-        source = locate(case.experiment.model, case.experiment.revision)
+        source = self._located(case)
         settings = self._engine.settled(self._settings, source)
         return [SeriesCell(source, (DENSE, case.arm), each, settings, self._effort) for each in chosen]
 
     def _cells(self, case: Case, needed: Requirement) -> dict[Arm, Cell]:
         capability = needed.capability
-        source = locate(case.experiment.model, case.experiment.revision)
+        source = self._located(case)
         task = (capability.task, capability.num_fewshot, capability.fields)
         settings = self._engine.settled(self._settings, source)
         settings = replace(settings, chat_template=case.experiment.chat_template)
-        return {each: Cell(source, each, *task, settings, self._sample, capability.folder) for each in needed.arms}
+        sample = self._sample(case, needed)
+        return {each: Cell(source, each, *task, settings, sample, capability.folder) for each in needed.arms}
 
     def scores(self, case: Case, needed: Requirement) -> Iterator[Evaluation]:
         """Paired items of every arm; subset by subset, if the session is to stop as soon as a claim is decided."""
-        if self._by_subsets(case):
+        if self._by_subsets(case, needed):
             yield from self._interim(case, needed)
             return
         capability = needed.capability
         floors = self._null_scores(case, capability)
         cells = self._cells(case, needed)
         records = {each: self._engine.record(cell) for each, cell in cells.items()}
-        if self._sample:
+        if self._sample(case, needed):
             floors = restrict(floors, records[DENSE].items)
         scores = PairedScores(capability, records, floors)
         compared = self._gate.compared(self._engine, case, scores, cells, records)
@@ -169,7 +182,7 @@ class RunSource:
         Raises:
             EvaluationError: it has not.
         """
-        floors = self._engine.floors(_floor_cell(case, capability))
+        floors = self._engine.floors(self._floor_cell(case, capability))
         metrics = sorted({metric for scores in floors.nulls.values() for metric in scores})
         if capability.metric not in metrics:
             has = ", ".join(metrics) or "none"
@@ -195,7 +208,7 @@ class RunSource:
     def ratios(self, case: Case, needed: Requirement) -> frozenset[Decimal]:
         """All that the store has records of."""
         experiment = case.experiment
-        weights = locate(experiment.model, experiment.revision).fingerprint
+        weights = self._located(case).fingerprint
         prefix = f"{experiment.criterion}-"
         return frozenset(
             Decimal(arm.removeprefix(prefix))
@@ -225,7 +238,7 @@ class RunSource:
                 raise EvaluationError(msg)
             items, tables = changed, found.tables
         sample = ("on a sample of the benchmark's items",) if local_data.is_sample(capability.task) else ()
-        return DistanceEvidence(items, "a quick look" if self._sample else "", sample, tables)
+        return DistanceEvidence(items, A_SAMPLE if self._sample(case, needed) else "", sample, tables)
 
     def _divergences(self, case: Case, needed: Requirement) -> list[DistanceCell]:
         """The same questions as scores are of."""
@@ -268,12 +281,6 @@ class RunSource:
         """Nothing is published here."""
         msg = f"{case.id} is about published figures, not about runs; judge it with --glu-evidence published"
         raise EvaluationError(msg)
-
-
-def _floor_cell(case: Case, capability: Capability) -> FloorCell:
-    """The floors of the prompts that the case's models are given."""
-    source = locate(case.experiment.model, case.experiment.revision) if case.experiment.chat_template else None
-    return FloorCell(capability.task, capability.num_fewshot, capability.folder, source)
 
 
 def _cell(case: Case, each: Arm, record: Record, limit: int | None, cost: EvaluationReadings) -> CellResult:

@@ -30,6 +30,17 @@ def test_the_order_is_drawn_once():
     assert places(Subset(0, 16).documents(TASKS)) != sorted(places(Subset(0, 99).documents(TASKS)))[:16]
 
 
+def test_each_task_of_a_group_has_its_share():
+    """Of 70 documents, in tasks of 30, 35 and 5."""
+    sizes = {task: len(documents) for task, documents in TASKS.items()}
+    for count in range(71):
+        found = Subset(0, count).documents(TASKS)
+        assert sum(map(len, found.values())) == count
+        assert all(abs(len(found.get(task, [])) - count * size / 70) < 2 for task, size in sizes.items())
+    assert sorted(found["a"]) == list(range(35))
+    assert Subset(0, 20).documents(TASKS)["a"] != list(range(len(Subset(0, 20).documents(TASKS)["a"])))
+
+
 def test_clusters_stay_together():
     found = [places(Subset(place, place + 1, "subject").documents(TASKS)) for place in range(4)]
     subjects = [{TASKS[task][place]["subject"] for task, place in each} for each in found]

@@ -64,7 +64,7 @@ def test_a_criterion_ranks_once(arms, monkeypatch):
         arms.prepared(arm(ratio))
         arms.prepared(arm(ratio, "random"))
     side_by_side(arms, (DENSE, arm("0.5")))
-    assert ranked == [("ppm", 0), ("random", 0)]
+    assert ranked == [("ppm", 0, None), ("random", 0, None)]
 
 
 def test_arms_answer_in_the_way_that_was_found_for_the_dense_model(arms):

@@ -89,7 +89,7 @@ OTHER = {
         "dtype": "bfloat16", "device": "cuda", "batch_size": 1, "backend": "hf", "attention": "eager",
         "device_map": "auto", "chat_template": True, "threads": 1, "dtype_why": "it is faster",
     },
-    Arm: {"criterion": "random", "ratio": Decimal("0.4"), "seed": 1},
+    Arm: {"criterion": "random", "ratio": Decimal("0.4"), "seed": 1, "calibration": Path(__file__)},
     Subset: {"start": 1, "stop": 128, "cluster": "band"},
     Workload: {
         "name": "other", "batch_size": 9, "prompt_tokens": 65, "new_tokens": 33, "benchmark": "mmlu", "seeds": (1,),

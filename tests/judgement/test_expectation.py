@@ -1,4 +1,5 @@
 import dataclasses
+import hashlib
 import re
 from decimal import Decimal
 from pathlib import Path
@@ -9,6 +10,7 @@ from glu_prune.errors import ExpectationError
 from glu_prune.evidence.checks import CHECKS
 from glu_prune.experiment.cell import DENSE, Arm
 from glu_prune.judgement.expectation import (
+    DirectionCase,
     EfficiencyCase,
     EvidenceCase,
     TrendCase,
@@ -94,6 +96,30 @@ def test_the_arms_of_a_case(tmp_path):
     assert trend.ratios == (Decimal(0), Decimal("0.1"), Decimal("0.5"))
 
 
+def test_controls_may_be_run_at_some_ratios_alone(tmp_path):
+    text = GOOD.replace("    specific: true\n", "").replace("[random]", "[random, l2]\ncontrol_ratios: [0.5]")
+    found = [case for case in cases(tmp_path, text) if isinstance(case, DirectionCase)]
+    assert {case.ratio: tuple(case.controls) for case in found} == {
+        Decimal("0.1"): (),
+        Decimal("0.5"): ("random", "l2"),
+    }
+
+
+def test_criteria_that_look_at_activations_are_given_the_text(tmp_path):
+    (tmp_path / "text.txt").write_text("Anna lives in Rome.\n")
+    found = cases(tmp_path, GOOD.replace("[random]", "[random, wanda]\ncalibration: text.txt"))[0]
+    (control,) = found.controls["wanda"]
+    assert control.calibration == tmp_path / "text.txt"
+    assert control.calibration_digest == hashlib.sha256(b"Anna lives in Rome.\n").hexdigest()
+    assert (found.arm.calibration, found.controls["random"][0].calibration) == (None, None)
+
+
+def test_items_that_are_asked_belong_to_what_is_declared(tmp_path):
+    found = [cases(tmp_path, GOOD.replace("controls:", f"{items}controls:"))[0] for items in ("", "items: {tiny_recall: 9}\n", "items: {tiny_recall_mc: 9}\n")]  # fmt: skip
+    assert [case.experiment.most_items(case.capability, limit) for case in found for limit in (None, 5)] == [None, 5, 9, 5, None, 5]  # fmt: skip
+    assert found[0].family_digest == found[2].family_digest != found[1].family_digest
+
+
 def test_verdicts_are_declared_for_all_ratios_or_by_ratio(tmp_path):
     declared = {case.id: case.declared for case in cases(tmp_path, GOOD)}
     assert declared["tiny-base-ratio_0.1-factual_recall-preserved"] == "inconclusive"
@@ -143,6 +169,13 @@ def test_published_figures_are_checked_in_every_way_and_flaws_are_declared(tmp_p
         ("controls: [random]", "controls: [maw]", "model.yaml:1: the file: control 'ppm' chooses as"),
         ("controls: [random]", "controls: [reversed, reversed-ppm]", "control 'reversed-ppm' chooses as"),
         ("controls: [random]", "criterion: reversed-l2\ncontrols: [reversed, l2]", "control 'l2' chooses as"),
+        ("controls: [random]", "controls: [random]\ncontrol_ratios: [0.3]", "control_ratios: 0.3 is not among the ratios of the file"),
+        ("controls: [random]", "controls: [random]\ncontrol_ratios: [0.1]", "a claim that is specific needs controls at ratio 0.5"),
+        ("controls: [random]", "controls: [random]\nitems: {tiny_recal: 5}", "model.yaml:4: task 'tiny_recal' does not exist; did you mean 'tiny_recall'?"),
+        ("controls: [random]", "controls: [random]\nitems: {tiny_recall: 0}", "model.yaml:4: items.tiny_recall: "),
+        ("controls: [random]", "controls: [wanda]", "criterion 'wanda' looks at activations; give it text with `calibration: FILE`"),
+        ("controls: [random]", "controls: [random]\ncalibration: model.yaml", "calibration: no criterion of this file looks at activations"),
+        ("controls: [random]", "controls: [wanda]\ncalibration: none.txt", "model.yaml:4: .*none.txt is no file; name one with a text per line"),
         ("margin: 0.05", "margin: .inf", "model.yaml:11: expect.1.margin: .*finite number"),
         ("    why: few are lost\n", "    why: few are lost\n    why: again\n", "model.yaml:15: key 'why' occurs a second time"),
         ("{0.5: artefact}", "{0.5: artefact, 0.5: refuted}", "model.yaml:17: key '0.5' occurs a second time"),

@@ -3,6 +3,7 @@
 import copy
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from glu_prune.experiment.cell import Arm, Settings
@@ -38,7 +39,9 @@ class Arms:
     source: ModelSource
     settings: Settings
     """By which it is loaded."""
-    _rankings: dict[tuple[str, int], Any] = field(default_factory=dict)
+    _rankings: dict[tuple[str, int, Path | None], Any] = field(default_factory=dict)
+    _activations: dict[Path, Any] = field(default_factory=dict)
+    """By calibration text."""
     _cut: dict[str, ArmModel] = field(default_factory=dict)
 
     @cached_property
@@ -103,7 +106,14 @@ class Arms:
     def _plan(self, arm: Arm) -> Any:
         from glu_prune.pruning.plan import rank
 
-        key = (str(arm.criterion), arm.seed)
+        key = (str(arm.criterion), arm.seed, arm.calibration)
         if key not in self._rankings:
-            self._rankings[key] = rank(self.model, *key)
+            self._rankings[key] = rank(self.model, str(arm.criterion), arm.seed, self._activations_on(arm.calibration))
         return self._rankings[key].plan(arm.ratio)
+
+    def _activations_on(self, calibration: Path | None) -> Any:
+        from glu_prune.pruning.calibration import measure_on
+
+        if calibration is not None and calibration not in self._activations:
+            self._activations[calibration] = measure_on(self.model, self.tokenizer, calibration)
+        return self._activations.get(calibration) if calibration else None

@@ -175,6 +175,7 @@ def _settings(cell: Cell | DistanceCell) -> dict[str, str | int]:
         **cell.settings.facts,
         **({"accelerator": kind} if kind else {}),
         "seed": cell.arm.seed,
+        **({"calibration": digest} if (digest := cell.arm.calibration_digest) else {}),
         **({} if cell.num_fewshot is None else {"num_fewshot": cell.num_fewshot}),
         **({"part": str(cell.subset)} if cell.subset else {}),
         **({"items": "a sample"} if local_data.is_sample(cell.task) else {}),

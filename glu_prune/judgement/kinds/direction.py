@@ -12,7 +12,7 @@ from glu_prune.judgement.case import CaseAtRatio, Entry, Requirement
 from glu_prune.judgement.claim import DirectionClaim, Problem
 from glu_prune.judgement.explanation import explanation, groups
 from glu_prune.judgement.lengths import length_note
-from glu_prune.judgement.scores import CapabilityScores
+from glu_prune.judgement.scores import A_SAMPLE, CapabilityScores
 from glu_prune.judgement.ties import REDRAWN, not_redrawn, ties_at_the_cut, under_another_draw
 from glu_prune.judgement.verdict import (
     ALPHA,
@@ -100,8 +100,11 @@ class DirectionCase(CaseAtRatio):
         experiment = self.experiment
         draws = experiment.control_seeds if self.claim.specific else 1
         return {
-            name: tuple(Arm(name, self.ratio, experiment.seed + draw) for draw in range(draws if DRAWN in name else 1))
-            for name in experiment.control_criteria
+            name: tuple(
+                Arm(name, self.ratio, experiment.seed + draw, experiment.text_of(name))
+                for draw in range(draws if DRAWN in name else 1)
+            )
+            for name in experiment.controls_at(self.ratio)
         }
 
     def requirements(self) -> Iterator[Requirement]:
@@ -206,7 +209,7 @@ def judge(case: DirectionCase, scores: CapabilityScores) -> Verdict:
     low, high = change.interval()
     floor = scores.floor(arm)
     gained, lost = scores.moved(arm) or (None, None)
-    chance, quick = at_chance(scores, arm, change, tests), "a quick look" if scores.partial else ""
+    chance, quick = at_chance(scores, arm, change, tests), A_SAMPLE if scores.partial else ""
     return Verdict(
         capability=capability.name,
         metric=capability.metric,
