@@ -10,21 +10,23 @@ import scipy.stats
 
 from glu_prune.cli import main
 from glu_prune.experiment import record_source
+from glu_prune.experiment.cell import FloorCell
 from glu_prune.experiment.executors.local import LocalExecutor
 from glu_prune.experiment.maintenance import entries
 from glu_prune.experiment.packing import SCORES, pack, question
 from glu_prune.experiment.record import FloorRecord, Record
 from glu_prune.experiment.store import Store
-from glu_prune.sources.packed import PackedSource
+from glu_prune.sources.packed import PackedRecords, PackedSource
 
 EXPECTATIONS = """\
 model: tiny-base
 ratios: [0.5]
 controls: [random]
+control_seeds: 2
 items: {tiny_recall_mc: 24, tiny_recall: 8}
 expect:
   - {capability: factual_knowledge, direction: down, why: facts go}
-  - {capability: factual_recall, direction: down, why: facts go}
+  - {capability: factual_recall, direction: down, specific: true, why: facts go}
   - {distance: flips, capability: factual_knowledge, at_most: 0.9, why: some answers stay}
   - {distance: kl, capability: factual_knowledge, at_most: 9, why: it still predicts}
 """
@@ -125,14 +127,31 @@ def test_a_later_answer_takes_the_place_of_an_earlier_one(project, store, tmp_pa
     packed(store, out)
     first = {each.key for each in entries(out)}
     again = Store(tmp_path / "again")
-    changed = records(store)[0].model_copy(update={"key": "ab" * 32, "created": "2999-01-01T00:00:00+00:00"})
+    changed = records(store)[0].model_copy(update={"key": "00" * 32, "created": "2999-01-01T00:00:00+00:00"})
     again.put(changed)
     pack(again.folder, out, "*")
     second = {each.key for each in entries(out)}
-    assert second - first == {"ab" * 32}
+    assert second - first == {"00" * 32}
     assert len(second) == len(first) or len(first - second) == 2, "with its cost, which is that of the earlier answer"
     pack(store, out, "*")
     assert {each.key for each in entries(out)} == second, "what is later stays"
+
+
+def test_floors_are_those_of_the_prompts(project, store, tmp_path):
+    """Models were asked with and without their chat template."""
+    out = tmp_path / "pack"
+    packed(store, out)
+    floors = next(each for each in records(out, FloorRecord) if each.task == "tiny_recall")
+    plain = next(each for each in records(out) if each.task == "tiny_recall")
+    chat = {each: f"chat {each}" for each in floors.items}
+    for key, copied in (("00" * 32, floors), ("11" * 32, plain)):
+        changed = {"key": key, "items": tuple(chat[each] for each in copied.items)}
+        if copied is plain:
+            changed["settings"] = {**plain.settings, "chat_template": True}
+        Store(out).put(copied.model_copy(update=changed))
+    pack = PackedRecords(out)
+    assert pack.floors(FloorCell("tiny_recall", None)) == floors
+    assert pack.floors(FloorCell("tiny_recall", None, chat=pack.located("tiny-base", None))).key == "00" * 32
 
 
 def test_what_a_pack_lacks_is_not_measured(project, store, tmp_path):
@@ -166,6 +185,25 @@ def test_what_cannot_be_judged_is_one_line(project, store, options, said):
     (line,) = [each for each in result.errlines if each.strip()]
     result.stderr.fnmatch_lines([said])
     assert line.startswith("ERROR: ")
+
+
+def test_nothing_but_a_pack_is_written_to(project, store, tmp_path, capsys):
+    """The store itself, a file, or anything else."""
+    before = {path: path.read_bytes() for path in store.rglob("*") if path.is_file()}
+    (tmp_path / "file").write_text("mine")
+    for out in (store, tmp_path / "file", project.path):
+        assert main(["store", "pack", str(out), "--store", str(store)]) == 1
+        assert f"{out} is no pack, as it has no scores.csv, and is left as it is" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in store.rglob("*") if path.is_file()} == before
+
+
+def test_runs_are_compared_with_a_pack_item_by_item(project, store, tmp_path, capsys):
+    packed(store, tmp_path / "pack")
+    capsys.readouterr()
+    assert main(["compare", str(tmp_path / "pack"), str(store)]) == 0
+    said = capsys.readouterr().out
+    assert said.count("unchanged") >= 6
+    assert "incomparable" not in said
 
 
 def test_a_model_that_is_not_in_the_store_makes_no_pack(project, store, tmp_path, capsys):

@@ -56,9 +56,9 @@ def pack(store: Path, out: Path, models: str) -> Packed:
     several records of one question, the latest is kept; what the pack held stays, where nothing later takes its place.
 
     Raises:
-        StoreError: there is no record of such a model, or a folder cannot be used.
+        StoreError: there is no record of such a model, `out` is something else, or a folder cannot be used.
     """
-    known = list(_read(out)) if out.exists() else []
+    known = list(_read(out)) if _is_pack(out) else []
     found = {question(each): each for each in sorted([*known, *_read(store)], key=lambda each: each.created)}
     answered = [each for each in found.values() if isinstance(each, ArmRecord) and fnmatchcase(each.model, models)]
     if not answered:
@@ -84,6 +84,16 @@ def pack(store: Path, out: Path, models: str) -> Packed:
     target.declare_as(Store(store))
     write_whole(out / SCORES, _scores(each for each in chosen if isinstance(each, Record)).encode())
     return Packed(tuple(chosen), sum(path.stat().st_size for path in out.rglob("*") if path.is_file()))
+
+
+def _is_pack(out: Path) -> bool:
+    """Whether `out` is a pack, and not a new folder; raises `StoreError` if it is neither, such as a store of runs."""
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return False
+    if not (out / SCORES).is_file():
+        msg = f"{out} is no pack, as it has no {SCORES}, and is left as it is; name a new folder"
+        raise StoreError(msg)
+    return True
 
 
 def _of(kind: type[_Kind], found: dict[Question, AnyRecord]) -> Iterator[_Kind]:
