@@ -78,7 +78,7 @@ def packed(store, out):
 
 
 def outcomes(result):
-    return {name: count for name, count in result.parseoutcomes().items() if name != "warning"}
+    return {name: count for name, count in result.parseoutcomes().items() if not name.startswith("warning")}
 
 
 def records(folder, kind=Record):

@@ -63,7 +63,7 @@ def model(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("models") / "random"
     embedded = locate("tiny-base").folder
     config = LlamaConfig.from_pretrained(embedded)
-    config.update({"hidden_size": 16, "intermediate_size": 64, "num_hidden_layers": 4, "num_attention_heads": 2})
+    config.update({"hidden_size": 16, "intermediate_size": 64, "num_hidden_layers": 12, "num_attention_heads": 2})
     config.num_key_value_heads, config.head_dim = 2, 8
     LlamaForCausalLM(config).save_pretrained(folder)
     for name in ("tokenizer.json", "tokenizer_config.json"):
@@ -581,8 +581,8 @@ def test_a_file_may_ask_some_items_of_a_task(project, tmp_path):
     assert list(rows(project)["items"]) == [30]
     project.expect(text=items.replace("tiny_recall_mc", "tiny_recal_mc") + EXPECTATIONS)
     result = project.run(*chosen, store=tmp_path)
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*.yaml:1: task 'tiny_recal_mc' does not exist; did you mean 'tiny_recall_mc'?*"])
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    result.stdout.fnmatch_lines(["*.yaml:1: task 'tiny_recal_mc' does not exist; did you mean 'tiny_recall_mc'?*"])
 
 
 def test_a_limit_beside_early_answers_is_one_usage_line(project):
