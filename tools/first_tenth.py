@@ -1,0 +1,173 @@
+"""Which neurons of a cut carry its damage: the divergence from the dense model that single layers and neurons cause.
+
+    python -m tools.first_tenth smollm2-135m-instruct --ratio 0.1 --text FILE --out FILE.json
+
+Removing a neuron takes its term out of the block's output, as a column of zeros in the down matrix does; so each case
+is made by zeros, measured, and undone. Divergence is KL(dense || cut) of the next token, the mean over all tokens of
+the text but the first of each sequence, in nats, in float32.
+
+1. The cut of each layer alone.
+2. In the layers that lose most, each of the neurons that are cut with the largest output on the text, alone.
+3. The whole cut with the most damaging neurons of 2 kept, one more at a time.
+4. Other criteria at the same ratio; those that look at activations are given the tokens that follow the text.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from glu_prune.models.source import load, locate
+from glu_prune.pruning.blocks import find_blocks
+from glu_prune.pruning.calibration import measure
+from glu_prune.pruning.criteria import CRITERIA
+from glu_prune.pruning.glu_block import GluBlock
+from glu_prune.pruning.plan import rank
+from glu_prune.pruning.ratio import parse_ratio
+
+SEQUENCE, SEQUENCES = 256, 8
+_LAYERS, _NEURONS, _KEPT = 4, 12, 16
+"""How many layers are looked into, neurons of each tried alone, and neurons kept in the end."""
+_COMPARED = ("ppm", "l2", "random", "wanda", "ppm_hybrid")
+
+Neuron = tuple[str, int]
+"""The block's name, and the place in it."""
+
+
+class Text:
+    """What the dense model predicts of a text."""
+
+    def __init__(self, model: Any, tokens: torch.Tensor) -> None:
+        """`tokens` are `(sequences, length)`."""
+        self._model = model
+        self.tokens = tokens
+        self._dense = [self._predicted(row) for row in tokens]
+
+    @torch.inference_mode()
+    def _predicted(self, row: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self._model(row[None], use_cache=False).logits[0, :-1]
+        return logits.log_softmax(-1, torch.float32)
+
+    def divergence(self) -> float:
+        """KL(dense || the model as it is now), in nats per token."""
+        found = [
+            (dense.exp() * (dense - self._predicted(row))).sum(-1)
+            for dense, row in zip(self._dense, self.tokens, strict=True)
+        ]
+        return float(torch.cat(found).double().mean())
+
+    def loss(self) -> float:
+        """Of the model as it is now, in nats per token."""
+        found = [-self._predicted(row).gather(1, row[1:, None])[:, 0] for row in self.tokens]
+        return float(torch.cat(found).double().mean())
+
+
+@contextmanager
+def without(blocks: dict[str, GluBlock], neurons: Sequence[Neuron]) -> Iterator[None]:
+    """Inside, these neurons put nothing out."""
+    by_block: dict[str, list[int]] = {}
+    for name, place in neurons:
+        by_block.setdefault(name, []).append(place)
+    kept = {}
+    with torch.no_grad():
+        for name, places in by_block.items():
+            down = blocks[name].weights.down
+            kept[name] = down[:, places].clone()
+            down[:, places] = 0
+        try:
+            yield
+        finally:
+            for name, places in by_block.items():
+                blocks[name].weights.down[:, places] = kept[name]
+
+
+def examine(model: Any, text: Text, calibration: torch.Tensor, ratio: str) -> dict[str, Any]:
+    """All four steps; `calibration` is `(sequences, length)`, too."""
+    blocks = {block.name: block for block in find_blocks(model)}
+    calibrated = measure(model, list(calibration))
+    cuts = {name: _cut(model, name, ratio, calibrated) for name in _COMPARED}
+    cut = cuts[_COMPARED[0]]
+    layers = {}
+    for name in blocks:
+        with without(blocks, [each for each in cut if each[0] == name]):
+            layers[name] = text.divergence()
+        say(f"{name}: {layers[name]:.4f}")
+    norms = measure(model, list(text.tokens))
+    outputs = {name: norms[name] * blocks[name].weights.down.norm(dim=0) for name in blocks}
+    worst = sorted(layers, key=layers.__getitem__, reverse=True)[:_LAYERS]
+    alone: dict[Neuron, float] = {}
+    for name in worst:
+        mine = sorted((each for each in cut if each[0] == name), key=lambda each: -float(outputs[name][each[1]]))
+        for neuron in mine[:_NEURONS]:
+            with without(blocks, [neuron]):
+                alone[neuron] = text.divergence()
+    ordered = sorted(alone, key=alone.__getitem__, reverse=True)
+    kept = []
+    for count in range(_KEPT + 1):
+        with without(blocks, [each for each in cut if each not in ordered[:count]]):
+            kept.append({"kept": count, "divergence": text.divergence(), "loss": text.loss()})
+        say(f"keeping {count}: {kept[-1]['divergence']:.4f}")
+    return {
+        "loss": text.loss(),
+        "layers": layers,
+        "neurons": [
+            {
+                "block": name,
+                "neuron": place,
+                "divergence": alone[name, place],
+                "rank": f"{_rank(outputs[name], place)} of {len(outputs[name])} by output",
+                "cut by": [each for each, gone in cuts.items() if (name, place) in gone],
+            }
+            for name, place in ordered
+        ],
+        "kept": kept,
+        "criteria": {name: _of_criterion(blocks, text, gone) for name, gone in cuts.items()},
+    }
+
+
+def _of_criterion(blocks: dict[str, GluBlock], text: Text, gone: set[Neuron]) -> dict[str, float]:
+    with without(blocks, sorted(gone)):
+        return {"divergence": text.divergence(), "loss": text.loss()}
+
+
+def _cut(model: Any, criterion: str, ratio: str, norms: dict[str, torch.Tensor]) -> set[Neuron]:
+    """The neurons that a criterion removes."""
+    activations = norms if CRITERIA[criterion].looks_at == "activations" else None
+    plan = rank(model, criterion, 0, activations).plan(parse_ratio(ratio))
+    return {(block.name, place) for block in plan.blocks for place in {*range(block.width)} - {*block.kept}}
+
+
+def _rank(values: torch.Tensor, place: int) -> int:
+    """1 for the largest."""
+    return int((values > values[place]).sum()) + 1
+
+
+def say(line: str) -> None:
+    """Progress."""
+    sys.stderr.write(f"{line}\n")
+
+
+def main() -> int:
+    """Writes what was found as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("model")
+    parser.add_argument("--ratio", default="0.1")
+    parser.add_argument("--text", type=Path, required=True, help=f"of which {2 * SEQUENCE * SEQUENCES} tokens are read")
+    parser.add_argument("--out", type=Path, required=True)
+    options = parser.parse_args()
+    model, tokenizer = load(locate(options.model), "float32", "cpu")
+    ids = tokenizer(options.text.read_text(encoding="utf-8"))["input_ids"][: 2 * SEQUENCE * SEQUENCES]
+    read, after = torch.tensor(ids).view(2, SEQUENCES, SEQUENCE)
+    found = examine(model, Text(model, read), after, options.ratio)
+    about = {"model": options.model, "ratio": options.ratio, "tokens": read.numel(), "criterion": _COMPARED[0]}
+    options.out.write_text(json.dumps({**about, **found}, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
