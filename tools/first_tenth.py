@@ -31,9 +31,17 @@ from glu_prune.pruning.plan import rank
 from glu_prune.pruning.ratio import parse_ratio
 
 SEQUENCE, SEQUENCES = 256, 8
-_LAYERS, _NEURONS, _KEPT = 4, 12, 16
-"""How many layers are looked into, neurons of each tried alone, and neurons kept in the end."""
-_COMPARED = ("ppm", "l2", "random", "wanda", "ppm_hybrid")
+_LAYERS, _NEURONS, _KEPT, _SHOWN = 4, 12, 16, 10
+"""How many layers are looked into, neurons of each tried alone, neurons kept in the end, and neurons shown."""
+_CRITERION = "ppm"
+_COMPARED = {
+    _CRITERION: (_CRITERION, 0),
+    "l2": ("l2", 0),
+    **{f"random, draw {seed + 1}": ("random", seed) for seed in range(5)},
+    "wanda": ("wanda", 0),
+    "ppm_hybrid": ("ppm_hybrid", 0),
+}
+"""Criteria and their seeds."""
 
 Neuron = tuple[str, int]
 """The block's name, and the place in it."""
@@ -90,8 +98,8 @@ def examine(model: Any, text: Text, calibration: torch.Tensor, ratio: str) -> di
     """All four steps; `calibration` is `(sequences, length)`, too."""
     blocks = {block.name: block for block in find_blocks(model)}
     calibrated = measure(model, list(calibration))
-    cuts = {name: _cut(model, name, ratio, calibrated) for name in _COMPARED}
-    cut = cuts[_COMPARED[0]]
+    cuts = {name: _cut(model, how, ratio, calibrated) for name, how in _COMPARED.items()}
+    cut = cuts[_CRITERION]
     layers = {}
     for name in blocks:
         with without(blocks, [each for each in cut if each[0] == name]):
@@ -113,6 +121,7 @@ def examine(model: Any, text: Text, calibration: torch.Tensor, ratio: str) -> di
             kept.append({"kept": count, "divergence": text.divergence(), "loss": text.loss()})
         say(f"keeping {count}: {kept[-1]['divergence']:.4f}")
     return {
+        "removed": len(cut),
         "loss": text.loss(),
         "layers": layers,
         "neurons": [
@@ -120,7 +129,7 @@ def examine(model: Any, text: Text, calibration: torch.Tensor, ratio: str) -> di
                 "block": name,
                 "neuron": place,
                 "divergence": alone[name, place],
-                "rank": f"{_rank(outputs[name], place)} of {len(outputs[name])} by output",
+                "rank": f"{_rank(outputs[name], place)} of {len(outputs[name])}",
                 "cut by": [each for each, gone in cuts.items() if (name, place) in gone],
             }
             for name, place in ordered
@@ -135,10 +144,10 @@ def _of_criterion(blocks: dict[str, GluBlock], text: Text, gone: set[Neuron]) ->
         return {"divergence": text.divergence(), "loss": text.loss()}
 
 
-def _cut(model: Any, criterion: str, ratio: str, norms: dict[str, torch.Tensor]) -> set[Neuron]:
-    """The neurons that a criterion removes."""
-    activations = norms if CRITERIA[criterion].looks_at == "activations" else None
-    plan = rank(model, criterion, 0, activations).plan(parse_ratio(ratio))
+def _cut(model: Any, how: tuple[str, int], ratio: str, norms: dict[str, torch.Tensor]) -> set[Neuron]:
+    """The neurons that a criterion removes with a seed."""
+    activations = norms if CRITERIA[how[0]].looks_at == "activations" else None
+    plan = rank(model, *how, activations).plan(parse_ratio(ratio))
     return {(block.name, place) for block in plan.blocks for place in {*range(block.width)} - {*block.kept}}
 
 
@@ -147,13 +156,45 @@ def _rank(values: torch.Tensor, place: int) -> int:
     return int((values > values[place]).sum()) + 1
 
 
+def tables(found: dict[str, Any]) -> str:
+    """What was found, as Markdown."""
+    criteria = [
+        f"| `{name}` | {each['divergence']:.3f} | {each['loss']:.3f} |" for name, each in found["criteria"].items()
+    ]
+    layers = sorted(found["layers"].items(), key=lambda each: -each[1])
+    worst = [f"| {_layer(name)} | {divergence:.3f} |" for name, divergence in layers[:_LAYERS]]
+    rest = f"| each of the other {len(layers) - _LAYERS} | at most {layers[_LAYERS][1]:.3f} |"
+    neurons = [
+        f"| {_layer(each['block'])} | {each['neuron']} | {each['divergence']:.3f} | {each['rank']} | "
+        f"{'; '.join(each['cut by'])} |"
+        for each in found["neurons"][:_SHOWN]
+    ]
+    kept = [f"| {each['kept']} | {each['divergence']:.3f} | {each['loss']:.3f} |" for each in found["kept"][::4]]
+    parts = (
+        ("| criterion | divergence | loss |", criteria),
+        (f"| layer cut alone, by {found['criterion']} | divergence |", [*worst, rest]),
+        (f"| layer | neuron | divergence alone | output | cut at {found['ratio']} by |", neurons),
+        (f"| neurons kept, of those that {found['criterion']} cuts | divergence | loss |", kept),
+    )
+    return "\n\n".join("\n".join([head, _rule(head), *rows]) for head, rows in parts)
+
+
+def _rule(head: str) -> str:
+    return "|" + "---|" * (head.count("|") - 1)
+
+
+def _layer(block: str) -> str:
+    """`0` of `model.layers.0.mlp`."""
+    return next((part for part in block.split(".") if part.isdecimal()), block)
+
+
 def say(line: str) -> None:
     """Progress."""
     sys.stderr.write(f"{line}\n")
 
 
 def main() -> int:
-    """Writes what was found as JSON."""
+    """Writes what was found as JSON, and shows it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("model")
     parser.add_argument("--ratio", default="0.1")
@@ -164,8 +205,9 @@ def main() -> int:
     ids = tokenizer(options.text.read_text(encoding="utf-8"))["input_ids"][: 2 * SEQUENCE * SEQUENCES]
     read, after = torch.tensor(ids).view(2, SEQUENCES, SEQUENCE)
     found = examine(model, Text(model, read), after, options.ratio)
-    about = {"model": options.model, "ratio": options.ratio, "tokens": read.numel(), "criterion": _COMPARED[0]}
+    about = {"model": options.model, "ratio": options.ratio, "tokens": read.numel(), "criterion": _CRITERION}
     options.out.write_text(json.dumps({**about, **found}, indent=1) + "\n", encoding="utf-8")
+    sys.stdout.write(f"{tables({**about, **found})}\n")
     return 0
 
 

@@ -1,4 +1,6 @@
 import copy
+import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,7 +10,7 @@ from glu_prune.pruning.blocks import find_blocks
 from glu_prune.pruning.plan import rank
 from glu_prune.pruning.surgery import apply
 from tools import first_tenth
-from tools.first_tenth import Text, examine, without
+from tools.first_tenth import Text, examine, tables, without
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +34,7 @@ def test_zeros_do_what_pruning_does_and_are_undone(model, tokens):
         torch.nn.functional.kl_div(*(each(row[None]).logits[0, :-1].log_softmax(-1) for each in (pruned, model)), log_target=True, reduction="none").sum(-1)
         for row in tokens[0]
     ]  # fmt: skip
-    with without(blocks, sorted(first_tenth._cut(model, "l2", "0.3", {}))):
+    with without(blocks, sorted(first_tenth._cut(model, ("l2", 0), "0.3", {}))):
         assert text.divergence() == pytest.approx(float(torch.cat(expected).mean()), rel=1e-4)
         loss = text.loss()
     assert loss == pytest.approx(Text(pruned, tokens[0]).loss(), rel=1e-5)
@@ -42,7 +44,7 @@ def test_zeros_do_what_pruning_does_and_are_undone(model, tokens):
 def test_what_carries_the_damage_is_found(model, tokens, monkeypatch):
     """One neuron that ppm cuts is made to matter: its layer, and it, are the first that are named."""
     model = copy.deepcopy(model)
-    name, place = min(first_tenth._cut(model, "ppm", "0.1", {}))
+    name, place = min(first_tenth._cut(model, ("ppm", 0), "0.1", {}))
     block = next(block for block in find_blocks(model) if block.name == name)
     with torch.no_grad():
         block.weights.down[:, place] *= 300
@@ -57,3 +59,9 @@ def test_what_carries_the_damage_is_found(model, tokens, monkeypatch):
     assert kept[1] < kept[0] / 2
     assert found["criteria"]["wanda"]["divergence"] < found["criteria"]["ppm"]["divergence"]
     assert kept[0] == found["criteria"]["ppm"]["divergence"]
+    assert len({found["criteria"][f"random, draw {draw}"]["divergence"] for draw in range(1, 6)}) == 5
+
+
+def test_what_the_docs_say_was_found():
+    docs = Path(__file__).parent.parent.parent / "docs"
+    assert tables(json.loads((docs / "first-tenth.json").read_text())) in (docs / "first-tenth.md").read_text()
