@@ -61,18 +61,16 @@ class Text:
         logits: torch.Tensor = self._model(row[None], use_cache=False).logits[0, :-1]
         return logits.log_softmax(-1, torch.float32)
 
-    def divergence(self) -> float:
-        """KL(dense || the model as it is now), in nats per token."""
-        found = [
-            (dense.exp() * (dense - self._predicted(row))).sum(-1)
-            for dense, row in zip(self._dense, self.tokens, strict=True)
-        ]
-        return float(torch.cat(found).double().mean())
-
-    def loss(self) -> float:
-        """Of the model as it is now, in nats per token."""
-        found = [-self._predicted(row).gather(1, row[1:, None])[:, 0] for row in self.tokens]
-        return float(torch.cat(found).double().mean())
+    def measured(self) -> dict[str, float]:
+        """Of the model as it is now, in nats per token: `divergence`, KL(dense || it), and `loss`."""
+        apart, losses = [], []
+        for dense, row in zip(self._dense, self.tokens, strict=True):
+            now = self._predicted(row)
+            apart.append((dense.exp() * (dense - now)).sum(-1))
+            losses.append(-now.gather(1, row[1:, None])[:, 0])
+        return {
+            name: float(torch.cat(each).double().mean()) for name, each in (("divergence", apart), ("loss", losses))
+        }
 
 
 @contextmanager
@@ -103,7 +101,7 @@ def examine(model: Any, text: Text, calibration: torch.Tensor, ratio: str) -> di
     layers = {}
     for name in blocks:
         with without(blocks, [each for each in cut if each[0] == name]):
-            layers[name] = text.divergence()
+            layers[name] = text.measured()["divergence"]
         say(f"{name}: {layers[name]:.4f}")
     norms = measure(model, list(text.tokens))
     outputs = {name: norms[name] * blocks[name].weights.down.norm(dim=0) for name in blocks}
@@ -113,16 +111,16 @@ def examine(model: Any, text: Text, calibration: torch.Tensor, ratio: str) -> di
         mine = sorted((each for each in cut if each[0] == name), key=lambda each: -float(outputs[name][each[1]]))
         for neuron in mine[:_NEURONS]:
             with without(blocks, [neuron]):
-                alone[neuron] = text.divergence()
+                alone[neuron] = text.measured()["divergence"]
     ordered = sorted(alone, key=alone.__getitem__, reverse=True)
     kept = []
     for count in range(_KEPT + 1):
         with without(blocks, [each for each in cut if each not in ordered[:count]]):
-            kept.append({"kept": count, "divergence": text.divergence(), "loss": text.loss()})
+            kept.append({"kept": count, **text.measured()})
         say(f"keeping {count}: {kept[-1]['divergence']:.4f}")
     return {
         "removed": len(cut),
-        "loss": text.loss(),
+        "loss": text.measured()["loss"],
         "layers": layers,
         "neurons": [
             {
@@ -141,7 +139,7 @@ def examine(model: Any, text: Text, calibration: torch.Tensor, ratio: str) -> di
 
 def _of_criterion(blocks: dict[str, GluBlock], text: Text, gone: set[Neuron]) -> dict[str, float]:
     with without(blocks, sorted(gone)):
-        return {"divergence": text.divergence(), "loss": text.loss()}
+        return text.measured()
 
 
 def _cut(model: Any, how: tuple[str, int], ratio: str, norms: dict[str, torch.Tensor]) -> set[Neuron]:

@@ -8,11 +8,10 @@ from typing import Any
 from glu_prune.baseline.file import load
 from glu_prune.baseline.names import Names
 from glu_prune.baseline.outcome import About, Fact, Outcome, arm_name, band, comparable, known, outcome
-from glu_prune.errors import BaselineError, CorruptError, EvaluationError, StoreError, first_line
+from glu_prune.errors import BaselineError, EvaluationError, StoreError, first_line
 from glu_prune.experiment.cell import DENSE
-from glu_prune.experiment.maintenance import entries
+from glu_prune.experiment.maintenance import records
 from glu_prune.experiment.record import Record
-from glu_prune.experiment.store import Store
 from glu_prune.files import regular
 
 _ALLOWED = "name a store folder, a baseline's JSON file, or a results JSON of lm-eval with its samples beside it"
@@ -50,25 +49,11 @@ def _json(path: Path) -> Mapping[str, Any]:
     return content
 
 
-def _records(folder: Path) -> Iterator[Record]:
-    """All scores of models that a store holds.
-
-    Raises:
-        StoreError: it is no store, or one of its records cannot be trusted.
-    """
-    store = Store(folder)
-    for entry in entries(folder):
-        if entry.problem:
-            msg = f"{entry.path}: {entry.problem}"
-            raise CorruptError(msg)
-        if entry.kind is Record and (record := store.get(entry.key, Record)) is not None:
-            yield record
-
-
 def _from_store(folder: Path) -> Iterator[Outcome]:
     """The newest outcome of each thing that was asked in one way, with the noise band if its model answered twice."""
     try:
-        found = sorted(_records(folder), key=lambda record: record.created)
+        scores = (each for each in records(folder, (Record,)) if isinstance(each, Record))
+        found = sorted(scores, key=lambda record: record.created)
     except StoreError as error:
         msg = f"{error}; `glu-prune store verify` names all that is damaged"
         raise BaselineError(msg) from error

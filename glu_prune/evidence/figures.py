@@ -297,7 +297,7 @@ def _scores(path: Path, counts: tuple[_Count, ...]) -> Iterator[Score]:
 def _widths(path: Path) -> dict[tuple[str, Decimal], int]:
     """Model and ratio to how many neurons a block has, where that is given."""
     found: dict[tuple[str, Decimal], int] = {}
-    for row in read_rows(path, (*_SCORE_KEY,), key=_SCORE_KEY):
+    for row in read_rows(path, _SCORE_KEY, key=_SCORE_KEY):
         if not row.cells.get(_WIDTH):
             continue
         width = row.count(_WIDTH)

@@ -2,14 +2,14 @@
 
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from glu_prune.errors import CorruptError, StoreError
 from glu_prune.experiment import locks, scratch
-from glu_prune.experiment.codec import recognised, version_of
+from glu_prune.experiment.codec import KINDS, AnyRecord, recognised, version_of
 from glu_prune.experiment.entry import Entry, entry_of
 from glu_prune.experiment.marker import (
     CELLS,
@@ -48,6 +48,22 @@ def entries(folder: Path) -> list[Entry]:
     refuse_others(folder)
     files = sorted(path for path in (folder / CELLS).glob("*") if RECORD.fullmatch(path.name) and path.is_file())
     return [entry_of(path) for path in files]
+
+
+def records(folder: Path, kinds: Collection[type[AnyRecord]] = tuple(KINDS.values())) -> Iterator[AnyRecord]:
+    """The records of `kinds` in the store `folder`, by key, read and checked.
+
+    Raises:
+        StoreError: there is no store, or a record cannot be trusted.
+    """
+    store = Store(folder)
+    for entry in entries(folder):
+        if entry.problem:
+            msg = f"{entry.path}: {entry.problem}"
+            raise CorruptError(msg)
+        kind: Any = entry.kind
+        if kind in kinds and (record := store.get(entry.key, kind)) is not None:
+            yield record
 
 
 def find(folder: Path, prefix: str) -> Entry:

@@ -3,7 +3,7 @@
 import csv
 import hashlib
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from glu_prune.errors import CorruptError, StoreError
 from glu_prune.experiment.codec import AnyRecord
 from glu_prune.experiment.cost_record import CostRecord, SeriesRecord
-from glu_prune.experiment.maintenance import entries
+from glu_prune.experiment.maintenance import records
 from glu_prune.experiment.record import ArmRecord, FloorRecord, Record
 from glu_prune.experiment.store import Store
 from glu_prune.files import write_whole
@@ -34,14 +34,15 @@ class Packed:
     bytes: int
 
 
+def asked(settings: Mapping[str, Any]) -> Question:
+    """What the settings of a record say of the question, beside model, arm and task; what is not set is None."""
+    return tuple(map(settings.get, ("seed", "calibration", "num_fewshot", "chat_template", "part", "threads")))
+
+
 def question(record: AnyRecord) -> Question:
     """What is the same for two records of one question to one model, whichever code and machine answered it."""
     if isinstance(record, ArmRecord):
-        asked = (
-            record.settings.get(name)
-            for name in ("seed", "calibration", "num_fewshot", "chat_template", "part", "threads")
-        )
-        return type(record), record.weights, record.arm, record.task, *asked
+        return type(record), record.weights, record.arm, record.task, *asked(record.settings)
     if isinstance(record, FloorRecord):
         return type(record), record.task, record.items
     if isinstance(record, SeriesRecord):
@@ -101,13 +102,11 @@ def _of(kind: type[_Kind], found: dict[Question, AnyRecord]) -> Iterator[_Kind]:
 
 
 def _read(store: Path) -> Iterator[AnyRecord]:
-    for entry in entries(store):
-        if entry.problem:
-            msg = f"{entry.path}: {entry.problem}; `glu-prune store verify` names all that is damaged"
-            raise CorruptError(msg)
-        kind: Any = entry.kind
-        if kind is not None and (record := Store(store).get(entry.key, kind)) is not None:
-            yield record
+    try:
+        yield from records(store)
+    except CorruptError as error:
+        msg = f"{error}; `glu-prune store verify` names all that is damaged"
+        raise CorruptError(msg) from error
 
 
 def _without_outputs(record: ArmRecord) -> Any:
@@ -117,7 +116,7 @@ def _without_outputs(record: ArmRecord) -> Any:
     return record.model_copy(update={"outputs": tuple(texts)})
 
 
-def _scores(records: Iterable[Record]) -> str:
+def _scores(chosen: Iterable[Record]) -> str:
     """CSV, sorted."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
@@ -136,7 +135,7 @@ def _scores(records: Iterable[Record]) -> str:
                 each.machine,
                 each.created,
             )
-            for each in records
+            for each in chosen
             for metric, found in each.metrics.items()
         )
     )

@@ -4,6 +4,7 @@ import re
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
+from glu_prune.evidence.run_checks import ALIGNED
 from glu_prune.pruning.target import round_width, unaligned_experts
 from glu_prune.report.table import Column, render
 from glu_prune.units import size_of
@@ -19,7 +20,7 @@ def _change(name: str, digits: int | None = None) -> Column[dict[str, Any]]:
     return Column(name, lambda row: row[name], lambda pair: f"{pair[0]:{form}} -> {pair[1]:{form}}")
 
 
-_MULTIPLES = (8, 64, 128)
+_MULTIPLES = (ALIGNED, 64, 128)
 """16 bytes of 16-bit numbers, which tensor cores take, and usual tiles of kernels."""
 _COLUMNS: tuple[Column[dict[str, Any]], ...] = (
     Column("GLU blocks", lambda row: row["name"]),

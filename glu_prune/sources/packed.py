@@ -12,6 +12,7 @@ from glu_prune.experiment.codec import AnyRecord, RecordT
 from glu_prune.experiment.cost_record import CostRecord
 from glu_prune.experiment.entry import Entry
 from glu_prune.experiment.maintenance import entries
+from glu_prune.experiment.packing import asked
 from glu_prune.experiment.record import FloorRecord, Record
 from glu_prune.experiment.record_source import RecordSource
 from glu_prune.experiment.store import Store
@@ -86,11 +87,11 @@ class PackedRecords(RecordSource):
         return None if entry is None else self._record(entry, CostRecord)
 
     def _given(self, cell: AnyCell, kind: type[RecordT]) -> RecordT:
-        asked = self._items(cell) if isinstance(cell, FloorCell) else set()
+        items = self._items(cell) if isinstance(cell, FloorCell) else set()
         for entry in self._entries:
             if entry.kind is kind and _is_asked(entry, cell):
                 found: RecordT = self._record(entry, kind)
-                if not isinstance(found, FloorRecord) or asked & {*found.items}:
+                if not isinstance(found, FloorRecord) or items & {*found.items}:
                     return found
         msg = f"not measured: {self.store.folder} has no record of {cell}"
         raise NotMeasuredError(msg)
@@ -121,22 +122,11 @@ def _is_asked(entry: Entry, cell: AnyCell) -> bool:
         return bool(series["workload"]["name"] == cell.workload.name and labels <= {*series["arms"]})
     if isinstance(cell, FloorCell):
         return bool(head["task"] == cell.task)
-    said, how = head["settings"], cell.settings
-    return (head["weights"], head["arm"], head["task"]) == (cell.source.fingerprint, cell.arm.label, cell.task) and (
-        said["seed"],
-        said.get("calibration", ""),
-        said.get("num_fewshot"),
-        said["chat_template"],
-        said.get("part"),
-        said.get("threads", 0),
-    ) == (
-        cell.arm.seed,
-        cell.arm.calibration_digest,
-        cell.num_fewshot,
-        how.chat_template,
-        str(cell.subset) if cell.subset else None,
-        how.threads,
-    )
+    same = (head["weights"], head["arm"], head["task"]) == (cell.source.fingerprint, cell.arm.label, cell.task)
+    said: dict[str, object] = {**cell.settings.facts, "seed": cell.arm.seed}
+    said |= {"calibration": cell.arm.calibration_digest or None, "num_fewshot": cell.num_fewshot}
+    said["part"] = str(cell.subset) if cell.subset else None
+    return same and asked(head["settings"]) == asked(said)
 
 
 class PackedSource(RunSource):

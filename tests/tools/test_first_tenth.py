@@ -26,7 +26,7 @@ def tokens():
 def test_zeros_do_what_pruning_does_and_are_undone(model, tokens):
     blocks = {block.name: block for block in find_blocks(model)}
     text, before = Text(model, tokens[0]), copy.deepcopy(model.state_dict())
-    assert text.divergence() == 0
+    assert text.measured()["divergence"] == 0
     plan = rank(model, "l2").plan("0.3")
     pruned = copy.deepcopy(model)
     apply(pruned, plan)
@@ -35,9 +35,9 @@ def test_zeros_do_what_pruning_does_and_are_undone(model, tokens):
         for row in tokens[0]
     ]  # fmt: skip
     with without(blocks, sorted(first_tenth._cut(model, ("l2", 0), "0.3", {}))):
-        assert text.divergence() == pytest.approx(float(torch.cat(expected).mean()), rel=1e-4)
-        loss = text.loss()
-    assert loss == pytest.approx(Text(pruned, tokens[0]).loss(), rel=1e-5)
+        assert text.measured()["divergence"] == pytest.approx(float(torch.cat(expected).mean()), rel=1e-4)
+        loss = text.measured()["loss"]
+    assert loss == pytest.approx(Text(pruned, tokens[0]).measured()["loss"], rel=1e-5)
     assert all(torch.equal(each, before[name]) for name, each in model.state_dict().items())
 
 
