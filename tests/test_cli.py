@@ -334,6 +334,15 @@ def test_a_store_keeps_what_was_measured(tmp_path, capsys):
 
 
 @pytest.mark.slow("measures real windows")
+def test_widths_are_measured_beside_their_aligned_neighbours(tmp_path, capsys):
+    """Of 640 neurons 0.3 leaves 448, seven times 64, and 0.4 leaves 384; 0.45 leaves 352, between 320 and 384."""
+    command = ["measure", "tiny-base", "--ratio", "0.3", "0.45", "--aligned", "64", *SMALL, "--processes", "0"]
+    assert main([*command, "--out", str(tmp_path)]) == 0
+    with (tmp_path / "efficiency.csv").open(newline="") as file:
+        assert list(dict.fromkeys(row["ratio"] for row in csv.DictReader(file))) == ["0.3", "0.45", "0.4"]
+
+
+@pytest.mark.slow("measures real windows")
 def test_without_a_ratio_the_dense_model_alone_is_measured(tmp_path, capsys):
     assert main(["measure", "tiny-base", *SMALL, "--processes", "0", "--out", str(tmp_path)]) == 0
     shown = capsys.readouterr().out
@@ -352,6 +361,8 @@ def test_without_a_ratio_the_dense_model_alone_is_measured(tmp_path, capsys):
         (["absent-model"], "model 'absent-model' is not on this machine"),
         (["tiny-base", "--criterion", "magic", "--ratio", "0.5"], "unknown criterion 'magic'"),
         (["tiny-base", "--criterion", "wanda", "--ratio", "0.5"], "criterion"),
+        (["tiny-base", "--aligned", "64"], "--aligned 64 is about ratios; name some with --ratio"),
+        (["tiny-base", "--ratio", "0.5", "--aligned", "641"], "multiple_of 641 is not allowed for a width of 640"),
         (["tiny-base", "--grid", "Germany"], "codecarbon has no grid 'Germany'; allowed are "),
         (["tiny-base", "--prompt-tokens", "250", "--new-tokens", "32"], "holds 256 positions; workload p250_n32_b1 needs 250 prompt tokens + 32"),
         (["tiny-base", "--prompt-tokens", "0"], "a workload needs at least 1 prompt of 1 token and 1 new token"),

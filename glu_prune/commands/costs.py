@@ -27,6 +27,12 @@ SEVERAL = ("--ratio", "--batch-size")
 _Ratios = Annotated[
     list[str] | None, typer.Option("--ratio", metavar="RATIO ...", help="Fractions of neurons to remove, as 0.2 0.4.")
 ]
+_Aligned = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N", min=1, help="Beside each ratio, the nearest width that is a multiple of N, such as 8 or 64."
+    ),
+]
 _PromptTokens = Annotated[int | None, typer.Option(metavar="N", help="Of each prompt.", show_default="64")]
 _NewTokens = Annotated[int | None, typer.Option(metavar="N", help="Of each answer.", show_default="32")]
 _BatchSizes = Annotated[
@@ -47,6 +53,7 @@ _Tables = Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for th
 def measure(
     model: Model,
     ratios: _Ratios = None,
+    aligned: _Aligned = None,
     criterion: Criterion = "ppm",
     seed: CriterionSeed = 0,
     prompt_tokens: _PromptTokens = None,
@@ -74,6 +81,8 @@ def measure(
     effort = Effort(rounds, window, processes, grid)
     with connections(refused=offline):
         source = locate(model, revision)
+        if aligned is not None:
+            arms = _beside_aligned(source, arms, aligned)
         if out is not None:
             _refuse_unwritable(out)
         measured, settings = _measured(source, arms, workloads, Settings(dtype, device), effort, store)
@@ -92,6 +101,36 @@ def _arms(name: str, seed: int, ratios: Sequence[str]) -> "tuple[Arm, ...]":
         raise PlanError(msg)
     pruned = [Arm(how.name, parse_ratio(text), seed) for text in ratios]
     return tuple(dict.fromkeys((DENSE, *(arm for arm in pruned if arm.ratio))))
+
+
+def _beside_aligned(source: "ModelSource", arms: "Sequence[Arm]", multiple_of: int) -> "tuple[Arm, ...]":
+    """`arms`, each followed by that with the nearest width that is a multiple, from the model's configuration.
+
+    Raises:
+        PlanError: no ratio is given, blocks are not all of one width, or there is no such multiple.
+    """
+    if len(arms) == 1:
+        msg = f"--aligned {multiple_of} is about ratios; name some with --ratio"
+        raise PlanError(msg)
+    from dataclasses import replace
+
+    from glu_prune.commands.pruning import stock_source
+    from glu_prune.pruning.alignment import nearest, ratio_of
+    from glu_prune.pruning.disk_model import open_disk_model
+    from glu_prune.pruning.target import Target
+
+    blocks = open_disk_model(stock_source(source).folder).width_map
+    found = [arms[0]]
+    for arm in arms[1:]:
+        widths = Target(arm.ratio).widths(blocks)
+        pairs = {(block.width, widths[block.name]) for block in blocks.blocks}
+        if len(pairs) > 1:
+            msg = f"--aligned {multiple_of}: blocks of {source.name} have {len(pairs)} widths; name ratios for them"
+            raise PlanError(msg)
+        ((before, width),) = pairs
+        beside = replace(arm, ratio=ratio_of(before, nearest(before, width, multiple_of)))
+        found += [arm, beside] if beside.ratio else [arm]
+    return tuple(dict.fromkeys(found))
 
 
 def _measured(

@@ -63,12 +63,13 @@ def plan(
 ) -> Answer:
     """Show what a target means for a model, from its configuration; weights are read only to count ties."""
     target = _target(ratio, expansion_ratio, width, multiple_of, layer_ratio or (), skip or ())
+    from glu_prune.models.source import locate
     from glu_prune.pruning.disk_model import open_disk_model  # takes seconds, and a mistyped target is told at once
     from glu_prune.pruning.disk_pruning import rank_on_disk
     from glu_prune.report.sizes import sizes
 
     with connections(refused=offline):
-        source = _stock(model, revision)
+        source = stock_source(locate(model, revision))
         checkpoint = open_disk_model(source.folder)
         shown = "\n".join([sizes(checkpoint, target), *_dequantized(source)])
         if criterion is None:
@@ -98,6 +99,7 @@ def prune(
 ) -> Answer:
     """Remove neurons from a model on disk, into a new folder."""
     from glu_prune.clean import one_line
+    from glu_prune.models.source import locate
     from glu_prune.pruning.checkpoint import refuse_existing
     from glu_prune.pruning.disk_model import open_disk_model
     from glu_prune.pruning.disk_pruning import rank_on_disk, verify_plan, write_pruned
@@ -113,7 +115,7 @@ def prune(
         target = None
         if given is None:
             target = _target(ratio, expansion_ratio, width, multiple_of, layer_ratio or (), skip or ())
-        source = _stock(model, revision)
+        source = stock_source(locate(model, revision))
         checkpoint = open_disk_model(source.folder)
         if given is None:
             activations = _activations(source, criterion, calibration) if looks_at == "activations" else None
@@ -145,17 +147,10 @@ def _looks_at(criterion: str, calibration: Path | None) -> str:
     return looks_at
 
 
-def _stock(model: str, revision: str | None) -> "ModelSource":
-    """The model called so, which must be a stock checkpoint.
-
-    Raises:
-        ModelNotFoundError: it is not on this machine.
-        CheckpointError: it has another format.
-    """
+def stock_source(source: "ModelSource") -> "ModelSource":
+    """`source`, which must be a stock checkpoint; raises `CheckpointError` if it has another format."""
     from glu_prune.models import stock
-    from glu_prune.models.source import locate
 
-    source = locate(model, revision)
     if (found := source.format) is not stock:
         msg = f"{source.path} is a {found.NAME}; `glu-prune convert {source.path} --out DIR` makes a stock one"
         raise CheckpointError(msg)

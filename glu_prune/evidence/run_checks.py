@@ -6,6 +6,7 @@ from statistics import fmean
 
 from glu_prune.evidence.check import grouped, ratios_of, workloads_of
 from glu_prune.evidence.figures import Evidence, Run
+from glu_prune.pruning.alignment import ALIGNED
 from glu_prune.pruning.ratio import show_ratio
 from glu_prune.results.findings import Finding
 
@@ -13,11 +14,6 @@ NEAR = 0.02
 """Relative difference up to which a time to first token is the whole time."""
 UNEQUAL = 0.05
 """Relative difference of lengths from which runs did not do the same work."""
-ALIGNED = 8
-"""Widths are multiples of it where rows of 16-bit numbers are of whole 16 bytes, as tensor cores take them.
-
-Source: NVIDIA, Matrix Multiplication Background User's Guide, section 4.
-"""
 LEAST_RUNS = 5
 LEAST_TOKENS = 2
 """Per prompt: with fewer, the first token is the last."""
@@ -150,7 +146,8 @@ def unaligned_width(evidence: Evidence) -> Iterator[Finding]:
             model=model,
             subject="intermediate_size",
             says=f"intermediate_size: widths that are no multiple of {ALIGNED} on {on} ({shown}): what is timed there "
-            "is the alignment as much as the pruning; time an aligned width beside each (`glu-prune plan` names them)",
+            "is the alignment as much as the pruning; time an aligned width beside each (`glu-prune measure "
+            f"--aligned {ALIGNED}`)",
             ratios=tuple(sorted(odd)),
             workloads=workloads_of(run for run in runs if run.ratio in odd),
         )

@@ -1,11 +1,11 @@
 """What a target means for a model: widths, expansion ratios, parameters and bytes, from shapes alone."""
 
 import re
-from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from glu_prune.evidence.run_checks import ALIGNED
-from glu_prune.pruning.target import round_width, unaligned_experts
+from glu_prune.pruning.alignment import MULTIPLES, nearest, ratio_of
+from glu_prune.pruning.ratio import show_ratio
+from glu_prune.pruning.target import unaligned_experts
 from glu_prune.report.table import Column, render
 from glu_prune.units import size_of
 
@@ -20,8 +20,6 @@ def _change(name: str, digits: int | None = None) -> Column[dict[str, Any]]:
     return Column(name, lambda row: row[name], lambda pair: f"{pair[0]:{form}} -> {pair[1]:{form}}")
 
 
-_MULTIPLES = (ALIGNED, 64, 128)
-"""16 bytes of 16-bit numbers, which tensor cores take, and usual tiles of kernels."""
 _COLUMNS: tuple[Column[dict[str, Any]], ...] = (
     Column("GLU blocks", lambda row: row["name"]),
     Column("count", lambda row: row["count"]),
@@ -74,16 +72,12 @@ def sizes(checkpoint: "DiskModel", target: "Target") -> str:
 
 def _aligned(before: int, width: int) -> str:
     """The widths nearest to `width` that accelerators compute in whole pieces; empty where it is one of them."""
-    if width == before or not width % _MULTIPLES[-1] or before < _MULTIPLES[0]:
+    if width == before or not width % MULTIPLES[-1] or before < MULTIPLES[0]:
         return ""
-    nearest = {
-        multiple: round_width(before, Fraction(before - width), multiple)
-        for multiple in _MULTIPLES
-        if multiple <= before
-    }
+    found = {multiple: nearest(before, width, multiple) for multiple in MULTIPLES if multiple <= before}
     shown = ", ".join(
-        f"{each:,} (ratio {(before - each) / before:.3g}, a multiple of {multiple})"
-        for multiple, each in nearest.items()
+        f"{each:,} (ratio {show_ratio(ratio_of(before, each))}, a multiple of {multiple})"
+        for multiple, each in found.items()
     )
     return f"nearest to {width:,} that accelerators compute in whole pieces: {shown}"
 
