@@ -1,7 +1,7 @@
 """Paired values of any kind: sign flips and a bootstrap-t test no difference, the latter all others, too."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,12 +11,17 @@ from numpy.typing import NDArray
 from glu_prune.statistics.contrasts import CoherentContrast, Side, smallest_possible_p
 
 Array = NDArray[np.float64]
+Counts = NDArray[np.uint8]
 
 RESAMPLES = 9999
 _EXACT_UNITS = 13
 """Up to so many changed units all sign flips are tried: 2 ** 13 are fewer than `RESAMPLES`."""
 _CELLS = 2_000_000
 """How many numbers a batch of resamples holds at once."""
+_MULTIPLIED = 100_000
+"""How many of them are multiplied at once, as float64: few enough for a processor's own memory."""
+_MOST_KEPT = 256 * 2**20
+"""Bytes of resamples that are kept for the next one that needs them."""
 _RANKS = np.arange(1, RESAMPLES + 1) / (RESAMPLES + 1)
 _FAR = 1e100
 """Student's t of a resample without spread."""
@@ -179,7 +184,7 @@ def sign_flips(changes: Array, seed: int) -> tuple[float, float]:
     observed, rounding = abs(math.fsum(changed)), 1e-12 * float(np.abs(changed).sum())
     as_extreme = beyond = 0
     for heads in _every_toss(len(changed)) if exact else _tosses(len(changed), seed):
-        sums = np.abs(2 * (heads @ changed) - changed.sum())
+        sums = np.abs(2 * _multiplied(heads, changed) - changed.sum())
         as_extreme += int((sums >= observed - rounding).sum())
         beyond += int((sums > observed + rounding).sum())
     if exact:
@@ -198,17 +203,17 @@ def _rarer_than(changes: Array) -> float:
     return 2 * math.exp(-(math.fsum(scaled) ** 2) / (2 * float(scaled @ scaled)))
 
 
-def _every_toss(units: int) -> Iterator[Array]:
+def _every_toss(units: int) -> Iterator[Counts]:
     """One batch, (2 ** units, units)."""
-    yield (np.arange(2**units)[:, None] >> np.arange(units) & 1).astype(np.float64)
+    yield (np.arange(2**units)[:, None] >> np.arange(units) & 1).astype(np.uint8)
 
 
-def _tosses(units: int, seed: int) -> Iterator[Array]:
+def _tosses(units: int, seed: int) -> Iterator[Counts]:
     """Batches, (resamples, units), of 0 and 1."""
     generator = np.random.default_rng(seed)
     for count in _batches(units):
         packed = np.frombuffer(generator.bytes(count * -(-units // 8)), np.uint8).reshape(count, -1)
-        yield np.unpackbits(packed, axis=1, count=units).astype(np.float64)
+        yield np.unpackbits(packed, axis=1, count=units)
 
 
 def p_shuffled(some: Array, others: Array, seed: int) -> float:
@@ -246,10 +251,10 @@ def bootstrap(changes: Array, weights: Array, seed: int) -> tuple[Array, Array]:
 
     Source: Efron & Tibshirani (1993), An Introduction to the Bootstrap, chapters 13 and 14.
     """
-    generator, (units, series) = np.random.default_rng(seed), changes.shape
+    units, series = changes.shape
     sizes = weights[:, None]
     columns = np.concatenate([changes, sizes, changes**2, changes * sizes, sizes**2], axis=1)
-    sums = np.concatenate([_counts(generator, count, units) @ columns for count in _batches(units)])
+    sums = np.concatenate([_multiplied(counts, columns) for counts in _resamples(units, seed)])
     ends = [series, series + 1, 2 * series + 1, 3 * series + 1]
     of_changes, total, of_squares, of_products, of_weights = np.split(sums, ends, axis=1)
     mean = of_changes / total
@@ -257,10 +262,35 @@ def bootstrap(changes: Array, weights: Array, seed: int) -> tuple[Array, Array]:
     return mean, np.sqrt(squares * units / max(1, units - 1)) / total
 
 
-def _counts(generator: np.random.Generator, resamples: int, units: int) -> Array:
-    """(resamples, units): how often each unit was drawn."""
-    drawn = generator.integers(0, units, (resamples, units)) + units * np.arange(resamples)[:, None]
-    return np.bincount(drawn.ravel(), minlength=resamples * units).reshape(resamples, units).astype(float)
+_kept: dict[tuple[int, int], list[Counts]] = {}
+"""Batches of resamples by number of units and seed: most comparisons of a session are of as many items."""
+
+
+def _resamples(units: int, seed: int) -> Iterable[Counts]:
+    """Batches, (resamples, units), of how often each unit was drawn."""
+    if units * RESAMPLES > _MOST_KEPT:
+        return _drawn(units, seed)
+    key = units, seed
+    if key not in _kept:
+        while _kept and sum(each * RESAMPLES for each, _ in (*_kept, key)) > _MOST_KEPT:
+            del _kept[next(iter(_kept))]
+        _kept[key] = list(_drawn(units, seed))
+    return _kept[key]
+
+
+def _drawn(units: int, seed: int) -> Iterator[Counts]:
+    generator = np.random.default_rng(seed)
+    for count in _batches(units):
+        drawn = generator.integers(0, units, (count, units)) + units * np.arange(count)[:, None]
+        # No unit is drawn more than 255 times: of so few units there are no more draws, and else chance does not do it.
+        yield np.bincount(drawn.ravel(), minlength=count * units).reshape(count, units).astype(np.uint8)
+
+
+def _multiplied(counts: Counts, columns: Array) -> Array:
+    """`counts @ columns`, a few rows at a time."""
+    step = max(1, _MULTIPLIED // max(1, counts.shape[1]))
+    parts = [counts[row : row + step].astype(np.float64) @ columns for row in range(0, len(counts), step)]
+    return np.concatenate(parts)
 
 
 def _batches(units: int) -> Iterator[int]:

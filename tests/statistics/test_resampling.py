@@ -7,6 +7,7 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
+from glu_prune.statistics import resampling
 from glu_prune.statistics.comparison import contrast
 from glu_prune.statistics.resampling import RESAMPLES, _rarer_than, bootstrap, p_shuffled, sign_flips
 from tests.helpers.examples import examples
@@ -242,3 +243,26 @@ def test_shuffles_of_right_answers_are_fishers_exact_test():
     one, other = np.repeat([1.0, 0.0], [12, 8]), np.repeat([1.0, 0.0], [10, 20])
     expected = scipy.stats.fisher_exact([[12, 8], [10, 20]], alternative="greater").pvalue
     assert p_shuffled(one, other, 0) == pytest.approx(expected, abs=0.01)
+
+
+def test_resamples_are_those_that_a_generator_draws_whether_they_are_kept_or_not(monkeypatch):
+    """Of 300 units, by rows and kept, and by the definition: which units each resample holds."""
+    generator = np.random.default_rng(5)
+    values = generator.normal(size=(300, 2))
+    drawn = np.random.default_rng(7).integers(0, 300, (resampling.RESAMPLES, 300))
+    expected = np.stack([values[row].mean(axis=0) for row in drawn])
+    means, errors = resampling.bootstrap(values, np.ones(300), 7)
+    assert means == pytest.approx(expected, abs=1e-12)
+    again, same = resampling.bootstrap(values, np.ones(300), 7)
+    monkeypatch.setattr(resampling, "_MOST_KEPT", 0)
+    afresh, too = resampling.bootstrap(values, np.ones(300), 7)
+    assert all(np.array_equal(each, means) for each in (again, afresh))
+    assert all(np.array_equal(each, errors) for each in (same, too))
+
+
+def test_no_more_resamples_are_kept_than_memory_is_set_aside_for(monkeypatch):
+    monkeypatch.setattr(resampling, "_kept", {})
+    monkeypatch.setattr(resampling, "_MOST_KEPT", 100 * resampling.RESAMPLES)
+    for units in (40, 50, 30, 101):
+        resampling.bootstrap(np.ones((units, 1)), np.ones(units), 0)
+    assert list(resampling._kept) == [(50, 0), (30, 0)]
