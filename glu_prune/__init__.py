@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from glu_prune.pruning.checkpoint import load
     from glu_prune.pruning.criteria import register
-    from glu_prune.pruning.plan import PruningPlan, rank
+    from glu_prune.pruning.plan import PruningPlan
+    from glu_prune.pruning.ranking import rank
     from glu_prune.pruning.surgery import apply, prune, pruned
     from glu_prune.pruning.target import Target
 
@@ -18,7 +19,7 @@ _HOMES = {
     "load": "checkpoint",
     "prune": "surgery",
     "pruned": "surgery",
-    "rank": "plan",
+    "rank": "ranking",
     "register": "criteria",
 }
 

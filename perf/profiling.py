@@ -86,13 +86,13 @@ def watch(clock: Clock) -> None:
     from glu_prune.evaluation.scorer import SharedPrefixLM
     from glu_prune.experiment.executors import arms
     from glu_prune.judgement.kinds.direction import DirectionCase
-    from glu_prune.pruning import plan, surgery
+    from glu_prune.pruning import ranking, surgery
     from glu_prune.report import files
 
     for owner, names, stage in (
         (PreTrainedModel, "__call__", MODEL),
         (arms, "load_model load_tokenizer", "loading models"),
-        (plan, "rank", "ranking and cutting"),
+        (ranking, "rank", "ranking and cutting"),
         (surgery, "apply", "ranking and cutting"),
         (Arms, "copy", "ranking and cutting"),
         (Evaluator, "_load", "loading tasks"),

@@ -27,7 +27,7 @@ from glu_prune.pruning.blocks import find_blocks
 from glu_prune.pruning.calibration import measure
 from glu_prune.pruning.criteria import CRITERIA
 from glu_prune.pruning.glu_block import GluBlock
-from glu_prune.pruning.plan import rank
+from glu_prune.pruning.ranking import rank
 from glu_prune.pruning.ratio import parse_ratio
 
 SEQUENCE, SEQUENCES = 256, 8

@@ -18,7 +18,8 @@ from glu_prune.pruning.blocks import find_blocks
 from glu_prune.pruning.checkpoint import load
 from glu_prune.pruning.criteria import Neurons, criterion
 from glu_prune.pruning.glu_block import GluBlock
-from glu_prune.pruning.plan import PruningPlan, block_seed, rank
+from glu_prune.pruning.plan import PruningPlan
+from glu_prune.pruning.ranking import block_seed, rank
 from glu_prune.pruning.surgery import pruned
 from glu_prune.pruning.width_map import WIDTHS
 

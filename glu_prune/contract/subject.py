@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from glu_prune.pruning.blocks import by_owner
-from glu_prune.pruning.plan import PruningPlan, rank
+from glu_prune.pruning.plan import PruningPlan
+from glu_prune.pruning.ranking import rank
 from glu_prune.pruning.target import Target
 from glu_prune.pruning.width_map import WidthMap, map_widths
 

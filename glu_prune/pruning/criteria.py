@@ -4,18 +4,19 @@ import functools
 import hashlib
 import importlib
 import inspect
+import re
 import sys
 import textwrap
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, TypeVar
 
 from glu_prune import syntax
-from glu_prune.errors import PlanError, first_line
+from glu_prune.errors import PlanError, first_line, shown
 
 if TYPE_CHECKING:
     import torch
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 REVERSED = "reversed"
 """Prefix of a criterion's control: `reversed-ppm` keeps what `ppm` removes."""
+KEEPING = " keeping "
+"""Between a criterion and the neurons that stay whatever it says: `ppm keeping 0:97,767 5:3`, layer by layer."""
+_NEURONS = re.compile(r"(\d{1,9}):(\d{1,9}(?:,\d{1,9})*)", re.ASCII)
 _DEFAULT = "ppm"
 _HALF = 2
 """Bytes of a 16-bit float."""
@@ -58,6 +62,8 @@ class Criterion:
     looks_at: str = "weights"
     """`weights`, `activations` (and weights), or `nothing`."""
     aliases: tuple[str, ...] = ()
+    keep: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    """Layer to neurons that stay whatever the score says."""
 
     @cached_property
     def source_digest(self) -> str:
@@ -125,18 +131,21 @@ def _names() -> dict[str, Criterion]:
 def criterion(name: str) -> Criterion:
     """The criterion called `name`, one of its aliases, or the reverse of one: `reversed` (of ppm), `reversed-l2`.
 
-    `MODULE:FUNCTION` is a function of a module that can be imported, or lies in the current folder.
+    `MODULE:FUNCTION` is a function of a module that can be imported, or lies in the current folder. Any of them can be
+    followed by ` keeping ` and neurons that stay whatever it says: `ppm keeping 0:97,767 5:3`, layer by layer.
 
     Raises:
         PlanError: there is none of that name.
     """
+    if KEEPING in name:
+        return _keeping(*name.split(KEEPING, 1))
     base = (name.removeprefix(REVERSED).removeprefix("-") or _DEFAULT) if name.startswith(REVERSED) else name
     found = _imported(base) if ":" in base else _names().get(base)
     if found is None:
         allowed = ", ".join(sorted(_names()))
         msg = (
-            f"unknown criterion {name!r}; allowed: {allowed}, MODULE:FUNCTION for one of your own, and {REVERSED}-NAME "
-            "for the reverse of each"
+            f"unknown criterion {name!r}; allowed: {allowed}, MODULE:FUNCTION for one of your own, {REVERSED}-NAME for "
+            "the reverse of each, and `NAME keeping LAYER:NEURON,NEURON` for neurons that stay"
         )
         raise PlanError(msg)
     if base == name:
@@ -148,6 +157,24 @@ def criterion(name: str) -> Criterion:
         return -score(neurons)
 
     return Criterion(f"{REVERSED}-{found.name}", reverse, about, "control", found.looks_at)
+
+
+def _keeping(name: str, listed: str) -> Criterion:
+    """The criterion of that name, but that the neurons that are listed stay.
+
+    Raises:
+        PlanError: there is no such criterion, or the list cannot be read.
+    """
+    how, keep = criterion(name), dict[int, tuple[int, ...]]()
+    for each in listed.split() or [""]:
+        read = _NEURONS.fullmatch(each)
+        if read is None or int(read[1]) in keep:
+            msg = f"criterion {name!r} keeping {shown(each)}: write LAYER:NEURON,NEURON for each layer, as 0:97,767 5:3"
+            raise PlanError(msg)
+        keep[int(read[1])] = tuple(sorted(set(map(int, read[2].split(",")))))
+    said = " ".join(f"{layer}:{','.join(map(str, neurons))}" for layer, neurons in sorted(keep.items()))
+    about = f"{how.formula}; but these stay: {said}"
+    return replace(how, name=f"{how.name}{KEEPING}{said}", formula=about, aliases=(), keep=keep)
 
 
 def _imported(name: str) -> Criterion:

@@ -16,7 +16,8 @@ from glu_prune.pruning.checkpoint import PLAN_FILE, new_folder, read_config
 from glu_prune.pruning.checksums import CHECKSUMS, checksum
 from glu_prune.pruning.criteria import criterion
 from glu_prune.pruning.disk_model import DiskModel, Progress, no_progress, read_blocks
-from glu_prune.pruning.plan import PruningPlan, Ranking, rank_block
+from glu_prune.pruning.plan import PruningPlan
+from glu_prune.pruning.ranking import Ranking, rank_block
 from glu_prune.pruning.shards import INDEX, Edit, Shards, rewrite
 from glu_prune.pruning.surgery import narrowed_meta_model
 from glu_prune.pruning.target import unaligned_experts
@@ -46,7 +47,7 @@ def rank_on_disk(
         norms = activations.get(name) if activations else None
         ranked[name] = rank_block(name, weights, how, seed, norms)
         del weights  # before the next block is read
-    return Ranking(how.name, seed, disk_model.width_map, ranked)
+    return Ranking.of(how, seed, disk_model.width_map, ranked)
 
 
 def verify_plan(disk_model: DiskModel, plan: PruningPlan, progress: Progress = no_progress) -> None:

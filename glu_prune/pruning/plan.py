@@ -1,6 +1,5 @@
 """What is cut: a frozen, serialisable list of kept neurons per block, made whole before any weight moves."""
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping
@@ -11,19 +10,14 @@ from operator import index
 from pathlib import Path
 from typing import Any
 
-import torch
 import xxhash
-from torch import nn
 
 from glu_prune.errors import PlanError, shown
 from glu_prune.files import regular
 from glu_prune.pruning.blocks import by_owner
 from glu_prune.pruning.checksums import checksum
-from glu_prune.pruning.criteria import Criterion, Neurons, criterion
 from glu_prune.pruning.glu_block import GluWeights
-from glu_prune.pruning.scoring import refuse_nonfinite, scores_of
-from glu_prune.pruning.target import Target
-from glu_prune.pruning.width_map import WidthMap, map_widths
+from glu_prune.pruning.width_map import WidthMap
 
 _FORMAT = 2
 _SHOWN = 8
@@ -219,53 +213,6 @@ def _tied(block: Mapping[str, Any]) -> tuple[int, int] | None:
     return kept, removed
 
 
-@dataclass(frozen=True)
-class RankedBlock:
-    """The neurons of one block from most to least important."""
-
-    order: torch.Tensor
-    """Neuron indices `(width,)`."""
-    scores: torch.Tensor
-    """What the criterion says of them `(width,)`, descending."""
-    checksum: str
-
-    def plan(self, name: str, width: int) -> BlockPlan:
-        """Keeps the first `width` of them."""
-        return BlockPlan(name, len(self.order), _first(self.order, width), self.checksum, self._tied(width))
-
-    def _tied(self, width: int) -> tuple[int, int]:
-        if width == len(self.scores) or bool(self.scores[width - 1] != self.scores[width]):
-            return 0, 0
-        equal = self.scores == self.scores[width]
-        return int(equal[:width].sum()), int(equal[width:].sum())
-
-
-@dataclass(frozen=True)
-class Ranking:
-    """The neurons of every block from most to least important; plans that keep more hold those that keep less."""
-
-    criterion: str
-    seed: int
-    """Of criteria that draw; where another one gives equal scores, which of these neurons come first, see `rank`."""
-    width_map: WidthMap
-    blocks: Mapping[str, RankedBlock]
-
-    @property
-    def orders(self) -> Mapping[str, torch.Tensor]:
-        """Block name to neuron indices `(width,)`, most important first."""
-        return {name: block.order for name, block in self.blocks.items()}
-
-    def plan(self, target: object) -> PruningPlan:
-        """The plan that keeps the most important neurons of every block, as many as `target` says (a ratio will do).
-
-        Raises:
-            PlanError: the target is not allowed, or does not fit the model.
-        """
-        goal = Target.of(target)
-        blocks = tuple(self.blocks[name].plan(name, width) for name, width in goal.widths(self.width_map).items())
-        return PruningPlan(self.criterion, goal.of_model(self.width_map), self.seed, blocks)
-
-
 def _said_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
     """A JSON object; raises `ValueError` for a key that is there twice, of which JSON takes the last."""
     found = dict(pairs)
@@ -274,77 +221,6 @@ def _said_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
         msg = f"{twice} is said twice"
         raise ValueError(msg)
     return found
-
-
-def _first(order: torch.Tensor, count: int) -> tuple[int, ...]:
-    return tuple(order[:count].sort().values.tolist())
-
-
-def block_seed(seed: int, name: str) -> int:
-    """The seed of one block, different for each."""
-    # From the name, not from the block's number: skipping a block must not change what is drawn for the others.
-    return int.from_bytes(hashlib.sha256(f"{seed}|{name}".encode()).digest()[:7], "big")
-
-
-def rank(
-    model: nn.Module,
-    criterion_name: str = "ppm",
-    seed: int = 0,
-    activations: Mapping[str, torch.Tensor] | None = None,
-) -> Ranking:
-    """Ranks the neurons of every block of `model` by a criterion.
-
-    Of neurons with equal scores those of lower index come first; with a `seed` other than 0, in an order drawn by it.
-    `activations` are what `calibration.measure` gives: block name to `(width,)` norms.
-
-    Raises:
-        UnsupportedModelError: `model` has no GLU block, or cannot be pruned.
-        PlanError: the criterion does not exist or lacks what it needs, or weights or scores are not finite.
-    """
-    how = criterion(criterion_name)
-    width_map = map_widths(model)
-    ranked = {}
-    for block in width_map.blocks:
-        norms = activations.get(block.name) if activations else None
-        ranked[block.name] = rank_block(block.name, block.weights, how, seed, norms)
-    return Ranking(how.name, seed, width_map, ranked)
-
-
-def rank_block(
-    name: str, weights: GluWeights, how: Criterion, seed: int, activations: torch.Tensor | None
-) -> RankedBlock:
-    """One block's neurons, ranked.
-
-    Raises:
-        PlanError: the weights are not there, weights or scores are not finite, or the criterion fails.
-    """
-    if weights.gate.is_meta:
-        if how.looks_at != "nothing":  # random scores can be planned for models that exist as a configuration only
-            msg = f"{name}: criterion {how.name} needs weights, which a model on the meta device does not have"
-            raise PlanError(msg)
-        weights_checksum = ""
-    else:
-        weights_checksum = block_checksum(weights)
-    if how.looks_at == "activations" and activations is not None and not bool(activations.any()):
-        msg = f"{name}: no calibration token reaches it, so its neurons are all alike; give more text, or skip it"
-        raise PlanError(msg)
-    drawn = block_seed(seed, name)
-    scores = scores_of(name, how, Neurons(weights, drawn, activations))
-    if weights_checksum:
-        refuse_nonfinite(name, weights, scores)
-    if scores.shape != weights.gate.shape[:1] or not bool(scores.isfinite().all()):
-        msg = f"{name}: {how.name} gives scores {tuple(scores.shape)} that are not finite, one per neuron"
-        raise PlanError(msg)
-    scores = scores.detach().cpu()
-    first = _drawn_order(len(scores), drawn) if seed else torch.arange(len(scores))
-    # Stable, so that ties stay in that order on every machine; 4-bit weights have many neurons of equal score.
-    order = first[torch.argsort(scores[first], descending=True, stable=True)]
-    return RankedBlock(order, scores[order], weights_checksum)
-
-
-def _drawn_order(width: int, seed: int) -> torch.Tensor:
-    """All neurons `(width,)`, in an order that depends on the seed alone."""
-    return torch.randperm(width, generator=torch.Generator().manual_seed(seed))
 
 
 def block_checksum(weights: GluWeights) -> str:

@@ -11,7 +11,8 @@ from torch import nn
 from glu_prune.errors import UnsupportedModelError, shown
 from glu_prune.pruning.gather import gather
 from glu_prune.pruning.glu_block import NeuronSlice
-from glu_prune.pruning.plan import PruningPlan, rank
+from glu_prune.pruning.plan import PruningPlan
+from glu_prune.pruning.ranking import rank
 from glu_prune.pruning.target import Target
 from glu_prune.pruning.width_map import WIDTHS, Path, WidthMap, configure, entry, map_widths, meta_model
 

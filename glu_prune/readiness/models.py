@@ -156,7 +156,7 @@ def _try_pruning(source: ModelSource, required: RequiredModel, dtype: str) -> No
     from glu_prune.pruning.criteria import criterion
     from glu_prune.pruning.disk_model import open_disk_model, read_blocks
     from glu_prune.pruning.glu_block import GluWeights
-    from glu_prune.pruning.plan import rank_block
+    from glu_prune.pruning.ranking import rank_block
     from glu_prune.pruning.target import Target
 
     opened = open_disk_model(source.folder)

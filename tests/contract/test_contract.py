@@ -12,7 +12,7 @@ from glu_prune.cli import main
 from glu_prune.contract.properties import PROPERTIES
 from glu_prune.contract.subject import PruningCase, Subject
 from glu_prune.errors import ContractError
-from glu_prune.pruning import plan, surgery
+from glu_prune.pruning import ranking, surgery
 from tests.helpers import ROOT
 from tests.helpers.models import TOKENS, llama
 
@@ -93,7 +93,7 @@ def test_places_that_are_named_run_beside_the_contract(pytester):
     result.assert_outcomes(passed=2, deselected=len(PROPERTIES))
 
 
-SELECT, ATTRIBUTES, FIRST = surgery._select, surgery._set_attributes, plan._first
+SELECT, ATTRIBUTES, FIRST = surgery._select, surgery._set_attributes, ranking._first
 CASE = PruningCase(ratio="0.4")
 
 
@@ -126,9 +126,9 @@ BREAKS = {
     "cutting_equals_silencing": (surgery, "_select", swap_columns),
     "kept_neurons_keep_their_bits": (surgery, "_select", swap_columns),
     "the_rest_is_untouched": (surgery, "_set_attributes", shift_a_norm),
-    "permuting_neurons_changes_nothing": (plan, "_first", keep_by_place),
-    "kept_sets_are_nested": (plan, "_first", keep_the_least_when_few),
-    "steps_compose": (plan, "_first", keep_by_place),
+    "permuting_neurons_changes_nothing": (ranking, "_first", keep_by_place),
+    "kept_sets_are_nested": (ranking, "_first", keep_the_least_when_few),
+    "steps_compose": (ranking, "_first", keep_by_place),
     "ratio_zero_changes_nothing": (surgery, "_set_attributes", shift_a_norm),
     "undoing_restores_every_bit": (surgery, "_roll_back", lambda undo: undo.pop()()),
     "ties_and_kinds_stay": (surgery, "_set_attributes", freeze),

@@ -12,7 +12,7 @@ from glu_prune.evaluation.evaluate import Evaluator
 from glu_prune.evaluation.scorer import SharedPrefixLM
 from glu_prune.evaluation.subset import Subset
 from glu_prune.models.source import load, locate
-from glu_prune.pruning.plan import rank
+from glu_prune.pruning.ranking import rank
 from glu_prune.pruning.surgery import apply
 
 FEW = Subset(0, 4)

@@ -11,7 +11,7 @@ from glu_prune.experiment.executors.arms import Arms
 from glu_prune.experiment.executors.measuring import side_by_side
 from glu_prune.experiment.executors.scoring import lm_of
 from glu_prune.models.source import locate
-from glu_prune.pruning import plan
+from glu_prune.pruning import ranking
 
 
 def arm(ratio: str, criterion: str = "ppm") -> Arm:
@@ -58,8 +58,8 @@ def test_criteria_do_not_meet(arms):
 
 def test_a_criterion_ranks_once(arms, monkeypatch):
     ranked = []
-    rank = plan.rank
-    monkeypatch.setattr(plan, "rank", lambda model, *key: ranked.append(key) or rank(model, *key))
+    rank = ranking.rank
+    monkeypatch.setattr(ranking, "rank", lambda model, *key: ranked.append(key) or rank(model, *key))
     for ratio in ("0.1", "0.4", "0.2"):
         arms.prepared(arm(ratio))
         arms.prepared(arm(ratio, "random"))

@@ -9,7 +9,7 @@ import glu_prune
 from glu_prune.errors import PlanError
 from glu_prune.pruning.blocks import find_blocks
 from glu_prune.pruning.calibration import measure, sequences
-from glu_prune.pruning.plan import rank
+from glu_prune.pruning.ranking import rank
 from tests.helpers.models import llama
 from tools.survey import tiny
 

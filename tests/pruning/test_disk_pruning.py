@@ -19,7 +19,8 @@ from glu_prune.errors import CheckpointError, PlanError
 from glu_prune.pruning.checkpoint import PLAN_FILE, load
 from glu_prune.pruning.disk_model import open_disk_model
 from glu_prune.pruning.disk_pruning import rank_on_disk, verify_plan, write_pruned
-from glu_prune.pruning.plan import PruningPlan, rank
+from glu_prune.pruning.plan import PruningPlan
+from glu_prune.pruning.ranking import rank
 from glu_prune.pruning.shards import INDEX, open_shards
 from glu_prune.pruning.surgery import apply, prune
 from glu_prune.pruning.target import Target

@@ -13,8 +13,9 @@ from glu_prune.contract.properties import PROPERTIES
 from glu_prune.contract.subject import STATIC, Subject, cases
 from glu_prune.errors import PlanError
 from glu_prune.pruning.blocks import find_blocks
-from glu_prune.pruning.criteria import ppm
-from glu_prune.pruning.plan import Neurons, PruningPlan, rank
+from glu_prune.pruning.criteria import Neurons, ppm
+from glu_prune.pruning.plan import PruningPlan
+from glu_prune.pruning.ranking import rank
 from glu_prune.pruning.surgery import apply, prune
 from tests.helpers.examples import examples
 from tests.helpers.models import TOKENS, llama, llamas, ratios

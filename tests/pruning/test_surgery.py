@@ -8,7 +8,8 @@ from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausa
 from glu_prune.errors import PlanError, UnsupportedModelError
 from glu_prune.pruning import surgery
 from glu_prune.pruning.blocks import find_blocks
-from glu_prune.pruning.plan import BlockPlan, PruningPlan, rank
+from glu_prune.pruning.plan import BlockPlan, PruningPlan
+from glu_prune.pruning.ranking import rank
 from glu_prune.pruning.surgery import apply, prune, pruned
 from tests.helpers.models import llama
 from tools.survey import tiny

@@ -15,7 +15,8 @@ from glu_prune.experiment.executors.scoring import lm_of
 from glu_prune.models.source import ModelSource, locate
 from glu_prune.pruning.blocks import find_blocks
 from glu_prune.pruning.checkpoint import PLAN_FILE
-from glu_prune.pruning.plan import BlockPlan, PruningPlan, rank
+from glu_prune.pruning.plan import BlockPlan, PruningPlan
+from glu_prune.pruning.ranking import rank
 from tests.helpers.models import llama
 
 WORTH = (5.0, 3.0, 3.0, 1.0, 3.0, 3.0, 9.0, 1.0, 1.0, 2.0)

@@ -7,7 +7,7 @@ import torch
 
 from glu_prune.models.source import load, locate
 from glu_prune.pruning.blocks import find_blocks
-from glu_prune.pruning.plan import rank
+from glu_prune.pruning.ranking import rank
 from glu_prune.pruning.surgery import apply
 from tools import first_tenth
 from tools.first_tenth import Text, examine, tables, without

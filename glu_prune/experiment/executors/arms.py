@@ -104,7 +104,7 @@ class Arms:
         self._cut.clear()
 
     def _plan(self, arm: Arm) -> Any:
-        from glu_prune.pruning.plan import rank
+        from glu_prune.pruning.ranking import rank
 
         key = (str(arm.criterion), arm.seed, arm.calibration)
         if key not in self._rankings:
