@@ -33,7 +33,7 @@ def criteria() -> str:
     )
     notes = (
         "i: a neuron; g, u, d: its weights in gate, up and down; a: its output on calibration text.",
-        f"{REVERSED}-NAME keeps what NAME removes: a control. MODULE:FUNCTION is one of your own. "
+        f"{REVERSED}-NAME keeps what NAME removes: a control. MODULE:FUNCTION is one of your own.",
         "NAME keeping LAYER:NEURON,NEURON never removes these neurons.",
     )
     return "\n".join([render(columns, CRITERIA.values(), "simple", room=terminal_width()), "", *map(wrapped, notes)])
