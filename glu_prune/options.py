@@ -128,9 +128,10 @@ def refuse_contradictions(config: pytest.Config) -> None:
     """Raises `pytest.UsageError` for options that cannot be meant together."""
     sequential, kept = config.getoption("--glu-sequential"), not runs(config)
     evidence = f"--glu-evidence {config.getoption('--glu-evidence')}"
-    if sequential and kept:
-        msg = f"--glu-sequential stops runs early; with {evidence} nothing is run"
-        raise pytest.UsageError(msg)
+    for name, does in (("--glu-sequential", "stops runs early"), ("--glu-limit", "asks fewer items")):
+        if config.getoption(name) and kept:
+            msg = f"{name} {does}; with {evidence} nothing is run"
+            raise pytest.UsageError(msg)
     if sequential and config.getoption("--glu-limit"):
         msg = "--glu-sequential and --glu-limit both say how many items are asked; give one of them"
         raise pytest.UsageError(msg)
