@@ -131,6 +131,18 @@ class ArmCell:
         chat = self.source if self.settings.chat_template else None
         return self.task, self.num_fewshot, self.subset, self.folder, chat
 
+    @property
+    def facts(self) -> dict[str, str | int]:
+        """How it is asked and run, beside model, arm and task, as its record says it; what is not set is left out."""
+        found = {**self.settings.facts, "seed": self.arm.seed}
+        if digest := self.arm.calibration_digest:
+            found["calibration"] = digest
+        if self.num_fewshot is not None:
+            found["num_fewshot"] = self.num_fewshot
+        if self.subset:
+            found["part"] = str(self.subset)
+        return found
+
 
 @dataclass(frozen=True)
 class Cell(ArmCell):

@@ -123,10 +123,7 @@ def _is_asked(entry: Entry, cell: AnyCell) -> bool:
     if isinstance(cell, FloorCell):
         return bool(head["task"] == cell.task)
     same = (head["weights"], head["arm"], head["task"]) == (cell.source.fingerprint, cell.arm.label, cell.task)
-    said: dict[str, object] = {**cell.settings.facts, "seed": cell.arm.seed}
-    said |= {"calibration": cell.arm.calibration_digest or None, "num_fewshot": cell.num_fewshot}
-    said["part"] = str(cell.subset) if cell.subset else None
-    return same and asked(head["settings"]) == asked(said)
+    return same and asked(head["settings"]) == asked(cell.facts)
 
 
 class PackedSource(RunSource):

@@ -172,12 +172,8 @@ def _settings(cell: Cell | DistanceCell) -> dict[str, str | int]:
     """How the cell was run, as its record says it."""
     kind = accelerator(cell.settings)
     return {
-        **cell.settings.facts,
+        **cell.facts,
         **({"accelerator": kind} if kind else {}),
-        "seed": cell.arm.seed,
-        **({"calibration": digest} if (digest := cell.arm.calibration_digest) else {}),
-        **({} if cell.num_fewshot is None else {"num_fewshot": cell.num_fewshot}),
-        **({"part": str(cell.subset)} if cell.subset else {}),
         **({"items": "a sample"} if local_data.is_sample(cell.task) else {}),
         **dequantized(cell.source, cell.settings),
     }
