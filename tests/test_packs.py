@@ -221,3 +221,20 @@ def test_a_damaged_pack_is_one_line(project, store):
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["ERROR: *cells/*.parquet: *; restore it"])
     assert json.loads(Path(out / "glu-prune-store.json").read_text()) == {"store": 1}
+
+
+def test_controls_that_a_pack_lacks_are_missed_by_claims_about_them_alone(project, store):
+    place = project.path / "expectations" / "evidence" / "mine"
+    packed(store, place)
+    lost = [each for each in entries(place) if each.kind is Record and str(each.head["arm"]).startswith("random")]
+    assert {each.head["task"] for each in lost} == {"tiny_recall", "tiny_recall_mc"}
+    for each in lost:
+        each.path.unlink()
+    before = project.tables()["scores.csv"].set_index("capability")
+    project.run("--glu-evidence", "mine")
+    after = project.tables()["scores.csv"].set_index("capability")
+    assert ("random" in before, "random" in after) == (True, False)
+    same = ["dense", "pruned", "p", "verdict"]
+    assert after.loc["factual_knowledge", same].equals(before.loc["factual_knowledge", same])
+    assert after.loc["factual_recall", "verdict"].startswith("inconclusive")
+    assert "not specific?" in after.loc["factual_recall", "note"]

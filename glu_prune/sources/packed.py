@@ -1,13 +1,13 @@
 """A pack of records as what cases are judged by: what was run elsewhere, without the model."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from glu_prune.efficiency.benchmark import Effort
 from glu_prune.errors import CorruptError, EvaluationError, NotMeasuredError
-from glu_prune.experiment.cell import AnyCell, Cell, FloorCell, SeriesCell, Settings
+from glu_prune.experiment.cell import AnyCell, Arm, Cell, FloorCell, SeriesCell, Settings
 from glu_prune.experiment.codec import AnyRecord, RecordT
 from glu_prune.experiment.cost_record import CostRecord
 from glu_prune.experiment.entry import Entry
@@ -18,7 +18,7 @@ from glu_prune.experiment.record_source import RecordSource
 from glu_prune.experiment.store import Store
 from glu_prune.judgement.case import Case
 from glu_prune.models.source import ModelSource
-from glu_prune.sources.runs import RunSource
+from glu_prune.sources.runs import RunSource, is_control
 
 
 @dataclass(frozen=True)
@@ -143,6 +143,17 @@ class PackedSource(RunSource):
     def models(self) -> frozenset[str]:
         """The names of those that answered."""
         return self._pack.models
+
+    def _records(self, case: Case, cells: Mapping[Arm, Cell]) -> dict[Arm, Record]:
+        """Of every arm that the pack has, all but controls among them; what needs a control says that it lacks."""
+        found = {}
+        for arm, cell in cells.items():
+            try:
+                found[arm] = self._pack.record(cell)
+            except NotMeasuredError:
+                if not is_control(case, arm):
+                    raise
+        return found
 
     def preflight(self, cases: Iterable[Case]) -> list[Case]:
         """Nothing is to be run, and when claims were declared first is known."""

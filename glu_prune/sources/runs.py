@@ -153,13 +153,18 @@ class RunSource:
         capability = needed.capability
         floors = self._null_scores(case, capability)
         cells = self._cells(case, needed)
-        records = {each: self._engine.record(cell) for each, cell in cells.items()}
+        records = self._records(case, cells)
         if self._sample(case, needed):
             floors = restrict(floors, records[DENSE].items)
         scores = PairedScores(capability, records, floors)
         compared = self._gate.compared(self._engine, case, scores, cells, records)
         about = self._about(case, capability, {each: [record] for each, record in records.items()}, floors)
         yield Evaluation(scores, records, about.joined([compared]))
+
+    def _records(self, case: Case, cells: Mapping[Arm, Cell]) -> dict[Arm, Record]:
+        """The record of every arm."""
+        del case
+        return {each: self._engine.record(cell) for each, cell in cells.items()}
 
     def _interim(self, case: Case, needed: Requirement) -> Iterator[Evaluation]:
         """What is known after each subset of the items; the last time, after all of them."""
@@ -283,12 +288,17 @@ class RunSource:
         raise EvaluationError(msg)
 
 
+def is_control(case: Case, arm: Arm) -> bool:
+    """Whether `arm` is only compared with."""
+    return arm.criterion not in (None, case.experiment.criterion)
+
+
 def _cell(case: Case, each: Arm, record: Record, limit: int | None, cost: EvaluationReadings) -> CellResult:
     """What a cell cost and scored, without its items."""
     return CellResult(
         model=case.experiment.subject,
         arm=record.arm,
-        control=each.criterion not in (None, case.experiment.criterion),
+        control=is_control(case, each),
         ratio=each.ratio,
         task=record.task,
         subset=str(record.settings.get("part", "")),

@@ -229,7 +229,7 @@ def judge(case: DirectionCase, scores: CapabilityScores) -> Verdict:
         floor=floor.score if floor else None,
         floor_of=floor.name if floor else None,
         needed=needed,
-        note=", ".join(filter(None, [*(each.note for each in conditions), *chance[:1], quick])),
+        note=", ".join(dict.fromkeys(filter(None, [*(each.note for each in conditions), *chance[:1], quick]))),
         reasons=(
             *settled.reasons,
             *told,
