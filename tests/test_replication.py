@@ -6,7 +6,7 @@ import pytest
 
 from glu_prune.errors import GluPruneError
 from tools import replication
-from tools.replication import PACKS, PAGE, PUBLISHED, judged, page
+from tools.replication import PACKS, PAGE, PUBLISHED, README, judged, page, with_answer
 
 
 @pytest.fixture(scope="module")
@@ -28,18 +28,18 @@ def test_there_is_a_pack():
 
 def test_the_page_is_what_the_packs_say(reports):
     """After a change: `python -m tools.replication`."""
-    assert page(reports) == PAGE.read_text(encoding="utf-8")
+    text, readme = page(reports), README.read_text(encoding="utf-8")
+    assert PAGE.read_text(encoding="utf-8") == text
+    assert readme == with_answer(readme, text)
 
 
 def test_a_verdict_that_is_not_declared_is_told(tmp_path, monkeypatch):
-    """Judged by claims of another file, which declare nothing, the same records fail."""
-    monkeypatch.setenv("PYTEST_ADDOPTS", f"--glu-expectations={tmp_path}")
-    claims = (replication.ROOT / "expectations" / "smollm2-135m-instruct.yaml").read_text(encoding="utf-8")
-    name, lines = (
-        "smollm2-135m-instruct",
-        claims.replace("calibration: ", f"calibration: {replication.ROOT}/expectations/"),
-    )
-    kept = [line for line in lines.splitlines() if "verdict:" not in line]
+    """Judged by the same claims without what is known of them, the same records fail."""
+    expectations, name = replication.ROOT / "expectations", PACKS[0]
+    claims = (expectations / f"{name}.yaml").read_text(encoding="utf-8")
+    claims = claims.replace("calibration: ", f"calibration: {expectations}/")
+    kept = [line for line in claims.splitlines() if "verdict:" not in line]
     (tmp_path / "claims.yaml").write_text("\n".join(kept))
+    monkeypatch.setenv("PYTEST_ADDOPTS", f"--glu-expectations={tmp_path}")
     with pytest.raises(GluPruneError, match="pytest ended with 1"):
-        judged(name, tmp_path / "out")
+        judged(str(expectations / "evidence" / name), tmp_path / "out")

@@ -1,0 +1,238 @@
+"""Writes docs/replication.md from the packs of records in expectations/evidence, and from the study's own figures.
+
+    python -m tools.replication
+
+Its first paragraph, the answer, goes into README.md, too.
+
+Packs are judged by `pytest benchmarks --glu-evidence NAME`, as anyone judges them. Every number of the page stands in
+the reports of these runs; `tools/replication.md.j2` says where it goes.
+"""
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import cached_property
+from pathlib import Path
+from typing import TypeVar
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from glu_prune.errors import GluPruneError
+from glu_prune.files import write_whole
+from glu_prune.pruning.ratio import show_ratio
+from glu_prune.report.columns import WHY
+from glu_prune.report.table import Column, render
+from glu_prune.results.base import Row
+from glu_prune.results.claims import CapabilityResult, TrendResult
+from glu_prune.results.explanations import Explanation, GroupScores
+from glu_prune.results.report import Report
+
+ROOT = Path(__file__).parent.parent
+PAGE = ROOT / "docs" / "replication.md"
+README = ROOT / "README.md"
+PUBLISHED = "published"
+PACKS = tuple(sorted(each.parent.name for each in (ROOT / "expectations" / "evidence").glob("*/glu-prune-store.json")))
+_TEMPLATE = "replication.md.j2"
+_MARKS = {"confirmed": "C", "refuted": "R", "artefact": "A", "inconclusive": "?"}
+_LONG = 1000
+_ANSWER = re.compile(r"(?<=<!-- replication -->\n).*(?=\n<!-- /replication -->)", re.DOTALL)
+_WHY_TEXTS = ("ratio", "better", "worse", "commonest answer", "tokens", "kinds", "score without", "over")
+_WHY_CHOICES = ("capability", "ratio", "better", "worse", "other answers", "commonest answer", "margin, nats")
+_RowT = TypeVar("_RowT", bound=Row)
+
+
+def judged(evidence: str, out: Path) -> Report:
+    """What a session finds of a pack, or of the published figures; its files are written to `out`.
+
+    Raises:
+        GluPruneError: a verdict is not the one that is declared, or the session failed.
+    """
+    command = [sys.executable, "-m", "pytest", "benchmarks", "--glu-evidence", evidence, f"--glu-results={out}"]
+    # No model and no network, so that the page is what the packs say, and nothing that lies on a machine.
+    environment = {**os.environ, "GLU_PRUNE_MODELS": str(out / "none"), "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(
+        [*command, "-p", "no:cacheprovider"], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        msg = f"pytest ended with {done.returncode}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
+        raise GluPruneError(msg)
+    return Report.model_validate_json((out / "report.json").read_text(encoding="utf-8"))
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a report says of one model."""
+
+    report: Report
+    model: str
+    """As tables name it."""
+
+    @cached_property
+    def scores(self) -> tuple[CapabilityResult, ...]:
+        """The claims about capabilities at ratios."""
+        return self._mine(self.report.scores)
+
+    @cached_property
+    def trends(self) -> tuple[TrendResult, ...]:
+        """The claims across ratios."""
+        return self._mine(self.report.trends)
+
+    def at(self, capability: str, ratio: str) -> CapabilityResult:
+        """The claim about a capability at a ratio; raises `LookupError` if it was not judged."""
+        return next(iter(self.of(capability, (ratio,))))
+
+    def of(self, capability: str, ratios: Sequence[str] | None = None) -> tuple[CapabilityResult, ...]:
+        """The claims about a capability, at all ratios or at these; raises `LookupError` if there is none."""
+        wanted = None if ratios is None else set(map(Decimal, ratios))
+        found = [row for row in self.scores if row.capability == capability and (not wanted or row.ratio in wanted)]
+        if not found:
+            msg = f"{self.model}: no claim about {capability} at {ratios or 'any ratio'} was judged"
+            raise LookupError(msg)
+        return tuple(sorted(found, key=lambda row: row.ratio))
+
+    @property
+    def table(self) -> str:
+        """A row for each capability, a column for each ratio: its score, and the first letter of the verdict."""
+        rows = {each: self.of(each) for each in dict.fromkeys(row.capability for row in self.scores)}
+        ratios = sorted({row.ratio for row in self.scores})
+        first = (
+            Column[str]("capability", lambda name: name),
+            Column[str]("claim", lambda name: rows[name][0].claim),
+            Column[str]("items", lambda name: rows[name][0].items, "{:,}".format),
+            Column[str]("floor", lambda name: rows[name][0].floor, number),
+            Column[str]("dense", lambda name: rows[name][0].dense, number),
+        )
+        return render((*first, *(_at(ratio, rows) for ratio in ratios)), rows, "pipe")
+
+    def has_controls(self, ratio: str) -> bool:
+        """Whether some claim at a ratio was judged beside another criterion."""
+        return any(row.controls for row in self.scores if row.ratio == Decimal(ratio))
+
+    def controls(self, ratio: str) -> str:
+        """A row for each capability with controls at a ratio: what each criterion scores."""
+        rows = [row for row in self.scores if row.ratio == Decimal(ratio) and row.controls]
+        columns = (
+            Column[CapabilityResult]("capability", lambda row: row.capability),
+            Column[CapabilityResult]("dense", lambda row: row.dense, number),
+            Column[CapabilityResult]("ppm", lambda row: row.pruned, number),
+            *(_control(name) for name in dict.fromkeys(name for row in rows for name in row.controls)),
+        )
+        return render(columns, rows, "pipe")
+
+    def measured(self, capability: str) -> bool:
+        """Whether some claim about a capability was judged."""
+        return any(row.capability == capability for row in self.scores)
+
+    def why_at(self, capability: str, ratio: str) -> Explanation:
+        """What lies behind a change; raises `LookupError` if it was not judged."""
+        self.at(capability, ratio)
+        return next(row for row in self._why if (row.capability, row.ratio) == (capability, Decimal(ratio)))
+
+    def why(self, capability: str) -> str:
+        """What lies behind the changes of texts, a row for each ratio."""
+        columns = [column for column in WHY if column.name in _WHY_TEXTS]
+        return render(columns, [row for row in self._why if row.capability == capability], "pipe")
+
+    def why_of(self, capabilities: Sequence[str]) -> str:
+        """What lies behind the changes of choices, a row for each capability and ratio."""
+        columns = [column for column in WHY if column.name in _WHY_CHOICES]
+        rows = [row for name in capabilities for row in self._why if row.capability == name]
+        return render(columns, rows, "pipe")
+
+    @cached_property
+    def _why(self) -> tuple[Explanation, ...]:
+        return self._mine(self.report.why)
+
+    def groups(self, capability: str, ratio: str, least: int) -> str:
+        """A capability by groups of at least so many items at a ratio: those that rose most come first."""
+        every = self._mine(self.report.groups)
+        rows = [
+            row for row in every if (row.capability, row.ratio) == (capability, Decimal(ratio)) and row.items >= least
+        ]
+        columns = (
+            Column[GroupScores]("instruction", lambda row: row.label),
+            Column[GroupScores]("items", lambda row: row.items),
+            Column[GroupScores]("dense", lambda row: row.dense, number),
+            Column[GroupScores](f"at {ratio}", lambda row: row.pruned, number),
+        )
+        return render(columns, sorted(rows, key=lambda row: (row.dense or 0) - (row.pruned or 0)), "pipe")
+
+    def _mine(self, rows: Iterable[_RowT]) -> tuple[_RowT, ...]:
+        return tuple(row for row in rows if row.model == self.model)
+
+
+def _at(ratio: Decimal, rows: Mapping[str, Sequence[CapabilityResult]]) -> Column[str]:
+    def cell(name: str) -> str:
+        row = next((row for row in rows[name] if row.ratio == ratio), None)
+        return "" if row is None else f"{number(row.pruned)} {_MARKS[row.outcome]}"
+
+    return Column(show_ratio(ratio), cell)
+
+
+def _control(name: str) -> Column[CapabilityResult]:
+    return Column(name, lambda row: row.controls.get(name), number)
+
+
+def number(value: float | None) -> str:
+    """Three decimals, or none where it is large."""
+    if value is None:
+        return "-"
+    return f"{value:,.0f}" if abs(value) >= _LONG else f"{value:.3f}"
+
+
+def probability(value: float) -> str:
+    """With its name."""
+    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
+
+
+def change(row: CapabilityResult) -> str:
+    """What moved, of how many items, with interval and corrected p."""
+    return (
+        f"{number(row.dense)} to {number(row.pruned)} ({row.delta:+.3f}, 95 % interval {row.low:+.3f} to "
+        f"{row.high:+.3f}, n = {row.items:,}, {probability(row.p_ratios)} corrected for {row.tests} ratios)"
+    )
+
+
+def page(reports: Mapping[str, Report]) -> str:
+    """The page, of the reports of each pack and of the published figures by their names.
+
+    Raises:
+        LookupError: it needs what was not judged.
+    """
+    here = FileSystemLoader(Path(__file__).parent)
+    environment = Environment(loader=here, undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True)
+    helpers: dict[str, Callable[..., object]] = {"number": number, "probability": probability, "change": change}
+    environment.filters |= helpers
+
+    def found(evidence: str, model: str | None = None) -> Found:
+        return Found(reports[evidence], model or evidence)
+
+    return environment.get_template(_TEMPLATE).render(found=found, packs=PACKS)
+
+
+def with_answer(readme: str, text: str) -> str:
+    """README.md with the first paragraph of the page; raises `LookupError` if it has no place for it."""
+    if not _ANSWER.search(readme):
+        msg = "README.md has no <!-- replication --> to <!-- /replication -->"
+        raise LookupError(msg)
+    return _ANSWER.sub(lambda _: text.split("\n\n")[1], readme)
+
+
+def main() -> int:
+    """Writes the page, and the answer."""
+    with tempfile.TemporaryDirectory() as folder:
+        reports = {name: judged(name, Path(folder) / name) for name in (PUBLISHED, *PACKS)}
+    text = page(reports)
+    write_whole(PAGE, text)
+    write_whole(README, with_answer(README.read_text(encoding="utf-8"), text))
+    sys.stdout.write(f"{PAGE}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
