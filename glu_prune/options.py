@@ -18,7 +18,7 @@ from glu_prune.report import github
 from glu_prune.units import fraction, whole
 
 if TYPE_CHECKING:
-    from glu_prune.efficiency.benchmark import Effort
+    from glu_prune.efficiency.effort import Effort
     from glu_prune.experiment.executors import Executor
     from glu_prune.progress.work import Step
 
@@ -97,7 +97,7 @@ def settings(config: pytest.Config) -> Settings:
 
 def effort(config: pytest.Config) -> "Effort":
     """How long and how often costs are to be measured."""
-    from glu_prune.efficiency.benchmark import Effort
+    from glu_prune.efficiency.effort import Effort
 
     return Effort(*map(config.getoption, ("--glu-rounds", "--glu-window", "--glu-processes", "--glu-grid")))
 

@@ -13,7 +13,7 @@ from glu_prune.commands.terminal import Answer, connections, interruptible, work
 from glu_prune.errors import PlanError, StoreError, WorkloadError
 
 if TYPE_CHECKING:
-    from glu_prune.efficiency.benchmark import Effort
+    from glu_prune.efficiency.effort import Effort
     from glu_prune.efficiency.series import Series
     from glu_prune.efficiency.workload import Workload
     from glu_prune.experiment.cell import Arm, Settings
@@ -72,7 +72,7 @@ def measure(
     offline: Offline = False,
 ) -> Answer:
     """Measure what a model costs, dense and pruned: time, energy, memory."""
-    from glu_prune.efficiency.benchmark import Effort
+    from glu_prune.efficiency.effort import Effort
     from glu_prune.experiment.cell import Settings
     from glu_prune.models.source import locate
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from glu_prune.efficiency.effort import Effort
 from glu_prune.efficiency.footprint import Footprint, footprints
 from glu_prune.efficiency.fresh import FreshProcesses
 from glu_prune.efficiency.generation import Generator, PaddedBatch, padded
@@ -34,31 +35,6 @@ _TRIES_OF_ROUND = 8
 """Each time, its windows have twice the work."""
 _TRIES = 3
 """So many batches of the warm-up are timed, unless fewer fill a window."""
-
-
-@dataclass(frozen=True)
-class Effort:
-    """How often, how long, and for which grid is measured."""
-
-    rounds: int = 8
-    """In each of them every arm has its turn."""
-    seconds: float | None = None
-    """Least length of a window, to a fifth of a batch; None for as long as the energy counters of the machine need."""
-    processes: int = 4
-    """Fresh processes per arm in which memory is measured."""
-    grid: str = "USA"
-    """ISO 3166 alpha-3 code of the country whose CO2 per kWh is assumed."""
-
-    def __post_init__(self) -> None:
-        """Raises `WorkloadError` for numbers that measure nothing."""
-        for what, found, least in (
-            ("rounds", self.rounds, 2),
-            ("processes for memory", self.processes, 0),
-            ("seconds per window", 0.1 if self.seconds is None else self.seconds, 0.1),
-        ):
-            if not least <= found < math.inf:
-                msg = f"a measurement needs at least {least} {what}; found {found}"
-                raise WorkloadError(msg)
 
 
 @dataclass(frozen=True)

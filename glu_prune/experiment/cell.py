@@ -13,7 +13,7 @@ from glu_prune.errors import PlanError
 from glu_prune.pruning.ratio import Ratio, show_ratio
 
 if TYPE_CHECKING:
-    from glu_prune.efficiency.benchmark import Effort
+    from glu_prune.efficiency.effort import Effort
     from glu_prune.efficiency.workload import Workload
     from glu_prune.evaluation.subset import Subset
     from glu_prune.models.source import ModelSource

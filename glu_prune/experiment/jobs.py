@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from pydantic import TypeAdapter
 
-from glu_prune.efficiency.benchmark import Effort
+from glu_prune.efficiency.effort import Effort
 from glu_prune.efficiency.workload import Workload
 from glu_prune.evaluation.subset import Subset
 from glu_prune.experiment.cell import DENSE, AnyCell, Arm, Cell, DistanceCell, FloorCell, SeriesCell

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from glu_prune.efficiency.benchmark import Effort
+from glu_prune.efficiency.effort import Effort
 from glu_prune.errors import CorruptError, EvaluationError, NotMeasuredError
 from glu_prune.experiment.cell import AnyCell, Arm, Cell, FloorCell, SeriesCell, Settings
 from glu_prune.experiment.codec import AnyRecord, RecordT

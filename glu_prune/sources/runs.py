@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from glu_prune.baseline.gate import Gate
-from glu_prune.efficiency.benchmark import Effort
+from glu_prune.efficiency.effort import Effort
 from glu_prune.efficiency.series import REPLICATE
 from glu_prune.errors import EvaluationError
 from glu_prune.evaluation import local_data

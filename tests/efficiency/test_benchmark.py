@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glu_prune.efficiency import benchmark as module
-from glu_prune.efficiency.benchmark import IDLE_WINDOWS, Effort, _order, measure
+from glu_prune.efficiency.benchmark import IDLE_WINDOWS, _order, measure
+from glu_prune.efficiency.effort import Effort
 from glu_prune.efficiency.footprint import Footprint
 from glu_prune.efficiency.fresh import FreshProcesses
 from glu_prune.efficiency.generation import padded

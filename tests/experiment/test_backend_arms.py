@@ -16,7 +16,7 @@ import pytest
 from lm_eval.api.model import LM
 from lm_eval.api.registry import model_registry, register_model
 
-from glu_prune.efficiency.benchmark import Effort
+from glu_prune.efficiency.effort import Effort
 from glu_prune.efficiency.meter import NoMeter
 from glu_prune.efficiency.workload import drawn
 from glu_prune.errors import EvaluationError, NotMeasuredError

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from glu_prune.efficiency.benchmark import Effort
+from glu_prune.efficiency.effort import Effort
 from glu_prune.efficiency.workload import WORKLOADS, Workload, drawn
 from glu_prune.evaluation.subset import Subset
 from glu_prune.experiment import code, keys

@@ -15,7 +15,7 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from glu_prune.efficiency.benchmark import Effort
+from glu_prune.efficiency.effort import Effort
 from glu_prune.efficiency.meter import NoMeter, ReplayMeter
 from glu_prune.efficiency.workload import drawn
 from glu_prune.errors import EvaluationError, MeterError, NotMeasuredError, StoreError, WorkloadError

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from glu_prune.efficiency.benchmark import Effort
+from glu_prune.efficiency.effort import Effort
 from glu_prune.efficiency.meter import NoMeter
 from glu_prune.efficiency.workload import drawn
 from glu_prune.errors import EvaluationError, GluPruneError

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from glu_prune.efficiency.benchmark import Effort, _order
+from glu_prune.efficiency.benchmark import _order
+from glu_prune.efficiency.effort import Effort
 from glu_prune.efficiency.meter import NoMeter
 from glu_prune.efficiency.series import DENSE_LABEL, REPLICATE
 from glu_prune.errors import EvaluationError, ExpectationError, NotMeasuredError

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from glu_prune.efficiency.benchmark import Effort
+from glu_prune.efficiency.effort import Effort
 from glu_prune.efficiency.meter import NoMeter
 from glu_prune.experiment.cell import DENSE, Arm, Settings
 from glu_prune.experiment.executors.local import local_engine
