@@ -59,10 +59,10 @@ class CaseTables(Tables):
         """These rows, then those of `others`; a row that several have is kept once."""
         fields: dict[str, tuple[object, ...]] = {}
         for name in CaseTables.model_fields:
-            kept = list(getattr(self, name))
-            for other in others:
-                kept += [row for row in getattr(other, name) if row not in kept]
-            fields[name] = tuple(kept)
+            every = (row for each in (self, *others) for row in getattr(each, name))
+            # By JSON, as rows with mappings have no hash, and comparing each with all takes as long as judging them.
+            found = {row.model_dump_json() if isinstance(row, Result) else row: row for row in every}
+            fields[name] = tuple(found.values())
         return self.model_copy(update=fields)
 
 

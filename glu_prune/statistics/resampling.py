@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -125,7 +125,7 @@ class ResampledMeans(CoherentContrast):
     @cached_property
     def _pivots(self) -> Array:
         """(RESAMPLES,), sorted: Student's t of each resample about the mean."""
-        return np.sort(pivots(self.changes[:, None], self.weights, self.seed)[:, 0])
+        return _sorted_pivots(self.changes.tobytes(), self.weights.tobytes(), self.seed)
 
     def _pivot(self, share: float) -> float:
         return float(np.quantile(self._pivots, share, method="weibull"))
@@ -167,6 +167,12 @@ class ResampledLevel(ResampledMeans):
     def _limits(self, tail: float) -> tuple[float, float]:
         low, high = super()._limits(tail)
         return low, self._with_unseen._limits(tail)[1] if self.changes.any() else high
+
+
+@lru_cache(maxsize=256)
+def _sorted_pivots(changes: bytes, weights: bytes, seed: int) -> Array:
+    """Those of one comparison, by its numbers as float64: the dense model is held against its floors at every ratio."""
+    return np.sort(pivots(np.frombuffer(changes)[:, None], np.frombuffer(weights), seed)[:, 0])
 
 
 def sign_flips(changes: Array, seed: int) -> tuple[float, float]:
