@@ -29,11 +29,10 @@ from glu_prune.files import write_whole
 from glu_prune.models.source import load, locate
 from perf.sweep_items import BENCHMARKS, Benchmark
 from perf.usual_loop import write_tasks
+from tools.replication import EVIDENCE, OUTSIDE
 
-EVIDENCE = Path(__file__).parent.parent / "expectations" / "evidence"
 TASKS = ("arc_challenge", "piqa", "hellaswag")
 BATCH_SIZE = 16
-FILE = "outside.json"
 
 
 def agreement(record: Record, samples: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -81,7 +80,7 @@ def main() -> int:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--task", choices=TASKS, nargs="+", default=TASKS)
     options = parser.parse_args()
-    out = EVIDENCE / options.model / FILE
+    out = EVIDENCE / options.model / OUTSIDE
     found = json.loads(out.read_text(encoding="utf-8")) if out.exists() else {}
     every = (each for each in records(out.parent, [Record]) if isinstance(each, Record))
     dense = {each.task: each for each in every if each.arm == DENSE.label}

@@ -8,6 +8,7 @@ Packs are judged by `pytest benchmarks --glu-evidence NAME`, as anyone judges th
 the reports of these runs; `tools/replication.md.j2` says where it goes.
 """
 
+import json
 import os
 import re
 import subprocess
@@ -17,8 +18,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
+from operator import itemgetter
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -33,10 +35,13 @@ from glu_prune.results.explanations import Explanation, GroupScores
 from glu_prune.results.report import Report
 
 ROOT = Path(__file__).parent.parent
+EVIDENCE = ROOT / "expectations" / "evidence"
 PAGE = ROOT / "docs" / "replication.md"
 README = ROOT / "README.md"
 PUBLISHED = "published"
-PACKS = tuple(sorted(each.parent.name for each in (ROOT / "expectations" / "evidence").glob("*/glu-prune-store.json")))
+OUTSIDE = "outside.json"
+"""Beside a pack: what `tools/outside.py` found."""
+PACKS = tuple(sorted(each.parent.name for each in EVIDENCE.glob("*/glu-prune-store.json")))
 _TEMPLATE = "replication.md.j2"
 _MARKS = {"confirmed": "C", "refuted": "R", "artefact": "A", "inconclusive": "?"}
 _LONG = 1000
@@ -198,6 +203,26 @@ def change(row: CapabilityResult) -> str:
     )
 
 
+def checked(pack: str) -> str:
+    """How a pack's dense scores agree with lm-eval's own `HFLM`, by `tools/outside.py`; empty if that was not asked."""
+    file = EVIDENCE / pack / OUTSIDE
+    if not file.is_file():
+        return ""
+    found: dict[str, dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))
+    rows = [
+        {"task": task, "metric": metric, **each["scores"][metric], **each}
+        for task, each in found.items()
+        for metric in each["scores"]
+    ]
+    names = ("task", "metric", "items", "equal choices", "pack", "lm-eval")
+    columns = [Column[Mapping[str, Any]](name, itemgetter(name), _shown) for name in names]
+    return render(columns, rows, "pipe")
+
+
+def _shown(value: str | float) -> str:
+    return number(value) if isinstance(value, float) else str(value)
+
+
 def page(reports: Mapping[str, Report]) -> str:
     """The page, of the reports of each pack and of the published figures by their names.
 
@@ -212,7 +237,7 @@ def page(reports: Mapping[str, Report]) -> str:
     def found(evidence: str, model: str | None = None) -> Found:
         return Found(reports[evidence], model or evidence)
 
-    return environment.get_template(_TEMPLATE).render(found=found, packs=PACKS)
+    return environment.get_template(_TEMPLATE).render(found=found, checked=checked)
 
 
 def with_answer(readme: str, text: str) -> str:
