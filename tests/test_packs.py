@@ -21,8 +21,9 @@ from glu_prune.sources.packed import PackedRecords, PackedSource
 EXPECTATIONS = """\
 model: tiny-base
 ratios: [0.5]
-controls: [random]
+controls: [random, wanda, "ppm keeping 0:1,2"]
 control_seeds: 2
+calibration: text.txt
 items: {tiny_recall_mc: 24, tiny_recall: 8}
 expect:
   - {capability: factual_knowledge, direction: down, why: facts go}
@@ -52,6 +53,7 @@ class Project:
         self._run = pytester.runpytest_inprocess
         (self.path / "expectations").mkdir()
         (self.path / "expectations" / "tiny.yaml").write_text(EXPECTATIONS)
+        (self.path / "expectations" / "text.txt").write_text("anna lives in rome .\nthe parrot sees a lamp .\n")
         (self.path / "test_claims.py").write_text(TESTS)
 
     def run(self, *options):
@@ -88,6 +90,7 @@ def records(folder, kind=Record):
 def test_a_pack_is_judged_as_the_runs_were_and_without_the_model(project, store, monkeypatch, capsys):
     before = project.tables()
     assert len(before["scores.csv"]) == len(before["distances.csv"]) == 2
+    assert before["scores.csv"][["random", "wanda", "ppm keeping 0:1,2"]].notna().all(axis=None)
     packed(store, project.path / "expectations" / "evidence" / "mine")
     assert re.search(r"evidence/mine: \d+ cells, \d+", capsys.readouterr().out)
 
@@ -118,7 +121,7 @@ def test_what_models_wrote_is_not_in_a_pack(project, store, tmp_path):
     first, second = ({path.name: path.read_text() for path in (folder / "declared").iterdir()} for folder in (store, tmp_path / "pack"))  # fmt: skip
     assert first == second != {}
     scores = pd.read_csv(tmp_path / "pack" / SCORES)
-    assert set(scores["arm"]) == {"dense", "ppm-0.5", "random-0.5"}
+    assert set(scores["arm"]) == {"dense", "ppm-0.5", "random-0.5", "wanda-0.5", "ppm keeping 0:1,2-0.5"}
     assert set(scores["items"]) == {8, 24}
 
 

@@ -67,15 +67,8 @@ class Ranking:
             PlanError: there are no such neurons.
         """
         blocks = dict(ranked)
-        for layer, neurons in how.keep.items():
-            names = [block.name for block in width_map.blocks if block.layer == layer]
-            widths = [len(ranked[each].order) for each in names]
-            if len(names) != 1 or neurons[-1] >= widths[0]:
-                counted = f"{len(names) or 'no'} GLU block{'s' if names else ''}"
-                found = f"{names[0]} has {widths[0]} neurons" if len(names) == 1 else f"layer {layer} has {counted}"
-                msg = f"criterion {how.name}: {found}; neurons that stay are those of a layer's only block, from 0 on"
-                raise PlanError(msg)
-            blocks[names[0]] = blocks[names[0]].keeping(neurons)
+        for name, neurons in staying(how, width_map).items():
+            blocks[name] = blocks[name].keeping(neurons)
         return cls(how.name, seed, width_map, blocks)
 
     @property
@@ -126,6 +119,24 @@ def rank(
         norms = activations.get(block.name) if activations else None
         ranked[block.name] = rank_block(block.name, block.weights, how, seed, norms)
     return Ranking.of(how, seed, width_map, ranked)
+
+
+def staying(how: Criterion, width_map: WidthMap) -> dict[str, tuple[int, ...]]:
+    """Block name to the neurons that stay whatever a criterion says.
+
+    Raises:
+        PlanError: there are no such neurons.
+    """
+    found = {}
+    for layer, neurons in how.keep.items():
+        blocks = [block for block in width_map.blocks if block.layer == layer]
+        if len(blocks) != 1 or neurons[-1] >= blocks[0].width:
+            counted = f"layer {layer} has {len(blocks) or 'no'} GLU block{'s' if blocks else ''}"
+            there = f"{blocks[0].name} has {blocks[0].width} neurons" if len(blocks) == 1 else counted
+            msg = f"criterion {how.name}: {there}; neurons that stay are those of a layer's only block, from 0 on"
+            raise PlanError(msg)
+        found[blocks[0].name] = neurons
+    return found
 
 
 def rank_block(

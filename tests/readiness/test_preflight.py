@@ -145,6 +145,18 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     sys.modules.pop("ways", None)
 
 
+def test_criteria_that_look_at_text_or_spare_neurons_are_tried_too(tmp_path):
+    def run(criterion: str) -> None:
+        (tmp_path / "text.txt").write_text("anna lives in rome .")
+        more = f"criterion: {criterion}\n" + ("calibration: text.txt\n" if "wanda" in criterion else "")
+        refuse_obstacles(cases(tmp_path, more=more), Settings())
+
+    for criterion in ("wanda", "reversed-wanda", "ppm keeping 0:97", "wanda keeping 4:639"):
+        run(criterion)
+    with pytest.raises(NotReadyError, match=r"^pruning of tiny-base: criterion ppm keeping 4:640: .* has 640 neurons"):
+        run("ppm keeping 4:640")
+
+
 def test_a_criterion_is_tried_before_a_model_loads(tmp_path, own):
     def run(criterion: str, dtype: str = "float32") -> None:
         refuse_obstacles(cases(tmp_path, more=f"criterion: {criterion}"), Settings(dtype=dtype))
