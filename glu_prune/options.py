@@ -128,6 +128,10 @@ def refuse_contradictions(config: pytest.Config) -> None:
     """Raises `pytest.UsageError` for options that cannot be meant together."""
     sequential, kept = config.getoption("--glu-sequential"), not runs(config)
     evidence = f"--glu-evidence {config.getoption('--glu-evidence')}"
+    baselines = any(config.getoption(each) for each in ("--glu-compare", "--glu-save-baseline"))
+    if baselines and (sequential or kept or plans(config)):
+        msg = "baselines are of all items of runs; leave out --glu-sequential, --glu-evidence and --glu-plan"
+        raise pytest.UsageError(msg)
     for name, does in (("--glu-sequential", "stops runs early"), ("--glu-limit", "asks fewer items")):
         if config.getoption(name) and kept:
             msg = f"{name} {does}; with {evidence} nothing is run"
@@ -146,10 +150,6 @@ def refuse_contradictions(config: pytest.Config) -> None:
         raise pytest.UsageError(msg)
     if config.getoption("--glu-contract") and config.getoption("--glu-dtype") == AUTO:
         msg = "--glu-dtype auto compares data types before models are scored; with --glu-contract, name one"
-        raise pytest.UsageError(msg)
-    baselines = any(config.getoption(each) for each in ("--glu-compare", "--glu-save-baseline"))
-    if baselines and (sequential or kept or plans(config)):
-        msg = "baselines are of all items of runs; leave out --glu-sequential, --glu-evidence and --glu-plan"
         raise pytest.UsageError(msg)
 
 
