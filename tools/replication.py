@@ -129,10 +129,6 @@ class Found:
         )
         return render(columns, rows, "pipe")
 
-    def measured(self, capability: str) -> bool:
-        """Whether some claim about a capability was judged."""
-        return any(row.capability == capability for row in self.scores)
-
     def why_at(self, capability: str, ratio: str) -> Explanation:
         """What lies behind a change; raises `LookupError` if it was not judged."""
         self.at(capability, ratio)
