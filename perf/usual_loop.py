@@ -187,23 +187,27 @@ class UsualLoop:
         return sum(length > most + 1 for length in lengths), len(lengths)
 
     def _evaluate(self, benchmark: Benchmark, batch_size: int, **options: Any) -> Any:
-        import lm_eval
-        from lm_eval.models.huggingface import HFLM
-
-        lm = HFLM(pretrained=self._model, tokenizer=self._tokenizer, batch_size=batch_size, softmax_dtype="float32")
-        return lm_eval.simple_evaluate(
-            model=lm,
-            tasks=list(benchmark.tasks),
-            task_manager=self._manager,
-            num_fewshot=benchmark.num_fewshot,
-            bootstrap_iters=0,
-            **options,
-        )
+        return evaluate(self._model, self._tokenizer, self._manager, benchmark, batch_size, **options)
 
     def _count(self, module: Any, inputs: tuple[Any, ...], named: Mapping[str, Any]) -> None:
         del module
         ids = named["input_ids"] if "input_ids" in named else inputs[0]
         self._tokens += ids.numel()
+
+
+def evaluate(model: Any, tokenizer: Any, manager: Any, benchmark: Benchmark, batch_size: int, **options: Any) -> Any:
+    """What lm-eval's `simple_evaluate` finds through its own `HFLM`; `manager` knows the tasks."""
+    import lm_eval
+    from lm_eval.models.huggingface import HFLM
+
+    return lm_eval.simple_evaluate(
+        model=HFLM(pretrained=model, tokenizer=tokenizer, batch_size=batch_size, softmax_dtype="float32"),
+        tasks=list(benchmark.tasks),
+        task_manager=manager,
+        num_fewshot=benchmark.num_fewshot,
+        bootstrap_iters=0,
+        **options,
+    )
 
 
 def _answers(results: Mapping[str, Any], task: str) -> Answers:

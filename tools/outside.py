@@ -15,8 +15,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import lm_eval
-from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 
 from glu_prune.evaluation.answers import Answered
@@ -28,7 +26,7 @@ from glu_prune.experiment.record import Record
 from glu_prune.files import write_whole
 from glu_prune.models.source import load, locate
 from perf.sweep_items import BENCHMARKS, Benchmark
-from perf.usual_loop import write_tasks
+from perf.usual_loop import evaluate, write_tasks
 from tools.replication import EVIDENCE, OUTSIDE
 
 TASKS = ("arc_challenge", "piqa", "hellaswag")
@@ -61,15 +59,8 @@ def answers(model: Any, tokenizer: Any, benchmark: Benchmark, data: Path, part: 
             start, stop = map(int, part.split("-"))
             documents: list[Any] = [{}] * len((data / benchmark.scored).read_text(encoding="utf-8").splitlines())
             places = Subset(start, stop).documents({task: documents})
-        found = lm_eval.simple_evaluate(
-            model=HFLM(pretrained=model, tokenizer=tokenizer, batch_size=BATCH_SIZE, softmax_dtype="float32"),
-            tasks=[task],
-            task_manager=TaskManager(include_path=f"{folder}/tasks"),
-            num_fewshot=benchmark.num_fewshot,
-            samples=places,
-            bootstrap_iters=0,
-        )
-    assert found is not None
+        manager = TaskManager(include_path=f"{folder}/tasks")
+        found = evaluate(model, tokenizer, manager, benchmark, BATCH_SIZE, samples=places)
     return {item_of(task, sample): sample for sample in found["samples"][task]}
 
 

@@ -30,7 +30,7 @@ from glu_prune.pruning.ratio import show_ratio
 from glu_prune.report.columns import WHY
 from glu_prune.report.table import Column, render
 from glu_prune.results.base import Row
-from glu_prune.results.claims import CapabilityResult, TrendResult
+from glu_prune.results.claims import CapabilityResult
 from glu_prune.results.explanations import Explanation, GroupScores
 from glu_prune.results.report import Report
 
@@ -82,23 +82,17 @@ class Found:
         """The claims about capabilities at ratios."""
         return self._mine(self.report.scores)
 
-    @cached_property
-    def trends(self) -> tuple[TrendResult, ...]:
-        """The claims across ratios."""
-        return self._mine(self.report.trends)
-
     def at(self, capability: str, ratio: str) -> CapabilityResult:
         """The claim about a capability at a ratio; raises `LookupError` if it was not judged."""
-        return next(iter(self.of(capability, (ratio,))))
+        for row in self.of(capability):
+            if row.ratio == Decimal(ratio):
+                return row
+        msg = f"{self.model}: no claim about {capability} at {ratio} was judged"
+        raise LookupError(msg)
 
-    def of(self, capability: str, ratios: Sequence[str] | None = None) -> tuple[CapabilityResult, ...]:
-        """The claims about a capability, at all ratios or at these; raises `LookupError` if there is none."""
-        wanted = None if ratios is None else set(map(Decimal, ratios))
-        found = [row for row in self.scores if row.capability == capability and (not wanted or row.ratio in wanted)]
-        if not found:
-            msg = f"{self.model}: no claim about {capability} at {ratios or 'any ratio'} was judged"
-            raise LookupError(msg)
-        return tuple(sorted(found, key=lambda row: row.ratio))
+    def of(self, capability: str) -> tuple[CapabilityResult, ...]:
+        """The claims about a capability, by ratio."""
+        return tuple(sorted((row for row in self.scores if row.capability == capability), key=lambda row: row.ratio))
 
     @property
     def table(self) -> str:
@@ -130,8 +124,7 @@ class Found:
         return render(columns, rows, "pipe")
 
     def why_at(self, capability: str, ratio: str) -> Explanation:
-        """What lies behind a change; raises `LookupError` if it was not judged."""
-        self.at(capability, ratio)
+        """What lies behind a change that was judged."""
         return next(row for row in self._why if (row.capability, row.ratio) == (capability, Decimal(ratio)))
 
     def why(self, capability: str) -> str:
