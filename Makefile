@@ -1,11 +1,11 @@
-# make bench | baseline | bench-pruning | bench-sweep | bench-shapes | profile | test | test-all | check | clean: each sets up .venv when it is missing or out of date.
+# make bench | baseline | bench-pruning | bench-sweep | bench-shapes | profile | test | test-all | check | docs | clean: each sets up .venv when it is missing or out of date.
 PYTHON ?= python3.11
 # Where this is set, each of hundreds of processes would compile all modules again.
 unexport PYTHONDONTWRITEBYTECODE
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: bench baseline bench-pruning bench-sweep bench-shapes profile test test-all check format clean
+.PHONY: bench baseline bench-pruning bench-sweep bench-shapes profile test test-all check docs format clean
 
 # Half of the neurons of the embedded models: what the claims say, and whether any arm does worse than what is pinned.
 bench: $(READY)
@@ -55,6 +55,11 @@ test: $(READY)
 test-all: $(READY)
 	$(TESTS) --durations=25 --junitxml results/tests.xml
 
+# The documentation, to site/index.html; fails on a broken link.
+docs: $(READY)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	$(BIN)/python -m tools.site
+
 check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -65,7 +70,7 @@ format: $(READY)
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf .venv .glu-prune .shapes results .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
+	rm -rf .venv .glu-prune .shapes results site .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

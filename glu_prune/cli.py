@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from glu_prune.commands import costs, models, pruning, runs, store
+from glu_prune.commands import costs, models, pruning, reporting, runs, store
 from glu_prune.commands.parsing import StrictCommand
 from glu_prune.commands.terminal import Answer, CommandInterruptedError
 from glu_prune.errors import BaselineError, ExpectationError
@@ -66,7 +66,7 @@ def _glu_prune(
 
 _COMMANDS: tuple[Callable[..., Answer], ...] = (
     *(pruning.plan, pruning.prune),
-    *(runs.init, runs.doctor, runs.prefetch, runs.power, runs.compare),
+    *(runs.init, runs.doctor, runs.prefetch, runs.power, runs.compare, reporting.report),
     *(models.convert, models.fetch, models.shape, models.criteria, models.families, models.models),
 )
 for _command in _COMMANDS:

@@ -57,6 +57,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Prepares an empty session; it stays silent while it is empty."""
     options.refuse_contradictions(config)
+    options.refuse_report(config)
     with _one_line(pytest.UsageError):
         config.stash[_session] = Session(config)
     if (data := options.named(config, "--glu-data")) is not None:
@@ -231,10 +232,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 def _show(report: Report, terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    for block in terminal.blocks(report, long=config.option.verbose > 0):
-        if block.heading:
-            terminalreporter.section(block.heading)
-        for line in block.text.splitlines():
-            terminalreporter.write_line(line)
-    for each in terminalreporter.stats.get("inconclusive", []):
-        terminalreporter.write_line(one_line(f"INCONCLUSIVE {each.nodeid}: {each.longrepr[2]}"))
+    shape = options.shape(config)
+    encoding = getattr(terminalreporter._tw._file, "encoding", None) or "utf-8"
+    terminalreporter.section("glu-prune")
+    for line in terminal.lines_of(report, shape):
+        terminalreporter.write_line(terminal.printed(line, colour=terminalreporter.hasmarkup, encoding=encoding))

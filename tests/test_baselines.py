@@ -179,7 +179,7 @@ def test_what_got_better_passes_and_is_shown(project):
     code, said = project.run("--glu-compare=worse")
     assert code == 0
     assert {row["outcome"] for row in project.rows if row["arm"] == "dense"} == {"improved"}
-    assert re.search(r"dense +factual_recall .* improved", said)
+    assert re.search(r"✓ improved +dense factual_recall ", said)
 
 
 @pytest.mark.slow("judges another model twice")

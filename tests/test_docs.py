@@ -1,4 +1,4 @@
-"""The guide to verdicts names everything that there is, and README's options exist."""
+"""The pages name everything that there is, and nothing that is not."""
 
 import re
 
@@ -6,8 +6,10 @@ from glu_prune.evaluation.null_names import NULLS
 from glu_prune.evidence.checks import CHECKS
 from glu_prune.judgement.distances import UNITS
 from glu_prune.judgement.kinds.trend import Relation
+from glu_prune.option_list import OPTIONS
 from glu_prune.results.base import Outcome
 from tests.helpers import ROOT
+from tools import reference
 
 GUIDE = "".join((ROOT / "docs" / name).read_text() for name in ("judgement.md", "floors.md", "published.md"))
 README = (ROOT / "README.md").read_text()
@@ -18,10 +20,27 @@ def test_the_guide_names_every_null_model_check_verdict_relation_and_distance():
         assert name in GUIDE, name
 
 
-def test_the_readme_names_every_option():
-    code = (ROOT / "glu_prune" / "options.py").read_text()
-    options = set(re.findall(r"\"(--glu-[a-z-]+)\"", code))
-    assert {"--glu-model"} < options <= set(re.findall(r"--glu-[a-z-]+", README)), options
+def test_the_reference_is_what_the_code_declares():
+    """After a change: `python -m tools.reference`."""
+    assert (ROOT / "docs" / "options.md").read_text() == reference.page()
+
+
+def test_options_that_pages_name_exist():
+    known = {option.name for option in OPTIONS}
+    for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        assert {*re.findall(r"--glu-[a-z]+(?:-[a-z]+)*", path.read_text())} <= known, path
+
+
+def test_the_readme_is_read_in_minutes():
+    assert len(README.splitlines()) <= 120
+
+
+def test_every_page_stands_in_the_menu_and_leads_somewhere():
+    pages = {path.name for path in (ROOT / "docs").glob("*.md")}
+    assert {*re.findall(r"^ +- ([a-z0-9-]+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE)} == pages
+    for page in pages:
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", (ROOT / "docs" / page).read_text()):
+            assert (ROOT / "docs" / target).exists(), (page, target)
 
 
 def test_every_link_of_the_readme_leads_somewhere():

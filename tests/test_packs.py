@@ -175,7 +175,7 @@ def test_what_a_pack_lacks_is_not_measured(project, store, tmp_path):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--glu-evidence=other"], "*'other' is neither runs, published, a pack in *evidence (there: mine), nor a folder*"),
+        (["--glu-evidence=other"], "*'other' is neither published, a pack in *evidence (there: mine), nor a folder*"),
         (["--glu-evidence=mine", "--glu-sequential"], "*with --glu-evidence mine nothing is run"),
         (["--glu-evidence=mine", "--glu-limit=5"], "*--glu-limit asks fewer items; with --glu-evidence mine nothing is run"),
         (["--glu-evidence=mine", "--glu-save-baseline=b"], "*leave out --glu-sequential, --glu-evidence and --glu-plan"),

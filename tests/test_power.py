@@ -30,7 +30,8 @@ expect:
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> Path:
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("COLUMNS", "160")  # each row is one line
     path = tmp_path / "claims.yaml"
     path.write_text(FILE)
     return path
@@ -57,11 +58,17 @@ def rows(text: str) -> dict[tuple[str, str], list[str]]:
     return {(line[0], line[1]): line[2:] for line in lines if len(line) == 9}
 
 
+@pytest.mark.parametrize("width", ["80", "100"])
+def test_no_line_is_wider_than_the_window(file, tmp_path, capsys, monkeypatch, width):
+    monkeypatch.setenv("COLUMNS", width)
+    assert main(["power", str(file), "--store", str(tmp_path / "none")]) == 0
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= int(width)
+
+
 def test_a_run_that_cannot_answer_says_so_before_it_begins(file, tmp_path, capsys):
     store = tmp_path / "none"
     assert main(["power", str(file), "--store", str(store), "--limit", "100"]) == 0
     said = capsys.readouterr().out
-    assert max(map(len, said.splitlines())) <= 100
     assert "6 claims: 2 cannot be answered by this run, of 1 that is unknown; 2 claims of other kinds" in said
     shown = rows(said)
     assert shown["factual_knowledge down", "0.2"][:2] == ["100", "0.05/2"]

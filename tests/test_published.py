@@ -1,6 +1,7 @@
 """The study's claims, judged on its published figures: no model, no network, seconds."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -24,7 +25,7 @@ def results(tmp_path_factory):
     folder = tmp_path_factory.mktemp("published")
     done = run(folder)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
-    assert "inconclusive in" not in done.stdout
+    assert not re.search(r"\d inconclusive in", done.stdout)
     return json.loads((folder / "report.json").read_text())
 
 

@@ -2,18 +2,15 @@
 
     python -m tools.replication
 
-Its first paragraph, the answer, goes into README.md, too.
+Its first paragraph, the answer, goes into README.md, too, and its first figure.
 
-Packs are judged by `pytest benchmarks --glu-evidence NAME`, as anyone judges them. Every number of the page stands in
-the reports of these runs; `tools/replication.md.j2` says where it goes.
+Packs are judged as `pytest benchmarks --glu-evidence NAME` judges them. Every number of the page stands in the reports
+of that; `tools/replication.md.j2` says where it goes. The README's picture is a figure of `glu-prune report`.
 """
 
 import json
-import os
 import re
-import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -28,17 +25,19 @@ from glu_prune.errors import GluPruneError
 from glu_prune.files import write_whole
 from glu_prune.pruning.ratio import show_ratio
 from glu_prune.report.columns import WHY
+from glu_prune.report.page.figures import figures, written
 from glu_prune.report.table import Column, render
 from glu_prune.results.base import Row
 from glu_prune.results.claims import CapabilityResult
 from glu_prune.results.explanations import Explanation, GroupScores
 from glu_prune.results.report import Report
+from glu_prune.sources.judged import PUBLISHED, judged, merged
 
 ROOT = Path(__file__).parent.parent
 EVIDENCE = ROOT / "expectations" / "evidence"
 PAGE = ROOT / "docs" / "replication.md"
 README = ROOT / "README.md"
-PUBLISHED = "published"
+PICTURE = ROOT / "docs" / "replication.svg"
 OUTSIDE = "outside.json"
 """Beside a pack: what `tools/outside.py` found."""
 PACKS = tuple(sorted(each.parent.name for each in EVIDENCE.glob("*/glu-prune-store.json")))
@@ -51,22 +50,17 @@ _WHY_CHOICES = ("capability", "ratio", "better", "worse", "other answers", "comm
 _RowT = TypeVar("_RowT", bound=Row)
 
 
-def judged(evidence: str, out: Path) -> Report:
-    """What a session finds of a pack, or of the published figures; its files are written to `out`.
+def report_of(evidence: str, expectations: Path = ROOT / "expectations") -> Report:
+    """What the claims in a file or folder come to on a pack, or on the published figures.
 
     Raises:
-        GluPruneError: a verdict is not the one that is declared, or the session failed.
+        GluPruneError: a verdict is not the one that is declared.
     """
-    command = [sys.executable, "-m", "pytest", "benchmarks", "--glu-evidence", evidence, f"--glu-results={out}"]
-    # No model and no network, so that the page is what the packs say, and nothing that lies on a machine.
-    environment = {**os.environ, "GLU_PRUNE_MODELS": str(out / "none"), "HF_HUB_OFFLINE": "1"}
-    done = subprocess.run(
-        [*command, "-p", "no:cacheprovider"], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        msg = f"pytest ended with {done.returncode}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
+    found = judged(evidence, expectations, ROOT)
+    if failed := [case.message for case in found.cases if case.result == "failed"]:
+        msg = f"{evidence}: {len(failed)} claims are not as declared: {failed[0]}"
         raise GluPruneError(msg)
-    return Report.model_validate_json((out / "report.json").read_text(encoding="utf-8"))
+    return found
 
 
 @dataclass(frozen=True)
@@ -239,12 +233,14 @@ def with_answer(readme: str, text: str) -> str:
 
 def main() -> int:
     """Writes the page, and the answer."""
-    with tempfile.TemporaryDirectory() as folder:
-        reports = {name: judged(name, Path(folder) / name) for name in (PUBLISHED, *PACKS)}
+    reports = {name: report_of(name) for name in (PUBLISHED, *PACKS)}
     text = page(reports)
     write_whole(PAGE, text)
     write_whole(README, with_answer(README.read_text(encoding="utf-8"), text))
-    sys.stdout.write(f"{PAGE}\n")
+    drawn = figures(merged([(name, reports[name]) for name in PACKS]))
+    figure = next(each for each in drawn if each.name == "dose-instruction_following")
+    write_whole(PICTURE, written(figure, "svg"))
+    sys.stdout.write(f"{PAGE}\n{PICTURE}\n")
     return 0
 
 

@@ -16,9 +16,9 @@ _COLUMNS: tuple[Column[Family], ...] = (
 _ORDER = get_args(Status)
 
 
-def families_table(found: Families, style: str, room: int | None = None) -> str:
-    """The families as text, in lines of at most `room` characters, proven ones first, under a line that counts them."""
+def families_table(found: Families, style: str) -> str:
+    """The families as text, proven ones first, under a line that counts them."""
     counts = Counter(each.status for each in found.families)
     summary = ", ".join(f"{counts[status]} {status}" for status in _ORDER)
     ordered = sorted(found.families, key=lambda each: (_ORDER.index(each.status), each.family))
-    return f"{summary} (transformers {found.transformers})\n\n{render(_COLUMNS, ordered, style, room=room)}"
+    return f"{summary} (transformers {found.transformers})\n\n{render(_COLUMNS, ordered, style)}"

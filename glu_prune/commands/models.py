@@ -84,6 +84,5 @@ def families() -> Answer:
     """List the model families of transformers that can be pruned."""
     from glu_prune.commands.families import families_table
     from glu_prune.models.families import recorded
-    from glu_prune.report.table import terminal_width
 
-    return Answer(families_table(recorded(), "simple", terminal_width()))
+    return Answer(families_table(recorded(), "simple"))

@@ -8,7 +8,7 @@ from typing import Literal
 from glu_prune.experiment.cell import Settings
 from glu_prune.models.dtypes import AUTO, EXACT
 from glu_prune.readiness.requirements import Requirements
-from glu_prune.report.table import Column, render, terminal_width
+from glu_prune.report.table import Column, render
 
 State = Literal["ready", "note", "missing"]
 """`note`: a run works without it, and should know that."""
@@ -68,4 +68,4 @@ _COLUMNS: tuple[Column[CheckResult], ...] = (
 
 def table(results: Iterable[CheckResult]) -> str:
     """`results`, one per row."""
-    return render(_COLUMNS, results, "simple", room=terminal_width())
+    return render(_COLUMNS, results, "simple")

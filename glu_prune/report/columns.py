@@ -32,7 +32,8 @@ def _number(digits: int, sign: str = "") -> Callable[[Any], str]:
     return lambda value: "-" if value is None else f"{value:{sign},.{digits}f}"
 
 
-def _probability(value: float) -> str:
+def probability(value: float) -> str:
+    """A p to three decimals."""
     return "<0.001" if value < 0.001 else f"{value:.3f}"
 
 
@@ -104,14 +105,14 @@ def _ratio(row: _AtRatio) -> str:
 _FEW = 3
 """Items that a table names."""
 _LIMITS = ("", "low", "high")
-_RATIO = Column("ratio", _ratio)
-_CAPABILITY = Column[_OfCapability]("capability", lambda row: row.capability)
+_RATIO = Column("ratio", _ratio, key=True)
+_CAPABILITY = Column[_OfCapability]("capability", lambda row: row.capability, key=True)
 _VERDICT = Column("verdict", _verdict)
 _NOTE = Column[RatioResult]("note", lambda row: row.note)
 _TESTED: tuple[Column[RatioResult], ...] = (
-    Column("p", lambda row: row.p, _probability),
-    Column("p, ratios", lambda row: row.p_ratios, _probability),
-    Column("p, file", lambda row: row.holm, _or_none(_probability)),
+    Column("p", lambda row: row.p, probability),
+    Column("p, ratios", lambda row: row.p_ratios, probability),
+    Column("p, file", lambda row: row.holm, _or_none(probability)),
 )
 """What every claim at a ratio is tested by."""
 _JUDGED: tuple[Column[RatioResult], ...] = (*_TESTED, Column("claim", lambda row: row.claim), _VERDICT, _NOTE)
@@ -147,7 +148,7 @@ DISTANCES: tuple[Column[DistanceResult], ...] = (
 )
 
 AGAINST: tuple[Column[BaselineResult], ...] = (
-    Column("arm", lambda row: row.arm),
+    Column("arm", lambda row: row.arm, key=True),
     _CAPABILITY,
     Column("metric", _metric),
     Column("items", lambda row: row.items),
@@ -156,7 +157,7 @@ AGAINST: tuple[Column[BaselineResult], ...] = (
     Column("delta", lambda row: row.delta, _number(3, "+")),
     Column("low", lambda row: row.low, _number(3, "+")),
     Column("high", lambda row: row.high, _number(3, "+")),
-    Column("p", lambda row: row.p, _or_none(_probability)),
+    Column("p", lambda row: row.p, _or_none(probability)),
     Column("finds", lambda row: row.catches, _or_none(digits)),
     Column("better", lambda row: row.improved, _or_none()),
     Column("worse", lambda row: row.worse, _or_none()),
@@ -200,7 +201,7 @@ GROUPS: tuple[Column[GroupScores], ...] = (
 )
 
 TRENDS: tuple[Column[TrendResult], ...] = (
-    Column("claim", lambda row: f"{row.about}: {row.relation}"),
+    Column("claim", lambda row: f"{row.about}: {row.relation}", key=True),
     Column("ratios", lambda row: row.points),
     Column("found", lambda row: row.statistics),
     Column("because", lambda row: "; ".join(row.reasons) or "-"),
@@ -208,7 +209,7 @@ TRENDS: tuple[Column[TrendResult], ...] = (
 )
 
 CURVES: tuple[Column[CurvePoint], ...] = (
-    Column("criterion", lambda row: row.criterion),
+    Column("criterion", lambda row: row.criterion, key=True),
     _CAPABILITY,
     Column("metric", lambda row: row.metric),
     _RATIO,
@@ -228,7 +229,7 @@ CURVES: tuple[Column[CurvePoint], ...] = (
 
 COST_CLAIMS: tuple[Column[CostResult], ...] = (
     _RATIO,
-    Column("figure", lambda row: row.capability),
+    Column("figure", lambda row: row.capability, key=True),
     Column("pairs of runs", lambda row: row.items),
     Column("dense", lambda row: row.dense, digits),
     Column("pruned", lambda row: row.pruned, digits),
@@ -239,7 +240,7 @@ COST_CLAIMS: tuple[Column[CostResult], ...] = (
 )
 
 FINDINGS: tuple[Column[Finding], ...] = (
-    Column("check", lambda row: row.check),
+    Column("check", lambda row: row.check, key=True),
     Column("about", lambda row: row.subject),
     Column("ratios", lambda row: ", ".join(map(show_ratio, row.ratios)) or "-"),
     Column("finding", lambda row: row.says),
@@ -247,8 +248,8 @@ FINDINGS: tuple[Column[Finding], ...] = (
 
 EFFICIENCY: tuple[Column[FigureResult], ...] = (
     _RATIO,
-    Column("workload", lambda row: row.workload),
-    Column("figure", lambda row: row.figure),
+    Column("workload", lambda row: row.workload, key=True),
+    Column("figure", lambda row: row.figure, key=True),
     Column("unit", lambda row: row.unit),
     Column("n", lambda row: row.n),
     Column("dense", lambda row: row.dense, _interval, _LIMITS),
@@ -260,9 +261,9 @@ EFFICIENCY: tuple[Column[FigureResult], ...] = (
 
 ENERGY: tuple[Column[ChannelEnergy], ...] = (
     _RATIO,
-    Column("workload", lambda row: row.workload),
-    Column("arm", lambda row: row.arm),
-    Column("channel", lambda row: row.channel),
+    Column("workload", lambda row: row.workload, key=True),
+    Column("arm", lambda row: row.arm, key=True),
+    Column("channel", lambda row: row.channel, key=True),
     Column("n", lambda row: row.n),
     Column("J per token", lambda row: row.gross, _interval, _LIMITS),
     Column("idle, W", lambda row: row.idle, _spread, ("", "sd")),
@@ -276,14 +277,14 @@ def _joules(channel: str) -> Callable[[RecomputedEnergy | EvaluationCost], float
 
 
 RECOMPUTED: tuple[Column[RecomputedEnergy], ...] = (
-    Column("workload", lambda row: row.workload),
+    Column("workload", lambda row: row.workload, key=True),
     _RATIO,
     Column("runs", lambda row: row.runs),
     *(Column(f"{channel} J per token", _joules(channel), _number(4)) for channel in SHOWN),
 )
 
 EVALUATIONS: tuple[Column[EvaluationCost], ...] = (
-    Column("arm", lambda row: row.arm),
+    Column("arm", lambda row: row.arm, key=True),
     Column("width", lambda row: row.width),
     Column("expansion ratio", lambda row: row.expansion_ratio, _number(2)),
     Column("parameters", lambda row: row.parameters, _number(0)),

@@ -34,14 +34,16 @@ def write(report: Report, folder: Path) -> Written:
         OSError: they cannot be written, or would take the place of files that are not ours.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    texts = dict(file for each in formats().values() for file in each.files(report))
+    texts = dict(file for each in formats().values() if each.always for file in each.files(report))
     before = _manifest(folder)
     if not _is_ours(folder):
         for name in texts.keys() - before.keys():
             if (folder / name).exists():
                 msg = f"{name} in it was not written by glu-prune; move it, or name another folder"
                 raise FileExistsError(msg)
-    now = {name: frozenset({_digest(text.encode())}) for name, text in texts.items()}
+    now = {
+        name: frozenset({_digest(text if isinstance(text, bytes) else text.encode())}) for name, text in texts.items()
+    }
     # Both at first: of a session that is killed meanwhile, the next one still knows all files.
     _note(folder, {name: before.get(name, frozenset()) | now.get(name, frozenset()) for name in {*before, *now}})
     for name, text in texts.items():

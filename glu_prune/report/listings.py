@@ -1,6 +1,6 @@
 """What there is to choose from."""
 
-from glu_prune.report.table import Column, render, terminal_width, wrapped
+from glu_prune.report.table import Column, render, wrapped
 
 
 def models() -> str:
@@ -18,7 +18,7 @@ def models() -> str:
         Column("licence", lambda row: row[2]),
         Column("where", lambda row: row[3] or how_to_fetch(row[0])),
     )
-    return render(columns, rows, "simple", room=terminal_width())
+    return render(columns, rows, "simple")
 
 
 def criteria() -> str:
@@ -36,4 +36,4 @@ def criteria() -> str:
         f"{REVERSED}-NAME keeps what NAME removes: a control. MODULE:FUNCTION is one of your own.",
         "NAME keeping LAYER:NEURON,NEURON never removes these neurons.",
     )
-    return "\n".join([render(columns, CRITERIA.values(), "simple", room=terminal_width()), "", *map(wrapped, notes)])
+    return "\n".join([render(columns, CRITERIA.values(), "simple"), "", *map(wrapped, notes)])

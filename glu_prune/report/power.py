@@ -1,16 +1,13 @@
 """What a run will be able to show, as one table for people."""
 
-import textwrap
 from collections.abc import Sequence
 
 from glu_prune.clean import one_line
 from glu_prune.judgement.verdict import ALPHA
 from glu_prune.pruning.ratio import show_ratio
-from glu_prune.report.table import Column, render
+from glu_prune.report.table import Column, render, wrapped
 from glu_prune.results.power import PlannedClaim
 
-WIDTH = 100
-"""Of the table and of what is said below it, in characters."""
 _LEGEND = """\
 alpha: level of each test, 0.05 over how often the claim is made. finds: the smallest effect that is found with \
 probability 0.8; for `preserved`, the smallest margin that is confirmed with that probability if nothing changes. In \
@@ -47,30 +44,29 @@ def _items(row: PlannedClaim) -> str:
     return str(row.items) if row.unit == "items" else f"{row.items} in {row.units or '?'} {row.unit}"
 
 
-_COLUMNS: tuple[tuple[Column[PlannedClaim], int], ...] = (
-    (Column("claim", lambda row: row.claim), 23),
-    (Column("ratio", lambda row: "all" if row.ratio is None else show_ratio(row.ratio)), 5),
-    (Column("items", _items), 8),
-    (Column("alpha", lambda row: f"{ALPHA:g}/{row.tests}" if row.tests > 1 else f"{ALPHA:g}"), 7),
-    (Column("finds", lambda row: row.smallest, _number), 7),
-    (Column("floor", _floor), 7),
-    (Column("draws", _draws), 7),
-    (Column("enough", _enough), 10),
-    (Column("spread", lambda row: row.spread), 8),
+_COLUMNS: tuple[Column[PlannedClaim], ...] = (
+    Column("claim", lambda row: row.claim),
+    Column("ratio", lambda row: "all" if row.ratio is None else show_ratio(row.ratio)),
+    Column("items", _items),
+    Column("alpha", lambda row: f"{ALPHA:g}/{row.tests}" if row.tests > 1 else f"{ALPHA:g}"),
+    Column("finds", lambda row: row.smallest, _number),
+    Column("floor", _floor),
+    Column("draws", _draws),
+    Column("enough", _enough),
+    Column("spread", lambda row: row.spread),
 )
 
 
 def text(rows: Sequence[PlannedClaim], left_out: int) -> str:
     """A table for each model, how to read it, and how many claims are `left_out`, of whose tests no power is known."""
-    columns, widths = zip(*_COLUMNS, strict=True)
     short = sum(row.answerable is False for row in rows)
     unknown = sum(row.answerable is None for row in rows)
     others = f"; {left_out} claims of other kinds are not planned" if left_out else ""
     summary = f"{len(rows)} claims: {short} cannot be answered by this run, of {unknown} that is unknown{others}."
-    lines = [each for part in (*_LEGEND.splitlines(), summary) for each in textwrap.wrap(part, WIDTH)]
+    lines = map(wrapped, (*_LEGEND.splitlines(), summary))
     models = dict.fromkeys(row.model for row in rows)
     tables = (
-        f"{one_line(model)}:\n{render(columns, [row for row in rows if row.model == model], 'simple', widths)}\n"
+        f"{one_line(model)}:\n{render(_COLUMNS, [row for row in rows if row.model == model], 'simple')}\n"
         for model in models
     )
     return "\n".join([*tables, *lines])

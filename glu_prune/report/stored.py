@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 _SHOWN = 12
 """Characters of a key that are shown."""
 _COLUMNS = tuple(
-    Column(name, itemgetter(name)) for name in ("key", "model", "arm", "task", "items", "scores", "created", "bytes")
+    Column(name, itemgetter(name), key=name == "key")
+    for name in ("key", "model", "arm", "task", "items", "scores", "created", "bytes")
 )
 
 

@@ -5,6 +5,7 @@ import shutil
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from glu_prune.clean import markdown, one_line
@@ -14,9 +15,11 @@ if TYPE_CHECKING:
 
 _WIDEST = 100
 _NARROWEST = 6
-"""Characters of a column."""
-_GAP = 2
-"""Characters between columns."""
+_TIGHT, _READABLE = 10, 24
+"""Characters of a column: in the narrowest window, in a table that is kept in one piece, and in one that is not or in a
+column that says which row it is."""
+_GAP, _PADDING = 2, 2
+"""Characters between columns, and those that tabulate leaves free beside headings."""
 RowT = TypeVar("RowT", contravariant=True)
 
 
@@ -29,6 +32,8 @@ class Column(Generic[RowT]):
     show: Callable[[Any], str] = str
     parts: tuple[str, ...] = ()
     """For values that are several numbers: what each is; files have a column for each."""
+    key: bool = False
+    """Whether it says which row this is: each part of a table that is too wide begins with it."""
 
     @property
     def headings(self) -> tuple[str, ...]:
@@ -66,39 +71,81 @@ def wrapped(text: str) -> str:
     return textwrap.fill(text, terminal_width(), break_on_hyphens=False)
 
 
-def fitting(cells: Sequence[Sequence[str]], room: int) -> list[int]:
-    """The widths at which the columns of `cells` fit into `room` characters: the widest give way, evenly."""
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    while sum(widths) + _GAP * (len(widths) - 1) > room and max(widths) > _NARROWEST:
-        widths[widths.index(max(widths))] -= 1
-    return widths
+def render(columns: Sequence[Column[RowT]], rows: Iterable[RowT], style: str) -> str:
+    """`rows` as text that only shows, whatever is in them: style `pipe` for Markdown, `simple` for terminals.
 
-
-def render(
-    columns: Sequence[Column[RowT]],
-    rows: Iterable[RowT],
-    style: str,
-    widths: Sequence[int] | None = None,
-    room: int | None = None,
-) -> str:
-    """`rows` as text that only shows, whatever is in them: style `simple` for terminals, `pipe` for Markdown.
-
-    With `widths`, one for each column, in characters, longer values go on in the next line; with `room`, as much of it
-    as a line has, so that all columns fit.
+    For terminals no line is longer than `terminal_width()`: the widest columns go on in the next line, and a table with
+    too many columns follows in parts, each of which begins with the columns that say which row it is.
     """
+    safe = markdown if style == "pipe" else one_line
+    every = list(rows)
+    cells = [[safe(column.name), *(safe(column.show(column.get(row))) for row in every)] for column in columns]
+    if style == "pipe":
+        return _tabulated(cells, style)
+    widths = [_width(texts) for texts in cells]
+    least = [
+        min(width, _READABLE if column.key else max(_TIGHT, min(_longest_word(texts), _READABLE)))
+        for width, texts, column in zip(widths, cells, columns, strict=True)
+    ]
+    keys = [place for place, column in enumerate(columns) if column.key] or [0]
+    room = terminal_width()
+    found = []
+    for part in _parts(widths, least, keys, room):
+        fitted = _fitting([widths[place] for place in part], [least[place] for place in part], room)
+        found.append(
+            _tabulated([_filled(cells[place], width) for place, width in zip(part, fitted, strict=True)], style)
+        )
+    return "\n\n".join(found)
+
+
+def _tabulated(columns: Sequence[Sequence[str]], style: str) -> str:
+    """Columns of text, each below its heading."""
     from tabulate import tabulate
 
-    safe = markdown if style == "pipe" else one_line
-    cells = [[safe(column.show(column.get(row))) for column in columns] for row in rows]
-    names = [safe(column.name) for column in columns]
-    if room is not None:
-        widths = fitting([names, *cells], room)
-    most = None if widths is None else list(widths)
-    return tabulate(
-        cells,
-        names,
-        tablefmt=style,
-        disable_numparse=True,
-        maxcolwidths=most,
-        maxheadercolwidths=most if room else None,
-    )
+    names, *rows = zip(*columns, strict=True)
+    return tabulate(rows, names, tablefmt=style, disable_numparse=True)
+
+
+def _filled(column: Sequence[str], width: int) -> list[str]:
+    """The texts of a column in lines of at most `width` characters.
+
+    Not by tabulate, which takes `2,603.4` for a number when it wraps, and fails.
+    """
+    heading, *cells = column
+    shape = partial(textwrap.fill, break_on_hyphens=False)
+    return [shape(heading, max(width - _PADDING, 1)), *(shape(cell, width) for cell in cells)]
+
+
+def _width(column: Sequence[str]) -> int:
+    """Characters of a column of which the first text is the heading."""
+    return max(len(column[0]) + _PADDING, *map(len, column))
+
+
+def _longest_word(column: Sequence[str]) -> int:
+    return max((len(word) for text in column for word in text.split()), default=0)
+
+
+def _parts(widths: Sequence[int], least: Sequence[int], keys: Sequence[int], room: int) -> list[list[int]]:
+    """Which columns stand beside each other so that each part fits; `keys` are the first in all of them."""
+    others = [place for place in range(len(widths)) if place not in keys]
+    if sum(least) + _GAP * (len(least) - 1) <= room:
+        return [[*keys, *others]]
+    readable = [min(width, _READABLE) + _GAP for width in widths]
+    first = sum(readable[place] for place in keys)
+    found, used = [list(keys)], first
+    for place in others:
+        if used + readable[place] - _GAP > room and len(found[-1]) > len(keys):
+            found.append(list(keys))
+            used = first
+        found[-1].append(place)
+        used += readable[place]
+    return found
+
+
+def _fitting(widths: Sequence[int], least: Sequence[int], room: int) -> list[int]:
+    """`widths` of columns that fit into `room` characters together: the widest give way, if need be below `least`."""
+    found = list(widths)
+    while sum(found) + _GAP * (len(found) - 1) > room and max(found) > _NARROWEST:
+        spare = [width if width > low else 0 for width, low in zip(found, least, strict=True)]
+        found[spare.index(max(spare)) if any(spare) else found.index(max(found))] -= 1
+    return found

@@ -8,7 +8,7 @@ from glu_prune.clean import one_line
 from glu_prune.pruning.ratio import show_ratio
 from glu_prune.report import columns
 from glu_prune.report.baseline_notes import counts, is_news
-from glu_prune.report.extent_notes import dequantizations, limits, near_ties, truncations
+from glu_prune.report.extent_notes import dequantizations, left_out, limits, near_ties, truncations
 from glu_prune.report.extra_columns import extra_columns
 from glu_prune.report.table import Column
 from glu_prune.results.base import Row
@@ -25,10 +25,8 @@ class Table:
     own_columns: Columns
     note: str = ""
     """How it is to be read."""
-    long: bool = False
-    """Whether it is shown in the terminal only when more is asked for."""
     news: Callable[[Any], bool] | None = None
-    """Which of its rows are shown in the terminal when no more is asked for; None: all."""
+    """Which of its rows are shown where room is scarce; None: all."""
 
     def columns(self, rows: Sequence[Row]) -> tuple[Column[Any], ...]:
         """The columns for `rows`, those that users added to them included."""
@@ -56,7 +54,7 @@ TABLES = {
         'prompt, or are cut by the length limit; "score without" leaves out items where either output is flawed; '
         "matched length: texts as long as before, within 5 %.",
     ),
-    "groups": Table("by group", _fixed(columns.GROUPS), long=True),
+    "groups": Table("by group", _fixed(columns.GROUPS)),
     "distances": Table(
         "how far from the dense model",
         _fixed(columns.DISTANCES),
@@ -73,7 +71,7 @@ TABLES = {
         news=is_news,
     ),
     "trends": Table("across ratios", _fixed(columns.TRENDS)),
-    "curves": Table("dose-response", _fixed(columns.CURVES), long=True),
+    "curves": Table("dose-response", _fixed(columns.CURVES)),
     "costs": Table("claims about cost", _fixed(columns.COST_CLAIMS)),
     "findings": Table("evidence checks", _fixed(columns.FINDINGS)),
     "efficiency": Table(
@@ -83,8 +81,8 @@ TABLES = {
         "over rounds in which both did the same work; dense again: the same for a copy of the dense model, which "
         "shows how steady the machine was. See docs/efficiency.md.",
     ),
-    "energy": Table("energy by channel", _fixed(columns.ENERGY), long=True),
-    "recomputed": Table("energy per token, recomputed from published energies", _fixed(columns.RECOMPUTED), long=True),
+    "energy": Table("energy by channel", _fixed(columns.ENERGY)),
+    "recomputed": Table("energy per token, recomputed from published energies", _fixed(columns.RECOMPUTED)),
     "evaluations": Table(
         "what the evaluations cost",
         _fixed(columns.EVALUATIONS),
@@ -106,13 +104,13 @@ class Section:
 
 
 def sections(report: Report, *, long: bool = True, names: Collection[str] = tuple(TABLES)) -> Iterator[Section]:
-    """The tables of `names`, model by model; without the long ones, and what is no news, if they are not wanted."""
+    """The tables of `names`, model by model; without `long` only what is news."""
     every = {name: report.rows(name) for name in names}
     for model in dict.fromkeys(row.model for rows in every.values() for row in rows):
         for name in names:
             table = TABLES[name]
             mine = [row for row in every[name] if row.model == model and (long or not table.news or table.news(row))]
-            if mine and (long or not table.long):
+            if mine:
                 heading = table.heading.format_map(vars(mine[0]))
                 yield Section(f"{model}: {heading}", table.columns(mine), mine)
 
@@ -120,9 +118,20 @@ def sections(report: Report, *, long: bool = True, names: Collection[str] = tupl
 def notes(report: Report) -> tuple[str, ...]:
     """How the tables are to be read, each in one line that only shows."""
     read = (table.note for name, table in TABLES.items() if table.note and report.rows(name))
+    return (*read, *extents(report), *map(one_line, near_ties(report.cells)))
+
+
+def extents(report: Report) -> tuple[str, ...]:
+    """What of everything was compared, asked and shown, each in one line that only shows."""
     cells = report.cells
-    found = (*counts(report.baseline), *dequantizations(cells), *limits(cells), *truncations(cells), *near_ties(cells))
-    return (*read, *map(one_line, found))
+    found = (
+        *counts(report.baseline),
+        *left_out(report.cases),
+        *dequantizations(cells),
+        *limits(cells),
+        *truncations(cells),
+    )
+    return tuple(map(one_line, found))
 
 
 def sentences(report: Report) -> tuple[str, ...]:

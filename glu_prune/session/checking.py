@@ -15,6 +15,7 @@ from glu_prune.report.tables import TABLES
 from glu_prune.results.claims import RatioResult
 from glu_prune.results.report import CaseHead, CaseOutcome, CaseResult, CaseTables
 from glu_prune.session.session import Session
+from glu_prune.sources.judged import head_of
 from glu_prune.traces import told
 
 RESULT = "glu_prune_result"
@@ -30,7 +31,7 @@ def check(session: Session, node: pytest.Item, case: Case) -> None:
     """Passes when the verdict is the declared one, and puts what was found into the tables of the session."""
     __tracebackhide__ = True
     properties, strict = node.user_properties, node.config.getoption("--glu-strict")
-    properties.extend(((HEAD, _head(case).model_dump_json()), (PLACE, str(session.place(case)))))
+    properties.extend(((HEAD, head_of(case).model_dump_json()), (PLACE, str(session.place(case)))))
     properties.extend((("model", one_line(case.experiment.subject)), ("declared", case.declared)))
     try:
         found = case.judge(session.source)
@@ -68,10 +69,6 @@ def take(session: Session, report: pytest.TestReport) -> None:
 def is_inconclusive(report: pytest.TestReport) -> bool:
     """Whether a case was skipped because its verdict is inconclusive."""
     return report.when == "call" and report.skipped and any(name == RESULT for name, _ in report.user_properties)
-
-
-def _head(case: Case) -> CaseHead:
-    return CaseHead(case=case.id, model=case.experiment.subject, file=case.file, line=case.line, declared=case.declared)
 
 
 def _ended(head: CaseHead, report: pytest.TestReport, *, judged: bool) -> CaseOutcome:

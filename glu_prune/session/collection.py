@@ -1,7 +1,6 @@
 """Which cases a session has: those of its expectation files about models that are here, or that are asked for."""
 
 from collections.abc import Collection, Sequence
-from pathlib import Path
 
 import pytest
 
@@ -12,6 +11,7 @@ from glu_prune.judgement.expectation import cases_about, files, read, told_apart
 from glu_prune.judgement.experiment import ANY
 from glu_prune.models.source import identity, locate
 from glu_prune.readiness.requirements import is_here
+from glu_prune.sources.judged import packed_cases, published_cases
 
 
 def read_cases(config: pytest.Config, packed: Collection[str] | None = None) -> tuple[Case, ...]:
@@ -31,8 +31,8 @@ def read_cases(config: pytest.Config, packed: Collection[str] | None = None) -> 
             msg = f"no expectation file in {place} is about model {wanted!r}; they are about: {', '.join(models)}"
             raise ExpectationError(msg)
     if packed is not None:
-        return _packed(place, cases, packed)
-    return tuple(_published(place, cases) if options.judges_published(config) else _runnable(cases, wanted))
+        return tuple(packed_cases(place, cases, packed))
+    return tuple(published_cases(place, cases) if options.judges_published(config) else _runnable(cases, wanted))
 
 
 def cases_of_others(config: pytest.Config) -> tuple[Case, ...]:
@@ -53,25 +53,6 @@ def _declared(config: pytest.Config) -> tuple[Case, ...]:
     """All that the expectation files declare."""
     place = options.place(config, "--glu-expectations")
     return told_apart([case for file in files(place) for case in read(options.relative(config, file))])
-
-
-def _published(place: Path, cases: Sequence[Case]) -> list[Case]:
-    """Cases about which figures have been published."""
-    found = [case for case in cases if case.experiment.evidence is not None]
-    if not found:
-        models = ", ".join(dict.fromkeys(case.experiment.model for case in cases))
-        msg = f"no expectation file in {place} about {models} names published figures; give it `evidence: FOLDER`"
-        raise ExpectationError(msg)
-    return found
-
-
-def _packed(place: Path, cases: Sequence[Case], models: Collection[str]) -> tuple[Case, ...]:
-    """Cases that records of `models` can judge."""
-    found = tuple(case for case in cases if case.ABOUT_RUNS and case.experiment.model in models)
-    if not found:
-        msg = f"no expectation file in {place} is about {', '.join(sorted(models))}, of which the evidence is"
-        raise ExpectationError(msg)
-    return found
 
 
 def _runnable(cases: Sequence[Case], wanted: str | None) -> list[Case]:

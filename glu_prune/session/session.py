@@ -1,5 +1,6 @@
 """The state of one pytest session: its cases, what they are judged by, and what they found."""
 
+import shlex
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from functools import cached_property
@@ -12,7 +13,7 @@ from glu_prune import options
 from glu_prune.baseline.compare import NAMED, was_compared
 from glu_prune.baseline.gate import Gate, failures
 from glu_prune.clean import one_line
-from glu_prune.errors import BaselineError, GluPruneError
+from glu_prune.errors import BaselineError, GluPruneError, ReportError
 from glu_prune.judgement.case import Case
 from glu_prune.judgement.conclusion import conclude
 from glu_prune.judgement.kinds import CASES
@@ -236,10 +237,25 @@ class Session:
         except OSError as error:
             self.written = one_line(f"tables were not written to {folder}: {error}")
             return False
-        lines = [f"tables: {folder}/ ({', '.join(done.names)})"]
+        lines = [f"tables: {options.relative(self._config, folder)}/ ({', '.join(done.names)})"]
         if done.left:
             lines.append(f"not of this run, and not known to be of an earlier one: {', '.join(done.left)} in {folder}/")
+        shown = self._show(report, lines)
         self.written = "\n".join(map(one_line, lines))
+        return shown
+
+    def _show(self, report: Report, lines: list[str]) -> bool:
+        """Writes the page that is asked for, and tells of it in `lines`; whether that went well."""
+        if (page := options.named(self._config, "--glu-report")) is None:
+            return True
+        from glu_prune.report.page.saved import save_page
+
+        try:
+            save_page(report, page, [f"pytest {shlex.join(self._config.invocation_params.args)}"])
+        except ReportError as error:
+            lines.append(f"the page was not written: {error}")
+            return False
+        lines.append(f"page: {page}")
         return True
 
     def _differs(self) -> str:

@@ -27,6 +27,7 @@ from glu_prune.report.columns import (
 )
 from glu_prune.report.files import MANIFEST, write
 from glu_prune.report.formats import terminal
+from glu_prune.report.formats.terminal import Shape
 from glu_prune.report.table import frame, render
 from glu_prune.report.tables import notes
 from glu_prune.results.claims import CapabilityResult, CostResult, TrendResult
@@ -162,8 +163,8 @@ def test_each_column_of_a_curve():
     ]  # fmt: skip
     report = concluded({"curves": (row,)}, {"curves": (row,)})
     assert report.curves == (row,), "several claims across ratios give the same curve"
-    assert next(block.heading for block in terminal.blocks(report, long=True)) == "m: dose-response"
-    assert not any(block.heading for block in terminal.blocks(report, long=False))
+    assert next(block.heading for block in terminal.blocks(report, Shape(long=True))) == "m: dose-response"
+    assert not any(block.heading for block in terminal.blocks(report, Shape()))
 
 
 def test_each_column_of_groups_trends_costs_and_findings():
@@ -432,10 +433,9 @@ def test_a_dense_model_alone_is_shown_without_a_comparison():
 
 def test_measurements_are_tables_and_files(tmp_path: Path):
     report = conclude([tables(), tables()])
-    headings = [block.heading for block in terminal.blocks(report, long=False)]
-    assert headings == ["m: efficiency", ""]
-    every = [block.heading for block in terminal.blocks(report, long=True)]
-    assert every == ["m: efficiency", "m: energy by channel", "verdicts", ""]
+    assert [block.heading for block in terminal.blocks(report, Shape())] == [""]
+    every = [block.heading for block in terminal.blocks(report, Shape(long=True))]
+    assert every == ["m: efficiency", "m: energy by channel", ""]
     assert any("Student's t" in note for note in notes(report))
     write(report, tmp_path)
     table = pd.read_csv(tmp_path / "efficiency.csv")

@@ -18,11 +18,13 @@ class Format:
 
     suffix: str
     """How the names of its files end, such as `.csv`."""
-    table: Callable[[Sequence[Column[Any]], Sequence[Row]], str]
-    files: Callable[[Report], Iterator[tuple[str, str]]]
-    """(name, text) of each file that a report is written to."""
+    table: Callable[[Sequence[Column[Any]], Sequence[Row]], str | bytes]
+    files: Callable[[Report], Iterator[tuple[str, str | bytes]]]
+    """(name, content) of each file that a report is written to."""
     order: int
     """When its files are written; those of lower numbers are named first."""
+    always: bool = True
+    """Whether every session writes them; else only who asks for them gets them."""
 
 
 @cache

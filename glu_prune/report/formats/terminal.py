@@ -1,33 +1,174 @@
-"""A report in the terminal: tables under headings, then verdicts if they are wanted, then how to read all of it."""
+"""A report in the terminal: claims as lines, arm by arm, then findings and how to read it; tables where more is wanted.
 
-from collections.abc import Iterator
+No line is wider than the window. What is printed is `rich`'s text: colours where the terminal has them, ASCII where its
+encoding has no more.
+"""
+
+import io
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
+from itertools import chain
+from typing import Any, get_args
+
+from rich.console import Console
+from rich.text import Text
 
 from glu_prune.clean import one_line
-from glu_prune.report.table import render
-from glu_prune.report.tables import notes, sections, sentences
+from glu_prune.pruning.ratio import show_ratio
+from glu_prune.report import lines
+from glu_prune.report.baseline_notes import is_news
+from glu_prune.report.table import render, terminal_width, wrapped
+from glu_prune.report.tables import extents, notes, sections
+from glu_prune.results.base import Outcome
+from glu_prune.results.claims import ClaimResult, CostResult, RatioResult
+from glu_prune.results.findings import Finding
 from glu_prune.results.report import Report
+
+_LEGEND = (
+    "change: on the same items, 95 % interval (nats for perplexities); p: corrected for the ratios of the claim; "
+    "floor: best of answers without content; then controls. More: -v, --glu-columns, --glu-sort."
+)
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a report looks like: with `long`, also tables and each verdict as a sentence."""
+
+    long: bool = False
+    columns: Sequence[str] = lines.DEFAULT
+    sort: str = ""
 
 
 @dataclass(frozen=True)
 class Block:
-    """Text under a heading; without a heading it just follows."""
+    """Lines under a heading; without a heading they just follow."""
 
     heading: str
-    text: str
+    lines: tuple[Text, ...]
+
+    @property
+    def text(self) -> str:
+        """Its lines without colours."""
+        return "\n".join(line.plain for line in self.lines)
 
 
-def blocks(report: Report, *, long: bool) -> Iterator[Block]:
-    """What is printed; with `long`, also long tables and every verdict as a sentence."""
-    for section in sections(report, long=long):
-        yield Block(one_line(section.heading), render(section.columns, section.rows, "simple"))
-    if long:
-        yield Block("verdicts", "\n".join(sentences(report)))
-    yield Block("", "\n".join(["", *notes(report)]))
+def blocks(report: Report, shape: Shape) -> Iterator[Block]:
+    """What is printed: of each model its arms, claims across ratios and news of baselines; then what checks found."""
+    width = terminal_width()
+    for model in dict.fromkeys(row.model for name in _CLAIMS for row in report.rows(name)):
+        yield from _arms(report, model, shape, width)
+        yield from _others(report, model, shape, width)
+    if report.findings and not shape.long:  # else there is a table of them
+        yield Block("evidence checks", tuple(_findings(report.findings, width)))
+    if shape.long:
+        for section in sections(report):
+            yield Block(one_line(section.heading), _plain(render(section.columns, section.rows, "simple")))
+    said = notes(report) if shape.long else (*((_LEGEND,) if any(map(report.rows, _CLAIMS)) else ()), *extents(report))
+    yield Block("", tuple(line for each in said for line in lines.hanging(each, width, "", "dim")))
+
+
+def lines_of(report: Report, shape: Shape) -> Iterator[Text]:
+    """What is printed, line by line."""
+    for block in blocks(report, shape):
+        if block.heading:
+            yield from lines.rule(block.heading, terminal_width())
+        yield from block.lines
+
+
+def printed(line: Text, *, colour: bool, encoding: str) -> str:
+    """`line` as a terminal of that encoding is given it, in which CI finds no command, wherever it was broken."""
+    if (safe := one_line(line.plain)) != line.plain:
+        line = Text(safe, style=line.style)
+    try:
+        line.plain.encode(encoding)
+    except (UnicodeEncodeError, LookupError):
+        line = Text(line.plain.translate(lines.ASCII), spans=line.spans, style=line.style)
+    if not colour:
+        return line.plain
+    stream = io.StringIO()
+    console = Console(file=stream, force_terminal=True, color_system="standard", width=10_000, legacy_windows=False)
+    console.print(line, end="", no_wrap=True, soft_wrap=True)
+    return stream.getvalue()
 
 
 def text(report: Report) -> Iterator[str]:
     """All tables, each under its heading, and how to read them: what a command prints."""
     for section in sections(report):
         yield f"{one_line(section.heading)}\n{render(section.columns, section.rows, 'simple')}"
-    yield from notes(report)
+    yield from map(wrapped, notes(report))
+
+
+_AT_RATIOS = ("scores", "distances", "costs")
+_CLAIMS = (*_AT_RATIOS, "trends", "baseline")
+
+
+def _plain(text: str) -> tuple[Text, ...]:
+    return tuple(map(Text, text.splitlines()))
+
+
+def _arms(report: Report, model: str, shape: Shape, width: int) -> Iterator[Block]:
+    every = [row for name in _AT_RATIOS for row in report.rows(name) if row.model == model]
+    rows = [row for row in every if isinstance(row, RatioResult)]
+    for ratio in sorted({row.ratio for row in rows}):
+        mine = [row for row in rows if row.ratio == ratio]
+        # Costs have neither floor nor controls: in columns of their own, below those of capabilities.
+        parts = [[row for row in mine if isinstance(row, CostResult) is cost] for cost in (False, True)]
+        found = [lines.lines(part, shape.columns, shape.sort) for part in parts if part]
+        shown = [lines.laid_out(each, width, _said(shape), headed=each is found[0]) for each in found]
+        yield Block(one_line(f"{model}{_arm(report, model, ratio)}: {_counts(mine)}"), tuple(chain(*shown)))
+
+
+def _said(shape: Shape) -> Any:
+    """What stands below a line: its remark or, where more is wanted, the whole sentence and why it was claimed."""
+
+    def sentence(line: lines.Line) -> str:
+        why = getattr(line.row, "why", "")
+        return one_line(f"{line.row.sentence}{f' (claimed because: {why})' if why else ''}")
+
+    return sentence if shape.long else lambda line: line.remark
+
+
+def _arm(report: Report, model: str, ratio: Decimal) -> str:
+    """Which arm is at `ratio`, and how large it is beside the dense one, as far as cells tell."""
+    mine = [cell for cell in report.cells if cell.model == model and not cell.control]
+    pruned = {cell.arm: cell.size for cell in mine if cell.ratio == ratio and ratio}
+    dense = next((cell.size for cell in mine if not cell.ratio), None)
+    if not pruned or dense is None:
+        return f" at {show_ratio(ratio)}"
+    sizes = {size.width: size for size in pruned.values()}.values()
+    said = ", ".join(f"width {dense.width:,} -> {size.width:,}" for size in sizes)
+    return f" {', '.join(pruned)}, {said}"
+
+
+def _counts(rows: Sequence[ClaimResult]) -> str:
+    found = Counter(row.outcome for row in rows)
+    said = [f"{found[outcome]} {outcome}" for outcome in get_args(Outcome) if found[outcome]]
+    unlike = sum(row.outcome != row.declared for row in rows)
+    return ", ".join([*said, f"{unlike} not as declared"] if unlike else said)
+
+
+def _others(report: Report, model: str, shape: Shape, width: int) -> Iterator[Block]:
+    trends = sorted((row for row in report.trends if row.model == model), key=lines.urgency)
+    if trends:
+        found = [lines.trend_line(row) for row in trends]
+        yield Block(
+            one_line(f"{model} across ratios: {_counts(trends)}"), tuple(lines.laid_out(found, width, _said(shape)))
+        )
+    news = [row for row in report.baseline if row.model == model and is_news(row)]
+    for against in dict.fromkeys(row.against for row in news):
+        found = [lines.baseline_line(row) for row in news if row.against == against]
+        yield Block(one_line(f"{model} against {against}"), tuple(lines.laid_out(found, width, _said(shape))))
+
+
+def _findings(rows: Sequence[Finding], width: int) -> Iterator[Text]:
+    """A bullet for each check that spoils figures, with the first of what it found; then the others that found some."""
+    checks = {check: [row for row in rows if row.check == check] for check in dict.fromkeys(row.check for row in rows)}
+    spoilt = [check for check, mine in checks.items() if any(row.spoils for row in mine)]
+    for check in spoilt:
+        first, *more = checks[check]
+        said = f"{check}: {first.model}: {first.says.partition('. ')[0]}{f' (and {len(more)} more)' if more else ''}"
+        yield from lines.hanging(one_line(said), width, "• ")
+    if others := ", ".join(f"{check} ({len(mine)})" for check, mine in checks.items() if check not in spoilt):
+        yield from lines.hanging(one_line(f"known, and spoils nothing: {others}"), width, "• ")

@@ -1,0 +1,46 @@
+"""The command that shows what was found."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from glu_prune.commands.terminal import Answer
+from glu_prune.report.page.saved import FileFormat
+
+
+def report(
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SOURCE ...",
+            help="A results folder or its report.json, a store or a pack of records, or `published`.",
+        ),
+    ],
+    out: Annotated[
+        Path, typer.Option(metavar="PATH", help="The page, named *.html; with --format, the folder of the files.")
+    ] = Path("report.html"),
+    form: Annotated[
+        FileFormat | None, typer.Option("--format", help="Figures or tables as files.", show_default="a page")
+    ] = None,
+    expectations: Annotated[
+        Path, typer.Option(metavar="PATH", help="The claims that records and published figures are judged by.")
+    ] = Path("expectations"),
+) -> Answer:
+    """Show what was found: a page with every verdict, figure and table, or files for a paper."""
+    from glu_prune.report.page.saved import refuse_page, save_files, save_page
+    from glu_prune.sources.judged import judged, merged
+    from glu_prune.sources.written import is_written, read_report
+
+    if form is None:
+        refuse_page(out)
+    here = Path.cwd()
+    every = [
+        (source, read_report(Path(source)) if is_written(Path(source)) else judged(source, expectations, here))
+        for source in dict.fromkeys(sources)
+    ]
+    found = merged(every)
+    if form is None:
+        save_page(found, out, sources)
+        return Answer(f"{out}: {len(found.cases)} claims of {', '.join(sources)}")
+    return Answer("\n".join(f"{out / name}" for name in save_files(found, out, form)))

@@ -1,0 +1,31 @@
+"""Each table as Parquet: the plain numbers of the CSV files, with their types."""
+
+import io
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from glu_prune.report.formats import Format
+from glu_prune.report.table import Column, frame
+from glu_prune.report.tables import TABLES
+from glu_prune.results.base import Row
+from glu_prune.results.report import Report
+
+
+def _table(columns: Sequence[Column[Any]], rows: Sequence[Row]) -> bytes:
+    data = frame(columns, rows)
+    data.insert(0, "model", [row.model for row in rows])
+    # A column of several kinds of values has no type in Parquet; as CSV files do, it has what is shown.
+    for name in [each for each in data if data[each].dtype.name == "object"]:
+        data[name] = [None if value is None else str(value) for value in data[name]]
+    stream = io.BytesIO()
+    data.to_parquet(stream, index=False)
+    return stream.getvalue()
+
+
+def _files(report: Report) -> Iterator[tuple[str, bytes]]:
+    for name, table in TABLES.items():
+        if rows := report.rows(name):
+            yield f"{name}.parquet", _table(table.columns(rows), rows)
+
+
+FORMAT = Format(".parquet", _table, _files, order=5, always=False)

@@ -1,0 +1,263 @@
+"""Claims as lines of text: what is said of each, in which order, and how they fit into a window."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from rich.cells import cell_len, set_cell_size
+from rich.text import Text
+
+from glu_prune.clean import one_line
+from glu_prune.judgement.ties import REDRAWN
+from glu_prune.judgement.verdict import digits
+from glu_prune.report.columns import SCORES, probability
+from glu_prune.report.extra_columns import extra_columns
+from glu_prune.report.table import Column
+from glu_prune.results.base import Outcome
+from glu_prune.results.baselines import BaselineResult
+from glu_prune.results.claims import (
+    CapabilityResult,
+    ChangeResult,
+    ClaimResult,
+    CostResult,
+    DistanceResult,
+    RatioResult,
+    TrendResult,
+)
+
+SIGNS = {"confirmed": "✓", "refuted": "✗", "artefact": "≈", "inconclusive": "?"}
+"""Verdicts differ by more than colour."""
+STYLES = {"confirmed": "green", "refuted": "red", "artefact": "magenta", "inconclusive": "yellow"}
+FAILED = "bold red"
+ASCII = str.maketrans("✓✗≈↑↓•≤±─", "+x~^v*<~-")
+"""One sign for one, where a terminal's encoding cannot do more."""
+_DIRECTIONS = {"up": "↑", "down": "↓"}
+_LONG = 1000
+_INDENT = " " * 4
+
+
+@dataclass(frozen=True)
+class Line:
+    """One claim."""
+
+    row: ClaimResult | BaselineResult
+    cells: tuple[tuple[str, str], ...]
+    """(heading, text), the most important ones first."""
+    remark: str
+    style: str
+
+
+def is_news(row: ClaimResult) -> bool:
+    """Whether more is to be said of a claim than its line: it is not known to be confirmed, or to be open."""
+    return row.outcome != row.declared or row.outcome not in ("confirmed", "inconclusive")
+
+
+def has_failed(row: ClaimResult) -> bool:
+    """Whether something else was found than is declared, and the items decide."""
+    return row.outcome not in (row.declared, "inconclusive")
+
+
+def urgency(row: ClaimResult) -> int:
+    """Where a claim stands: first what failed, then what surprises, then what held, then what is known to be open."""
+    if has_failed(row):
+        return 0
+    if row.outcome != row.declared:
+        return 1
+    order: dict[Outcome, int] = {"refuted": 2, "artefact": 2, "confirmed": 3, "inconclusive": 4}
+    return order[row.outcome]
+
+
+def _verdict(row: ClaimResult) -> str:
+    return f"{SIGNS[row.outcome]} {row.outcome}"
+
+
+def claim(row: RatioResult) -> str:
+    """A claim without what was found."""
+    if isinstance(row, DistanceResult):
+        return f"≤ {row.distance} {row.capability}"
+    kind, _, margin = row.claim.partition(" within ")
+    about = row.capability.partition(" of ")[0] if isinstance(row, CostResult) else row.capability
+    return f"{_DIRECTIONS.get(kind, '=')} {about}{f' ±{margin}' if margin else ''}"
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "-"
+    if abs(value) < _LONG:
+        return digits(value) if abs(value) < _LONG / 100 else f"{value:.1f}"
+    return f"{value:,.0f}" if abs(value) < _LONG**2 else f"{value:.2e}"
+
+
+def _values(row: RatioResult) -> str:
+    if isinstance(row, ChangeResult):
+        return f"{_number(row.dense)} -> {_number(row.pruned)}"
+    return f"{_number(row.value)} (≤ {row.at_most:g})" if isinstance(row, DistanceResult) else "-"
+
+
+def _change(row: RatioResult) -> str:
+    if isinstance(row, CostResult):
+        change, low, high = (_signed(value, 1) for value in row.percent)
+        return f"{change} ({low}, {high}) %"
+    if isinstance(row, ChangeResult):
+        return f"{_signed(row.delta)} ({_signed(row.low)}, {_signed(row.high)})"
+    return f"({_number(row.low)}, {_number(row.high)})"
+
+
+def _signed(value: float | None, places: int = 3) -> str:
+    return "open" if value is None else f"{value:+,.{places}f}"
+
+
+def _floor(row: RatioResult) -> str:
+    return _number(row.floor) if isinstance(row, ChangeResult) else "-"
+
+
+def _control(row: RatioResult, name: str) -> str:
+    return _number(row.controls.get(name)) if isinstance(row, CapabilityResult) else "-"
+
+
+_KNOWN: dict[str, Column[RatioResult]] = {
+    "verdict": Column("verdict", _verdict),
+    "claim": Column("claim", claim),
+    "scores": Column("dense->pruned", _values),
+    "change": Column("change (95 %)", _change),
+    "p": Column("p", lambda row: row.p_ratios, probability),
+    "floor": Column("floor", _floor),
+}
+"""What a line says unless other columns are asked for, the most important first; controls follow."""
+CONTROLS = "controls"
+"""Stands for a column of each control."""
+_TESTS = {"p": "p alone", "p, ratios": "p", "p, file": "p in file"}
+"""Names of columns of tables that have commas in them, or that lines use otherwise."""
+_OTHERS = {name: column for column in SCORES if (name := _TESTS.get(column.name, column.name)) not in _KNOWN}
+DEFAULT = (*_KNOWN, CONTROLS)
+"""The columns of a line where no others are asked for."""
+NAMES = (*DEFAULT, *_OTHERS)
+"""Of columns that can be asked for."""
+
+
+def lines(rows: Sequence[RatioResult], names: Sequence[str], sort: str) -> list[Line]:
+    """A line for each of `rows`, of the columns of `names`, in the order of the column `sort`, or else by urgency."""
+    chosen = [column for name in names for column in _columns(name, rows)]
+    columns = [*chosen, *extra_columns(rows)]
+    return [_line(row, columns) for row in _ordered(rows, sort)]
+
+
+def _columns(name: str, rows: Sequence[RatioResult]) -> Iterator[Column[Any]]:
+    if name == CONTROLS:
+        every = dict.fromkeys(key for row in rows if isinstance(row, CapabilityResult) for key in row.controls)
+        names = [each for each in every if each != REDRAWN]
+        yield from (Column(each, partial(_control, name=each)) for each in names)
+    else:
+        yield _KNOWN.get(name) or _of_capabilities(name, _OTHERS[name])
+
+
+def _of_capabilities(name: str, column: Column[Any]) -> Column[Any]:
+    """`column` under `name`, with a dash for rows of another kind, which have no such thing."""
+
+    def get(row: RatioResult) -> object:
+        return column.get(row) if isinstance(row, CapabilityResult) else None
+
+    return Column(name, get, lambda value: "-" if value is None else column.show(value))
+
+
+def _ordered(rows: Sequence[RatioResult], sort: str) -> list[RatioResult]:
+    if not sort:
+        return sorted(rows, key=urgency)
+    (column,) = _columns(sort.removeprefix("-"), rows)
+    known = [row for row in rows if column.get(row) is not None]
+    unknown = [row for row in rows if column.get(row) is None]
+    return [*sorted(known, key=column.get, reverse=sort.startswith("-")), *unknown]
+
+
+def _line(row: RatioResult, columns: Sequence[Column[Any]]) -> Line:
+    cells = tuple((column.name, one_line(column.show(column.get(row)))) for column in columns)
+    return Line(row, cells, remark(row), FAILED if has_failed(row) else STYLES[row.outcome])
+
+
+def remark(row: ClaimResult) -> str:
+    """What else must be known of a claim, in one line that only shows; of what is known already, nothing."""
+    declared = f"FAILED: declared {row.declared}" if has_failed(row) else ""
+    note = row.note if isinstance(row, RatioResult) else "; ".join(row.reasons)
+    asked = ""
+    if isinstance(row, ChangeResult) and row.total_items is not None:
+        asked = f"after {row.items:,} of {row.total_items:,} items"
+    return one_line("; ".join(filter(None, (declared, asked, note if is_news(row) else ""))))
+
+
+def trend_line(row: TrendResult) -> Line:
+    """A claim across ratios."""
+    cells = (
+        ("verdict", _verdict(row)),
+        ("claim", one_line(f"{row.relation}: {row.about}")),
+        ("found", one_line(row.statistics)),
+    )
+    return Line(row, cells, remark(row), FAILED if has_failed(row) else STYLES[row.outcome])
+
+
+_STATES = {"improved": ("✓", "green"), "regressed": ("✗", FAILED)}
+
+
+def baseline_line(row: BaselineResult) -> Line:
+    """An arm against a baseline."""
+    sign, style = _STATES.get(row.outcome, ("?", "yellow"))
+    cells = (
+        ("outcome", f"{sign} {row.outcome}"),
+        ("arm and capability", one_line(f"{row.arm} {row.capability}")),
+        ("before->now", f"{_number(row.before)} -> {_number(row.after)}"),
+        ("change (95 %)", f"{_signed(row.delta)} ({_signed(row.low)}, {_signed(row.high)})"),
+        ("p", "-" if row.p is None else probability(row.p)),
+    )
+    return Line(row, cells, one_line(row.note), style)
+
+
+def laid_out(
+    found: Sequence[Line], width: int, remarks: Callable[[Line], str], *, headed: bool = True
+) -> Iterator[Text]:
+    """`found`, below its headings if it is to be `headed`, in lines of at most `width` characters.
+
+    What does not fit beside the rest of a line is said below it.
+    """
+    headings = [name for name, _ in found[0].cells]
+    widths = [
+        max(cell_len(text) for text in (name, *(line.cells[place][1] for line in found)))
+        for place, name in enumerate(headings)
+    ]
+    fit = len(widths)
+    while fit > 1 and sum(widths[:fit]) + fit - 1 > width:
+        fit -= 1
+    widths = widths[:fit] if fit > 1 else [min(widths[0], width)]
+    if headed:
+        yield Text(_row(headings[:fit], widths), style="dim")
+    for line in found:
+        text = Text(_row([text for _, text in line.cells[:fit]], widths))
+        text.stylize(line.style, 0, widths[0])
+        yield text
+        below = [f"{name} {text}" for name, text in line.cells[fit:] if text != "-"]
+        if said := "; ".join(filter(None, (*below, remarks(line)))):
+            yield from hanging(said, width, _INDENT, FAILED if said.startswith("FAILED") else "dim")
+
+
+def rule(heading: str, width: int) -> Iterator[Text]:
+    """`heading` in a line across the window, or in several."""
+    said = f"── {heading} "
+    if cell_len(said) <= width:
+        yield Text(said + "─" * (width - cell_len(said)), "bold")
+    else:
+        yield from hanging(heading, width, "── ", "bold")
+
+
+def _row(cells: Sequence[str], widths: Sequence[int]) -> str:
+    padded = (set_cell_size(text, width) for text, width in zip(cells, widths, strict=True))
+    return " ".join(padded).rstrip()
+
+
+def hanging(text: str, width: int, first: str, style: str = "") -> Iterator[Text]:
+    """`text` in lines of at most `width` characters, the first of which begins with `first`, the others as far in."""
+    from rich.console import Console
+
+    room = max(width - len(first), 1)
+    console = Console(width=room, file=None, legacy_windows=False)
+    for place, line in enumerate(Text(text, style).wrap(console, room)):
+        line.rstrip()
+        yield Text((first if place == 0 else " " * len(first)), style) + line

@@ -1,0 +1,147 @@
+"""Builds the page: a template, its style, its script with the chart library inside, and the report's own data."""
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from glu_prune.clean import one_line
+from glu_prune.pruning.ratio import show_ratio
+from glu_prune.report import lines
+from glu_prune.report.page.figures import Figure, figures
+from glu_prune.report.tables import extents, sections
+from glu_prune.results.claims import ClaimResult, RatioResult
+from glu_prune.results.report import Report
+
+_HERE = Path(__file__).parent
+_ORDER = ("confirmed", "refuted", "artefact", "inconclusive")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One claim about one arm, in the matrix."""
+
+    row: RatioResult
+
+    @property
+    def sign(self) -> str:
+        """Of its verdict."""
+        return lines.SIGNS[self.row.outcome]
+
+    @property
+    def failed(self) -> bool:
+        """Whether something else was found than is declared."""
+        return lines.has_failed(self.row)
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """The claims of one model, by ratio."""
+
+    model: str
+    ratios: tuple[Decimal, ...]
+    rows: tuple[tuple[str, tuple[Cell | None, ...]], ...]
+    """(claim, its cell at each ratio)."""
+
+    @property
+    def counts(self) -> str:
+        """How many verdicts of which kind."""
+        every = [cell.row.outcome for _, cells in self.rows for cell in cells if cell]
+        return ", ".join(f"{every.count(each)} {each}" for each in _ORDER if each in every)
+
+
+def matrices(report: Report) -> Iterator[Matrix]:
+    """A matrix for each model."""
+    every: list[RatioResult] = [*report.scores, *report.distances, *report.costs]
+    for model in dict.fromkeys(row.model for row in every):
+        mine = [row for row in every if row.model == model]
+        ratios = tuple(sorted({row.ratio for row in mine}))
+        found = {(lines.claim(row), row.ratio): Cell(row) for row in mine}
+        names = dict.fromkeys(name for name, _ in found)
+        yield Matrix(
+            model, ratios, tuple((name, tuple(found.get((name, ratio)) for ratio in ratios)) for name in names)
+        )
+
+
+@dataclass(frozen=True)
+class Page:
+    """A report as a page."""
+
+    report: Report
+    title: str
+    sources: Sequence[str]
+    """What it was made of, in words."""
+
+    @cached_property
+    def figures(self) -> tuple[Figure, ...]:
+        """Every figure."""
+        return tuple(figures(self.report))
+
+    def html(self) -> str:
+        """The whole file.
+
+        Raises:
+            ModuleNotFoundError: the chart library is not installed.
+        """
+        from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+        environment = Environment(
+            loader=FileSystemLoader(_HERE),
+            undefined=StrictUndefined,
+            autoescape=True,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        environment.filters |= {"one_line": one_line, "ratio": show_ratio}
+        style, script = (_HERE / "page.css").read_text(encoding="utf-8"), _bundle()
+        return environment.get_template("page.html.j2").render(
+            page=self,
+            report=self.report,
+            matrices=list(matrices(self.report)),
+            claims=self._claims(),
+            signs=lines.SIGNS,
+            sections=[each for each in sections(self.report) if each.heading],
+            notes=extents(self.report),
+            specs={each.name: _script_safe(each.spec()) for each in self.figures},
+            style=style,
+            script=script,
+            policy=_policy(style, script),
+            version=version("glu-prune"),
+        )
+
+    def _claims(self) -> list[ClaimResult]:
+        """All claims: what failed, what surprises, what held."""
+        report = self.report
+        return sorted([*report.scores, *report.distances, *report.costs, *report.trends], key=lines.urgency)
+
+
+def _bundle() -> str:
+    """The chart library and the script of the page, as one text that no HTML parser ends early."""
+    import vl_convert
+
+    text = vl_convert.javascript_bundle((_HERE / "page.js").read_text(encoding="utf-8"))
+    return str(text).replace("</script", "<\\/script").replace("<!--", "<\\!--")
+
+
+def _script_safe(data: Any) -> str:
+    """`data` as JSON that may stand in a script element of HTML: whatever is in it ends no element."""
+    text = json.dumps(data, allow_nan=False)
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _policy(style: str, script: str) -> str:
+    """Allows this script, and nothing that is fetched or sent anywhere, or that a text of the report would run."""
+    return (
+        f"default-src 'none'; script-src '{_digest(script)}'; style-src '{_digest(style)}'; img-src data:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _digest(text: str) -> str:
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"

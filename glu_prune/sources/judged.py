@@ -1,0 +1,143 @@
+"""What records that are there, or published figures, say of the claims of expectation files: no run, no model."""
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from glu_prune.clean import one_line
+from glu_prune.errors import ExpectationError, NotMeasuredError, StoreError
+from glu_prune.experiment.marker import MARKER
+from glu_prune.judgement.case import Case
+from glu_prune.judgement.conclusion import conclude
+from glu_prune.judgement.expectation import files, read, told_apart
+from glu_prune.results.report import CaseHead, CaseOutcome, CaseResult, Report
+
+if TYPE_CHECKING:
+    from glu_prune.judgement.sources import Source
+
+RUNS, PUBLISHED = "runs", "published"
+"""What is judged, where it is neither a store nor a pack."""
+
+
+def named_store(name: str, expectations: Path, here: Path) -> Path:
+    """The folder of records of that name: a pack beside the files in `expectations`, or a folder seen from `here`.
+
+    Raises:
+        StoreError: there is none.
+    """
+    beside = (expectations if expectations.is_dir() else expectations.parent) / "evidence"
+    for folder in (beside / name, here / name):
+        if (folder / MARKER).is_file():
+            return folder
+    known = ", ".join(sorted(each.parent.name for each in beside.glob(f"*/{MARKER}")))
+    msg = f"{name!r} is neither {PUBLISHED}, a pack in {beside} (there: {known or 'none'}), nor a folder of records"
+    raise StoreError(msg)
+
+
+def published_cases(place: Path, cases: Sequence[Case]) -> list[Case]:
+    """Cases about which figures have been published.
+
+    Raises:
+        ExpectationError: there are none.
+    """
+    found = [case for case in cases if case.experiment.evidence is not None]
+    if not found:
+        models = ", ".join(dict.fromkeys(case.experiment.model for case in cases))
+        msg = f"no expectation file in {place} about {models} names published figures; give it `evidence: FOLDER`"
+        raise ExpectationError(msg)
+    return found
+
+
+def packed_cases(place: Path, cases: Sequence[Case], models: Collection[str]) -> list[Case]:
+    """Cases that records of `models` can judge.
+
+    Raises:
+        ExpectationError: there are none.
+    """
+    found = [case for case in cases if case.ABOUT_RUNS and case.experiment.model in models]
+    if not found:
+        msg = f"no expectation file in {place} is about {', '.join(sorted(models))}, of which the evidence is"
+        raise ExpectationError(msg)
+    return found
+
+
+def judged(name: str, expectations: Path, here: Path) -> Report:
+    """The report of a session that judges `name`: published figures, a pack, or a store.
+
+    Raises:
+        GluPruneError: there is no such evidence, or no claim is about it.
+    """
+    cases = told_apart([case for file in files(expectations) for case in read(_seen(file, here))])
+    source, mine = _source(name, expectations, here, cases)
+    tables, ended = [], []
+    for case in mine:
+        try:
+            found = case.judge(source)
+        except NotMeasuredError as error:
+            ended.append(_ended(case, "skipped", f"{case.where}: {error}"))
+        else:
+            tables.append(found.tables)
+            ended.append(_ended(case, *_result(case, found)))
+    return conclude(tables, ended)
+
+
+def _seen(file: Path, here: Path) -> Path:
+    return file.relative_to(here) if here == Path.cwd() and file.is_relative_to(here) else file
+
+
+def _source(name: str, expectations: Path, here: Path, cases: Sequence[Case]) -> "tuple[Source, list[Case]]":
+    if name == PUBLISHED:
+        from glu_prune.sources.published import PublishedSource
+
+        published, mine = PublishedSource(), published_cases(expectations, cases)
+        published.preflight(mine)
+        return published, mine
+    from glu_prune.sources.packed import PackedSource
+
+    pack = PackedSource(named_store(name, expectations, here))
+    return pack, packed_cases(expectations, cases, pack.models)
+
+
+def _result(case: Case, found: CaseResult) -> tuple[str, str]:
+    if found.outcome == case.declared:
+        return "passed", ""
+    message = f"{case.where}: declared {case.declared}, found {found.sentence}"
+    return ("inconclusive" if found.outcome == "inconclusive" else "failed"), message
+
+
+def _ended(case: Case, result: str, message: str) -> CaseOutcome:
+    head = head_of(case)
+    return CaseOutcome.model_validate({**dict(head), "result": result, "message": one_line(message)})
+
+
+def head_of(case: Case) -> CaseHead:
+    """What is known of a case before it is judged."""
+    return CaseHead(case=case.id, model=case.experiment.subject, file=case.file, line=case.line, declared=case.declared)
+
+
+def merged(reports: Iterable[tuple[str, Report]]) -> Report:
+    """Reports by their names as one; what two of them say of one model is told apart by the names."""
+    every = list(reports)
+    if len(every) == 1:
+        return every[0][1]
+    whose = [{row.model for row in _rows(report)} for _, report in every]
+    tables: dict[str, list[Any]] = {}
+    for (name, report), mine in zip(every, whose, strict=True):
+        shared = {model for model in mine if sum(model in others for others in whose) > 1}
+        for field in Report.model_fields:
+            rows = getattr(report, field)
+            if isinstance(rows, tuple):
+                tables.setdefault(field, []).extend(_renamed(rows, shared, name))
+    return Report().model_copy(update={field: tuple(rows) for field, rows in tables.items()})
+
+
+def _rows(report: Report) -> Iterator[Any]:
+    for field in Report.model_fields:
+        rows = getattr(report, field)
+        if isinstance(rows, tuple):
+            yield from rows
+
+
+def _renamed(rows: Iterable[Any], shared: Collection[str], name: str) -> Iterator[Any]:
+    for row in rows:
+        yield row.model_copy(update={"model": f"{row.model} ({name})"}) if row.model in shared else row

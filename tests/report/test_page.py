@@ -1,0 +1,189 @@
+"""A report as one HTML file, and its figures and tables as files."""
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from glu_prune.cli import main
+from glu_prune.errors import ReportError
+from glu_prune.report.page import saved
+from glu_prune.report.page.figures import figures
+from glu_prune.report.page.saved import save_files, save_page
+from glu_prune.results.report import Report
+from tests.helpers import ROOT, hostile
+from tests.helpers.judged import published
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+HOSTILE = f"{hostile.MODEL} </script><script>window.broken = 1</script> <img src=x onerror='window.broken = 1'>"
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("page") / "report.html"
+    save_page(published(), path, ["published"])
+    return path
+
+
+def test_the_page_is_one_file_that_fetches_nothing(page):
+    text = page.read_text(encoding="utf-8")
+    assert len(text) < 5_000_000
+    (policy,) = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]+)"', text)
+    assert policy.startswith("default-src &#39;none&#39;; script-src &#39;sha256-")
+    assert "unsafe" not in policy
+    head = re.sub(r"<script>.*</script>", "", text, flags=re.DOTALL)
+    assert not re.search(r"<(link|img|iframe|script) [^>]*(src|href)=", head)
+
+
+def test_every_verdict_stands_in_it(page):
+    text = page.read_text(encoding="utf-8")
+    assert text.count('data-says="') == len(published().scores) + len(published().costs)
+    assert text.count('<li data-verdict="') == text.count('data-says="') + len(published().trends)
+
+
+def test_figures_say_how_many_items_which_test_and_which_floor():
+    found = {each.name: each for each in figures(published())}
+    assert {"dose-instruction_following", "knowledge-truth", "cost-joules-per-token"} <= found.keys()
+    caption = found["dose-instruction_following"].caption
+    for part in ("n = 541", "95 %", "by unpaired z", "corrected for the ratios", "word loop 0.161"):
+        assert part in caption
+    assert "energy_unit, unequal_lengths" in found["cost-joules-per-token"].caption
+
+
+def test_an_interval_stands_where_the_change_is():
+    rows = next(each for each in figures(published()) if each.name == "dose-last_word").rows
+    row = next(row for row in rows if row["kind"] == "model" and row["removed"] == 0.1)
+    assert row["low"] < row["score"] < row["high"], "of perplexities, too, whose changes are in nats"
+
+
+@pytest.mark.parametrize(("form", "begins"), [("svg", b"<svg"), ("pdf", b"%PDF"), ("png", b"\x89PNG")])
+def test_figures_are_files_with_captions(tmp_path, form, begins):
+    report = Report(scores=tuple(row for row in published().scores if row.capability == "arithmetic"))
+    assert save_files(report, tmp_path, form) == [f"dose-arithmetic.{form}", "dose-arithmetic.txt"]
+    assert (tmp_path / f"dose-arithmetic.{form}").read_bytes().startswith(begins)
+    assert "n = " in (tmp_path / "dose-arithmetic.txt").read_text()
+
+
+def test_tables_are_files(tmp_path):
+    assert {"scores.tex", "findings.tex"} <= {*save_files(published(), tmp_path, "latex")}
+    head, rule, names, *_ = (tmp_path / "scores.tex").read_text().splitlines()
+    assert (head[:15], rule) == (r"\begin{tabular}", r"\toprule")
+    assert r"p, ratios" in names
+    save_files(published(), tmp_path, "parquet")
+    save_files(published(), tmp_path, "csv")
+    parquet, csv = pd.read_parquet(tmp_path / "scores.parquet"), pd.read_csv(tmp_path / "scores.csv")
+    assert list(parquet.columns) == list(csv.columns)
+    assert parquet["delta"].tolist() == pytest.approx(csv["delta"].tolist())
+
+
+def test_latex_shows_names_and_obeys_none(tmp_path):
+    row = published().findings[0].model_copy(update={"says": r"\input{x} 100% of $a_b$ #1 ~ ^"})
+    save_files(Report(findings=(row,)), tmp_path, "latex")
+    text = (tmp_path / "findings.tex").read_text()
+    assert r"\textbackslash{}input\{x\} 100\% of \$a\_b\$ \#1 \textasciitilde{} \textasciicircum{}" in text
+
+
+def test_the_command_reads_evidence_and_written_reports(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    assert main(["report", "published", "--out", str(tmp_path / "one.html")]) == 0
+    assert capsys.readouterr().out == f"{tmp_path}/one.html: {len(published().cases)} claims of published\n"
+    (tmp_path / "report.json").write_text(json.dumps(published().json_row()))
+    again = tmp_path / "two.html"
+    assert main(["report", str(tmp_path), "published", "--out", str(again)]) == 0
+    assert f"meta-llama/Llama-3.2-1B ({tmp_path})" in again.read_text(), "what two sources say of one is told apart"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["nothing"], "'nothing' is neither published, a pack in "),
+        (["published", "--out", "x.htm"], "x.htm is not allowed: a page is named *.html"),
+        (["bad.json"], "bad.json is no report of a session: "),
+        (["absent.json"], "absent.json cannot be read: No such file or directory"),
+        (["empty.json", "--format", "svg"], "there is nothing to write as svg: no claim was judged"),
+    ],
+)
+def test_what_cannot_be_shown_is_one_line(tmp_path, capsys, monkeypatch, arguments, complaint):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "expectations").symlink_to(ROOT / "expectations")
+    (tmp_path / "bad.json").write_text('{"version": 2}')
+    (tmp_path / "empty.json").write_text(json.dumps(Report().json_row()))
+    assert main(["report", *arguments]) != 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"glu-prune: {complaint}")
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_without_the_chart_library_it_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setattr(saved, "find_spec", lambda name: None if name == "altair" else True)
+    with pytest.raises(ReportError, match=r"altair is not installed: pip install 'glu-prune\[report\]'"):
+        save_page(published(), tmp_path / "x.html", ["x"])
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[object]:
+    driver = pytest.importorskip("playwright.sync_api")
+    if CHROMIUM is None:
+        pytest.skip("there is no Chromium on this machine")
+    with driver.sync_playwright() as player:
+        found = player.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield found
+        found.close()
+
+
+def opened(browser, path: Path, **settings: object):
+    """The page in a window without a network, and what it complains of."""
+    tab = browser.new_context(offline=True, **settings).new_page()
+    said: list[str] = []
+    tab.on("console", lambda message: said.append(message.text) if message.type in ("error", "warning") else None)
+    tab.on("pageerror", lambda error: said.append(str(error)))
+    tab.goto(path.as_uri())
+    tab.wait_for_function(
+        "[...document.querySelectorAll('.chart')].every((each) => each.dataset.drawn)", timeout=60_000
+    )
+    return tab, said
+
+
+@pytest.mark.slow("starts a browser")
+@pytest.mark.parametrize(("width", "scheme"), [(1200, "light"), (400, "dark")])
+def test_a_browser_draws_every_figure_and_finds_nothing_wrong(browser, page, width, scheme):
+    tab, said = opened(browser, page, viewport={"width": width, "height": 800}, color_scheme=scheme)
+    assert tab.locator(".chart svg").count() == len([*figures(published())])
+    assert tab.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe().run(tab)
+    assert [each["id"] for each in axe.response["violations"] if each["impact"] in ("serious", "critical")] == []
+    assert said == []
+
+
+@pytest.mark.slow("starts a browser")
+def test_the_keyboard_opens_a_verdict_and_filters_claims(browser, page):
+    tab, said = opened(browser, page)
+    cell = tab.locator(".matrix button").first
+    cell.focus()
+    tab.keyboard.press("Enter")
+    assert tab.locator("#cell-says").inner_text() == cell.get_attribute("data-says")
+    tab.keyboard.press("Escape")
+    assert not tab.locator("#cell").is_visible()
+    tab.locator("#filter-text").fill("Llama-3.2-3B at 0.3")
+    tab.locator("#filter-verdict").select_option("confirmed")
+    wanted = [row for row in published().scores if row.model.endswith("3B") and str(row.ratio) == "0.3"]
+    count = sum(row.outcome == "confirmed" for row in wanted)
+    assert tab.locator(".claims li:visible").count() >= count > 0
+    assert tab.locator("#filter-count").inner_text().startswith(f"{tab.locator('.claims li:visible').count()} of ")
+    assert said == []
+
+
+@pytest.mark.slow("starts a browser")
+def test_hostile_text_shows_as_text(browser, tmp_path):
+    names = {"model": HOSTILE, "capability": HOSTILE, "sentence": HOSTILE, "why": HOSTILE, "note": HOSTILE}
+    rows = tuple(row.model_copy(update=names) for row in published().scores[:2])
+    findings = (published().findings[0].model_copy(update={"says": HOSTILE, "model": HOSTILE}),)
+    save_page(Report(scores=rows, findings=findings), tmp_path / "bad.html", [HOSTILE])
+    tab, said = opened(browser, tmp_path / "bad.html")
+    assert tab.evaluate("window.broken") is None
+    assert "<img src=x onerror=" in tab.locator("h1").inner_text()
+    assert said == []
