@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from glu_prune.notebook import load_results
     from glu_prune.pruning.checkpoint import load
     from glu_prune.pruning.criteria import register
     from glu_prune.pruning.plan import PruningPlan
@@ -10,17 +11,18 @@ if TYPE_CHECKING:
     from glu_prune.pruning.surgery import apply, prune, pruned
     from glu_prune.pruning.target import Target
 
-__all__ = ["PruningPlan", "Target", "apply", "load", "prune", "pruned", "rank", "register"]
+__all__ = ["PruningPlan", "Target", "apply", "load", "load_results", "prune", "pruned", "rank", "register"]
 
 _HOMES = {
-    "PruningPlan": "plan",
-    "Target": "target",
-    "apply": "surgery",
-    "load": "checkpoint",
-    "prune": "surgery",
-    "pruned": "surgery",
-    "rank": "ranking",
-    "register": "criteria",
+    "PruningPlan": "pruning.plan",
+    "Target": "pruning.target",
+    "apply": "pruning.surgery",
+    "load": "pruning.checkpoint",
+    "load_results": "notebook",
+    "prune": "pruning.surgery",
+    "pruned": "pruning.surgery",
+    "rank": "pruning.ranking",
+    "register": "pruning.criteria",
 }
 
 
@@ -31,4 +33,4 @@ def __getattr__(name: str) -> object:
         raise AttributeError(msg)
     import importlib
 
-    return getattr(importlib.import_module(f"glu_prune.pruning.{_HOMES[name]}"), name)
+    return getattr(importlib.import_module(f"glu_prune.{_HOMES[name]}"), name)

@@ -66,7 +66,7 @@ def _glu_prune(
 
 _COMMANDS: tuple[Callable[..., Answer], ...] = (
     *(pruning.plan, pruning.prune),
-    *(runs.init, runs.doctor, runs.prefetch, runs.power, runs.compare, reporting.report),
+    *(runs.init, runs.doctor, runs.prefetch, runs.power, runs.compare, reporting.report, reporting.comment),
     *(models.convert, models.fetch, models.shape, models.criteria, models.families, models.models),
 )
 for _command in _COMMANDS:

@@ -38,6 +38,7 @@ def test_help_names_every_command_and_imports_nothing_heavy():
         "power",
         "compare",
         "report",
+        "comment",
         "store",
     )
     named = {line.split()[0] for line in done.stdout.split("Commands:")[1].splitlines() if line}

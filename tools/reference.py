@@ -1,4 +1,4 @@
-"""Writes docs/options.md: every option of pytest and every command, as the code declares them.
+"""Writes docs/options.md: every option of pytest, command and column of tables, as the code declares them.
 
 python -m tools.reference
 """
@@ -13,10 +13,12 @@ import typer
 from glu_prune.cli import app
 from glu_prune.files import write_whole
 from glu_prune.option_list import OPTIONS
+from glu_prune.report.column_notes import documented
+from glu_prune.report.tables import TABLES
 
 PAGE = Path(__file__).parent.parent / "docs" / "options.md"
 _HEAD = """\
-# Options and commands
+# Options, commands and tables
 
 Written by `python -m tools.reference` from the code.
 
@@ -28,13 +30,27 @@ Write folders as `--glu-store=DIR`, with the equals sign: pytest would take a se
 |---|---|
 """
 
+_TABLES = """
+## Tables
+
+Columns of the files that a session writes, of `glu-prune report --format csv`, and of `glu_prune.load_results(SOURCE)`.
+`report.json` has the same rows under names of its own: [report.schema.json](report.schema.json).
+"""
+
 
 def page() -> str:
     """The page."""
     options = "".join(
         f"| `{_named(each.name, each.settings)}` | {_cell(each.settings['help'])} |\n" for each in OPTIONS
     )
-    return f"{_HEAD}{options}\n## glu-prune\n{''.join(_commands(typer.main.get_command(app), 'glu-prune'))}"
+    commands = "".join(_commands(typer.main.get_command(app), "glu-prune"))
+    return f"{_HEAD}{options}\n## glu-prune\n{commands}{_TABLES}{''.join(map(_table, TABLES))}"
+
+
+def _table(name: str) -> str:
+    rows = "".join(f"| {_cell(heading)} | {_cell(meaning)} |\n" for heading, meaning in documented(name))
+    heading = TABLES[name].heading.format_map({"against": "a baseline"})
+    return f"\n### {name}: {heading}\n\n| column | meaning |\n|---|---|\n{rows}"
 
 
 def _named(name: str, settings: Any) -> str:

@@ -1,4 +1,4 @@
-"""The command that shows what was found."""
+"""Commands that show what was found."""
 
 from pathlib import Path
 from typing import Annotated
@@ -44,3 +44,15 @@ def report(
         save_page(found, out, sources)
         return Answer(f"{out}: {len(found.cases)} claims of {', '.join(sources)}")
     return Answer("\n".join(f"{out / name}" for name in save_files(found, out, form)))
+
+
+def comment(
+    report: Annotated[Path, typer.Argument(metavar="REPORT", help="A results folder, or its report.json.")] = Path(
+        "results"
+    ),
+) -> Answer:
+    """Print a comment on a pull request, in Markdown: verdicts and what to look at first, all tables folded."""
+    from glu_prune.report.summary import comment
+    from glu_prune.sources.written import read_report
+
+    return Answer(comment(read_report(report)).rstrip("\n"))

@@ -1,4 +1,4 @@
-"""A session as one page of Markdown, for a CI run: what changed, capabilities, what to look at, findings."""
+"""A session as one page of Markdown, for CI or a pull request: verdicts, what changed, what to look at, tables."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -7,12 +7,16 @@ from typing import get_args
 
 from glu_prune.clean import markdown
 from glu_prune.files import write_whole
+from glu_prune.report import matrix
 from glu_prune.report.baseline_notes import counts
 from glu_prune.report.formats.markdown import headed
 from glu_prune.results.report import CaseOutcome, Report
 
 LIMIT = 1_000_000
 """Bytes of a page; GitHub refuses one of more than 1 MiB as a whole."""
+COMMENT_LIMIT = 65_000
+"""Bytes of a comment; GitHub refuses one of more than 65,536 characters."""
+MARK = "<!-- glu-prune -->"
 _CUT = "\n_Cut here: a page holds no more. The tables are whole in the results folder._\n"
 _RESULTS = get_args(CaseOutcome.model_fields["result"].annotation)
 _LOOK_AT = ("failed", "inconclusive")
@@ -21,6 +25,11 @@ _LOOK_AT = ("failed", "inconclusive")
 def summary(report: Report) -> str:
     """The page."""
     return "\n".join(_lines(report)) + "\n"
+
+
+def comment(report: Report) -> str:
+    """The page as a comment on a pull request, by whose first line the next one finds it."""
+    return fitting(f"{MARK}\n{summary(report)}", COMMENT_LIMIT)
 
 
 def append(path: Path, text: str) -> None:
@@ -61,18 +70,18 @@ def _lines(report: Report) -> Iterator[str]:
     yield "# glu-prune"
     yield ""
     yield _counts(report.cases)
-    yield from _headed(report, "baseline", long=False)
+    for heading, table in matrix.headed(report):
+        yield from ("", f"## {heading}", "", table)
+    if report.scores or report.costs or report.distances:
+        yield from ("", matrix.LEGEND)
+    for heading, table in headed(report, ("baseline",), long=False):
+        yield from ("", f"## {heading}", "", table)
     for line in counts(report.baseline):
         yield from ("", markdown(line))
-    yield from _headed(report, "scores")
     if look_at := [case for case in report.cases if case.result in _LOOK_AT]:
         yield from ("", "## To look at", "", *map(_item, look_at))
-    yield from _headed(report, "findings")
-
-
-def _headed(report: Report, name: str, *, long: bool = True) -> Iterator[str]:
-    for heading, text in headed(report, (name,), long=long):
-        yield from ("", f"## {heading}", "", text)
+    for heading, table in headed(report, ("scores", "baseline", "findings")):
+        yield from ("", f"<details><summary>{heading}</summary>", "", table, "", "</details>")
 
 
 def _counts(cases: Sequence[CaseOutcome]) -> str:

@@ -1,5 +1,6 @@
 """What CI is told: hostile text only shows, pages fit, and annotations stand where claims stand."""
 
+import json
 import re
 from html import unescape
 from pathlib import Path
@@ -10,9 +11,11 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from glu_prune.clean import markdown, one_line
-from glu_prune.report import ci, summary
+from glu_prune.cli import main
+from glu_prune.report import ci, matrix, summary
 from glu_prune.report.github import annotations, seen_from
 from glu_prune.results.report import CaseOutcome, Report
+from tests.helpers.judged import published
 
 HOSTILE = "<script>x</script>|`[a](http://b)\n::set-output name=a::b\x1b[31m\u202edcba\r##[error]"
 
@@ -166,3 +169,23 @@ def test_a_session_without_cases_says_nothing(tmp_path, monkeypatch):
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "page.md"))
     assert list(ci.told(Report(), tmp_path / "mine.md", tmp_path, tmp_path)) == []
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_comment_begins_with_its_mark_and_fits_into_one(tmp_path, capsys):
+    (tmp_path / "report.json").write_text(json.dumps(published().json_row()))
+    assert main(["comment", str(tmp_path)]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith("<!-- glu-prune -->\n# glu-prune\n")
+    assert len(text.encode()) < 65_536
+    assert text.index("| ↑ instruction_following") < text.index("<details>")
+
+
+def test_a_comment_of_what_is_no_report_is_refused(tmp_path, capsys):
+    assert main(["comment", str(tmp_path)]) == 1
+    assert capsys.readouterr().err.startswith(f"glu-prune: {tmp_path}/report.json cannot be read: No such file")
+
+
+def test_what_is_not_as_declared_is_marked_in_the_matrix():
+    row = published().scores[0].model_copy(update={"outcome": "confirmed", "declared": "refuted"})
+    (table,) = (table for _, table in matrix.headed(Report(scores=(row,))))
+    assert "| ✓ !" in table

@@ -47,11 +47,11 @@ def test_every_verdict_stands_in_it(page):
 
 def test_figures_say_how_many_items_which_test_and_which_floor():
     found = {each.name: each for each in figures(published())}
-    assert {"dose-instruction_following", "knowledge-truth", "cost-joules-per-token"} <= found.keys()
+    assert {"dose-instruction_following", "knowledge-truth", "cost-joules_per_token"} <= found.keys()
     caption = found["dose-instruction_following"].caption
     for part in ("n = 541", "95 %", "by unpaired z", "corrected for the ratios", "word loop 0.161"):
         assert part in caption
-    assert "energy_unit, unequal_lengths" in found["cost-joules-per-token"].caption
+    assert "energy_unit, unequal_lengths" in found["cost-joules_per_token"].caption
 
 
 def test_an_interval_stands_where_the_change_is():
@@ -66,6 +66,16 @@ def test_figures_are_files_with_captions(tmp_path, form, begins):
     assert save_files(report, tmp_path, form) == [f"dose-arithmetic.{form}", "dose-arithmetic.txt"]
     assert (tmp_path / f"dose-arithmetic.{form}").read_bytes().startswith(begins)
     assert "n = " in (tmp_path / "dose-arithmetic.txt").read_text()
+
+
+def test_names_of_figures_are_no_places_and_end_no_process(tmp_path):
+    rows = [
+        row.model_copy(update={"capability": f"../{hostile.MODEL}", "model": hostile.MODEL})
+        for row in published().scores[:1]
+    ]
+    names = save_files(Report(scores=tuple(rows)), tmp_path, "svg")
+    assert all(re.fullmatch(r"dose-[A-Za-z0-9_-]+\.(svg|txt)", name) for name in names)
+    assert {path.name for path in tmp_path.iterdir()} == {*names}
 
 
 def test_tables_are_files(tmp_path):

@@ -3,9 +3,8 @@
 import base64
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -14,59 +13,13 @@ from typing import Any
 from glu_prune.clean import one_line
 from glu_prune.pruning.ratio import show_ratio
 from glu_prune.report import lines
+from glu_prune.report.matrix import matrices
 from glu_prune.report.page.figures import Figure, figures
 from glu_prune.report.tables import extents, sections
-from glu_prune.results.claims import ClaimResult, RatioResult
+from glu_prune.results.claims import ClaimResult
 from glu_prune.results.report import Report
 
 _HERE = Path(__file__).parent
-_ORDER = ("confirmed", "refuted", "artefact", "inconclusive")
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One claim about one arm, in the matrix."""
-
-    row: RatioResult
-
-    @property
-    def sign(self) -> str:
-        """Of its verdict."""
-        return lines.SIGNS[self.row.outcome]
-
-    @property
-    def failed(self) -> bool:
-        """Whether something else was found than is declared."""
-        return lines.has_failed(self.row)
-
-
-@dataclass(frozen=True)
-class Matrix:
-    """The claims of one model, by ratio."""
-
-    model: str
-    ratios: tuple[Decimal, ...]
-    rows: tuple[tuple[str, tuple[Cell | None, ...]], ...]
-    """(claim, its cell at each ratio)."""
-
-    @property
-    def counts(self) -> str:
-        """How many verdicts of which kind."""
-        every = [cell.row.outcome for _, cells in self.rows for cell in cells if cell]
-        return ", ".join(f"{every.count(each)} {each}" for each in _ORDER if each in every)
-
-
-def matrices(report: Report) -> Iterator[Matrix]:
-    """A matrix for each model."""
-    every: list[RatioResult] = [*report.scores, *report.distances, *report.costs]
-    for model in dict.fromkeys(row.model for row in every):
-        mine = [row for row in every if row.model == model]
-        ratios = tuple(sorted({row.ratio for row in mine}))
-        found = {(lines.claim(row), row.ratio): Cell(row) for row in mine}
-        names = dict.fromkeys(name for name, _ in found)
-        yield Matrix(
-            model, ratios, tuple((name, tuple(found.get((name, ratio)) for ratio in ratios)) for name in names)
-        )
 
 
 @dataclass(frozen=True)

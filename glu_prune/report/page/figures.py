@@ -5,10 +5,12 @@ What is drawn is a row of the report; nothing is computed here but the place of 
 
 import json
 import math
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from glu_prune.clean import one_line
 from glu_prune.pruning.ratio import show_ratio
 from glu_prune.results.claims import CapabilityResult
 from glu_prune.results.report import Report
@@ -40,8 +42,16 @@ class Figure:
 
     def spec(self) -> dict[str, Any]:
         """Its specification, with its data."""
-        found: dict[str, Any] = _dressed(self.draw(self.rows)).to_dict()
+        # A control character in a name is no XML, and ends the process of the converter.
+        rows = [
+            {key: one_line(each) if isinstance(each, str) else each for key, each in row.items()} for row in self.rows
+        ]
+        found: dict[str, Any] = _dressed(self.draw(rows)).to_dict()
         return found
+
+
+def _shown(value: object) -> object:
+    return one_line(value) if isinstance(value, str) else value
 
 
 def figures(report: Report) -> Iterator[Figure]:
@@ -105,7 +115,14 @@ def _dose(capability: str, rows: Sequence[CapabilityResult], report: Report) -> 
         f"interval of the change from the dense model on the same items; shapes: verdict by {tests}, p corrected for "
         f"the ratios of the claim; dashed: {_floor_named(rows)}; small marks: the controls at the same ratio."
     )
-    return Figure(f"dose-{capability}", capability.replace("_", " "), caption, drawn, _draw_dose(_is_perplexity(first)))
+    return Figure(
+        _file_name("dose", capability), capability.replace("_", " "), caption, drawn, _draw_dose(_is_perplexity(first))
+    )
+
+
+def _file_name(kind: str, about: str) -> str:
+    """A name that is no place and no option, whatever it is about."""
+    return f"{kind}-{re.sub(r'[^A-Za-z0-9_]+', '-', about).strip('-')}"
 
 
 def _floor_named(rows: Sequence[CapabilityResult]) -> str:
@@ -323,8 +340,7 @@ def _costs(report: Report) -> Iterator[Figure]:
             "Change from the dense model in percent, with its 95 % interval over pairs of runs; shapes: the verdict, "
             f"or how it was obtained.{f' What is wrong with these figures: {spoilt}.' if spoilt else ''}"
         )
-        name = "".join(each if each.isalnum() else "-" for each in figure).strip("-")
-        yield Figure(f"cost-{name}", figure, caption, mine, _draw_cost)
+        yield Figure(_file_name("cost", figure), figure, caption, mine, _draw_cost)
 
 
 def _draw_cost(rows: Sequence[dict[str, Any]]) -> "alt.TopLevelMixin":
