@@ -19,6 +19,7 @@ from glu_prune.models.source import locate
 from glu_prune.readiness.network import offline
 from glu_prune.report import ci
 from glu_prune.report.formats import terminal
+from glu_prune.report.table import wrapped
 from glu_prune.results.report import Report
 from glu_prune.session import checking
 from glu_prune.session.session import FIXTURES, Session
@@ -223,7 +224,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     if lacking := session.lacking():
         terminalreporter.write_line(lacking, red=True)
     for line in (*session.written.splitlines(), *session.pinned.splitlines()):
-        terminalreporter.write_line(line)
+        terminalreporter.write_line(wrapped(line))
     page = options.named(config, "--glu-summary")
     for line in ci.told(report, page, config.invocation_params.dir, config.rootpath):
         terminalreporter.write_line(line)

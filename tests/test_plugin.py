@@ -1,6 +1,7 @@
 """The plugin as its users meet it: inner pytest sessions over a small random model and the embedded tasks."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -14,8 +15,10 @@ import lm_eval.models.huggingface
 import lm_eval.tasks  # noqa: F401
 import pandas as pd
 import pytest
+import vl_convert  # noqa: F401
 from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
+from glu_prune.cli import main
 from glu_prune.efficiency import footprint
 from glu_prune.evaluation import half_precision
 from glu_prune.experiment.executors.local import LocalExecutor
@@ -135,6 +138,23 @@ def test_claims_pass_and_tables_are_shown_and_written(project):
     assert all(row["joules"]["cpu"] > 0 for row in evaluations)
     report = fits((project.path / "results" / "report.json").read_text())
     assert all((report.why, report.groups, report.cells))
+
+
+def test_a_page_shows_what_changed_item_by_item(project, warm_store):
+    result = project.run("-k", "ratio_0.5-factual", "--glu-report=page.html")
+    result.stdout.fnmatch_lines(["page: *page.html"])
+    text = (project.path / "page.html").read_text()
+    (items,) = json.loads(re.search(r'id="items-data">(.*?)</script>', text)[1])
+    assert items["about"].endswith("random, factual_knowledge at 0.5")
+    assert items["found"] >= len(items["rows"]) > 0
+    row = items["rows"][0]
+    assert (row["dense"], row["dense_score"]) != (row["pruned"], row["pruned_score"])
+    assert row["question"]
+    assert row["target"]
+    claims = str(project.path / "expectations")
+    assert main(["report", str(warm_store), "--expectations", claims, "--out", "again.html"]) == 0
+    (same,) = json.loads(re.search(r'id="items-data">(.*?)</script>', Path("again.html").read_text())[1])
+    assert same["rows"] == items["rows"]
 
 
 def test_dash_k_selects_one_ratio(project):

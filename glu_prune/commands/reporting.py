@@ -1,5 +1,6 @@
 """Commands that show what was found."""
 
+from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
@@ -29,19 +30,22 @@ def report(
 ) -> Answer:
     """Show what was found: a page with every verdict, figure and table, or files for a paper."""
     from glu_prune.report.page.saved import refuse_page, save_files, save_page
-    from glu_prune.sources.judged import judged, merged
+    from glu_prune.sources.judged import Judged, judged_items, merged
     from glu_prune.sources.written import is_written, read_report
 
     if form is None:
         refuse_page(out)
     here = Path.cwd()
-    every = [
-        (source, read_report(Path(source)) if is_written(Path(source)) else judged(source, expectations, here))
+    every: list[Judged] = [
+        Judged(read_report(Path(source)), (), ())
+        if is_written(Path(source))
+        else judged_items(source, expectations, here)
         for source in dict.fromkeys(sources)
     ]
-    found = merged(every)
+    found = merged(zip(dict.fromkeys(sources), (each.report for each in every), strict=True))
     if form is None:
-        save_page(found, out, sources)
+        items, facts = chain(*(each.changes for each in every)), chain(*(each.facts for each in every))
+        save_page(found, out, sources, [*items], [*facts])
         return Answer(f"{out}: {len(found.cases)} claims of {', '.join(sources)}")
     return Answer("\n".join(f"{out / name}" for name in save_files(found, out, form)))
 

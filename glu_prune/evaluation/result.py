@@ -15,6 +15,8 @@ from glu_prune.evaluation.lm import ANSWER_LIMIT, EvaluatedLM
 from glu_prune.evaluation.metrics import LIKELIHOODS, aggregate
 from glu_prune.evaluation.shared_sources import Place
 
+_QUESTION = 2000
+"""Characters of a prompt that are kept."""
 _AGREEMENT = 1e-6
 """Relative difference up to which our aggregate of the items agrees with lm-eval's."""
 
@@ -58,6 +60,10 @@ class TaskResult:
     sources: tuple[str, ...]
     """Per item the name of its source, the same for those that share one; empty where no two do."""
     metrics: Mapping[str, MetricScores]
+    questions: tuple[str, ...]
+    """Per item the end of its prompt, in which the question is."""
+    targets: tuple[str, ...]
+    """Per item the right answer, as a text; empty where there is no single one."""
     positions: int | None
     """Token positions that the model computed, padding included; None if it does not count them. Of tasks scored
     together each has its share by requests."""
@@ -159,6 +165,8 @@ def result_of(
         answers=tuple(each.answer for each in answered),
         sources=tuple(sources[leaf, sample["doc_id"]] for leaf, sample in scored) if sources else (),
         metrics=_metrics(task, samples, aggregates, [*constant_scores(tasks, scored, answered)]),
+        questions=tuple(str(sample["arguments"][0][0])[-_QUESTION:] for sample in samples),
+        targets=tuple(map(_target, samples)),
         positions=positions,
         scored_positions=scored_positions,
         requests=requests,
@@ -183,6 +191,13 @@ def _metrics(
         for name, value in reported.items()
         if isinstance(value, float | int) and _by_item(name, samples[0][name])
     }
+
+
+def _target(sample: Mapping[str, Any]) -> str:
+    target, choices = sample["target"], sample["arguments"]
+    if isinstance(target, int) and len(choices) > 1:
+        return str(choices[target][1]).strip() if 0 <= target < len(choices) else ""
+    return target if isinstance(target, str) else ""
 
 
 def _truncated(lm: EvaluatedLM, samples: Iterable[Mapping[str, Any]]) -> int | None:

@@ -77,7 +77,9 @@ def restrict(floors: FloorRecord, items: Sequence[str]) -> FloorRecord:
     nulls = {
         null: {name: _some(name, each, places) for name, each in found.items()} for null, found in floors.nulls.items()
     }
-    return floors.model_copy(update={"items": tuple(items), "nulls": nulls})
+    asked = {"questions": floors.questions, "targets": floors.targets}
+    kept = {name: tuple(texts[index] for index in places) if texts else () for name, texts in asked.items()}
+    return floors.model_copy(update={"items": tuple(items), "nulls": nulls, **kept})
 
 
 def _chain(columns: Iterable[Iterable[Each]]) -> tuple[Each, ...]:

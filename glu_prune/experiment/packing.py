@@ -53,8 +53,9 @@ def question(record: AnyRecord) -> Question:
 def pack(store: Path, out: Path, models: str) -> Packed:
     """Copies records of models whose names match `models` from `store` into the pack `out`, which it makes or mends.
 
-    Texts become their SHA-256, log-likelihoods of choices are left out; when claims were declared first is kept. Of
-    several records of one question, the latest is kept; what the pack held stays, where nothing later takes its place.
+    Prompts are left out, texts become their SHA-256, log-likelihoods of choices are left out; when claims were declared
+    first is kept. Of several records of one question, the latest is kept; what the pack held stays, where nothing later
+    takes its place.
 
     Raises:
         StoreError: there is no record of such a model, `out` is something else, or a folder cannot be used.
@@ -72,7 +73,7 @@ def pack(store: Path, out: Path, models: str) -> Packed:
         items.setdefault(record.task, set()).update(record.items)
     chosen = [
         *map(_without_outputs, answered),
-        *(each for each in _of(FloorRecord, found) if items.get(each.task, set()) & {*each.items}),
+        *(_without_questions(each) for each in _of(FloorRecord, found) if items.get(each.task, set()) & {*each.items}),
         *(each for each in _of(CostRecord, found) if each.cell in keys),
         *(each for each in _of(SeriesRecord, found) if fnmatchcase(each.model, models)),
     ]
@@ -114,6 +115,10 @@ def _without_outputs(record: ArmRecord) -> Any:
         return record
     texts = (hashlib.sha256(text.encode()).hexdigest()[:_DIGITS] if record.lengths else "" for text in record.outputs)
     return record.model_copy(update={"outputs": tuple(texts)})
+
+
+def _without_questions(record: FloorRecord) -> FloorRecord:
+    return record.model_copy(update={"questions": (), "targets": ()})
 
 
 def _scores(chosen: Iterable[Record]) -> str:

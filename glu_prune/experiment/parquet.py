@@ -34,6 +34,8 @@ _PLAIN = {
     "near_ties": ("near_tie", "flag"),
     "answers": ("answer", "text"),
     "sources": ("source", "text"),
+    "questions": ("question", "text"),
+    "targets": ("target", "text"),
     "divergences": ("kl", "number"),
     "tokens": ("tokens", "count"),
 }
@@ -60,7 +62,11 @@ class Parsed:
 
 def checksum(record: Items) -> str:
     """SHA-256 over all that `record` says, whatever file it comes from."""
-    return hashlib.sha256(json.dumps(record.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
+    # Where nobody kept them, as in packs and by earlier versions, they are no part of it.
+    unknown = {name for name in ("questions", "targets") if not getattr(record, name, ())}
+    return hashlib.sha256(
+        json.dumps(record.model_dump(mode="json", exclude=unknown), sort_keys=True).encode()
+    ).hexdigest()
 
 
 def encoded(record: Items) -> bytes:
@@ -182,7 +188,9 @@ def _listed(column: "pa.ChunkedArray") -> list[Any]:
 def _columns(record: Items) -> Iterator[tuple[str, str, tuple[Any, ...]]]:
     """Name, type and values of each column."""
     if isinstance(record, FloorRecord):
-        yield "item", "text", record.items
+        for field in ("items", "questions", "targets"):
+            if values := getattr(record, field):
+                yield (*_PLAIN[field], values)
         for null, metrics in record.nulls.items():
             for name, scores in metrics.items():
                 yield from _score_columns(f"{null}.", name, scores)
@@ -219,10 +227,10 @@ def _overall(metrics: Mapping[str, ScoreRecord]) -> dict[str, float]:
 def _fields(facts: Mapping[str, Any], columns: Mapping[str, list[Any]]) -> dict[str, Any]:
     """The fields of a record: the inverse of `_head` and `_columns`."""
     found = {name: value for name, value in facts.items() if name != "kind"}
+    plain = {field: columns[column] for field, (column, _) in _PLAIN.items() if column in columns}
     if "nulls" in facts:
         nulls = {null: _metrics(f"{null}.", metrics, columns) for null, metrics in facts["nulls"].items()}
-        return {**found, "items": columns["item"], "nulls": nulls}
-    plain = {field: columns[column] for field, (column, _) in _PLAIN.items() if column in columns}
+        return {**found, **plain, "nulls": nulls}
     labels = {name: columns[f"field.{name}"] for name in facts["fields"]}
     metrics = {"metrics": _metrics("", facts["metrics"], columns)} if "metrics" in facts else {}
     return {**found, **plain, "fields": labels, **metrics}

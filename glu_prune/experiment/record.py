@@ -123,12 +123,17 @@ class FloorRecord(Strict):
     code: str = ""
     """Fingerprint of the code that computed it; empty if it is not of a cell."""
     items: tuple[str, ...]
+    questions: tuple[str, ...] = ()
+    """The end of the prompt of each item, for people; empty in packs, and in records of earlier versions."""
+    targets: tuple[str, ...] = ()
+    """The right answer of each item, or an empty text."""
     nulls: Mapping[str, Mapping[str, ScoreRecord]]
     """Null model to metric to scores."""
 
     @model_validator(mode="after")
     def _counts_agree(self) -> "FloorRecord":
-        _same_length(self.items, [], [score for metrics in self.nulls.values() for score in metrics.values()])
+        asked = [*filter(None, (self.questions, self.targets))]
+        _same_length(self.items, asked, [score for metrics in self.nulls.values() for score in metrics.values()])
         return self
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from glu_prune.evidence.figures import Evidence
 from glu_prune.experiment.cell import Arm
-from glu_prune.experiment.record import Record
+from glu_prune.experiment.record import FloorRecord, Record
 from glu_prune.judgement.case import Case, CaseAtRatio, Requirement
 from glu_prune.judgement.distances import ItemDistances
 from glu_prune.judgement.run_pairs import RunPair
@@ -31,6 +31,8 @@ class Evaluation:
     records: Mapping[Arm, Record] = field(default_factory=dict)
     """The items of each arm; none where only aggregates are known."""
     tables: CaseTables = NO_TABLES
+    floors: FloorRecord | None = None
+    """What the items ask, and what answers without content score on them; None where only aggregates are known."""
 
 
 @dataclass(frozen=True)

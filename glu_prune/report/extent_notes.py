@@ -20,7 +20,8 @@ def left_out(cases: Sequence[CaseOutcome]) -> Iterator[str]:
 
 def dequantizations(cells: Sequence[CellResult]) -> Iterator[str]:
     """Which models were read from quantised weights."""
-    for model, how in dict.fromkeys((cell.model, cell.dequantized) for cell in cells if cell.dequantized):
+    read = ((cell.model.removesuffix(" (chat)"), cell.dequantized) for cell in cells if cell.dequantized)
+    for model, how in dict.fromkeys(read):
         yield f"Weights of {model}, dense and pruned, are those of a GGUF file, dequantised: {how}."
 
 

@@ -13,7 +13,7 @@ from glu_prune import options
 from glu_prune.baseline.compare import NAMED, was_compared
 from glu_prune.baseline.gate import Gate, failures
 from glu_prune.clean import one_line
-from glu_prune.errors import BaselineError, GluPruneError, ReportError
+from glu_prune.errors import BaselineError, GluPruneError
 from glu_prune.judgement.case import Case
 from glu_prune.judgement.conclusion import conclude
 from glu_prune.judgement.kinds import CASES
@@ -249,10 +249,16 @@ class Session:
         if (page := options.named(self._config, "--glu-report")) is None:
             return True
         from glu_prune.report.page.saved import save_page
+        from glu_prune.sources.changes import changes
+        from glu_prune.sources.provenance import provenance
 
         try:
-            save_page(report, page, [f"pytest {shlex.join(self._config.invocation_params.args)}"])
-        except ReportError as error:
+            decided = [self.cases[place] for _, place, _ in sorted(self._found)]
+            command = f"pytest {shlex.join(self._config.invocation_params.args)}"
+            kept = options.pack(self._config) or (self.store if options.runs(self._config) else None)
+            facts = provenance(kept, (case.experiment.subject for case in decided)) if kept else []
+            save_page(report, page, [command], changes(self.source, decided), facts)
+        except GluPruneError as error:
             lines.append(f"the page was not written: {error}")
             return False
         lines.append(f"page: {page}")

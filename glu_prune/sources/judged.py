@@ -1,6 +1,7 @@
 """What records that are there, or published figures, say of the claims of expectation files: no run, no model."""
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,13 +11,27 @@ from glu_prune.experiment.marker import MARKER
 from glu_prune.judgement.case import Case
 from glu_prune.judgement.conclusion import conclude
 from glu_prune.judgement.expectation import files, read, told_apart
+from glu_prune.results.changes import ItemChanges
 from glu_prune.results.report import CaseHead, CaseOutcome, CaseResult, Report
+from glu_prune.sources.changes import changes
+from glu_prune.sources.provenance import provenance
 
 if TYPE_CHECKING:
     from glu_prune.judgement.sources import Source
 
 RUNS, PUBLISHED = "runs", "published"
 """What is judged, where it is neither a store nor a pack."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What claims come to."""
+
+    report: Report
+    changes: Sequence[ItemChanges]
+    """What changed item by item; nothing where that is not known."""
+    facts: Sequence[tuple[str, str]]
+    """(what, which) of where records come from; nothing of published figures."""
 
 
 def named_store(name: str, expectations: Path, here: Path) -> Path:
@@ -67,9 +82,18 @@ def judged(name: str, expectations: Path, here: Path) -> Report:
     Raises:
         GluPruneError: there is no such evidence, or no claim is about it.
     """
+    return judged_items(name, expectations, here).report
+
+
+def judged_items(name: str, expectations: Path, here: Path) -> Judged:
+    """The same, with what changed item by item and where it comes from, as far as that is known.
+
+    Raises:
+        GluPruneError: there is no such evidence, or no claim is about it.
+    """
     cases = told_apart([case for file in files(expectations) for case in read(_seen(file, here))])
     source, mine = _source(name, expectations, here, cases)
-    tables, ended = [], []
+    tables, ended, decided = [], [], []
     for case in mine:
         try:
             found = case.judge(source)
@@ -77,8 +101,11 @@ def judged(name: str, expectations: Path, here: Path) -> Report:
             ended.append(_ended(case, "skipped", f"{case.where}: {error}"))
         else:
             tables.append(found.tables)
+            decided.append(case)
             ended.append(_ended(case, *_result(case, found)))
-    return conclude(tables, ended)
+    models = dict.fromkeys(case.experiment.subject for case in decided)
+    facts = [] if name == PUBLISHED else provenance(named_store(name, expectations, here), models)
+    return Judged(conclude(tables, ended), changes(source, decided), facts)
 
 
 def _seen(file: Path, here: Path) -> Path:

@@ -159,7 +159,7 @@ class RunSource:
         scores = PairedScores(capability, records, floors)
         compared = self._gate.compared(self._engine, case, scores, cells, records)
         about = self._about(case, capability, {each: [record] for each, record in records.items()}, floors)
-        yield Evaluation(scores, records, about.joined([compared]))
+        yield Evaluation(scores, records, about.joined([compared]), floors)
 
     def _records(self, case: Case, cells: Mapping[Arm, Cell]) -> dict[Arm, Record]:
         """The record of every arm."""

@@ -101,13 +101,16 @@ class Scorer:
         chat = ChatTemplate(cell.chat) if cell.chat else None
         with muted():
             results = null_results(self.evaluator, cell.task, cell.num_fewshot, cell.folder, chat)
+        first = next(iter(results.values()))
         return FloorRecord(
             key=cell.key,
             task=cell.task,
             versions=library_versions(),
             created=now(),
             code=code_fingerprint(SCORING),
-            items=next(iter(results.values())).items,
+            items=first.items,
+            questions=first.questions,
+            targets=first.targets,
             nulls={name: _scores(result) for name, result in results.items()},
         )
 

@@ -16,6 +16,7 @@ from glu_prune.report import lines
 from glu_prune.report.matrix import matrices
 from glu_prune.report.page.figures import Figure, figures
 from glu_prune.report.tables import extents, sections
+from glu_prune.results.changes import ItemChanges
 from glu_prune.results.claims import ClaimResult
 from glu_prune.results.report import Report
 
@@ -30,6 +31,10 @@ class Page:
     title: str
     sources: Sequence[str]
     """What it was made of, in words."""
+    facts: Sequence[tuple[str, str]] = ()
+    """(what, which) of where it comes from."""
+    changes: Sequence[ItemChanges] = ()
+    """What changed, item by item, where that is known."""
 
     @cached_property
     def figures(self) -> tuple[Figure, ...]:
@@ -62,6 +67,7 @@ class Page:
             sections=[each for each in sections(self.report) if each.heading],
             notes=extents(self.report),
             specs={each.name: _script_safe(each.spec()) for each in self.figures},
+            items=_script_safe([_items(each) for each in self.changes]),
             style=style,
             script=script,
             policy=_policy(style, script),
@@ -72,6 +78,13 @@ class Page:
         """All claims: what failed, what surprises, what held."""
         report = self.report
         return sorted([*report.scores, *report.distances, *report.costs, *report.trends], key=lines.urgency)
+
+
+def _items(changes: ItemChanges) -> dict[str, Any]:
+    """For the script of the page."""
+    about = f"{changes.model}, {changes.capability} at {show_ratio(changes.ratio)}"
+    rows = [each.model_dump(mode="json", exclude={"model", "ratio", "capability", "extra"}) for each in changes.shown]
+    return {"about": about, "found": changes.found, "rows": rows}
 
 
 def _bundle() -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from glu_prune.clean import one_line
+from glu_prune.judgement.ties import REDRAWN
 from glu_prune.pruning.ratio import show_ratio
 from glu_prune.results.claims import CapabilityResult
 from glu_prune.results.report import Report
@@ -96,7 +97,7 @@ def _dose(capability: str, rows: Sequence[CapabilityResult], report: Report) -> 
         mine = [row for row in rows if row.model == model]
         drawn.append({"kind": "model", "model": model, "removed": 0.0, "score": mine[0].dense, "verdict": "dense"})
         drawn += [_point(row) for row in mine]
-        drawn += [_control(row, name, score) for row in mine for name, score in row.controls.items()]
+        drawn += [_control(row, name, score) for row in mine for name, score in row.controls.items() if name != REDRAWN]
         drawn += [{"kind": "floor", "model": model, "score": row.floor} for row in mine[:1] if row.floor is not None]
     drawn += [
         {

@@ -34,3 +34,49 @@ text.addEventListener("input", filter);
 verdict.addEventListener("change", filter);
 text.form.addEventListener("submit", (event) => event.preventDefault());
 filter();
+
+// Texts of models are put in as text, never as HTML.
+function made(name, text, parent) {
+  const element = document.createElement(name);
+  element.textContent = text;
+  parent.append(element);
+  return element;
+}
+
+function answer(title, text, score, flaws, parent) {
+  const column = made("div", "", parent);
+  made("strong", `${title}, scores ${Number(score.toPrecision(4))}${flaws ? ` (${flaws})` : ""}`, column);
+  made("pre", text === "" ? "(empty)" : text, column);
+}
+
+const items = JSON.parse(document.getElementById("items-data").textContent);
+const of = document.getElementById("items-of");
+function list() {
+  const chosen = items[of.selectedIndex];
+  const kind = document.getElementById("items-kind").value;
+  const wanted = document.getElementById("items-text").value.toLowerCase();
+  const place = document.getElementById("items-list");
+  place.replaceChildren();
+  let shown = 0;
+  for (const row of chosen.rows) {
+    const all = [row.question, row.target, row.dense, row.pruned, ...row.groups].join("\n").toLowerCase();
+    if ((kind && row.change !== kind) || !all.includes(wanted)) continue;
+    shown += 1;
+    const item = made("article", "", place);
+    item.className = "item";
+    made("h3", [row.change, ...row.groups].join(" · "), item);
+    made("pre", row.question, item);
+    if (row.target) made("p", `right: ${row.target}`, item);
+    const answers = made("div", "", item);
+    answers.className = "answers";
+    answer("dense", row.dense, row.dense_score, row.flaws[0], answers);
+    answer("pruned", row.pruned, row.pruned_score, row.flaws[1], answers);
+  }
+  document.getElementById("items-count").textContent = `${shown} shown of ${chosen.found} that changed`;
+}
+if (of) {
+  for (const each of items) made("option", each.about, of);
+  for (const name of ["items-of", "items-kind", "items-text"]) document.getElementById(name).addEventListener("input", list);
+  of.form.addEventListener("submit", (event) => event.preventDefault());
+  list();
+}

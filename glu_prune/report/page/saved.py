@@ -10,6 +10,7 @@ from glu_prune.files import write_whole
 from glu_prune.report.formats import formats
 from glu_prune.report.page.build import Page
 from glu_prune.report.page.figures import figures, written
+from glu_prune.results.changes import ItemChanges
 from glu_prune.results.report import Report
 
 FileFormat: TypeAlias = Literal["svg", "pdf", "png", "csv", "parquet", "latex", "markdown"]
@@ -34,14 +35,20 @@ def _refuse_missing() -> None:
             raise ReportError(msg)
 
 
-def save_page(report: Report, path: Path, sources: Sequence[str]) -> None:
-    """Writes a report as one HTML file, whole or not at all.
+def save_page(
+    report: Report,
+    path: Path,
+    sources: Sequence[str],
+    changes: Sequence[ItemChanges] = (),
+    facts: Sequence[tuple[str, str]] = (),
+) -> None:
+    """Writes a report, with what changed item by item and where it comes from, as one HTML file, whole or not at all.
 
     Raises:
         ReportError: the chart library is missing, or the file cannot be written.
     """
     models = dict.fromkeys(row.model for row in (*report.scores, *report.costs, *report.trends, *report.distances))
-    page = Page(report, f"What pruning does to {', '.join(models) or 'no model'}", sources)
+    page = Page(report, f"What pruning does to {', '.join(models) or 'no model'}", sources, facts, changes)
     refuse_page(path)
     _write(path, page.html())
 
