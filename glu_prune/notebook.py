@@ -17,7 +17,7 @@ from glu_prune.sources.written import is_written, read_report
 if TYPE_CHECKING:
     import pandas as pd
 
-    from glu_prune.report.page.figures import Figure
+    from glu_prune.report.page.figure import Figure
 
 _SHOWN = ("ratio", "capability", "metric", "items", "floor", "dense", "pruned", "delta", "low", "high", "verdict")
 
@@ -82,7 +82,7 @@ class Results:
 def _picture(figure: "Figure") -> str:
     """A figure below the table; nothing where the chart library is not installed."""
     try:
-        from glu_prune.report.page.figures import written
+        from glu_prune.report.page.figure import written
 
         svg = written(figure, "svg")
     except ModuleNotFoundError:

@@ -1,12 +1,14 @@
 """An embedded model through the suite at one ratio, without a network; `make bench` runs all claims about both."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from rich.cells import cell_len
 
 from tests.helpers import ROOT
 from tests.helpers.commands import BLOCKED
@@ -47,7 +49,9 @@ def test_every_declared_verdict_holds(first):
     assert set(scores["model"]) == {"tiny-base"}
     assert not scores["verdict"].str.contains("declared").any()
     assert " failed" not in done.stdout
-    assert "INCONCLUSIVE " not in done.stdout
+    assert not re.search(r"\d inconclusive in", done.stdout)
+    assert "not as declared" not in done.stdout
+    assert max(map(cell_len, done.stdout.splitlines())) <= 100, "no line is wider than the window"
 
 
 def test_a_second_run_computes_nothing(first, tmp_path):

@@ -25,7 +25,8 @@ from glu_prune.errors import GluPruneError
 from glu_prune.files import write_whole
 from glu_prune.pruning.ratio import show_ratio
 from glu_prune.report.columns import WHY
-from glu_prune.report.page.figures import figures, written
+from glu_prune.report.page.figure import written
+from glu_prune.report.page.figures import figures
 from glu_prune.report.table import Column, render
 from glu_prune.results.base import Row
 from glu_prune.results.claims import CapabilityResult

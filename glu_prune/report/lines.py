@@ -9,6 +9,7 @@ from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
 from glu_prune.clean import one_line
+from glu_prune.efficiency.cost_metrics import CORRECT_ANSWER, COST_METRICS
 from glu_prune.judgement.ties import REDRAWN
 from glu_prune.judgement.verdict import digits
 from glu_prune.report.columns import SCORES, probability
@@ -90,9 +91,18 @@ def _number(value: float | None) -> str:
 
 
 def _values(row: RatioResult) -> str:
+    if isinstance(row, CostResult):
+        return f"{_number(row.dense)} -> {_number(row.pruned)} {_unit(row)}".rstrip()
     if isinstance(row, ChangeResult):
         return f"{_number(row.dense)} -> {_number(row.pruned)}"
     return f"{_number(row.value)} (≤ {row.at_most:g})" if isinstance(row, DistanceResult) else "-"
+
+
+def _unit(row: CostResult) -> str:
+    """Of the figure; of one that is per answer, joules."""
+    name = row.capability.split()[0]
+    found = COST_METRICS.get(name)
+    return found.unit if found else "J" if name == CORRECT_ANSWER else ""
 
 
 def _change(row: RatioResult) -> str:
@@ -116,8 +126,9 @@ def _control(row: RatioResult, name: str) -> str:
     return _number(row.controls.get(name)) if isinstance(row, CapabilityResult) else "-"
 
 
+_VERDICT: Column[RatioResult] = Column("verdict", _verdict)
 _KNOWN: dict[str, Column[RatioResult]] = {
-    "verdict": Column("verdict", _verdict),
+    "verdict": _VERDICT,
     "claim": Column("claim", claim),
     "scores": Column("dense->pruned", _values),
     "change": Column("change (95 %)", _change),
@@ -136,11 +147,37 @@ NAMES = (*DEFAULT, *_OTHERS)
 """Of columns that can be asked for."""
 
 
-def lines(rows: Sequence[RatioResult], names: Sequence[str], sort: str) -> list[Line]:
-    """A line for each of `rows`, of the columns of `names`, in the order of the column `sort`, or else by urgency."""
+class Notes:
+    """What lines share, said once below all of them, each by a letter."""
+
+    def __init__(self) -> None:
+        """None yet."""
+        self._letters: dict[str, str] = {}
+
+    def letter(self, text: str) -> str:
+        """That of `text`; empty if there is none."""
+        return self._letters.setdefault(text, _letter(len(self._letters))) if text else ""
+
+    @property
+    def text(self) -> str:
+        """All of them."""
+        return "; ".join(f"{letter}: {text}" for text, letter in self._letters.items())
+
+
+def _letter(place: int) -> str:
+    """A to z, then aa to zz."""
+    before, last = divmod(place, 26)
+    return f"{_letter(before - 1) if before else ''}{chr(ord('a') + last)}"
+
+
+def lines(rows: Sequence[RatioResult], names: Sequence[str], sort: str, notes: Notes | None = None) -> list[Line]:
+    """A line for each of `rows`, of the columns of `names`, in the order of the column `sort`, or else by urgency.
+
+    What is to be known of a claim that is no news goes to `notes`, if there are any.
+    """
     chosen = [column for name in names for column in _columns(name, rows)]
     columns = [*chosen, *extra_columns(rows)]
-    return [_line(row, columns) for row in _ordered(rows, sort)]
+    return [_line(row, columns, notes) for row in _ordered(rows, sort)]
 
 
 def _columns(name: str, rows: Sequence[RatioResult]) -> Iterator[Column[Any]]:
@@ -170,9 +207,22 @@ def _ordered(rows: Sequence[RatioResult], sort: str) -> list[RatioResult]:
     return [*sorted(known, key=column.get, reverse=sort.startswith("-")), *unknown]
 
 
-def _line(row: RatioResult, columns: Sequence[Column[Any]]) -> Line:
-    cells = tuple((column.name, one_line(column.show(column.get(row)))) for column in columns)
+def _line(row: RatioResult, columns: Sequence[Column[Any]], notes: Notes | None) -> Line:
+    letter = notes.letter(_aside(row)) if notes else ""
+    verdict = f"{SIGNS[row.outcome]}{letter} {row.outcome}"
+    cells = tuple(
+        (column.name, verdict if column is _VERDICT else one_line(column.show(column.get(row)))) for column in columns
+    )
     return Line(row, cells, remark(row), FAILED if has_failed(row) else STYLES[row.outcome])
+
+
+def _aside(row: RatioResult) -> str:
+    """Of a claim that is no news or not decided: why that is so, and which way its score counts."""
+    lower = "a lower score is better" if isinstance(row, CapabilityResult) and row.better == "lower" else ""
+    open_ = row.outcome == "inconclusive"
+    known = row.note if open_ and (isinstance(row, CostResult) or not is_news(row)) else ""
+    undecided = f"declared {row.declared}" if open_ and row.declared != row.outcome else ""
+    return one_line("; ".join(filter(None, (undecided, known, lower))))
 
 
 def remark(row: ClaimResult) -> str:
@@ -182,7 +232,8 @@ def remark(row: ClaimResult) -> str:
     asked = ""
     if isinstance(row, ChangeResult) and row.total_items is not None:
         asked = f"after {row.items:,} of {row.total_items:,} items"
-    return one_line("; ".join(filter(None, (declared, asked, note if is_news(row) else ""))))
+    told = is_news(row) and not (isinstance(row, CostResult) and row.outcome == "inconclusive")
+    return one_line("; ".join(filter(None, (declared, asked, note if told else ""))))
 
 
 def trend_line(row: TrendResult) -> Line:

@@ -27,8 +27,8 @@ from glu_prune.results.findings import Finding
 from glu_prune.results.report import Report
 
 _LEGEND = (
-    "change: on the same items, 95 % interval (nats for perplexities); p: corrected for the ratios of the claim; "
-    "floor: best of answers without content; then controls. More: -v, --glu-columns, --glu-sort."
+    "change: on the same items, with its own 95 % interval (nats for perplexities); p: corrected for the claim's "
+    "ratios; floor: best of answers without content; then controls. More: -v, --glu-columns."
 )
 
 
@@ -56,12 +56,14 @@ class Block:
 
 def blocks(report: Report, shape: Shape) -> Iterator[Block]:
     """What is printed: of each model its arms, claims across ratios and news of baselines; then what checks found."""
-    width = terminal_width()
+    width, asides = terminal_width(), None if shape.long else lines.Notes()
     for model in dict.fromkeys(row.model for name in _CLAIMS for row in report.rows(name)):
-        yield from _arms(report, model, shape, width)
+        yield from _arms(report, model, shape, width, asides)
         yield from _others(report, model, shape, width)
+    if asides and asides.text:
+        yield Block("", tuple(lines.hanging(asides.text, width, "", "dim")))
     if report.findings and not shape.long:  # else there is a table of them
-        yield Block("evidence checks", tuple(_findings(report.findings, width)))
+        yield Block("", tuple(_findings(report.findings, width)))
     if shape.long:
         for section in sections(report):
             yield Block(one_line(section.heading), _plain(render(section.columns, section.rows, "simple")))
@@ -108,14 +110,14 @@ def _plain(text: str) -> tuple[Text, ...]:
     return tuple(map(Text, text.splitlines()))
 
 
-def _arms(report: Report, model: str, shape: Shape, width: int) -> Iterator[Block]:
+def _arms(report: Report, model: str, shape: Shape, width: int, asides: lines.Notes | None) -> Iterator[Block]:
     every = [row for name in _AT_RATIOS for row in report.rows(name) if row.model == model]
     rows = [row for row in every if isinstance(row, RatioResult)]
     for ratio in sorted({row.ratio for row in rows}):
         mine = [row for row in rows if row.ratio == ratio]
         # Costs have neither floor nor controls: in columns of their own, below those of capabilities.
         parts = [[row for row in mine if isinstance(row, CostResult) is cost] for cost in (False, True)]
-        found = [lines.lines(part, shape.columns, shape.sort) for part in parts if part]
+        found = [lines.lines(part, shape.columns, shape.sort, asides) for part in parts if part]
         shown = [lines.laid_out(each, width, _said(shape), headed=each is found[0]) for each in found]
         yield Block(one_line(f"{model}{_arm(report, model, ratio)}: {_counts(mine)}"), tuple(chain(*shown)))
 

@@ -14,7 +14,8 @@ from glu_prune.clean import one_line
 from glu_prune.pruning.ratio import show_ratio
 from glu_prune.report import lines
 from glu_prune.report.matrix import matrices
-from glu_prune.report.page.figures import Figure, figures
+from glu_prune.report.page.figure import Figure
+from glu_prune.report.page.figures import figures
 from glu_prune.report.tables import extents, sections
 from glu_prune.results.changes import ItemChanges
 from glu_prune.results.claims import ClaimResult

@@ -9,7 +9,8 @@ from glu_prune.errors import ReportError
 from glu_prune.files import write_whole
 from glu_prune.report.formats import formats
 from glu_prune.report.page.build import Page
-from glu_prune.report.page.figures import figures, written
+from glu_prune.report.page.figure import written
+from glu_prune.report.page.figures import figures
 from glu_prune.results.changes import ItemChanges
 from glu_prune.results.report import Report
 

@@ -1,0 +1,119 @@
+"""Figures of cost: changes as judged and measured, and capability against cost."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from glu_prune.report.page.figure import Figure, base, by_model, file_name, is_perplexity, removed
+from glu_prune.results.claims import CapabilityResult
+from glu_prune.results.report import Report
+
+if TYPE_CHECKING:
+    import altair as alt
+
+_COSTS = ("joules_per_token", "time_per_output_token")
+"""Figures of cost, beside size, that capabilities are shown against."""
+
+
+def _sizes(report: Report) -> dict[tuple[str, float], float]:
+    """Megabytes of the weights by model and ratio."""
+    return {(cell.model, float(cell.ratio)): cell.size.bytes / 1e6 for cell in report.cells if not cell.control}
+
+
+def _measured(report: Report, figure: str, workload: str) -> dict[tuple[str, float], float]:
+    """A figure of cost by model and ratio."""
+    found: dict[tuple[str, float], float] = {}
+    for row in report.efficiency:
+        if (row.figure, row.workload) == (figure, workload) and row.pruned and row.dense[0] and row.pruned[0]:
+            found[row.model, 0.0] = row.dense[0]
+            found[row.model, float(row.ratio)] = row.pruned[0]
+    return found
+
+
+def fronts(report: Report, scores: Sequence[CapabilityResult]) -> Iterator[Figure]:
+    """Each capability against each cost that is known: size, energy and time."""
+    known = {("size", "weights, MB"): _sizes(report)}
+    for row in report.efficiency:
+        if row.figure in _COSTS:
+            about = f"{row.figure} {row.workload}", f"{row.figure.replace('_', ' ')}, {row.unit} ({row.workload})"
+            known[about] = _measured(report, row.figure, row.workload)
+    for (name, title), values in known.items():
+        if rows := list(_on_front(scores, values)):
+            caption = (
+                "Score against cost; up and left is better. An arm lies on the front where no other is cheaper and "
+                "better; dashed: what answers without content score at best."
+            )
+            draw = partial(_draw_front, title=title)
+            yield Figure(file_name("front", name), f"capability against {title}", caption, rows, draw)
+
+
+def _on_front(scores: Sequence[CapabilityResult], costs: Mapping[tuple[str, float], float]) -> Iterator[dict[str, Any]]:
+    """A point for each capability of each arm of which the cost is known, the dense one once."""
+    seen = set()
+    for row in scores:
+        for ratio, score in ((0.0, row.dense), (float(row.ratio), row.pruned)):
+            cost, key = costs.get((row.model, ratio)), (row.model, row.capability, ratio)
+            if cost is not None and row.floor is not None and not is_perplexity(row) and key not in seen:
+                seen.add(key)
+                about = {"model": row.model, "capability": row.capability, "removed": ratio}
+                yield {**about, "cost": cost, "score": score, "floor": row.floor}
+
+
+def _draw_front(rows: Sequence[dict[str, Any]], title: str) -> "alt.TopLevelMixin":
+    import altair as alt
+
+    names = list(dict.fromkeys(row["capability"] for row in rows))
+    choice = alt.binding_select(options=names, name="capability ")
+    chosen = alt.selection_point(name="capability", fields=["capability"], value=names[0], bind=choice)
+    y = alt.Y("score:Q", scale=alt.Scale(zero=False), title="score")
+    at = {"x": alt.X("cost:Q", title=title, scale=alt.Scale(zero=False)), "y": y, "color": by_model()}
+    chart = base(rows).transform_filter(chosen)
+    return (
+        alt.layer(
+            chart.mark_line(opacity=0.4).encode(**at, order="removed:Q"),
+            chart.mark_point(filled=True, size=70, opacity=1).encode(
+                **at, tooltip=["model:N", "removed:Q", "cost:Q", "score:Q"]
+            ),
+            chart.mark_text(dy=-10).encode(**at, text="removed:Q"),
+            chart.mark_rule(strokeDash=[4, 4]).encode(y=alt.Y("floor:Q", title="score"), color=by_model()),
+        )
+        .add_params(chosen)
+        .properties(width=300, height=220)
+    )
+
+
+def costs(report: Report) -> Iterator[Figure]:
+    """Changes of figures of cost: as claims were judged, and as they were measured."""
+    judged = [(row.model, row.capability, row.ratio, row.percent, row.outcome, row.note) for row in report.costs]
+    measured = [
+        (row.model, f"{row.figure} ({row.workload})", row.ratio, row.change, row.how, "")
+        for row in report.efficiency
+        if row.change is not None
+    ]
+    rows: list[dict[str, Any]] = []
+    for model, figure, ratio, (change, low, high), how, spoilt in (*judged, *measured):
+        about = {"model": model, "figure": figure, "removed": float(ratio), "how": how, "spoilt": spoilt}
+        rows.append({**about, "change": change, "low": low, "high": high})
+    for figure in dict.fromkeys(row["figure"] for row in rows):
+        mine = [row for row in rows if row["figure"] == figure]
+        spoilt = ", ".join(dict.fromkeys(row["spoilt"] for row in mine if row["spoilt"]))
+        caption = (
+            "Change from the dense model in percent, with its 95 % interval over pairs of runs; shapes: the verdict, "
+            f"or how it was obtained.{f' What is wrong with these figures: {spoilt}.' if spoilt else ''}"
+        )
+        yield Figure(file_name("cost", figure), figure, caption, mine, _draw_cost)
+
+
+def _draw_cost(rows: Sequence[dict[str, Any]]) -> "alt.TopLevelMixin":
+    import altair as alt
+
+    title = "change, %"
+    x, y, colour = removed(rows), alt.Y("change:Q", title=title), by_model()
+    tooltip = ["model:N", "removed:Q", "change:Q", "low:Q", "high:Q", "how:N", "spoilt:N"]
+    return alt.layer(
+        base([{"zero": 0}]).mark_rule(strokeDash=[4, 4]).encode(y=alt.Y("zero:Q", title=title)),
+        base(rows).mark_rule().encode(x=x, y=alt.Y("low:Q", title=title), y2="high:Q", color=colour),
+        base(rows)
+        .mark_point(filled=True, size=70, opacity=1)
+        .encode(x=x, y=y, color=colour, shape=alt.Shape("how:N", title=None), tooltip=tooltip),
+    ).properties(width=300, height=180)

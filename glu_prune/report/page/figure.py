@@ -1,0 +1,120 @@
+"""A figure: its data, its words, how it is drawn, and what files it becomes."""
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from glu_prune.clean import one_line
+from glu_prune.results.claims import CapabilityResult
+
+if TYPE_CHECKING:
+    import altair as alt
+
+_SHAPES = {"confirmed": "circle", "refuted": "cross", "artefact": "diamond", "inconclusive": "triangle-up"}
+_MODELS = ("#3C8DD9", "#D98200", "#1BA37A", "#C2689A", "#8A8A8A", "#7B6FD0")
+"""Seen on light and on dark ground."""
+_INK = "currentColor"
+_APART = 0.04
+"""Shares of neurons between labels of an axis."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure."""
+
+    name: str
+    """Of its file, and of its place in the page."""
+    title: str
+    caption: str
+    """What is shown, of how many items, by which test and correction."""
+    rows: Sequence[dict[str, Any]]
+    """What is drawn."""
+    draw: "Callable[[Sequence[dict[str, Any]]], alt.TopLevelMixin]"
+
+    def spec(self) -> dict[str, Any]:
+        """Its specification, with its data."""
+        # A control character in a name is no XML, and ends the process of the converter.
+        rows = [
+            {key: one_line(each) if isinstance(each, str) else each for key, each in row.items()} for row in self.rows
+        ]
+        found: dict[str, Any] = _dressed(self.draw(rows)).to_dict()
+        return found
+
+
+def written(figure: Figure, form: str) -> str | bytes:
+    """A figure as the content of a file: `svg`, `pdf` or `png`."""
+    import vl_convert
+
+    spec = _black(figure.spec())
+    if form == "svg":
+        return str(vl_convert.vegalite_to_svg({**spec, "background": "white"}))
+    if form == "pdf":
+        return bytes(vl_convert.vegalite_to_pdf(spec))
+    return bytes(vl_convert.vegalite_to_png({**spec, "background": "white"}, scale=2))
+
+
+def _black(spec: dict[str, Any]) -> dict[str, Any]:
+    """`spec` for paper, where nothing says which colour text has."""
+    found: dict[str, Any] = json.loads(json.dumps(spec).replace(_INK, "black"))
+    return found
+
+
+def file_name(kind: str, about: str) -> str:
+    """A name that is no place and no option, whatever it is about."""
+    return f"{kind}-{re.sub(r'[^A-Za-z0-9_]+', '-', about).strip('-')}"
+
+
+def is_perplexity(row: CapabilityResult) -> bool:
+    """Whether changes are in nats, so that they multiply the score."""
+    return "perplexity" in row.metric
+
+
+def base(rows: Sequence[dict[str, Any]]) -> "alt.Chart":
+    """A chart of `rows`."""
+    import altair as alt
+
+    return alt.Chart(alt.InlineData(values=list(rows)))
+
+
+def removed(rows: Sequence[dict[str, Any]]) -> "alt.X":
+    """The share of neurons that were removed, with a tick at each that occurs."""
+    import altair as alt
+
+    there = sorted({row["removed"] for row in rows if "removed" in row})
+    ticks = [each for each in there if all(abs(each - other) >= _APART for other in there if other < each)]
+    return alt.X("removed:Q", axis=alt.Axis(title="share of neurons removed", values=ticks, format="~"))
+
+
+def by_model() -> "alt.Color":
+    """A colour for each model."""
+    import altair as alt
+
+    return alt.Color("model:N", scale=alt.Scale(range=list(_MODELS)), title=None)
+
+
+def by_verdict(rows: Sequence[dict[str, Any]]) -> "alt.Shape":
+    """A shape for each verdict that occurs, the same in every figure."""
+    import altair as alt
+
+    there = [each for each in ("dense", *_SHAPES) if any(row.get("verdict") == each for row in rows)]
+    return alt.Shape(
+        "verdict:N", scale=alt.Scale(domain=there, range=[_SHAPES.get(each, "square") for each in there]), title=None
+    )
+
+
+def _shown(value: object) -> object:
+    return one_line(value) if isinstance(value, str) else value
+
+
+def _dressed(chart: "alt.TopLevelMixin") -> "alt.TopLevelMixin":
+    """`chart` in colours that show on light and on dark ground."""
+    axis = {"labelColor": _INK, "titleColor": _INK, "gridColor": "#88888844", "domainColor": _INK, "tickColor": _INK}
+    words = {"labelColor": _INK, "titleColor": _INK}
+    dressed: alt.TopLevelMixin = chart.configure(
+        background="transparent", axis=axis, title={"color": _INK},
+        legend={**words, "orient": "bottom", "direction": "vertical", "labelLimit": 240, "symbolOpacity": 1},
+        view={"stroke": "#88888844"}, font="sans-serif", text={"color": _INK},
+    )  # fmt: skip
+    return dressed
