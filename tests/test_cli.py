@@ -276,7 +276,8 @@ def rows_of(path: Path) -> dict[str, dict[str, str]]:
 
 
 @pytest.mark.slow("measures memory in processes that import all libraries")
-def test_costs_are_measured_dense_and_pruned(tmp_path, capsys):
+def test_costs_are_measured_dense_and_pruned(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "250")  # each row is one line
     out = tmp_path / "tables"
     assert main(["measure", "tiny-base", "--ratio", "0.5", *SMALL, "--processes", "1", "--out", str(out)]) == 0
     shown = capsys.readouterr().out
@@ -345,7 +346,8 @@ def test_widths_are_measured_beside_their_aligned_neighbours(tmp_path, capsys):
 
 
 @pytest.mark.slow("measures real windows")
-def test_without_a_ratio_the_dense_model_alone_is_measured(tmp_path, capsys):
+def test_without_a_ratio_the_dense_model_alone_is_measured(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "250")  # each row is one line
     assert main(["measure", "tiny-base", *SMALL, "--processes", "0", "--out", str(tmp_path)]) == 0
     shown = capsys.readouterr().out
     (line,) = (line for line in shown.splitlines() if " time_to_last_token " in line)

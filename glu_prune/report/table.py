@@ -18,6 +18,8 @@ _NARROWEST = 6
 _TIGHT, _READABLE = 10, 24
 """Characters of a column: in the narrowest window, in a table that is kept in one piece, and in one that is not or in a
 column that says which row it is."""
+_FEW = 5
+"""Columns of a table that is always kept in one piece."""
 _GAP, _PADDING = 2, 2
 """Characters between columns, and those that tabulate leaves free beside headings."""
 RowT = TypeVar("RowT", contravariant=True)
@@ -128,7 +130,7 @@ def _longest_word(column: Sequence[str]) -> int:
 def _parts(widths: Sequence[int], least: Sequence[int], keys: Sequence[int], room: int) -> list[list[int]]:
     """Which columns stand beside each other so that each part fits; `keys` are the first in all of them."""
     others = [place for place in range(len(widths)) if place not in keys]
-    if sum(least) + _GAP * (len(least) - 1) <= room:
+    if len(widths) <= _FEW or sum(least) + _GAP * (len(least) - 1) <= room:
         return [[*keys, *others]]
     readable = [min(width, _READABLE) + _GAP for width in widths]
     first = sum(readable[place] for place in keys)
