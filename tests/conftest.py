@@ -22,6 +22,7 @@ settings.register_profile("fast", settings.get_profile("all"), max_examples=10)
 
 for _name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):  # inner sessions must not tell the CI that runs these tests
     os.environ.pop(_name, None)
+os.environ["COLUMNS"] = "250"  # a line is a line, whichever window tests run in; those about windows set theirs
 
 
 def pytest_configure(config: pytest.Config) -> None:

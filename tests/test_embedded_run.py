@@ -26,7 +26,7 @@ def run(folder: Path, store: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "pytest", "benchmarks", *CHOSEN, *places],
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(folder), "HF_HOME": str(folder / "hf")},
+        env={**os.environ, "PYTHONPATH": str(folder), "HF_HOME": str(folder / "hf"), "COLUMNS": "100"},
         capture_output=True,
         text=True,
         check=False,
