@@ -235,6 +235,5 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 def _show(report: Report, terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     shape = options.shape(config)
     encoding = getattr(terminalreporter._tw._file, "encoding", None) or "utf-8"
-    terminalreporter.section("glu-prune")
     for line in terminal.lines_of(report, shape):
         terminalreporter.write_line(terminal.printed(line, colour=terminalreporter.hasmarkup, encoding=encoding))

@@ -262,10 +262,12 @@ def baseline_line(row: BaselineResult) -> Line:
     return Line(row, cells, one_line(row.note), style)
 
 
-def laid_out(
-    found: Sequence[Line], width: int, remarks: Callable[[Line], str], *, headed: bool = True
-) -> Iterator[Text]:
-    """`found`, below its headings if it is to be `headed`, in lines of at most `width` characters.
+Headings = set[tuple[str, ...]]
+"""Those that stand above already."""
+
+
+def laid_out(found: Sequence[Line], width: int, remarks: Callable[[Line], str], headed: Headings) -> Iterator[Text]:
+    """`found` in lines of at most `width` characters, below its headings unless lines `headed` by them stand above.
 
     What does not fit beside the rest of a line is said below it.
     """
@@ -278,8 +280,10 @@ def laid_out(
     while fit > 1 and sum(widths[:fit]) + fit - 1 > width:
         fit -= 1
     widths = widths[:fit] if fit > 1 else [min(widths[0], width)]
-    if headed:
-        yield Text(_row(headings[:fit], widths), style="dim")
+    shown = tuple(headings[:fit])
+    if not any(each[:fit] == shown for each in headed):
+        yield Text(_row(shown, widths), style="dim")
+    headed.add(shown)
     for line in found:
         text = Text(_row([text for _, text in line.cells[:fit]], widths))
         text.stylize(line.style, 0, widths[0])

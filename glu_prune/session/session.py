@@ -237,7 +237,9 @@ class Session:
         except OSError as error:
             self.written = one_line(f"tables were not written to {folder}: {error}")
             return False
-        lines = [f"tables: {options.relative(self._config, folder)}/ ({', '.join(done.names)})"]
+        pages = [name for name in done.names if name.startswith("report.")]
+        count = len(done.names) - len(pages)
+        lines = [f"tables: {options.relative(self._config, folder)}/ ({', '.join([*pages, f'{count} tables'])})"]
         if done.left:
             lines.append(f"not of this run, and not known to be of an earlier one: {', '.join(done.left)} in {folder}/")
         shown = self._show(report, lines)

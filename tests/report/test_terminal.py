@@ -69,7 +69,7 @@ def test_first_comes_what_failed_then_what_surprises_then_what_held(monkeypatch)
     ]  # fmt: skip
     assert "    FAILED: declared refuted; under the floor" in found
     assert found.count("    under the floor") == 2, "of what is known already, nothing"
-    assert found[0].startswith(f"── {SMALL} at 0.1: 2 confirmed, 2 inconclusive, 1 artefact, 2 not as declared ─")
+    assert found[0].startswith(f"── {SMALL} at 0.1: 2 confirmed, 2 inconclusive, 1 artefact, 1 NOT AS DECLARED ─")
 
 
 def test_columns_and_order_can_be_chosen(monkeypatch):
@@ -86,11 +86,20 @@ def test_every_column_that_can_be_named_can_be_shown_and_sorted_by(monkeypatch):
         assert len(shown(published(), monkeypatch, columns=("verdict", name), sort=sort)) > 200
 
 
-def test_the_legend_takes_two_lines(monkeypatch):
+def test_what_lines_share_and_the_legend_take_few_lines(monkeypatch):
+    rows = tuple(one(outcome="inconclusive", declared="inconclusive", note=note) for note in ("thin", "thin", "bare"))
     monkeypatch.setenv("COLUMNS", "100")
-    *_, last = blocks(published(), Shape())
-    assert last.text.startswith("change: on the same items")
+    block, last = blocks(Report(scores=rows), Shape())
+    assert [line.plain.split()[0] for line in block.lines] == ["verdict", "?a", "?a", "?b"]
+    assert last.text.startswith("a: thin; b: bare; change with 95 % interval")
     assert len(last.lines) == 2
+
+
+def test_headings_stand_once_above_the_same_columns(monkeypatch):
+    rows = tuple(row for row in published().scores if row.model == SMALL)
+    found = shown(Report(scores=rows), monkeypatch)
+    assert sum(line.startswith("verdict") for line in found) == 1
+    assert sum(line.startswith("── ") for line in found) == 6
 
 
 def test_costs_stand_below_capabilities_and_widen_none_of_their_columns(monkeypatch):

@@ -27,8 +27,8 @@ from glu_prune.results.findings import Finding
 from glu_prune.results.report import Report
 
 _LEGEND = (
-    "change: on the same items, with its own 95 % interval (nats for perplexities); p: corrected for the claim's "
-    "ratios; floor: best of answers without content; then controls. More: -v, --glu-columns."
+    "change with 95 % interval (nats for perplexities); p corrected for the claim's ratios; floor: of answers without "
+    "content; -v shows more"
 )
 
 
@@ -57,18 +57,22 @@ class Block:
 def blocks(report: Report, shape: Shape) -> Iterator[Block]:
     """What is printed: of each model its arms, claims across ratios and news of baselines; then what checks found."""
     width, asides = terminal_width(), None if shape.long else lines.Notes()
+    headed: lines.Headings = set()
     for model in dict.fromkeys(row.model for name in _CLAIMS for row in report.rows(name)):
-        yield from _arms(report, model, shape, width, asides)
+        yield from _arms(report, model, shape, width, asides, headed)
         yield from _others(report, model, shape, width)
-    if asides and asides.text:
-        yield Block("", tuple(lines.hanging(asides.text, width, "", "dim")))
     if report.findings and not shape.long:  # else there is a table of them
         yield Block("", tuple(_findings(report.findings, width)))
     if shape.long:
         for section in sections(report):
             yield Block(one_line(section.heading), _plain(render(section.columns, section.rows, "simple")))
-    said = notes(report) if shape.long else (*((_LEGEND,) if any(map(report.rows, _CLAIMS)) else ()), *extents(report))
+    said = notes(report) if shape.long else (*_legend(report, asides), *extents(report))
     yield Block("", tuple(line for each in said for line in lines.hanging(each, width, "", "dim")))
+
+
+def _legend(report: Report, asides: lines.Notes | None) -> Iterator[str]:
+    if any(map(report.rows, _CLAIMS)):
+        yield f"{asides.text}; {_LEGEND}" if asides and asides.text else _LEGEND
 
 
 def lines_of(report: Report, shape: Shape) -> Iterator[Text]:
@@ -110,7 +114,9 @@ def _plain(text: str) -> tuple[Text, ...]:
     return tuple(map(Text, text.splitlines()))
 
 
-def _arms(report: Report, model: str, shape: Shape, width: int, asides: lines.Notes | None) -> Iterator[Block]:
+def _arms(
+    report: Report, model: str, shape: Shape, width: int, asides: lines.Notes | None, headed: lines.Headings
+) -> Iterator[Block]:
     every = [row for name in _AT_RATIOS for row in report.rows(name) if row.model == model]
     rows = [row for row in every if isinstance(row, RatioResult)]
     for ratio in sorted({row.ratio for row in rows}):
@@ -118,7 +124,7 @@ def _arms(report: Report, model: str, shape: Shape, width: int, asides: lines.No
         # Costs have neither floor nor controls: in columns of their own, below those of capabilities.
         parts = [[row for row in mine if isinstance(row, CostResult) is cost] for cost in (False, True)]
         found = [lines.lines(part, shape.columns, shape.sort, asides) for part in parts if part]
-        shown = [lines.laid_out(each, width, _said(shape), headed=each is found[0]) for each in found]
+        shown = [lines.laid_out(each, width, _said(shape), headed) for each in found]
         yield Block(one_line(f"{model}{_arm(report, model, ratio)}: {_counts(mine)}"), tuple(chain(*shown)))
 
 
@@ -147,8 +153,8 @@ def _arm(report: Report, model: str, ratio: Decimal) -> str:
 def _counts(rows: Sequence[ClaimResult]) -> str:
     found = Counter(row.outcome for row in rows)
     said = [f"{found[outcome]} {outcome}" for outcome in get_args(Outcome) if found[outcome]]
-    unlike = sum(row.outcome != row.declared for row in rows)
-    return ", ".join([*said, f"{unlike} not as declared"] if unlike else said)
+    failed = sum(map(lines.has_failed, rows))
+    return ", ".join([*said, f"{failed} NOT AS DECLARED"] if failed else said)
 
 
 def _others(report: Report, model: str, shape: Shape, width: int) -> Iterator[Block]:
@@ -156,12 +162,13 @@ def _others(report: Report, model: str, shape: Shape, width: int) -> Iterator[Bl
     if trends:
         found = [lines.trend_line(row) for row in trends]
         yield Block(
-            one_line(f"{model} across ratios: {_counts(trends)}"), tuple(lines.laid_out(found, width, _said(shape)))
+            one_line(f"{model} across ratios: {_counts(trends)}"),
+            tuple(lines.laid_out(found, width, _said(shape), set())),
         )
     news = [row for row in report.baseline if row.model == model and is_news(row)]
     for against in dict.fromkeys(row.against for row in news):
         found = [lines.baseline_line(row) for row in news if row.against == against]
-        yield Block(one_line(f"{model} against {against}"), tuple(lines.laid_out(found, width, _said(shape))))
+        yield Block(one_line(f"{model} against {against}"), tuple(lines.laid_out(found, width, _said(shape), set())))
 
 
 def _findings(rows: Sequence[Finding], width: int) -> Iterator[Text]:
