@@ -23,7 +23,7 @@ def reports():
 def test_a_pack_decides_claims(reports, name):
     found = Counter(case.result for case in reports[name].cases)
     assert not found["failed"]
-    assert found["passed"] >= 3
+    assert found["passed"] >= 2
 
 
 def test_there_is_a_pack():
@@ -39,7 +39,7 @@ def test_the_page_is_what_the_packs_say(reports):
 
 def test_a_verdict_that_is_not_declared_is_told(tmp_path):
     """Judged by the same claims without what is known of them, the same records fail."""
-    expectations, name = replication.ROOT / "expectations", PACKS[0]
+    expectations, name = replication.ROOT / "expectations", "smollm2-135m-instruct"
     claims = (expectations / f"{name}.yaml").read_text(encoding="utf-8")
     claims = claims.replace("calibration: ", f"calibration: {expectations}/")
     kept = [line for line in claims.splitlines() if "verdict:" not in line]
