@@ -78,7 +78,7 @@ def _draw_front(rows: Sequence[dict[str, Any]], title: str) -> "alt.TopLevelMixi
             chart.mark_rule(strokeDash=[4, 4]).encode(y=alt.Y("floor:Q", title="score"), color=by_model()),
         )
         .add_params(chosen)
-        .properties(width=300, height=220)
+        .properties(width=270, height=220)
     )
 
 
@@ -116,4 +116,4 @@ def _draw_cost(rows: Sequence[dict[str, Any]]) -> "alt.TopLevelMixin":
         base(rows)
         .mark_point(filled=True, size=70, opacity=1)
         .encode(x=x, y=y, color=colour, shape=alt.Shape("how:N", title=None), tooltip=tooltip),
-    ).properties(width=300, height=180)
+    ).properties(width=270, height=180)

@@ -126,7 +126,7 @@ def _draw_dose(logarithmic: bool) -> "Callable[[Sequence[dict[str, Any]]], alt.T
         }
         there = {row["kind"] for row in rows}
         found = alt.layer(*(layer for kind, layer in layers.items() if kind in there))
-        return found.properties(width=300, height=180)
+        return found.properties(width=270, height=180)
 
     return draw
 
@@ -183,4 +183,4 @@ def _draw_truth(rows: Sequence[dict[str, Any]]) -> "alt.TopLevelMixin":
         .mark_point(filled=True, size=60, opacity=1)
         .encode(**at, shape=alt.Shape("measure:N", title=None), tooltip=tooltip),
         base(rows).mark_text(dy=-9).encode(**at, text="removed:N"),
-    ).properties(width=300, height=220)
+    ).properties(width=270, height=220)
