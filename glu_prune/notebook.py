@@ -8,11 +8,9 @@ from typing import TYPE_CHECKING
 
 from glu_prune.clean import one_line
 from glu_prune.report.column_notes import documented
-from glu_prune.report.table import frame
-from glu_prune.report.tables import TABLES
+from glu_prune.report.tables import data_frame, filled
 from glu_prune.results.report import Report
-from glu_prune.sources.judged import judged
-from glu_prune.sources.written import is_written, read_report
+from glu_prune.sources.judged import opened
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,13 +33,7 @@ class Results:
     @cached_property
     def tables(self) -> "Mapping[str, pd.DataFrame]":
         """Each table that has rows, by the name of its file; numbers are plain, and `columns` says their units."""
-        found = {}
-        for name, table in TABLES.items():
-            if rows := self.report.rows(name):
-                data = frame(table.columns(rows), rows)
-                data.insert(0, "model", [row.model for row in rows])
-                found[name] = data
-        return found
+        return {name: data_frame(columns, rows) for name, columns, rows in filled(self.report)}
 
     def __getitem__(self, table: str) -> "pd.DataFrame":
         """A table; raises `KeyError` that names those that there are."""
@@ -98,7 +90,4 @@ def load_results(source: str | Path, expectations: str | Path = "expectations") 
     Raises:
         GluPruneError: there is no such thing, or it cannot be read.
     """
-    place = Path(source)
-    if is_written(place):
-        return Results(read_report(place))
-    return Results(judged(str(source), Path(expectations), Path.cwd()))
+    return Results(opened(str(source), Path(expectations), Path.cwd()).report)

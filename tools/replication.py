@@ -57,7 +57,7 @@ def report_of(evidence: str, expectations: Path = ROOT / "expectations") -> Repo
     Raises:
         GluPruneError: a verdict is not the one that is declared.
     """
-    found = judged(evidence, expectations, ROOT)
+    found = judged(evidence, expectations, ROOT).report
     if failed := [case.message for case in found.cases if case.result == "failed"]:
         msg = f"{evidence}: {len(failed)} claims are not as declared: {failed[0]}"
         raise GluPruneError(msg)

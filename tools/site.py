@@ -40,7 +40,9 @@ def gather(folder: Path) -> None:
         page.write_text(text, encoding="utf-8")
     for name, evidence in REPORTS.items():
         save_page(
-            judged(evidence, ROOT / "expectations", ROOT), folder / "docs" / "reports" / f"{name}.html", [evidence]
+            judged(evidence, ROOT / "expectations", ROOT).report,
+            folder / "docs" / "reports" / f"{name}.html",
+            [evidence],
         )
 
 

@@ -30,18 +30,11 @@ def report(
 ) -> Answer:
     """Show what was found: a page with every verdict, figure and table, or files for a paper."""
     from glu_prune.report.page.saved import refuse_page, save_files, save_page
-    from glu_prune.sources.judged import Judged, judged_items, merged
-    from glu_prune.sources.written import is_written, read_report
+    from glu_prune.sources.judged import merged, opened
 
     if form is None:
         refuse_page(out)
-    here = Path.cwd()
-    every: list[Judged] = [
-        Judged(read_report(Path(source)), (), ())
-        if is_written(Path(source))
-        else judged_items(source, expectations, here)
-        for source in dict.fromkeys(sources)
-    ]
+    every = [opened(source, expectations, Path.cwd()) for source in dict.fromkeys(sources)]
     found = merged(zip(dict.fromkeys(sources), (each.report for each in every), strict=True))
     if form is None:
         items, facts = chain(*(each.changes for each in every)), chain(*(each.facts for each in every))

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from rich.cells import cell_len, set_cell_size
+from rich.console import Console
 from rich.text import Text
 
 from glu_prune.clean import one_line
@@ -307,12 +308,14 @@ def _row(cells: Sequence[str], widths: Sequence[int]) -> str:
     return " ".join(padded).rstrip()
 
 
+@cache
+def console() -> Console:
+    """What wraps text, and writes colours that light and dark terminals show."""
+    return Console(force_terminal=True, color_system="standard", width=10_000, legacy_windows=False)
+
+
 def hanging(text: str, width: int, first: str, style: str = "") -> Iterator[Text]:
     """`text` in lines of at most `width` characters, the first of which begins with `first`, the others as far in."""
-    from rich.console import Console
-
-    room = max(width - len(first), 1)
-    console = Console(width=room, file=None, legacy_windows=False)
-    for place, line in enumerate(Text(text, style).wrap(console, room)):
+    for place, line in enumerate(Text(text, style).wrap(console(), max(width - len(first), 1))):
         line.rstrip()
         yield Text((first if place == 0 else " " * len(first)), style) + line

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import count
 from typing import get_args
 
 from glu_prune.clean import markdown
@@ -16,21 +17,8 @@ from glu_prune.results.report import Report
 LEGEND = "; ".join(f"{sign} {name}" for name, sign in lines.SIGNS.items()) + "; **!** not as declared"
 
 
-@dataclass(frozen=True)
-class Cell:
-    """One claim about one arm, in the matrix."""
-
-    row: RatioResult
-
-    @property
-    def sign(self) -> str:
-        """Of its verdict."""
-        return lines.SIGNS[self.row.outcome]
-
-    @property
-    def failed(self) -> bool:
-        """Whether something else was found than is declared."""
-        return lines.has_failed(self.row)
+Claimed = tuple[str, tuple[RatioResult | None, ...]]
+"""A claim, and what was found at each ratio."""
 
 
 @dataclass(frozen=True)
@@ -39,22 +27,21 @@ class Matrix:
 
     model: str
     ratios: tuple[Decimal, ...]
-    rows: tuple[tuple[str, tuple[Cell | None, ...]], ...]
-    """(claim, its cell at each ratio)."""
+    rows: tuple[Claimed, ...]
 
     @property
     def text(self) -> str:
         """As a table of Markdown."""
-        first = Column[tuple[str, tuple[Cell | None, ...]]]("claim", lambda row: row[0])
+        first = Column[Claimed]("claim", lambda row: row[0])
         return render((first, *map(self._column, range(len(self.ratios)))), self.rows, "pipe")
 
-    def _column(self, place: int) -> Column[tuple[str, tuple[Cell | None, ...]]]:
+    def _column(self, place: int) -> Column[Claimed]:
         return Column(show_ratio(self.ratios[place]), lambda row: row[1][place], _shown)
 
     @property
     def counts(self) -> str:
         """How many verdicts of which kind."""
-        every = [cell.row.outcome for _, cells in self.rows for cell in cells if cell]
+        every = [row.outcome for _, found in self.rows for row in found if row]
         return ", ".join(f"{every.count(each)} {each}" for each in get_args(Outcome) if each in every)
 
 
@@ -64,15 +51,18 @@ def matrices(report: Report) -> Iterator[Matrix]:
     for model in dict.fromkeys(row.model for row in every):
         mine = [row for row in every if row.model == model]
         ratios = tuple(sorted({row.ratio for row in mine}))
-        found = {(lines.claim(row), row.ratio): Cell(row) for row in mine}
-        names = dict.fromkeys(name for name, _ in found)
-        yield Matrix(
-            model, ratios, tuple((name, tuple(found.get((name, ratio)) for ratio in ratios)) for name in names)
-        )
+        found: dict[tuple[str, int], dict[Decimal, RatioResult]] = {}
+        for row in mine:
+            name = lines.claim(row)
+            # Claims of two files, or about the cost of two kinds of answers, may read the same.
+            place = next(each for each in count() if row.ratio not in found.get((name, each), {}))
+            found.setdefault((name, place), {})[row.ratio] = row
+        rows = tuple((name, tuple(map(row.get, ratios))) for (name, _), row in found.items())
+        yield Matrix(model, ratios, rows)
 
 
-def _shown(cell: Cell | None) -> str:
-    return "" if cell is None else f"{cell.sign}{' !' if cell.failed else ''}"
+def _shown(row: RatioResult | None) -> str:
+    return "" if row is None else f"{lines.SIGNS[row.outcome]}{' !' if lines.has_failed(row) else ''}"
 
 
 def headed(report: Report) -> Iterator[tuple[str, str]]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from glu_prune.clean import one_line
 from glu_prune.pruning.ratio import show_ratio
@@ -10,9 +10,12 @@ from glu_prune.report import columns
 from glu_prune.report.baseline_notes import counts, is_news
 from glu_prune.report.extent_notes import dequantizations, left_out, limits, near_ties, truncations
 from glu_prune.report.extra_columns import extra_columns
-from glu_prune.report.table import Column
+from glu_prune.report.table import Column, frame
 from glu_prune.results.base import Row
 from glu_prune.results.report import Report
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Columns = Callable[[Sequence[Any]], tuple[Column[Any], ...]]
 
@@ -92,6 +95,20 @@ TABLES = {
     ),
 }
 """By the name that they have in `report.json`, CSV files and users' hooks, in the order in which they are shown."""
+
+
+def filled(report: Report) -> Iterator[tuple[str, tuple[Column[Any], ...], Sequence[Row]]]:
+    """(name, columns, rows) of each table that has rows, of all models."""
+    for name, table in TABLES.items():
+        if rows := report.rows(name):
+            yield name, table.columns(rows), rows
+
+
+def data_frame(columns: Sequence[Column[Any]], rows: Sequence[Row]) -> "pd.DataFrame":
+    """A table as files have it: plain values, the model first."""
+    data = frame(columns, rows)
+    data.insert(0, "model", [row.model for row in rows])
+    return data
 
 
 @dataclass(frozen=True)

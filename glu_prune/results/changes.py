@@ -1,13 +1,11 @@
 """What changed, item by item: for people who look at answers, not for tables, which would be too long."""
 
-from glu_prune.results.base import RatioField, Row
+from glu_prune.results.base import RatioField, Result, Row
 
 
-class ItemChange(Row):
+class ItemChange(Result):
     """One item whose answer or score is another one than the dense model's."""
 
-    ratio: RatioField
-    capability: str
     item: str
     """Its identity, as records have it."""
     groups: tuple[str, ...]

@@ -55,9 +55,6 @@ def _changed(case: DirectionCase, dense: Record, pruned: Record, floors: FloorRe
     sign = 1 if case.capability.higher_is_better else -1
     return [
         ItemChange(
-            model=case.experiment.subject,
-            ratio=case.ratio,
-            capability=case.capability.name,
             item=item,
             groups=tuple(label for labels in dense.fields.values() for label in labels[place]),
             question=floors.questions[place][-_TEXT:],

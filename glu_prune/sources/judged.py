@@ -15,6 +15,7 @@ from glu_prune.results.changes import ItemChanges
 from glu_prune.results.report import CaseHead, CaseOutcome, CaseResult, Report
 from glu_prune.sources.changes import changes
 from glu_prune.sources.provenance import provenance
+from glu_prune.sources.written import is_written, read_report
 
 if TYPE_CHECKING:
     from glu_prune.judgement.sources import Source
@@ -28,10 +29,22 @@ class Judged:
     """What claims come to."""
 
     report: Report
-    changes: Sequence[ItemChanges]
-    """What changed item by item; nothing where that is not known."""
-    facts: Sequence[tuple[str, str]]
-    """(what, which) of where records come from; nothing of published figures."""
+    source: "Source | None" = None
+    """What they were judged by; None of a report that was only read."""
+    cases: Sequence[Case] = ()
+    """Those that were judged."""
+    folder: Path | None = None
+    """The records; None of published figures."""
+
+    @property
+    def changes(self) -> list[ItemChanges]:
+        """What changed item by item; nothing where that is not known."""
+        return changes(self.source, self.cases) if self.source else []
+
+    @property
+    def facts(self) -> list[tuple[str, str]]:
+        """(what, which) of where records come from; nothing of published figures."""
+        return provenance(self.folder, (case.experiment.subject for case in self.cases)) if self.folder else []
 
 
 def named_store(name: str, expectations: Path, here: Path) -> Path:
@@ -76,23 +89,25 @@ def packed_cases(place: Path, cases: Sequence[Case], models: Collection[str]) ->
     return found
 
 
-def judged(name: str, expectations: Path, here: Path) -> Report:
-    """The report of a session that judges `name`: published figures, a pack, or a store.
+def opened(name: str, expectations: Path, here: Path) -> Judged:
+    """What `name` says: a report that was written, or what `judged` finds.
 
     Raises:
-        GluPruneError: there is no such evidence, or no claim is about it.
+        GluPruneError: there is no such thing, or it cannot be read.
     """
-    return judged_items(name, expectations, here).report
+    place = Path(name)
+    return Judged(read_report(place)) if is_written(place) else judged(name, expectations, here)
 
 
-def judged_items(name: str, expectations: Path, here: Path) -> Judged:
-    """The same, with what changed item by item and where it comes from, as far as that is known.
+def judged(name: str, expectations: Path, here: Path) -> Judged:
+    """What a session finds that judges `name`: published figures, a pack, or a store.
 
     Raises:
         GluPruneError: there is no such evidence, or no claim is about it.
     """
     cases = told_apart([case for file in files(expectations) for case in read(_seen(file, here))])
-    source, mine = _source(name, expectations, here, cases)
+    folder = None if name == PUBLISHED else named_store(name, expectations, here)
+    source, mine = _source(folder, expectations, cases)
     tables, ended, decided = [], [], []
     for case in mine:
         try:
@@ -103,17 +118,16 @@ def judged_items(name: str, expectations: Path, here: Path) -> Judged:
             tables.append(found.tables)
             decided.append(case)
             ended.append(_ended(case, *_result(case, found)))
-    models = dict.fromkeys(case.experiment.subject for case in decided)
-    facts = [] if name == PUBLISHED else provenance(named_store(name, expectations, here), models)
-    return Judged(conclude(tables, ended), changes(source, decided), facts)
+    return Judged(conclude(tables, ended), source, decided, folder)
 
 
 def _seen(file: Path, here: Path) -> Path:
     return file.relative_to(here) if here == Path.cwd() and file.is_relative_to(here) else file
 
 
-def _source(name: str, expectations: Path, here: Path, cases: Sequence[Case]) -> "tuple[Source, list[Case]]":
-    if name == PUBLISHED:
+def _source(folder: Path | None, expectations: Path, cases: Sequence[Case]) -> "tuple[Source, list[Case]]":
+    """What judges, and which of `cases`: records in a folder, or published figures."""
+    if folder is None:
         from glu_prune.sources.published import PublishedSource
 
         published, mine = PublishedSource(), published_cases(expectations, cases)
@@ -121,7 +135,7 @@ def _source(name: str, expectations: Path, here: Path, cases: Sequence[Case]) ->
         return published, mine
     from glu_prune.sources.packed import PackedSource
 
-    pack = PackedSource(named_store(name, expectations, here))
+    pack = PackedSource(folder)
     return pack, packed_cases(expectations, cases, pack.models)
 
 

@@ -9,4 +9,4 @@ from tests.helpers import ROOT
 
 @cache
 def published() -> Report:
-    return judged("published", ROOT / "expectations", ROOT)
+    return judged("published", ROOT / "expectations", ROOT).report

@@ -6,7 +6,7 @@ from typing import Any
 from glu_prune.clean import one_line
 from glu_prune.report.formats import Format
 from glu_prune.report.table import Column
-from glu_prune.report.tables import TABLES
+from glu_prune.report.tables import filled
 from glu_prune.results.base import Row
 from glu_prune.results.report import Report
 
@@ -27,9 +27,8 @@ def _table(columns: Sequence[Column[Any]], rows: Sequence[Row]) -> str:
 
 
 def _files(report: Report) -> Iterator[tuple[str, str]]:
-    for name, table in TABLES.items():
-        if rows := report.rows(name):
-            yield f"{name}.tex", _table(table.columns(rows), rows)
+    for name, columns, rows in filled(report):
+        yield f"{name}.tex", _table(columns, rows)
 
 
 FORMAT = Format(".tex", _table, _files, order=4, always=False)

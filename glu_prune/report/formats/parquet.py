@@ -5,15 +5,14 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from glu_prune.report.formats import Format
-from glu_prune.report.table import Column, frame
-from glu_prune.report.tables import TABLES
+from glu_prune.report.table import Column
+from glu_prune.report.tables import data_frame, filled
 from glu_prune.results.base import Row
 from glu_prune.results.report import Report
 
 
 def _table(columns: Sequence[Column[Any]], rows: Sequence[Row]) -> bytes:
-    data = frame(columns, rows)
-    data.insert(0, "model", [row.model for row in rows])
+    data = data_frame(columns, rows)
     # A column of several kinds of values has no type in Parquet; as CSV files do, it has what is shown.
     for name in [each for each in data if data[each].dtype.name == "object"]:
         data[name] = [None if value is None else str(value) for value in data[name]]
@@ -23,9 +22,8 @@ def _table(columns: Sequence[Column[Any]], rows: Sequence[Row]) -> bytes:
 
 
 def _files(report: Report) -> Iterator[tuple[str, bytes]]:
-    for name, table in TABLES.items():
-        if rows := report.rows(name):
-            yield f"{name}.parquet", _table(table.columns(rows), rows)
+    for name, columns, rows in filled(report):
+        yield f"{name}.parquet", _table(columns, rows)
 
 
 FORMAT = Format(".parquet", _table, _files, order=5, always=False)

@@ -4,7 +4,6 @@ No line is wider than the window. What is printed is `rich`'s text: colours wher
 encoding has no more.
 """
 
-import io
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,6 @@ from decimal import Decimal
 from itertools import chain
 from typing import Any, get_args
 
-from rich.console import Console
 from rich.text import Text
 
 from glu_prune.clean import one_line
@@ -93,10 +91,9 @@ def printed(line: Text, *, colour: bool, encoding: str) -> str:
         line = Text(line.plain.translate(lines.ASCII), spans=line.spans, style=line.style)
     if not colour:
         return line.plain
-    stream = io.StringIO()
-    console = Console(file=stream, force_terminal=True, color_system="standard", width=10_000, legacy_windows=False)
-    console.print(line, end="", no_wrap=True, soft_wrap=True)
-    return stream.getvalue()
+    with lines.console().capture() as captured:
+        lines.console().print(line, end="", no_wrap=True, soft_wrap=True)
+    return captured.get()
 
 
 def text(report: Report) -> Iterator[str]:

@@ -57,6 +57,7 @@ class Page:
             trim_blocks=True,
             lstrip_blocks=True,
         )
+        environment.tests["failed"] = lines.has_failed
         environment.filters |= {"one_line": one_line, "ratio": show_ratio}
         style, script = (_HERE / "page.css").read_text(encoding="utf-8"), _bundle()
         return environment.get_template("page.html.j2").render(
@@ -65,7 +66,7 @@ class Page:
             matrices=list(matrices(self.report)),
             claims=self._claims(),
             signs=lines.SIGNS,
-            sections=[each for each in sections(self.report) if each.heading],
+            sections=list(sections(self.report)),
             notes=extents(self.report),
             specs={each.name: _script_safe(each.spec()) for each in self.figures},
             items=_script_safe([_items(each) for each in self.changes]),
@@ -84,8 +85,7 @@ class Page:
 def _items(changes: ItemChanges) -> dict[str, Any]:
     """For the script of the page."""
     about = f"{changes.model}, {changes.capability} at {show_ratio(changes.ratio)}"
-    rows = [each.model_dump(mode="json", exclude={"model", "ratio", "capability", "extra"}) for each in changes.shown]
-    return {"about": about, "found": changes.found, "rows": rows}
+    return {"about": about, "found": changes.found, "rows": [each.json_row() for each in changes.shown]}
 
 
 def _bundle() -> str:

@@ -36,7 +36,7 @@ def fronts(report: Report, scores: Sequence[CapabilityResult]) -> Iterator[Figur
     for row in report.efficiency:
         if row.figure in _COSTS:
             about = f"{row.figure} {row.workload}", f"{row.figure.replace('_', ' ')}, {row.unit} ({row.workload})"
-            known[about] = _measured(report, row.figure, row.workload)
+            known[about] = known.get(about) or _measured(report, row.figure, row.workload)
     for (name, title), values in known.items():
         if rows := list(_on_front(scores, values)):
             caption = (

@@ -47,16 +47,7 @@ def _dose(capability: str, rows: Sequence[CapabilityResult], report: Report) -> 
         drawn += [_point(row) for row in mine]
         drawn += [_control(row, name, score) for row in mine for name, score in row.controls.items() if name != REDRAWN]
         drawn += [{"kind": "floor", "model": model, "score": row.floor} for row in mine[:1] if row.floor is not None]
-    drawn += [
-        {
-            "kind": "band",
-            "model": each.model,
-            "removed": float(each.ratio),
-            "low": each.band_low,
-            "high": each.band_high,
-        }
-        for each in _bands(report, rows)
-    ]
+    drawn += _bands(report, rows)
     items = ", ".join(f"{count:,}" for count in dict.fromkeys(row.items for row in rows))
     tests = ", ".join(dict.fromkeys(row.test for row in rows))
     caption = (
@@ -78,7 +69,6 @@ def _point(row: CapabilityResult) -> dict[str, Any]:
     return {
         "kind": "model", "model": row.model, "removed": float(row.ratio), "score": row.pruned, "verdict": row.outcome,
         "low": _beside(row, row.low), "high": _beside(row, row.high), "p": row.p_ratios, "claim": row.claim,
-        "says": row.sentence,
     }  # fmt: skip
 
 
@@ -86,15 +76,13 @@ def _control(row: CapabilityResult, name: str, score: float | None) -> dict[str,
     return {"kind": "control", "model": row.model, "removed": float(row.ratio), "score": score, "criterion": name}
 
 
-def _bands(report: Report, rows: Sequence[CapabilityResult]) -> Iterator[Any]:
+def _bands(report: Report, rows: Sequence[CapabilityResult]) -> Iterator[dict[str, Any]]:
     """Limits that hold at all ratios at once, as scores, where a claim across ratios gave a curve."""
     known = {row.model: row for row in rows}
     for each in report.curves:
-        if each.model in known and each.capability == rows[0].capability:
-            row = known[each.model]
-            yield each.model_copy(
-                update={"band_low": _beside(row, each.band_low), "band_high": _beside(row, each.band_high)}
-            )
+        if each.capability == rows[0].capability and (row := known.get(each.model)):
+            limits = {"low": _beside(row, each.band_low), "high": _beside(row, each.band_high)}
+            yield {"kind": "band", "model": each.model, "removed": float(each.ratio), **limits}
 
 
 def _draw_dose(logarithmic: bool) -> "Callable[[Sequence[dict[str, Any]]], alt.TopLevelMixin]":
