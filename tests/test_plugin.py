@@ -349,7 +349,9 @@ def test_a_backend_answers_and_the_same_verdicts_come_back(project, pytester, tm
     project.run(*chosen)
     ours = rows(project)
     store = tmp_path / "served"
-    result = pytester.runpytest_subprocess("--glu-backend=hf,softmax_dtype=float32", f"--glu-store={store}", "-v", *chosen)
+    result = pytester.runpytest_subprocess(
+        "--glu-backend=hf,softmax_dtype=float32", f"--glu-store={store}", "-v", *chosen
+    )
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(
         [

@@ -56,6 +56,15 @@ class Baseline:
         return frozenset(place for place, each in enumerate(self.outcomes) if each.about.key in wanted)
 
 
+def is_baseline(path: Path) -> bool:
+    """Whether `path` is the text of a baseline, whatever else may be wrong with it."""
+    try:
+        content = json.loads(path.read_bytes()) if path.suffix == ".json" and path.is_file() else None
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(content, dict) and "items_sha256" in content
+
+
 def refuse_name(name: str) -> None:
     """Raises `BaselineError` unless `name` can be that of a file, in any folder and on any system."""
     if not _NAME.fullmatch(name) or ".." in name:

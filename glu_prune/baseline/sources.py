@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from glu_prune.baseline.compare import Compared, compare, paired, refuse_incomparable, without_allowed
 from glu_prune.baseline.file import load
 from glu_prune.baseline.names import Names
 from glu_prune.baseline.outcome import About, Fact, Outcome, arm_name, band, comparable, known, outcome
@@ -15,6 +16,17 @@ from glu_prune.experiment.record import Record
 from glu_prune.files import regular
 
 _ALLOWED = "name a store folder, a baseline's JSON file, or a results JSON of lm-eval with its samples beside it"
+
+
+def compared(before: Path, after: Path, margin: float = 0.0, allow_missing: Sequence[str] = ()) -> list[Compared]:
+    """What `after` holds against `before`, outcome by outcome; what is called by one of `allow_missing` may be gone.
+
+    Raises:
+        BaselineError: one of them cannot be read, nothing can be compared, or nothing was called so.
+    """
+    found = without_allowed(compare(paired(outcomes(before), outcomes(after)), margin), allow_missing)
+    refuse_incomparable(found)
+    return found
 
 
 def outcomes(place: Path) -> list[Outcome]:

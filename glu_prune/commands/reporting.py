@@ -15,7 +15,8 @@ def report(
         list[str],
         typer.Argument(
             metavar="SOURCE ...",
-            help="A results folder or its report.json, a store or a pack of records, or `published`.",
+            help="A results folder or its report.json, a store or a pack of records, or `published`; with --against "
+            "also a baseline.",
         ),
     ],
     out: Annotated[
@@ -23,6 +24,12 @@ def report(
     ] = Path("report.html"),
     form: Annotated[
         FileFormat | None, typer.Option("--format", help="Figures or tables as files.", show_default="a page")
+    ] = None,
+    against: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="BEFORE", help="A store, a pack or a baseline's file: show what changed since, item by item."
+        ),
     ] = None,
     expectations: Annotated[
         Path, typer.Option(metavar="PATH", help="The claims that records and published figures are judged by.")
@@ -34,7 +41,7 @@ def report(
 
     if form is None:
         refuse_page(out)
-    every = [opened(source, expectations, Path.cwd()) for source in dict.fromkeys(sources)]
+    every = [opened(source, expectations, Path.cwd(), against) for source in dict.fromkeys(sources)]
     found = merged(zip(dict.fromkeys(sources), (each.report for each in every), strict=True))
     if form is None:
         items, facts = chain(*(each.changes for each in every)), chain(*(each.facts for each in every))

@@ -163,14 +163,13 @@ def compare(
     ] = None,
 ) -> Answer:
     """Judge one run against another, item by item."""
-    from glu_prune.baseline.compare import FAIL_ON, compare, paired, refuse_incomparable, without_allowed
-    from glu_prune.baseline.sources import outcomes
+    from glu_prune.baseline.compare import FAIL_ON
+    from glu_prune.baseline.sources import compared
     from glu_prune.report.against import compared_rows, refuse_file, text, write
 
     if out is not None:
         refuse_file(out)
-    found = without_allowed(compare(paired(outcomes(before), outcomes(after)), margin), allow_missing or ())
-    refuse_incomparable(found)
+    found = compared(before, after, margin, allow_missing or ())
     rows = compared_rows(found, str(before))
     if out is not None:
         write(out, rows)

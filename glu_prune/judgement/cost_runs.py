@@ -157,8 +157,8 @@ def _modelled(model: str, ratio: Decimal, measured: Sequence[Series]) -> Iterato
             check="modelled_energy",
             model=model,
             subject=", ".join(names),
-            says=f"the energy of what computes was not read from a meter ({each}): it is assumed power times time, and "
-            "a saving in it is one of time. Where a counter (NVML, or RAPL that may be read) is at hand, more shows",
+            says=f"power is assumed ({each}), so energy saved is time saved. Nothing was read from a meter of what "
+            "computes; where a counter (NVML, or RAPL that may be read) is at hand, more shows",
             spoils=frozenset(_ENERGY),
             ratios=(ratio,),
             workloads=tuple(names),

@@ -70,7 +70,10 @@ class CapabilityResult(ChangeResult):
 
     better: Better
     controls: Mapping[str, Number]
-    """Criterion of a control to its score at the same ratio; `ties redrawn` is another draw among tied neurons."""
+    """Criterion of a control to its score at the same ratio, the mean if it was drawn several times; `ties redrawn` is
+    another draw among tied neurons."""
+    draws: Mapping[str, tuple[float, ...]] = {}
+    """Criterion of a control that was drawn several times to the score of each draw."""
 
 
 class CostResult(ChangeResult):

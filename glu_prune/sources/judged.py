@@ -1,16 +1,19 @@
 """What records that are there, or published figures, say of the claims of expectation files: no run, no model."""
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from glu_prune.baseline.file import is_baseline
+from glu_prune.baseline.sources import compared
 from glu_prune.clean import one_line
-from glu_prune.errors import ExpectationError, NotMeasuredError, StoreError
+from glu_prune.errors import ExpectationError, NotMeasuredError, ReportError, StoreError
 from glu_prune.experiment.marker import MARKER
 from glu_prune.judgement.case import Case
 from glu_prune.judgement.conclusion import conclude
 from glu_prune.judgement.expectation import files, read, told_apart
+from glu_prune.results.baselines import BaselineResult
 from glu_prune.results.changes import ItemChanges
 from glu_prune.results.report import CaseHead, CaseOutcome, CaseResult, Report
 from glu_prune.sources.changes import changes
@@ -89,14 +92,32 @@ def packed_cases(place: Path, cases: Sequence[Case], models: Collection[str]) ->
     return found
 
 
-def opened(name: str, expectations: Path, here: Path) -> Judged:
-    """What `name` says: a report that was written, or what `judged` finds.
+def opened(name: str, expectations: Path, here: Path, against: Path | None = None) -> Judged:
+    """What `name` says: a report that was written, or what `judged` finds; and what changed since `against`.
 
     Raises:
-        GluPruneError: there is no such thing, or it cannot be read.
+        GluPruneError: there is no such thing, it cannot be read, or it has nothing that can be compared.
     """
     place = Path(name)
-    return Judged(read_report(place)) if is_written(place) else judged(name, expectations, here)
+    if is_baseline(place):
+        if against is None:
+            msg = (
+                f"{name} is a baseline, which has scores and no claims; with --against BEFORE a page shows what changed"
+            )
+            raise ReportError(msg)
+        return Judged(Report(baseline=_changes(against, place)))
+    found = Judged(read_report(place)) if is_written(place) else judged(name, expectations, here)
+    if against is None:
+        return found
+    if found.folder is None:
+        msg = f"{name} has no records that could be held against {against}; name the store that they are in"
+        raise ReportError(msg)
+    report = found.report.model_copy(update={"baseline": _changes(against, found.folder)})
+    return replace(found, report=report)
+
+
+def _changes(before: Path, after: Path) -> tuple[BaselineResult, ...]:
+    return tuple(each.result(each.about.model, str(before)) for each in compared(before, after))
 
 
 def judged(name: str, expectations: Path, here: Path) -> Judged:

@@ -90,7 +90,7 @@ def test_rounds_of_all_workloads_are_pairs():
 def test_modelled_energy_confirms_and_refutes_nothing(direction, figure):
     found = verdict(direction, MODELLED, figure=figure)
     assert (found.outcome, found.note) == ("inconclusive", "modelled_energy")
-    assert "the energy of what computes was not read from a meter (cpu: modelled, ram: modelled)" in found.sentence
+    assert "power is assumed (cpu: modelled, ram: modelled), so energy saved is time saved" in found.sentence
 
 
 def test_modelled_energy_preserves_nothing():

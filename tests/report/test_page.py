@@ -12,8 +12,10 @@ import pytest
 from glu_prune.cli import main
 from glu_prune.errors import ReportError
 from glu_prune.report.page import saved
+from glu_prune.report.page.figure import written
 from glu_prune.report.page.figures import figures
 from glu_prune.report.page.saved import save_files, save_page
+from glu_prune.results.baselines import BaselineResult
 from glu_prune.results.report import Report
 from tests.helpers import ROOT, hostile
 from tests.helpers.judged import published
@@ -197,3 +199,56 @@ def test_hostile_text_shows_as_text(browser, tmp_path):
     assert tab.evaluate("window.broken") is None
     assert "<img src=x onerror=" in tab.locator("h1").inner_text()
     assert said == []
+
+
+def since(**fields: object) -> BaselineResult:
+    """A row about two runs of one arm."""
+    row = {
+        "model": "m", "against": "before", "arm": "ppm-0.5", "capability": "reading", "task": "t", "metric": "acc",
+        "better": "higher", "items": 400, "before": 0.5, "after": 0.4, "delta": -0.1, "low": -0.14, "high": -0.06,
+        "p": 0.01, "test": "exact McNemar", "catches": 0.03, "worse": 50, "improved": 10, "worse_items": (),
+        "improved_items": (), "band": 0.0, "margin": 0.0, "outcome": "regressed", "note": "", "sentence": "",
+    }  # fmt: skip
+    return BaselineResult.model_validate({**row, **fields})
+
+
+def test_two_runs_are_drawn_as_before_and_after():
+    lower = {"capability": "text", "better": "lower", "delta": 0.2, "low": 0.1, "high": 0.3}
+    none = {"outcome": "missing", "delta": None, "low": None, "high": None, "after": None}
+    (figure,) = figures(Report(baseline=(since(), since(**lower), since(arm="dense", **none))))
+    reading, text = figure.rows
+    assert (reading["low"], reading["change"], reading["high"]) == (-0.14, -0.1, -0.06)
+    assert (text["low"], text["change"], text["high"]) == (-0.3, -0.2, -0.1), "right is better"
+    assert "since before" in figure.title
+    assert "reading, ppm-0.5" in written(figure, "svg")
+
+
+def test_draws_of_a_control_are_points_beside_their_mean():
+    row = next(each for each in published().scores if each.capability == "last_word")
+    drawn = row.model_copy(update={"controls": {"random": 20.0, "l2": 9.0}, "draws": {"random": (10.0, 30.0)}})
+    (figure,) = figures(Report(scores=(drawn,)))
+    kinds = [(each["kind"], each.get("criterion"), each["score"]) for each in figure.rows if "criterion" in each]
+    assert kinds == [
+        ("control", "random (mean of 2)", 20.0),
+        ("draw", "random", 10.0),
+        ("draw", "random", 30.0),
+        ("control", "l2", 9.0),
+    ]
+    assert "circles each of their draws" in figure.caption
+    assert written(figure, "svg").count("random (mean of 2)") >= 1
+
+
+def test_a_pack_is_held_against_another(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    pack = ROOT / "expectations" / "evidence" / "gemma-3-270m"
+    out = tmp_path / "report.html"
+    assert main(["report", "gemma-3-270m", "--against", str(pack), "--out", str(out)]) == 0
+    assert "what changed since" in out.read_text(encoding="utf-8")
+    capsys.readouterr()
+    for source, why in (
+        ("baselines/embedded.json", "is a baseline, which has scores and no claims"),
+        ("published", "published has no records that could be held against"),
+    ):
+        against = () if source.startswith("baselines") else ("--against", str(pack))
+        assert main(["report", source, *against, "--out", str(out)]) == 1
+        assert why in capsys.readouterr().err

@@ -171,6 +171,7 @@ class DirectionCase(CaseAtRatio):
                 **claim_fields(verdict),
                 "better": "higher" if self.capability.higher_is_better else "lower",
                 "controls": {**controls, **redrawn},
+                "draws": {name: each for name, each in scores.items() if len(each) > 1},
             }
         )
 

@@ -25,8 +25,8 @@ from glu_prune.results.findings import Finding
 from glu_prune.results.report import Report
 
 _LEGEND = (
-    "change with 95 % interval (nats for perplexities); p corrected for the claim's ratios; floor: of answers without "
-    "content; -v shows more"
+    "changes of perplexities are in nats; p corrected for the claim's ratios; floor: of answers without content; "
+    "-v shows more"
 )
 
 
@@ -174,7 +174,8 @@ def _findings(rows: Sequence[Finding], width: int) -> Iterator[Text]:
     spoilt = [check for check, mine in checks.items() if any(row.spoils for row in mine)]
     for check in spoilt:
         first, *more = checks[check]
-        said = f"{check}: {first.model}: {first.says.partition('. ')[0]}{f' (and {len(more)} more)' if more else ''}"
+        about = f"{check} (first of {1 + len(more)})" if more else f"{check}: {first.model}"
+        said = f"{about}: {first.says.partition('. ')[0]}"
         yield from lines.hanging(one_line(said), width, "• ")
     if others := ", ".join(f"{check} ({len(mine)})" for check, mine in checks.items() if check not in spoilt):
         yield from lines.hanging(one_line(f"known, and spoils nothing: {others}"), width, "• ")

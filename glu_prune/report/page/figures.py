@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from glu_prune.judgement.ties import REDRAWN
 from glu_prune.pruning.ratio import show_ratio
+from glu_prune.report.page.change_figures import changes
 from glu_prune.report.page.cost_figures import costs, fronts
 from glu_prune.report.page.figure import Figure, base, by_model, by_verdict, file_name, is_perplexity, removed
 from glu_prune.results.claims import CapabilityResult
@@ -28,6 +29,7 @@ def figures(report: Report) -> Iterator[Figure]:
     yield from fronts(report, scores)
     yield from _truth(scores)
     yield from costs(report)
+    yield from changes(report)
 
 
 def _beside(row: CapabilityResult, change: float | None) -> float | None:
@@ -45,7 +47,7 @@ def _dose(capability: str, rows: Sequence[CapabilityResult], report: Report) -> 
         mine = [row for row in rows if row.model == model]
         drawn.append({"kind": "model", "model": model, "removed": 0.0, "score": mine[0].dense, "verdict": "dense"})
         drawn += [_point(row) for row in mine]
-        drawn += [_control(row, name, score) for row in mine for name, score in row.controls.items() if name != REDRAWN]
+        drawn += [mark for row in mine for mark in _controls(row)]
         drawn += [{"kind": "floor", "model": model, "score": row.floor} for row in mine[:1] if row.floor is not None]
     drawn += _bands(report, rows)
     items = ", ".join(f"{count:,}" for count in dict.fromkeys(row.items for row in rows))
@@ -53,7 +55,8 @@ def _dose(capability: str, rows: Sequence[CapabilityResult], report: Report) -> 
     caption = (
         f"{first.metric}{' (lower is better)' if first.better == 'lower' else ''} of n = {items} items. Bars: 95 % "
         f"interval of the change from the dense model on the same items; shapes: verdict by {tests}, p corrected for "
-        f"the ratios of the claim; dashed: {_floor_named(rows)}; small marks: the controls at the same ratio."
+        f"the ratios of the claim; dashed: {_floor_named(rows)}; small marks: the controls at the same ratio"
+        f"{', circles each of their draws' if any(row.draws for row in rows) else ''}."
     )
     return Figure(
         file_name("dose", capability), capability.replace("_", " "), caption, drawn, _draw_dose(is_perplexity(first))
@@ -72,8 +75,15 @@ def _point(row: CapabilityResult) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _control(row: CapabilityResult, name: str, score: float | None) -> dict[str, Any]:
-    return {"kind": "control", "model": row.model, "removed": float(row.ratio), "score": score, "criterion": name}
+def _controls(row: CapabilityResult) -> Iterator[dict[str, Any]]:
+    """A mark for each control, named, and a fainter one for each draw of those that were drawn several times."""
+    at = {"model": row.model, "removed": float(row.ratio)}
+    for name, score in row.controls.items():
+        if name != REDRAWN:
+            drawn = row.draws.get(name, ())
+            said = f"{name} (mean of {len(drawn)})" if drawn else name
+            yield {"kind": "control", **at, "score": score, "criterion": said}
+            yield from ({"kind": "draw", **at, "score": each, "criterion": name} for each in drawn)
 
 
 def _bands(report: Report, rows: Sequence[CapabilityResult]) -> Iterator[dict[str, Any]]:
@@ -99,11 +109,13 @@ def _draw_dose(logarithmic: bool) -> "Callable[[Sequence[dict[str, Any]]], alt.T
             return base([row for row in rows if row["kind"] == kind])
 
         model, control = of("model"), of("control").encode(x=x, y=y, color=colour)
+        draw = of("draw").mark_point(size=18, opacity=0.6)
         layers = {
             "band": of("band").mark_area(opacity=0.15).encode(**limits),
             "floor": of("floor").mark_rule(strokeDash=[4, 4]).encode(y=y, color=colour),
             "control": control.mark_tick(thickness=2, width=10).encode(tooltip=["criterion:N", "score:Q"])
             + control.mark_text(align="left", dx=8, fontSize=9).encode(text="criterion:N"),
+            "draw": draw.encode(x=x, y=y, color=colour, tooltip=["criterion:N", "score:Q"]),
             "model": model.mark_line(opacity=0.5).encode(x=x, y=y, color=colour)
             + base([row for row in rows if row.get("low") is not None and row["kind"] == "model"])
             .mark_rule()

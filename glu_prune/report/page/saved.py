@@ -49,7 +49,11 @@ def save_page(
         ReportError: the chart library is missing, or the file cannot be written.
     """
     models = dict.fromkeys(row.model for row in (*report.scores, *report.costs, *report.trends, *report.distances))
-    page = Page(report, f"What pruning does to {', '.join(models) or 'no model'}", sources, facts, changes)
+    compared = dict.fromkeys(row.model for row in report.baseline)
+    title = (
+        f"What pruning does to {', '.join(models)}" if models else f"What changed in {', '.join(compared) or 'nothing'}"
+    )
+    page = Page(report, title, sources, facts, changes)
     refuse_page(path)
     _write(path, page.html())
 
