@@ -25,7 +25,7 @@ import torch
 from glu_prune.models.source import load, locate
 from glu_prune.pruning.blocks import find_blocks
 from glu_prune.pruning.calibration import measure
-from glu_prune.pruning.criteria import CRITERIA
+from glu_prune.pruning.criteria import CRITERIA, Activations
 from glu_prune.pruning.glu_block import GluBlock
 from glu_prune.pruning.ranking import rank
 from glu_prune.pruning.ratio import parse_ratio
@@ -38,8 +38,7 @@ _COMPARED = {
     _CRITERION: (_CRITERION, 0),
     "l2": ("l2", 0),
     **{f"random, draw {seed + 1}": ("random", seed) for seed in range(5)},
-    "wanda": ("wanda", 0),
-    "ppm_hybrid": ("ppm_hybrid", 0),
+    **{name: (name, 0) for name in ("wanda", "flap", "minitron", "ppm_hybrid")},
 }
 """Criteria and their seeds."""
 
@@ -104,7 +103,7 @@ def examine(model: Any, text: Text, calibration: torch.Tensor, ratio: str) -> di
             layers[name] = text.measured()["divergence"]
         say(f"{name}: {layers[name]:.4f}")
     norms = measure(model, list(text.tokens))
-    outputs = {name: norms[name] * blocks[name].weights.down.norm(dim=0) for name in blocks}
+    outputs = {name: norms[name].norm * blocks[name].weights.down.norm(dim=0) for name in blocks}
     worst = sorted(layers, key=layers.__getitem__, reverse=True)[:_LAYERS]
     alone: dict[Neuron, float] = {}
     for name in worst:
@@ -142,9 +141,9 @@ def _of_criterion(blocks: dict[str, GluBlock], text: Text, gone: set[Neuron]) ->
         return text.measured()
 
 
-def _cut(model: Any, how: tuple[str, int], ratio: str, norms: dict[str, torch.Tensor]) -> set[Neuron]:
+def _cut(model: Any, how: tuple[str, int], ratio: str, seen: dict[str, Activations]) -> set[Neuron]:
     """The neurons that a criterion removes with a seed."""
-    activations = norms if CRITERIA[how[0]].looks_at == "activations" else None
+    activations = seen if CRITERIA[how[0]].looks_at == "activations" else None
     plan = rank(model, *how, activations).plan(parse_ratio(ratio))
     return {(block.name, place) for block in plan.blocks for place in {*range(block.width)} - {*block.kept}}
 

@@ -26,9 +26,8 @@ from glu_prune.errors import CheckpointError, PlanError, shown
 from glu_prune.units import whole
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from glu_prune.models.source import ModelSource
+    from glu_prune.pruning.criteria import Activations
     from glu_prune.pruning.plan import BlockPlan
     from glu_prune.pruning.target import Target
 
@@ -212,8 +211,8 @@ def _layer_ratio(text: str) -> tuple[int, str]:
     return number, ratio
 
 
-def _activations(source: "ModelSource", criterion: str, calibration: Path | None) -> "dict[str, Tensor]":
-    """Activation norms on the lines of the calibration file; the whole model is in memory while they are taken."""
+def _activations(source: "ModelSource", criterion: str, calibration: Path | None) -> "dict[str, Activations]":
+    """What neurons put out on the lines of the calibration file, for which the whole model is in memory."""
     from glu_prune.models.source import load
     from glu_prune.pruning.calibration import measure_on
 

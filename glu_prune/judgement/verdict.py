@@ -187,7 +187,7 @@ def _gained_as(floor: Floor, tests: int) -> str | None:
 
 def something_to_lose(measured: CapabilityScores, tests: int) -> Condition:
     """Whether the dense model is above the floor; if not, more items may yet show it, so that it never fails."""
-    found = above_floor(measured, DENSE, tests, "nothing to lose")
+    found = above_floor(measured, DENSE, tests, "dense under the floor")
     return found if found.state == "shown" else replace(found, state="open", reason=f"nothing to lose: {found.reason}")
 
 

@@ -13,6 +13,7 @@ from torch.overrides import TorchFunctionMode
 from glu_prune.errors import PlanError
 from glu_prune.files import regular
 from glu_prune.pruning.blocks import find_blocks
+from glu_prune.pruning.criteria import Activations
 from glu_prune.pruning.glu_block import GluBlock
 
 MOST_TOKENS = 2048
@@ -57,13 +58,12 @@ def _rows(item: Any) -> Iterator[Sequence[int]]:
         yield row[used.bool()].tolist()
 
 
-def measure(model: Any, texts: Iterable[Any]) -> dict[str, torch.Tensor]:
-    """The L2 norm of every neuron's output over all tokens of `texts` (see `sequences`), block name to `(width,)`.
+def measure(model: Any, texts: Iterable[Any]) -> dict[str, Activations]:
+    """What every neuron puts out on `texts` (see `sequences`), by block name.
 
-    The output of a neuron is what down multiplies: activation(gate) * up. Sequences go through the model one at a
-    time, without padding, in a fixed order, and squares are summed in float64: the result does not depend, in any bit,
-    on how the text was batched, padded or ordered. Experts count the tokens that are routed to them. The model is left
-    as it was.
+    Sequences go through the model one at a time, without padding, in a fixed order, and sums are taken in float64: the
+    result does not depend, in any bit, on how the text was batched, padded or ordered. Experts count the tokens that
+    are routed to them. The model is left as it was.
 
     Raises:
         UnsupportedModelError: `model` has no GLU block.
@@ -72,7 +72,7 @@ def measure(model: Any, texts: Iterable[Any]) -> dict[str, torch.Tensor]:
     blocks = find_blocks(model)
     known = sequences(texts)
     _refuse_unknown_tokens(model, known)
-    sums = {block.name: torch.zeros(block.width, dtype=torch.float64) for block in blocks}
+    sums = {block.name: _Sums(block.width) for block in blocks}
     training = model.training
     model.eval()
     try:
@@ -84,13 +84,13 @@ def measure(model: Any, texts: Iterable[Any]) -> dict[str, torch.Tensor]:
     finally:
         model.train(training)
     for name, total in sums.items():
-        if not math.isfinite(float(total.sum())):
+        if not math.isfinite(float(total.squares.sum())):
             msg = f"{name}: activations on the calibration text are not finite"
             raise PlanError(msg)
-    return {name: total.sqrt().float() for name, total in sums.items()}
+    return {name: total.activations() for name, total in sums.items()}
 
 
-def measure_on(model: Any, tokenizer: Any, file: Path) -> dict[str, torch.Tensor]:
+def measure_on(model: Any, tokenizer: Any, file: Path) -> dict[str, Activations]:
     """What `measure` gives on the lines of a text file, of each at most `MOST_TOKENS` tokens.
 
     Raises:
@@ -127,13 +127,36 @@ def _eager_experts(model: Any) -> Iterator[None]:
         model.set_experts_implementation(before)
 
 
+class _Sums:
+    """Sums over what the neurons of one block put out, in float64."""
+
+    def __init__(self, width: int) -> None:
+        self.tokens = 0
+        self.total, self.squares, self.magnitudes = (torch.zeros(width, dtype=torch.float64) for _ in range(3))
+
+    def add(self, outputs: torch.Tensor) -> None:
+        """Those of one text: `(..., width)`."""
+        rows = outputs.detach().double().reshape(-1, outputs.shape[-1])
+        if len(rows):
+            self.tokens += len(rows)
+            self.total += rows.sum(0).cpu()
+            self.squares += rows.square().sum(0).cpu()
+            self.magnitudes += rows.abs().mean(0).square().cpu()
+
+    def activations(self) -> Activations:
+        """Zeros where no token came."""
+        mean = self.total / max(self.tokens, 1)
+        variance = (self.squares / max(self.tokens, 1) - mean.square()).clamp(min=0)
+        return Activations(self.squares.sqrt().float(), variance.float(), self.magnitudes.sqrt().float())
+
+
 class _Watch(TorchFunctionMode):
-    """Sees every product with a down matrix, and adds up the squares of what it is multiplied with."""
+    """Sees every product with a down matrix, and adds up what it is multiplied with."""
 
     # Not forward hooks: experts are slices of one parameter and have no module of their own to hook. A product is
     # recognised by the memory of its matrix instead, which is the same for linear layers and for slices.
 
-    def __init__(self, blocks: tuple[GluBlock, ...], sums: dict[str, torch.Tensor]) -> None:
+    def __init__(self, blocks: tuple[GluBlock, ...], sums: dict[str, _Sums]) -> None:
         super().__init__()
         self._sums = sums
         self._downs = {_place(block.down.view(block.down.tensor)): block.name for block in blocks}
@@ -152,14 +175,10 @@ class _Watch(TorchFunctionMode):
     def _see(self, inputs: torch.Tensor, matrix: torch.Tensor) -> None:
         place = _place(matrix)
         if place in self._downs:
-            self._add(self._downs[place], inputs)
+            self._sums[self._downs[place]].add(inputs)
         elif place in self._stacks:
             for name, part in zip(self._stacks[place], inputs, strict=True):
-                self._add(name, part)
-
-    def _add(self, name: str, inputs: torch.Tensor) -> None:
-        squares = inputs.detach().double().square().reshape(-1, inputs.shape[-1]).sum(0)
-        self._sums[name] += squares.cpu()
+                self._sums[name].add(part)
 
 
 _PRODUCTS = {nn.functional.linear, torch.matmul, torch.Tensor.matmul, torch.Tensor.__matmul__, torch.bmm}

@@ -34,6 +34,21 @@ _HALF = 2
 
 
 @dataclass(frozen=True)
+class Activations:
+    """What the neurons of one block put out on calibration text, `activation(gate) * up`, which down multiplies.
+
+    All are float32 `(width,)`; each token that reaches the block counts once.
+    """
+
+    norm: "torch.Tensor"
+    """L2 norm over all tokens."""
+    variance: "torch.Tensor"
+    """Over all tokens, around the mean of all."""
+    magnitude: "torch.Tensor"
+    """Mean absolute value over the tokens of a text; L2 norm of these over the texts."""
+
+
+@dataclass(frozen=True)
 class Neurons:
     """What a criterion may look at: one block."""
 
@@ -41,8 +56,8 @@ class Neurons:
     """gate and up `(width, hidden)`, down `(hidden, width)`, in the model's dtype."""
     seed: int = 0
     """For seeded criteria; differs from block to block."""
-    activations: "torch.Tensor | None" = None
-    """`(width,)` L2 norm of each neuron's output over all calibration tokens; None without calibration."""
+    activations: Activations | None = None
+    """None without calibration text."""
 
 
 Score = Callable[[Neurons], "torch.Tensor"]
@@ -299,7 +314,42 @@ def wanda(neurons: Neurons) -> "torch.Tensor":
 
     Source: Wanda, arXiv:2306.11695, equation 1, summed over a neuron's outgoing weights (Wanda-sp in arXiv:2312.11983).
     """
-    return _activations(neurons, "wanda") * _norm(neurons.weights.down, 1, 0)
+    return _activations(neurons, "wanda", "norm") * _norm(neurons.weights.down, 1, 0)
+
+
+@register(
+    "flap",
+    formula="var(a) * ||d||_2^2",
+    source="arXiv:2312.11983, WIFV",
+    looks_at="activations",
+)
+def flap(neurons: Neurons) -> "torch.Tensor":
+    """Fluctuation: the variance of `a_i` over calibration tokens, times `||down_i||_2^2`; `(width,)`.
+
+    What a neuron puts out on average could be replaced by a constant, what fluctuates could not. FLAP itself adds that
+    constant to a bias, and standardises scores to give layers widths of their own: neither is done here, where a pruned
+    model has the shape of a stock one. `a_i` is the output of neuron i, which down `(hidden, width)` reads.
+
+    Source: FLAP, arXiv:2312.11983, "weighted input feature variance".
+    """
+    return _activations(neurons, "flap", "variance") * _norm(neurons.weights.down, 2, 0).square()
+
+
+@register(
+    "minitron",
+    formula="L2 over texts of mean |a|",
+    source="arXiv:2407.14679, section 2.2",
+    looks_at="activations",
+)
+def minitron(neurons: Neurons) -> "torch.Tensor":
+    """Mean magnitude of a neuron's output over the tokens of a text, L2 norm over texts; `(width,)`.
+
+    Weights play no part but through the output.
+
+    Source: Minitron, arXiv:2407.14679, section 2.2, activation-based importance with (batch, sequence) aggregated by
+    (L2, mean), as NVIDIA's Model Optimizer has it.
+    """
+    return _activations(neurons, "minitron", "magnitude")
 
 
 @register(
@@ -319,14 +369,15 @@ def ppm_hybrid(neurons: Neurons) -> "torch.Tensor":
     weights = neurons.weights
     parts = (_peak_to_peak(weights.gate, 1), _peak_to_peak(weights.up, 1), _peak_to_peak(weights.down, 0))
     gate, up, down = (part / (part.max() + 1e-8) for part in parts)
-    return (gate + up + down) * _activations(neurons, "ppm_hybrid")
+    return (gate + up + down) * _activations(neurons, "ppm_hybrid", "norm")
 
 
-def _activations(neurons: Neurons, name: str) -> "torch.Tensor":
+def _activations(neurons: Neurons, name: str, which: str) -> "torch.Tensor":
     if neurons.activations is None:
         msg = f"criterion {name} needs calibration text: calibration=... in Python, --calibration FILE in a shell"
         raise PlanError(msg)
-    return neurons.activations.to(neurons.weights.down.device).float()
+    found: torch.Tensor = getattr(neurons.activations, which)
+    return found.to(neurons.weights.down.device).float()
 
 
 @register("random", formula="uniform, by seed", source="control", looks_at="nothing")

@@ -14,7 +14,7 @@ from glu_prune.files import write_whole
 from glu_prune.pruning.card import model_card
 from glu_prune.pruning.checkpoint import PLAN_FILE, new_folder, read_config
 from glu_prune.pruning.checksums import CHECKSUMS, checksum
-from glu_prune.pruning.criteria import criterion
+from glu_prune.pruning.criteria import Activations, criterion
 from glu_prune.pruning.disk_model import DiskModel, Progress, no_progress, read_blocks
 from glu_prune.pruning.plan import PruningPlan
 from glu_prune.pruning.ranking import Ranking, rank_block
@@ -32,7 +32,7 @@ def rank_on_disk(
     disk_model: DiskModel,
     criterion_name: str = "ppm",
     seed: int = 0,
-    activations: Mapping[str, torch.Tensor] | None = None,
+    activations: Mapping[str, Activations] | None = None,
     progress: Progress = no_progress,
 ) -> Ranking:
     """Ranks the neurons of a model on disk, with one block in memory at a time; otherwise as `rank`.
@@ -44,8 +44,8 @@ def rank_on_disk(
     how = criterion(criterion_name)
     ranked = {}
     for name, weights in read_blocks(disk_model, progress):
-        norms = activations.get(name) if activations else None
-        ranked[name] = rank_block(name, weights, how, seed, norms)
+        seen = activations.get(name) if activations else None
+        ranked[name] = rank_block(name, weights, how, seed, seen)
         del weights  # before the next block is read
     return Ranking.of(how, seed, disk_model.width_map, ranked)
 

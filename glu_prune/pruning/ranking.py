@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from glu_prune.errors import PlanError
-from glu_prune.pruning.criteria import Criterion, Neurons, criterion
+from glu_prune.pruning.criteria import Activations, Criterion, Neurons, criterion
 from glu_prune.pruning.glu_block import GluWeights
 from glu_prune.pruning.plan import BlockPlan, PruningPlan, block_checksum
 from glu_prune.pruning.scoring import refuse_nonfinite, scores_of
@@ -101,12 +101,12 @@ def rank(
     model: nn.Module,
     criterion_name: str = "ppm",
     seed: int = 0,
-    activations: Mapping[str, torch.Tensor] | None = None,
+    activations: Mapping[str, Activations] | None = None,
 ) -> Ranking:
     """Ranks the neurons of every block of `model` by a criterion.
 
     Of neurons with equal scores those of lower index come first; with a `seed` other than 0, in an order drawn by it.
-    `activations` are what `calibration.measure` gives: block name to `(width,)` norms.
+    `activations` are what `calibration.measure` gives, by block name.
 
     Raises:
         UnsupportedModelError: `model` has no GLU block, or cannot be pruned.
@@ -116,8 +116,8 @@ def rank(
     width_map = map_widths(model)
     ranked = {}
     for block in width_map.blocks:
-        norms = activations.get(block.name) if activations else None
-        ranked[block.name] = rank_block(block.name, block.weights, how, seed, norms)
+        seen = activations.get(block.name) if activations else None
+        ranked[block.name] = rank_block(block.name, block.weights, how, seed, seen)
     return Ranking.of(how, seed, width_map, ranked)
 
 
@@ -140,7 +140,7 @@ def staying(how: Criterion, width_map: WidthMap) -> dict[str, tuple[int, ...]]:
 
 
 def rank_block(
-    name: str, weights: GluWeights, how: Criterion, seed: int, activations: torch.Tensor | None
+    name: str, weights: GluWeights, how: Criterion, seed: int, activations: Activations | None
 ) -> RankedBlock:
     """One block's neurons, ranked.
 
@@ -154,7 +154,7 @@ def rank_block(
         weights_checksum = ""
     else:
         weights_checksum = block_checksum(weights)
-    if how.looks_at == "activations" and activations is not None and not bool(activations.any()):
+    if how.looks_at == "activations" and activations is not None and not bool(activations.norm.any()):
         msg = f"{name}: no calibration token reaches it, so its neurons are all alike; give more text, or skip it"
         raise PlanError(msg)
     drawn = block_seed(seed, name)

@@ -153,7 +153,7 @@ def pruning(required: RequiredModel, run: Run) -> Iterator[CheckResult]:
 def _try_pruning(source: ModelSource, required: RequiredModel, dtype: str) -> None:
     import torch
 
-    from glu_prune.pruning.criteria import criterion
+    from glu_prune.pruning.criteria import Activations, criterion
     from glu_prune.pruning.disk_model import open_disk_model, read_blocks
     from glu_prune.pruning.glu_block import GluWeights
     from glu_prune.pruning.ranking import rank_block, staying
@@ -164,11 +164,12 @@ def _try_pruning(source: ModelSource, required: RequiredModel, dtype: str) -> No
         Target.of(ratio).widths(opened.width_map)
     name, saved = next(read_blocks(opened))
     cast = GluWeights(*(part.to(getattr(torch, dtype)) for part in (saved.gate, saved.up, saved.down)))
+    # Calibration takes a pass of the whole model; that a formula can be computed shows with any activations.
+    seen = Activations(*(torch.ones(len(cast.gate)),) * 3)
     for called, seed in dict.fromkeys((str(arm.criterion), arm.seed) for arm in required.arms):
         how = criterion(called)
         staying(how, opened.width_map)
-        # Calibration takes a pass of the whole model; that a formula can be computed shows with any activations.
-        rank_block(name, cast, how, seed, torch.ones(len(cast.gate)) if how.looks_at == "activations" else None)
+        rank_block(name, cast, how, seed, seen if how.looks_at == "activations" else None)
 
 
 def from_hub(name: str) -> bool:

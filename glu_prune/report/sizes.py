@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from glu_prune.pruning.alignment import MULTIPLES, nearest, ratio_of
 from glu_prune.pruning.ratio import show_ratio
 from glu_prune.pruning.target import unaligned_experts
-from glu_prune.report.table import Column, render
+from glu_prune.report.table import Column, render, wrapped
 from glu_prune.units import size_of
 
 if TYPE_CHECKING:
@@ -61,23 +61,23 @@ def sizes(checkpoint: "DiskModel", target: "Target") -> str:
     )
     note = unaligned_experts(checkpoint.width_map, widths)
     lines = (
-        render(_COLUMNS, rows, "simple"),
         target.of_model(checkpoint.width_map),
         total,
         *dict.fromkeys(_aligned(*row["width"]) for row in rows),
         note and f"note: {note}",
     )
-    return "\n".join(filter(None, lines))
+    return "\n".join([render(_COLUMNS, rows, "simple"), *map(wrapped, filter(None, lines))])
 
 
 def _aligned(before: int, width: int) -> str:
     """The widths nearest to `width` that accelerators compute in whole pieces; empty where it is one of them."""
     if width == before or not width % MULTIPLES[-1] or before < MULTIPLES[0]:
         return ""
-    found = {multiple: nearest(before, width, multiple) for multiple in MULTIPLES if multiple <= before}
+    # Of several multiples at one width the largest is left, of which the others are divisors.
+    found = {nearest(before, width, multiple): multiple for multiple in MULTIPLES if multiple <= before}
     shown = ", ".join(
         f"{each:,} (ratio {show_ratio(ratio_of(before, each))}, a multiple of {multiple})"
-        for multiple, each in found.items()
+        for each, multiple in found.items()
     )
     return f"nearest to {width:,} that accelerators compute in whole pieces: {shown}"
 

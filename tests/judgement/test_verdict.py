@@ -126,7 +126,7 @@ def test_where_less_is_better_the_lowest_null_model_is_the_floor():
 def test_a_fall_from_the_floor_had_nothing_to_lose():
     verdict = found(case("down"), share(30), share(10), nulls={"uniform": [0.3] * 100})
     assert verdict.outcome == "inconclusive"
-    assert verdict.note.startswith("nothing to lose")
+    assert verdict.note.startswith("dense under the floor")
     assert "nothing to lose: the dense model is not above the floor" in verdict.sentence
 
 

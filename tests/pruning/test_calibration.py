@@ -10,6 +10,7 @@ from glu_prune.errors import PlanError
 from glu_prune.pruning.blocks import find_blocks
 from glu_prune.pruning.calibration import measure, sequences
 from glu_prune.pruning.ranking import rank
+from glu_prune.pruning.ratio import parse_ratio
 from tests.helpers.models import llama
 from tools.survey import tiny
 
@@ -39,31 +40,54 @@ def test_batches_padding_and_order_change_no_bit(rows, size, side, rng):
     found = measure(model, batches)
     pairs = measure(model, [(batch["input_ids"], batch["attention_mask"]) for batch in batches])
     for name in expected:
-        assert torch.equal(expected[name], found[name])
-        assert torch.equal(expected[name], pairs[name])
+        for which, seen in vars(expected[name]).items():
+            assert torch.equal(seen, getattr(found[name], which))
+            assert torch.equal(seen, getattr(pairs[name], which))
 
 
-def hooked(model, rows) -> dict[str, torch.Tensor]:
-    """The same norms by plain hooks on the down projections."""
-    sums = {block.name: 0.0 for block in find_blocks(model)}
+def hooked(model, rows) -> dict[str, list[torch.Tensor]]:
+    """What down projections read, by plain hooks: block name to `(tokens, width)` of each row."""
+    read = {block.name: [] for block in find_blocks(model)}
 
     def add(name):
-        return lambda _, inputs: sums.__setitem__(name, sums[name] + inputs[0].double().square().sum((0, 1)))
+        return lambda _, inputs: read[name].append(inputs[0][0].double())
 
-    handles = [m.down_proj.register_forward_pre_hook(add(n)) for n, m in model.named_modules() if n in sums]
+    handles = [m.down_proj.register_forward_pre_hook(add(n)) for n, m in model.named_modules() if n in read]
     with torch.no_grad():
         for row in rows:
             model(torch.tensor([row]))
     for handle in handles:
         handle.remove()
-    return {name: total.sqrt() for name, total in sums.items()}
+    return read
 
 
-def test_norms_are_those_of_what_down_reads():
+def test_statistics_are_those_of_what_down_reads():
     model, rows = llama(width=16), [[1, 2, 3, 4], [5, 6], [7] * 9]
-    found, expected = measure(model, rows), hooked(model, rows)
-    for name in expected:
-        torch.testing.assert_close(found[name].double(), expected[name], rtol=1e-6, atol=0)
+    found, read = measure(model, rows), hooked(model, rows)
+    for name, texts in read.items():
+        tokens = torch.cat(texts)
+        means = torch.stack([each.abs().mean(0) for each in texts])
+        for which, expected in (
+            ("norm", tokens.norm(dim=0)),
+            ("variance", tokens.var(dim=0, correction=0)),
+            ("magnitude", means.norm(dim=0)),
+        ):
+            torch.testing.assert_close(getattr(found[name], which).double(), expected, rtol=1e-5, atol=1e-9)
+
+
+@pytest.mark.parametrize("criterion", ["flap", "minitron"])
+def test_criteria_keep_what_a_plain_implementation_keeps(criterion):
+    """Each again by hand, from what hooks see: FLAP's weighted variance, Minitron's L2 over texts of means over tokens."""
+    model, rows = llama(width=40), [[1, 2, 3, 4], [5, 6], [7, 30] * 5]
+    read = hooked(model, rows)
+    plan = rank(model, criterion, activations=measure(model, rows)).plan(parse_ratio("0.4"))
+    for block, kept in zip(find_blocks(model), plan.blocks, strict=True):
+        if criterion == "flap":
+            spread = torch.cat(read[block.name]).var(dim=0)
+            scores = spread * block.weights.down.double().square().sum(0)
+        else:
+            scores = torch.stack([text.abs().mean(0) for text in read[block.name]]).square().sum(0)
+        assert sorted(scores.topk(24).indices.tolist()) == sorted(kept.kept)
 
 
 def test_experts_count_the_tokens_that_reach_them():
@@ -82,7 +106,7 @@ def test_experts_count_the_tokens_that_reach_them():
         tokens = hidden[(chosen == expert).any(-1)]
         gate, up = (tokens @ experts.gate_up_proj[expert].T).chunk(2, dim=-1)
         expected = (experts.act_fn(gate) * up).square().sum(0).sqrt()
-        torch.testing.assert_close(found[f"model.layers.0.mlp.experts.{expert}"], expected, rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(found[f"model.layers.0.mlp.experts.{expert}"].norm, expected, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("family", ["phi3", "t5", "modernbert", "gpt_oss", "llama4_text", "dbrx", "zamba2", "cpmant"])
@@ -92,7 +116,7 @@ def test_every_layout_is_watched(family):
     rows = [[rng.randrange(20, 90) for _ in range(40)] for _ in range(3)]
     found = measure(model, rows)
     assert found.keys() == {block.name for block in find_blocks(model)}
-    assert all(bool(norms.any()) for norms in found.values())
+    assert all(bool(seen.norm.any()) for seen in found.values())
 
 
 def test_the_model_is_left_as_it_was():
@@ -105,7 +129,7 @@ def test_the_model_is_left_as_it_was():
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
 
-@pytest.mark.parametrize("criterion", ["wanda", "ppm_hybrid"])
+@pytest.mark.parametrize("criterion", ["wanda", "flap", "minitron", "ppm_hybrid"])
 def test_criteria_look_at_the_text(criterion):
     one = glu_prune.prune(llama(width=40), 0.5, criterion, calibration=[[1, 2, 3]])
     other = glu_prune.prune(llama(width=40), 0.5, criterion, calibration=[[9, 8, 30, 4]])

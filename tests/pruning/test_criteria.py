@@ -5,14 +5,16 @@ import pytest
 import torch
 
 from glu_prune.errors import PlanError
-from glu_prune.pruning.criteria import CRITERIA, Criterion, Neurons, _registry, criterion, ppm, register
+from glu_prune.pruning.criteria import CRITERIA, Activations, Criterion, Neurons, _registry, criterion, ppm, register
 from glu_prune.pruning.glu_block import GluWeights
 from glu_prune.pruning.ranking import rank_block
 
 GATE = torch.tensor([[1.0, -2.0, 0.5], [3.0, 1.0, 2.0]])
 UP = torch.tensor([[0.0, 0.25, -0.25], [-1.0, -4.0, -2.0]])
 DOWN = torch.tensor([[1.0, 2.0], [-2.0, 0.0], [2.0, 0.0]])
-NEURONS = Neurons(GluWeights(GATE, UP, DOWN), activations=torch.tensor([2.0, 0.5]))
+LOOKING = ("wanda", "flap", "minitron", "ppm_hybrid")
+SEEN = Activations(torch.tensor([2.0, 0.5]), torch.tensor([3.0, 0.25]), torch.tensor([1.5, 0.125]))
+NEURONS = Neurons(GluWeights(GATE, UP, DOWN), activations=SEEN)
 
 
 def scores(name: str, neurons: Neurons = NEURONS) -> list[float]:
@@ -28,6 +30,8 @@ def scores(name: str, neurons: Neurons = NEURONS) -> list[float]:
         ("l2", [5.25**0.5 + 0.125**0.5, 14**0.5 + 21**0.5]),
         ("pon3", [5.25**0.5 * 0.125**0.5 * 3, 14**0.5 * 21**0.5 * 2]),
         ("wanda", [2 * 5, 0.5 * 2]),
+        ("flap", [3 * (1 + 4 + 4), 0.25 * 4]),
+        ("minitron", [1.5, 0.125]),
         ("ppm_hybrid", [(3 / 4 + 0.5 / 3 + 4 / 4) * 2, (4 / 4 + 3 / 3 + 2 / 4) * 0.5]),
     ],
 )
@@ -36,10 +40,10 @@ def test_each_criterion_is_its_formula(name, expected):
 
 
 def test_every_criterion_is_tested_above_or_is_a_control():
-    assert set(CRITERIA) == {"ppm", "vow", "pon", "l2", "pon3", "wanda", "ppm_hybrid", "random"}
+    assert set(CRITERIA) == {*LOOKING, "ppm", "vow", "pon", "l2", "pon3", "random"}
 
 
-@pytest.mark.parametrize("name", ["ppm", "vow", "pon", "l2", "pon3", "wanda", "ppm_hybrid"])
+@pytest.mark.parametrize("name", ["ppm", "vow", "pon", "l2", "pon3", *LOOKING])
 def test_only_random_needs_the_seed(name):
     assert scores(name) == scores(name, replace(NEURONS, seed=1))
 
@@ -74,12 +78,12 @@ def test_aliases_and_reverses():
 def test_unknown_criteria_name_the_known_ones(name):
     with pytest.raises(
         PlanError,
-        match=rf"unknown criterion '{name}'; allowed: l2, maw, .*, reversed-NAME for the reverse of each, and",
+        match=rf"unknown criterion '{name}'; allowed: flap, l2, maw, .*, reversed-NAME for the reverse of each, and",
     ):
         criterion(name)
 
 
-@pytest.mark.parametrize("name", ["wanda", "ppm_hybrid"])
+@pytest.mark.parametrize("name", LOOKING)
 def test_activations_must_be_given_to_those_that_look_at_them(name):
     assert criterion(name).looks_at == "activations"
     with pytest.raises(PlanError, match=f"criterion {name} needs calibration text: .*--calibration FILE"):

@@ -14,7 +14,7 @@ from transformers import MistralConfig, MistralForCausalLM, Qwen2Config, Qwen2Fo
 import glu_prune
 from glu_prune.errors import PlanError, UnsupportedModelError
 from glu_prune.pruning.blocks import find_blocks
-from glu_prune.pruning.criteria import Neurons, criterion, ppm_hybrid
+from glu_prune.pruning.criteria import Activations, Neurons, criterion, ppm_hybrid
 from tests.helpers.models import llama, ratios
 
 pytest.importorskip("optipfair")  # pip install --no-deps optipfair==0.4.2
@@ -115,7 +115,7 @@ def test_hybrid_scores_are_equal_on_the_same_norms(width, dtype, seed):
     for block in find_blocks(llama(width=width, dtype=dtype, seed=seed)):
         weights = block.weights
         expected = mlp_glu.compute_neuron_pair_importance_maw_hybrid(weights.gate, weights.up, weights.down, norms)
-        torch.testing.assert_close(ppm_hybrid(Neurons(weights, activations=norms)), expected)
+        torch.testing.assert_close(ppm_hybrid(Neurons(weights, activations=Activations(norms, norms, norms))), expected)
 
 
 @given(st.integers(1, 20_000), ratios)

@@ -93,14 +93,14 @@ def test_what_lines_share_and_the_legend_take_few_lines(monkeypatch):
     monkeypatch.setenv("COLUMNS", "100")
     block, last = blocks(Report(scores=rows), Shape())
     assert [line.plain.split()[0] for line in block.lines] == ["verdict", "?a", "?a", "?b"]
-    assert last.text.startswith("a: thin; b: bare; changes of perplexities")
+    assert last.text.startswith("a: thin; b: bare; verdicts are as declared")
     assert len(last.lines) == 2
 
 
 def test_headings_stand_once_above_the_same_columns(monkeypatch):
     rows = tuple(row for row in published().scores if row.model == SMALL)
     found = shown(Report(scores=rows), monkeypatch)
-    assert sum(line.startswith("verdict") for line in found) == 1
+    assert sum(line.startswith("verdict ") for line in found) == 1
     assert sum(line.startswith("── ") for line in found) == 6
 
 
@@ -123,8 +123,8 @@ def test_with_more_each_claim_has_its_sentence_and_each_table_follows(monkeypatc
 def test_findings_are_bullets_each_once_and_what_spoils_nothing_is_named(monkeypatch):
     found = shown(published(), monkeypatch)
     bullets = [line for line in found if line.startswith("• ")]
-    assert [line.split()[1] for line in bullets[:-1]] == ["energy_unit", "first_token_is_last", "unequal_lengths"]
-    assert re.match(r"• energy_unit \(first of \d+\): ", bullets[0])
+    assert [line.split()[1] for line in bullets[:-1]] == ["energy_unit:", "first_token_is_last", "unequal_lengths"]
+    assert re.match(r"• unequal_lengths \(first of \d+\): ", bullets[2])
     assert bullets[-1].startswith("• known, and spoils nothing: at_chance (")
 
 

@@ -1,5 +1,6 @@
 """Claims about a capability at a ratio: up, down, or preserved within a margin."""
 
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
 
 DRAWN = "random"
 """In the name of a criterion that draws, by its seed."""
+_SHORT = 24
+"""Characters of a control's name in a note; its sentence has all of it."""
 
 
 class CapabilityClaim(DirectionClaim):
@@ -288,17 +291,18 @@ def _specific(case: DirectionCase, measured: CapabilityScores, name: str, arms: 
     like these, each shown by a test of its own.
     """
     if not all(map(measured.has, arms)):
-        return Condition("open", f"not shown to be specific: the control {name} was not measured", note="not specific?")
+        reason = f"not shown to be specific: the control {name} was not measured"
+        return Condition("open", reason, note="controls not run")
     better: Side = 1 if (measured.better > 0) != (case.claim.direction == "down") else -1
-    drawn = DRAWN in name
+    drawn, short = DRAWN in name, textwrap.shorten(name, _SHORT, placeholder=" ..")
     what = f"{'above' if better > 0 else 'below'} what {_told(measured, name, arms)}"
     if drawn and len(arms) < LEAST_DRAWS:
         reason = (
             f"fewer than {LEAST_DRAWS} do not tell what others would; declare `control_seeds: {LEAST_DRAWS}` or more"
         )
-        return Condition("open", f"not shown to be {what}: {reason}", note="not specific?")
+        return Condition("open", f"not shown to be {what}: {reason}", note=f"{short} may do as much")
     if drawn and not measured.complete:
-        return Condition("open", f"not shown to be {what} before all items are in", note="not specific?")
+        return Condition("open", f"not shown to be {what} before all items are in", note=f"{short} may do as much")
     contrast = (
         measured.combined({case.arm: 1.0, **{arm: -1 / len(arms) for arm in arms}})
         if drawn
@@ -313,14 +317,14 @@ def _specific(case: DirectionCase, measured: CapabilityScores, name: str, arms: 
         return Condition("shown", f"{what}, p = {p(better):.2g}", told=True)
     against: Side = -1 if better > 0 else 1
     if p(against) * tests <= ALPHA:
-        return Condition("fails", f"not {what}: that does more, p = {p(against):.2g}", note="not specific")
+        return Condition("fails", f"not {what}: that does more, p = {p(against):.2g}", note=f"{short} does more")
     reason = f"not shown to be {what}, p = {p(better):.2g}"
     if drawn and p_beyond(differences, better) * tests > ALPHA:
         enough = draws_needed(differences, better, ALPHA / tests)
         reason += f"; {f'{enough} draws' if enough else 'no number of draws'} would show it"
-        return Condition("open", reason, note="not specific?")
+        return Condition("open", reason, note=f"{short} may do as much")
     needed = more_items(contrast, better * contrast.difference, ALPHA / tests)
-    return Condition("open", reason, needed, note="not specific?")
+    return Condition("open", reason, needed, note=f"{short} may do as much")
 
 
 def _told(measured: CapabilityScores, name: str, arms: Sequence[Arm]) -> str:

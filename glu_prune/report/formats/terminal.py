@@ -11,6 +11,7 @@ from decimal import Decimal
 from itertools import chain
 from typing import Any, get_args
 
+from rich.cells import cell_len
 from rich.text import Text
 
 from glu_prune.clean import one_line
@@ -25,9 +26,13 @@ from glu_prune.results.findings import Finding
 from glu_prune.results.report import Report
 
 _LEGEND = (
-    "changes of perplexities are in nats; p corrected for the claim's ratios; floor: of answers without content; "
-    "-v shows more"
+    "verdicts are as declared unless said; perplexities change in nats; p corrected for the claim's ratios; floor: of "
+    "answers without content; -v shows more"
 )
+
+
+_RULED = 6
+"""Characters of a rule around a heading."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +127,17 @@ def _arms(
         parts = [[row for row in mine if isinstance(row, CostResult) is cost] for cost in (False, True)]
         found = [lines.lines(part, shape.columns, shape.sort, asides) for part in parts if part]
         shown = [lines.laid_out(each, width, _said(shape), headed) for each in found]
-        yield Block(one_line(f"{model}{_arm(report, model, ratio)}: {_counts(mine)}"), tuple(chain(*shown)))
+        yield Block(_heading(f"{model}{_arm(report, model, ratio)}", mine, width), tuple(chain(*shown)))
+
+
+def _heading(about: str, rows: Sequence[ClaimResult], width: int) -> str:
+    """What a block is about, and how often which verdict: by signs where words are too long for a line."""
+    said = one_line(f"{about}: {_counts(rows)}")
+    if cell_len(said) + _RULED <= width:
+        return said
+    for outcome, sign in lines.SIGNS.items():
+        said = said.replace(f" {outcome}", f" {sign}")
+    return said
 
 
 def _said(shape: Shape) -> Any:
