@@ -121,11 +121,21 @@ def _common(one: Sequence[int], other: Sequence[int]) -> int:
 class Decoder:
     """Generates greedily after prompts, at most `batch_size` texts at a time; see `memory.Memory.generating`."""
 
-    def __init__(self, model: Any, batch_size: int, finished: Callable[[int], None] = lambda _: None) -> None:
-        """Decodes with `model` on the device where it is; `finished` is told how many texts are, after every step."""
+    def __init__(
+        self,
+        model: Any,
+        batch_size: int,
+        finished: Callable[[int], None] = lambda _: None,
+        keep: Callable[[Generation], None] = lambda _: None,
+    ) -> None:
+        """Decodes with `model` on the device where it is.
+
+        `finished` is told how many texts are, after every step; `keep` is given each as soon as it is.
+        """
         self._model = model
         self._batch_size = batch_size
         self._finished = finished
+        self._keep = keep
         self._odds = Odds()
         self.positions = 0
         """Token positions computed, rejected guesses included."""
@@ -223,8 +233,7 @@ class Decoder:
         chosen, near_ties = likeliest(logits, self._model.dtype)
         return zip(chosen.tolist(), near_ties.tolist(), strict=True)
 
-    @staticmethod
-    def _tidy(slots: Slots, rows: list[_Row]) -> None:
+    def _tidy(self, slots: Slots, rows: list[_Row]) -> None:
         """Copies beginnings that are computed, and gives the slots of finished texts to the last ones."""
         for number, row in enumerate(rows):
             if row.leader and row.leader.stored >= row.shared:
@@ -232,6 +241,7 @@ class Decoder:
                 row.leader, row.stored = None, row.shared
         for number in reversed(range(len(rows))):  # so that slots in use stay side by side
             if rows[number].generation.finished:
+                self._keep(rows[number].generation)
                 last = rows.pop()
                 if number < len(rows):
                     slots.copy(len(rows), number, last.stored)

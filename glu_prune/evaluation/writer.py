@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from lm_eval.models.utils import handle_stop_sequences, normalize_gen_kwargs, postprocess_generated_text
 
 from glu_prune.evaluation.decoding import Decoder, Generation
+from glu_prune.evaluation.drafts import Drafts
 from glu_prune.evaluation.lm import CountingLM, Metered, answers_counted
 from glu_prune.evaluation.slots import slots_obstacle
 from glu_prune.evaluation.stopping import greedy_obstacle, stop_criteria
@@ -29,6 +30,8 @@ class WritingLM(CountingLM):
         """Wraps `model` as it is, on the device where it is; at most `batch_size` texts are written at once."""
         super().__init__(model, tokenizer, batch_size)
         self._prompts: dict[str, list[int]] = {}
+        self.drafts = Drafts()
+        """Where finished texts are kept meanwhile."""
 
     @cached_property
     def generating(self) -> str:
@@ -53,10 +56,15 @@ class WritingLM(CountingLM):
         self.scoring_facts["generation"] = way
         if way != BATCHED:
             return self._plainly(super().generate_until, requests, disable_tqdm)
-        decoder = Decoder(self.model, self.batch_size, lambda done: self.answered(done, len(rows), decoder.positions))
+        left = self.drafts.left(rows)
+
+        def finished(texts: int) -> None:
+            self.answered(len(rows) - len(left) + texts, len(rows), decoder.positions)
+
+        decoder = Decoder(self.model, self.batch_size, finished, self.drafts.keep)
         try:
             with self.metered():
-                decoder.run(rows)
+                decoder.run(left)
         finally:
             self.positions += decoder.positions
         texts = list(map(self._text, rows))

@@ -1,7 +1,7 @@
 """Gives the record of any cell: looks it up, or locks it, has it run, and puts it into the store."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +117,9 @@ class Engine(RecordSource):
                     self._trusted(cell, cost.key, CostRecord)
                     self._put(cost, of_cost)
                 self._put(record, content)
+        for each in done.cells:
+            with suppress(OSError):
+                self.store.draft(job(each).key).unlink(missing_ok=True)
 
     def _put(self, record: AnyRecord, content: bytes) -> None:
         self.store.write(record.key, type(record), content)
@@ -133,7 +136,7 @@ class Engine(RecordSource):
         def waiting(file: Path) -> None:
             self._progress(f"{cell}: waiting for another process, which holds {file}")
 
-        key = min(each.key for each in job(cell).answers)
+        key = job(cell).key
         with ExitStack() as stack:
             try:
                 stack.enter_context(self.store.lock(key, waiting))

@@ -28,6 +28,11 @@ class Job:
         together = (each for cell in self.cells for each in cell.together)
         return (*together, *(each for each in (self.floors, self.series, self.distance) if each))
 
+    @property
+    def key(self) -> str:
+        """One of the keys of what is answered together: that under which all of it is locked, and drafted."""
+        return min(each.key for each in self.answers)
+
     def to_json(self) -> str:
         """With all that an executor elsewhere has to know, but for weights and data, which keys identify."""
         return _JOB.dump_json(self).decode()

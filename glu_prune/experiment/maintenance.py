@@ -15,6 +15,8 @@ from glu_prune.experiment.marker import (
     CELLS,
     CHECKPOINTS,
     CORRUPT,
+    DRAFT,
+    DRAFTS,
     EARLIER_COPY,
     LOCK,
     LOCKS,
@@ -26,6 +28,7 @@ from glu_prune.experiment.store import Store
 from glu_prune.files import ABANDONED_AFTER, PARTIAL, unfinished
 
 _A_DAY = 86400.0
+_A_MONTH = 30 * _A_DAY
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,14 @@ def removals(folder: Path) -> Iterator[Removal]:
         if why := entry.useless:
             about = (entry.head.get(name) for name in ("model", "arm", "task"))
             yield Removal(entry.path, why, entry.bytes, " ".join(str(each) for each in about if each))
+    yield from _left_behind(folder)
+    for path in sorted((folder / LOCKS).glob("*")):
+        if LOCK.fullmatch(path.name) and path.is_file() and locks.free(path, remove=False):
+            yield _removal(path, "locks that nobody holds")
+
+
+def _left_behind(folder: Path) -> Iterator[Removal]:
+    """What processes made on the way, and nothing goes on with."""
     left = {*unfinished(folder), *unfinished(folder / CELLS), *_earlier_unfinished(folder / CELLS)}
     for path in sorted(left):
         yield _removal(path, "files that were never finished")
@@ -118,11 +129,11 @@ def removals(folder: Path) -> Iterator[Removal]:
             yield _removal(path, "corrupt records that were set aside")
     for path in scratch.abandoned(folder / CHECKPOINTS):
         yield _removal(path, "copies of models that dead processes left")
+    for path in sorted((folder / DRAFTS).glob("*")):
+        if DRAFT.fullmatch(path.name) and (Store(folder).path(path.stem).exists() or _untouched(path, _A_MONTH)):
+            yield _removal(path, "texts of cells that are answered, or that no run has gone on with for a month")
     for path in _earlier_copies(folder):
         yield _removal(path, "copies of models that an earlier version left, a day ago or more")
-    for path in sorted((folder / LOCKS).glob("*")):
-        if LOCK.fullmatch(path.name) and path.is_file() and locks.free(path, remove=False):
-            yield _removal(path, "locks that nobody holds")
 
 
 def remove(removal: Removal) -> bool:

@@ -13,12 +13,14 @@ MARKER = "glu-prune-store.json"
 VERSION = 1
 """Of how a store is laid out; records have versions of their own."""
 CELLS, CORRUPT, LOCKS, DECLARED, CHOSEN = "cells", "corrupt", "locks", "declared", "chosen"
-CHECKPOINTS = "checkpoints"
+CHECKPOINTS, DRAFTS = "checkpoints", "drafts"
 """The folders of a store."""
 RECORD = re.compile(r"[0-9a-f]{64}\.(?:parquet|json)")
 """Names of files that hold records."""
 LOCK = re.compile(r"[0-9a-f]{64}(?:\.soft)?")
 """Names of locks."""
+DRAFT = re.compile(r"[0-9a-f]{64}\.jsonl")
+"""Names of files with texts of cells that are not answered as a whole yet."""
 UNFINISHED = re.compile(r"\.[0-9a-f]{32}(?:\..+)?\.partial")
 """Names of files that are being written, in this version or an earlier one."""
 EARLIER_COPY = re.compile(r"footprint-\w{8}|\S+\.\d+\.\d+")
@@ -31,6 +33,7 @@ _HOLD = {
     LOCKS: LOCK,
     DECLARED: re.compile(r"[0-9a-f]+\.json"),
     CHOSEN: re.compile(r"[0-9a-f]{64}\.json"),
+    DRAFTS: DRAFT,
     CHECKPOINTS: re.compile(rf"glu-prune-[0-9a-f]{{32}}\S*|{EARLIER_COPY.pattern}"),
 }
 """What names in each folder are like."""

@@ -12,7 +12,7 @@ from glu_prune.errors import CorruptError, StoreError
 from glu_prune.experiment import scratch
 from glu_prune.experiment.codec import AnyRecord, RecordT, decoded, encoded, suffix
 from glu_prune.experiment.locks import held
-from glu_prune.experiment.marker import CELLS, CHECKPOINTS, CHOSEN, CORRUPT, DECLARED, LOCKS, is_marked, mark
+from glu_prune.experiment.marker import CELLS, CHECKPOINTS, CHOSEN, CORRUPT, DECLARED, DRAFTS, LOCKS, is_marked, mark
 from glu_prune.experiment.record import Record
 from glu_prune.files import write_whole
 
@@ -30,6 +30,10 @@ class Store:
     def path(self, key: str, kind: type[AnyRecord] = Record) -> Path:
         """Where the record of `key` is, or would be."""
         return self.folder / CELLS / f"{key}{suffix(kind)}"
+
+    def draft(self, key: str) -> Path:
+        """Where finished texts are kept until all of the cell of `key` are, and of those that are answered with it."""
+        return self.folder / DRAFTS / f"{key}.jsonl"
 
     def get(self, key: str, kind: type[RecordT]) -> RecordT | None:
         """The record of `key`, which is a `kind`; None if there is none.

@@ -21,6 +21,7 @@ from glu_prune.efficiency.workload import drawn
 from glu_prune.errors import EvaluationError, MeterError, NotMeasuredError, StoreError, WorkloadError
 from glu_prune.evaluation import evaluate, once
 from glu_prune.evaluation.decoding import Decoder
+from glu_prune.evaluation.drafts import Drafts
 from glu_prune.evaluation.lm import CountingLM
 from glu_prune.evaluation.scorer import SharedPrefixLM
 from glu_prune.evaluation.subset import Subset
@@ -200,6 +201,32 @@ def test_what_does_not_fit_into_memory_is_tried_in_smaller_batches(tmp_path, mon
     assert tried == [64, 32, 16, 16]
     assert [record.settings["batch_size"] for record in records] == [16, 16]
     assert "tiny-base dense tiny_instructions 0-16: out of memory in batches of 64, again in batches of 32" in said
+
+
+def test_a_cell_of_texts_that_was_stopped_goes_on_where_it_was(tmp_path, monkeypatch):
+    """The same record comes of it; what it cost is not said, as nobody knows what the stopped run spent."""
+    cell = replace(CELL, task="tiny_instructions", subset=Subset(0, 16))
+    whole = engine(tmp_path / "whole", NoMeter("none")).record(cell)
+    tell = Drafts.keep
+
+    def stop(drafts, row):
+        tell(drafts, row)
+        if Store(tmp_path / "stopped").draft(cell.key).read_text().count("\n") > 4:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Drafts, "keep", stop)
+    with pytest.raises(KeyboardInterrupt):
+        engine(tmp_path / "stopped", NoMeter("none")).record(cell)
+    monkeypatch.undo()
+    (draft,) = (tmp_path / "stopped" / "drafts").iterdir()
+    assert draft == Store(tmp_path / "stopped").draft(cell.key)
+    said: list[str] = []
+    again = engine(tmp_path / "stopped", NoMeter("none"), said)
+    found = again.record(cell)
+    assert (found.items, found.outputs, found.metrics) == (whole.items, whole.outputs, whole.metrics)
+    assert again.cost(cell) is None
+    assert any("goes on after" in line and "texts that a stopped run has written" in line for line in said)
+    assert not draft.exists()
 
 
 def test_what_fits_in_no_batch_is_one_line(tmp_path, monkeypatch):

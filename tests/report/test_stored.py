@@ -125,6 +125,12 @@ def test_verify_names_what_is_damaged(store, capsys):
 def test_gc_removes_what_is_of_no_use_and_nothing_else(store, capsys):
     keep = {f"cells/{KEYS[name]}.parquet" for name in ("full", "floors")}
     keep |= {f"locks/{'d' * 64}", f"declared/{'c' * 64}.json", MARKER, "cells/notes.txt", "notes.txt"}
+    unfinished, answered, old = (f"drafts/{name}.jsonl" for name in ("b" * 64, KEYS["full"], "c" * 64))
+    keep |= {unfinished, "drafts/notes.txt"}
+    for name in (unfinished, answered, old, "drafts/notes.txt"):
+        (store.folder / name).parent.mkdir(exist_ok=True)
+        (store.folder / name).write_text("x")
+    os.utime(store.folder / old, (1, 1))
     mine = f".{'0' * 32}.{writer()}.partial"
     dead = mine.replace(f".{os.getpid()}.", ".99999999.")
     keep.add(f"cells/{mine}")
@@ -157,8 +163,9 @@ def test_gc_removes_what_is_of_no_use_and_nothing_else(store, capsys):
         "1 records of earlier versions of the layout: ",
         "3 files that were never finished: 3 bytes",
         "1 corrupt records that were set aside: 1 bytes",
+        "2 texts of cells that are answered, or that no run has gone on with for a month: 2 bytes",
         "1 locks that nobody holds: 0 bytes",
-        "removed: 8 files, ",
+        "removed: 10 files, ",
     ):
         assert f"\n{line}" in f"\n{said}"
     assert said.endswith("; 2 cells stay\n")
@@ -176,6 +183,7 @@ FOREIGN = {
     "locks/readme": "x",
     "checkpoints/mine/model.safetensors": "x",
     "declared/mine.txt": "x",
+    "drafts/mine.txt": "x",
 }
 
 

@@ -6,13 +6,14 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 from glu_prune.efficiency.evaluation_meter import EvaluationMeter
 from glu_prune.efficiency.meter import Meter, NoMeter
 from glu_prune.errors import NotMeasuredError
+from glu_prune.evaluation.drafts import Drafts
 from glu_prune.evaluation.third_party import muted
 from glu_prune.experiment.cell import DENSE, Cell, DistanceCell, FloorCell, SeriesCell
 from glu_prune.experiment.code import METERING, code_fingerprint
@@ -22,7 +23,7 @@ from glu_prune.experiment.engine import Engine
 from glu_prune.experiment.executors.arms import Arms
 from glu_prune.experiment.executors.backend_arms import BackendArms
 from glu_prune.experiment.executors.scoring import Scorer, lm_of, record_of
-from glu_prune.experiment.jobs import Job
+from glu_prune.experiment.jobs import Job, job
 from glu_prune.experiment.keys import cost_key
 from glu_prune.experiment.locks import held
 from glu_prune.experiment.marker import CHECKPOINTS
@@ -64,6 +65,7 @@ class LocalExecutor:
 
         `step` is told how far a job is: the seam to the engine, over which only texts and bytes go, does not tell that.
         """
+        self._store = Store(folder)
         self._copies = folder / CHECKPOINTS
         self._meter = meter
         self._progress = progress
@@ -96,6 +98,8 @@ class LocalExecutor:
     def _scored(self, cell: Cell) -> list[AnyRecord]:
         """Scores and costs of the cell, and of those that are answered together with it."""
         lm, size = self._answering(cell)
+        if not cell.settings.backend:
+            lm.drafts = Drafts(self._store.draft(job(cell).key), partial(self._goes_on, cell))
         begin = time.perf_counter()
         results, window = self._scorer.scores(
             cell, lm, lambda: EvaluationMeter(self._meter, here=not cell.settings.backend)
@@ -106,9 +110,14 @@ class LocalExecutor:
             f"{cell}: {len(results[cell.task].items)} items in {seconds:.1f} s"
             + "".join(f", with {task}" for task in companions)
         )
-        costs = shared_costs(window, results)
         records = [record_of(each, results[each.task], size) for each in cell.together]
+        if not cell.settings.backend and lm.drafts.taken:  # what the stopped run spent on them is not known
+            return list(records)
+        costs = shared_costs(window, results)
         return [*records, *(_cost_record(record, costs[record.task]) for record in records)]
+
+    def _goes_on(self, cell: Cell, texts: int) -> None:
+        self._progress(f"{cell}: goes on after {texts} texts that a stopped run has written")
 
     def _answering(self, cell: Cell) -> tuple[Any, SizeRecord]:
         """What answers the questions of `cell`, a model in this process or a backend, and how large the model is."""
