@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _SHAPES = {"confirmed": "circle", "refuted": "cross", "artefact": "diamond", "inconclusive": "triangle-up"}
 _MODELS = ("#3C8DD9", "#D98200", "#1BA37A", "#C2689A", "#8A8A8A", "#7B6FD0")
 """Seen on light and on dark ground."""
-_INK = "currentColor"
+INK = "currentColor"
 _APART = 0.04
 """Shares of neurons between labels of an axis."""
 
@@ -57,7 +57,7 @@ def written(figure: Figure, form: str) -> str | bytes:
 
 def _black(spec: dict[str, Any]) -> dict[str, Any]:
     """`spec` for paper, where nothing says which colour text has."""
-    found: dict[str, Any] = json.loads(json.dumps(spec).replace(_INK, "black"))
+    found: dict[str, Any] = json.loads(json.dumps(spec).replace(INK, "black"))
     return found
 
 
@@ -110,11 +110,11 @@ def _shown(value: object) -> object:
 
 def _dressed(chart: "alt.TopLevelMixin") -> "alt.TopLevelMixin":
     """`chart` in colours that show on light and on dark ground."""
-    axis = {"labelColor": _INK, "titleColor": _INK, "gridColor": "#88888844", "domainColor": _INK, "tickColor": _INK}
-    words = {"labelColor": _INK, "titleColor": _INK}
+    axis = {"labelColor": INK, "titleColor": INK, "gridColor": "#88888844", "domainColor": INK, "tickColor": INK}
+    words = {"labelColor": INK, "titleColor": INK}
     dressed: alt.TopLevelMixin = chart.configure(
-        background="transparent", axis=axis, title={"color": _INK},
+        background="transparent", axis=axis, title={"color": INK},
         legend={**words, "orient": "bottom", "direction": "vertical", "labelLimit": 240, "symbolOpacity": 1},
-        view={"stroke": "#88888844"}, font="sans-serif", text={"color": _INK},
+        view={"stroke": "#88888844"}, font="sans-serif", text={"color": INK},
     )  # fmt: skip
     return dressed

@@ -11,7 +11,7 @@ from glu_prune.judgement.ties import REDRAWN
 from glu_prune.pruning.ratio import show_ratio
 from glu_prune.report.page.change_figures import changes
 from glu_prune.report.page.cost_figures import costs, fronts
-from glu_prune.report.page.figure import Figure, base, by_model, by_verdict, file_name, is_perplexity, removed
+from glu_prune.report.page.figure import INK, Figure, base, by_model, by_verdict, file_name, is_perplexity, removed
 from glu_prune.results.claims import CapabilityResult
 from glu_prune.results.report import Report
 
@@ -48,7 +48,7 @@ def _dose(capability: str, rows: Sequence[CapabilityResult], report: Report) -> 
         drawn.append({"kind": "model", "model": model, "removed": 0.0, "score": mine[0].dense, "verdict": "dense"})
         drawn += [_point(row) for row in mine]
         drawn += [mark for row in mine for mark in _controls(row)]
-        drawn += [{"kind": "floor", "model": model, "score": row.floor} for row in mine[:1] if row.floor is not None]
+    drawn += _floors(rows)
     drawn += _bands(report, rows)
     items = ", ".join(f"{count:,}" for count in dict.fromkeys(row.items for row in rows))
     tests = ", ".join(dict.fromkeys(row.test for row in rows))
@@ -61,6 +61,13 @@ def _dose(capability: str, rows: Sequence[CapabilityResult], report: Report) -> 
     return Figure(
         file_name("dose", capability), capability.replace("_", " "), caption, drawn, _draw_dose(is_perplexity(first))
     )
+
+
+def _floors(rows: Sequence[CapabilityResult]) -> Iterator[dict[str, Any]]:
+    """A line for each floor, once where models share it, with what scores so."""
+    for score in dict.fromkeys(row.floor for row in rows if row.floor is not None):
+        names = dict.fromkeys(row.floor_of for row in rows if row.floor == score and row.floor_of)
+        yield {"kind": "floor", "score": score, "said": f"without content: {', '.join(names) or 'floor'}"}
 
 
 def _floor_named(rows: Sequence[CapabilityResult]) -> str:
@@ -112,7 +119,8 @@ def _draw_dose(logarithmic: bool) -> "Callable[[Sequence[dict[str, Any]]], alt.T
         draw = of("draw").mark_point(size=18, opacity=0.6)
         layers = {
             "band": of("band").mark_area(opacity=0.15).encode(**limits),
-            "floor": of("floor").mark_rule(strokeDash=[4, 4]).encode(y=y, color=colour),
+            "floor": of("floor").mark_rule(strokeDash=[4, 4], color=INK).encode(y=y)
+            + of("floor").mark_text(align="right", dy=-6, fontSize=9).encode(x=alt.value("width"), y=y, text="said:N"),
             "control": control.mark_tick(thickness=2, width=10).encode(tooltip=["criterion:N", "score:Q"])
             + control.mark_text(align="left", dx=8, fontSize=9).encode(text="criterion:N"),
             "draw": draw.encode(x=x, y=y, color=colour, tooltip=["criterion:N", "score:Q"]),
