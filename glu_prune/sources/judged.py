@@ -5,8 +5,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from glu_prune.baseline.file import is_baseline
-from glu_prune.baseline.sources import compared
 from glu_prune.clean import one_line
 from glu_prune.errors import ExpectationError, NotMeasuredError, ReportError, StoreError
 from glu_prune.experiment.marker import MARKER
@@ -98,6 +96,8 @@ def opened(name: str, expectations: Path, here: Path, against: Path | None = Non
     Raises:
         GluPruneError: there is no such thing, it cannot be read, or it has nothing that can be compared.
     """
+    from glu_prune.baseline.file import is_baseline
+
     place = Path(name)
     if is_baseline(place):
         if against is None:
@@ -117,6 +117,8 @@ def opened(name: str, expectations: Path, here: Path, against: Path | None = Non
 
 
 def _changes(before: Path, after: Path) -> tuple[BaselineResult, ...]:
+    from glu_prune.baseline.sources import compared
+
     return tuple(each.result(each.about.model, str(before)) for each in compared(before, after))
 
 
