@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from glu_prune.report.page.figure import Figure, base, file_name
+from glu_prune.report.page.figure import INK, Figure, base, file_name
 from glu_prune.results.baselines import BaselineResult
 from glu_prune.results.report import Report
 
@@ -62,5 +62,5 @@ def _draw(rows: Sequence[dict[str, Any]]) -> "alt.TopLevelMixin":
         .mark_point(filled=True, size=45, opacity=1)
         .encode(x=x, y=y, color=colour, shape=shape, tooltip=list(shown))
     )
-    zero = base([{"change": 0}]).mark_rule(strokeDash=[4, 4], opacity=0.6).encode(x=x)
+    zero = base([{"change": 0}]).mark_rule(strokeDash=[4, 4], color=INK).encode(x=x)
     return alt.layer(zero, bars, points).properties(width=200, height=alt.Step(14))
