@@ -119,7 +119,10 @@ def test_pruning_writes_a_stock_checkpoint(tmp_path: Path, capsys):
         (["tiny-base", "--ratio", "0.5", "--criterion", "wanda"], "give it text with --calibration FILE, one per line"),
         (["tiny-base", "--plan", "absent.json"], "absent.json cannot be read"),
         (["tiny-base", "--ratio", "1.2"], "ratio '1.2' is not allowed; it is the fraction of neurons removed"),
-        (["tiny-base", "--ratio", "0.5", "--criterion", "magic"], "unknown criterion 'magic'; allowed: l2, maw, "),
+        (
+            ["tiny-base", "--ratio", "0.5", "--criterion", "magic"],
+            "unknown criterion 'magic'; allowed: flap, l2, maw, ",
+        ),
     ],
 )
 def test_mistakes_give_one_line_and_no_output(tmp_path, capsys, arguments, complaint):
@@ -227,6 +230,25 @@ def test_calibration_text_decides(tmp_path, capsys):
     lines = [tokenizer(line).input_ids for line in text.read_text().splitlines() if line]
     plan = glu_prune.prune(model, 0.5, "wanda", calibration=lines)
     assert plan == PruningPlan.from_json((out / PLAN_FILE).read_text())
+
+
+def test_a_part_of_calibration_text_is_drawn_by_the_seed(tmp_path, capsys):
+    text = tmp_path / "text.txt"
+    text.write_text("Question: Where?\nOnce upon a time there was a fox.\nAnna lives in Rome.\n")
+    arguments = ["prune", "tiny-base", "--ratio", "0.5", "--criterion", "flap", "--calibration", str(text)]
+    plans = []
+    for seed in ("1", "2"):
+        out = tmp_path / seed
+        assert main([*arguments, "--calibration-tokens", "6", "--seed", seed, "--out", str(out)]) == 0
+        plans.append((out / PLAN_FILE).read_text())
+    assert plans[0] != plans[1]
+    capsys.readouterr()
+    assert (
+        main(["prune", "tiny-base", "--ratio", "0.5", "--calibration-tokens", "6", "--out", str(tmp_path / "x")]) == 1
+    )
+    assert "--calibration-tokens is about the text of --calibration FILE; give both" in capsys.readouterr().err
+    assert main([*arguments, "--calibration-tokens", "9999", "--out", str(tmp_path / "x")]) == 1
+    assert "of the model's tokens, 9,999 were asked for" in capsys.readouterr().err
 
 
 def test_criteria_are_listed(capsys):

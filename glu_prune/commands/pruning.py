@@ -27,11 +27,16 @@ from glu_prune.units import whole
 
 if TYPE_CHECKING:
     from glu_prune.models.source import ModelSource
+    from glu_prune.pruning.calibration_text import CalibrationText
     from glu_prune.pruning.criteria import Activations
     from glu_prune.pruning.plan import BlockPlan
     from glu_prune.pruning.target import Target
 
 _Calibration = Annotated[Path | None, typer.Option(metavar="FILE", help="Text for criteria that look at activations.")]
+_CalibrationTokens = Annotated[
+    int | None,
+    typer.Option(min=1, metavar="N", help="Show so many tokens of it, of lines that --seed draws.", show_default="all"),
+]
 _Plan = Annotated[Path | None, typer.Option(metavar="FILE", help="Apply this plan instead of ranking.")]
 _PadToUniform = Annotated[
     bool,
@@ -91,6 +96,7 @@ def prune(
     criterion: Criterion = "ppm",
     seed: CriterionSeed = 0,
     calibration: _Calibration = None,
+    calibration_tokens: _CalibrationTokens = None,
     plan: _Plan = None,
     pad_to_uniform: _PadToUniform = False,
     revision: Revision = None,
@@ -110,6 +116,7 @@ def prune(
     with connections(refused=offline), interruptible():
         refuse_existing(out)
         looks_at = _looks_at(criterion, calibration)
+        text = _text(criterion, looks_at, calibration, calibration_tokens, seed)
         given = None if plan is None else PruningPlan.read(plan)
         target = None
         if given is None:
@@ -117,7 +124,7 @@ def prune(
         source = stock_source(locate(model, revision))
         checkpoint = open_disk_model(source.folder)
         if given is None:
-            activations = _activations(source, criterion, calibration) if looks_at == "activations" else None
+            activations = _activations(source, text) if text else None
             with progress("ranking") as step:
                 chosen = rank_on_disk(checkpoint, criterion, seed, activations, step).plan(target)
         else:
@@ -211,12 +218,30 @@ def _layer_ratio(text: str) -> tuple[int, str]:
     return number, ratio
 
 
-def _activations(source: "ModelSource", criterion: str, calibration: Path | None) -> "dict[str, Activations]":
-    """What neurons put out on the lines of the calibration file, for which the whole model is in memory."""
+def _text(
+    criterion: str, looks_at: str, calibration: Path | None, tokens: int | None, seed: int
+) -> "CalibrationText | None":
+    """What a criterion is shown, if it looks at activations.
+
+    Raises:
+        PlanError: there is no file, or a number of tokens without one.
+    """
+    from glu_prune.pruning.calibration_text import CalibrationText
+
+    if calibration is not None:
+        return CalibrationText(calibration, tokens, seed if tokens else 0)
+    if tokens is not None:
+        msg = "--calibration-tokens is about the text of --calibration FILE; give both"
+        raise PlanError(msg)
+    if looks_at == "activations":
+        msg = f"criterion {criterion} looks at activations; give it text with --calibration FILE, one per line"
+        raise PlanError(msg)
+    return None
+
+
+def _activations(source: "ModelSource", text: "CalibrationText") -> "dict[str, Activations]":
+    """What neurons put out on calibration text, for which the whole model is in memory."""
     from glu_prune.models.source import load
     from glu_prune.pruning.calibration import measure_on
 
-    if calibration is None:
-        msg = f"criterion {criterion} looks at activations; give it text with --calibration FILE, one per line"
-        raise PlanError(msg)
-    return measure_on(*load(source, "auto", "cpu"), calibration)
+    return measure_on(*load(source, "auto", "cpu"), text)

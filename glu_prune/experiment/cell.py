@@ -1,7 +1,6 @@
 """The smallest thing that is run, stored and resumed: one model, one arm, one task, under fixed settings."""
 
 import functools
-import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -9,7 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from glu_prune.errors import PlanError
+from glu_prune.pruning.calibration_text import CalibrationText
 from glu_prune.pruning.ratio import Ratio, show_ratio
 
 if TYPE_CHECKING:
@@ -30,8 +29,8 @@ class Arm:
     criterion: str | None = None
     ratio: Ratio = Decimal(0)
     seed: int = 0
-    calibration: Path | None = None
-    """A file of text that the criterion looks at, if it looks at activations."""
+    calibration: CalibrationText | None = None
+    """What the criterion is shown, if it looks at activations."""
 
     @property
     def label(self) -> str:
@@ -40,16 +39,12 @@ class Arm:
 
     @property
     def calibration_digest(self) -> str:
-        """SHA-256 of its calibration text; empty if it has none.
+        """Fingerprint of its calibration text; empty if it has none.
 
         Raises:
             PlanError: the file cannot be read.
         """
-        try:
-            return "" if self.calibration is None else hashlib.sha256(self.calibration.read_bytes()).hexdigest()
-        except OSError as error:
-            msg = f"{self.calibration} cannot be read: {error.strerror or error}"
-            raise PlanError(msg) from error
+        return "" if self.calibration is None else self.calibration.digest
 
 
 DENSE = Arm()

@@ -75,10 +75,11 @@ def _with_calibration(document: Document, experiment: Experiment) -> Experiment:
     """`experiment` with the absolute path of its calibration text; raises `ExpectationError` if that is no file."""
     if experiment.calibration is None:
         return experiment
-    file = document.path.absolute().parent / experiment.calibration
+    file = document.path.absolute().parent / experiment.calibration.file
     if not file.is_file():
         raise document.error(("calibration",), f"{file} is no file; name one with a text per line")
-    return experiment.model_copy(update={"calibration": str(file)})
+    shown = experiment.calibration.model_copy(update={"file": str(file)})
+    return experiment.model_copy(update={"calibration": shown})
 
 
 def _refuse_unknown(document: Document, experiment: Experiment, suite: Mapping[str, Capability]) -> None:

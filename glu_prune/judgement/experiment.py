@@ -5,18 +5,22 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from glu_prune.errors import PlanError
 from glu_prune.evaluation.capability import Capability
+from glu_prune.experiment.cell import Arm
 from glu_prune.judgement.claim import ClosedModel, Ratios, unique
 from glu_prune.judgement.declared import CapabilityName, Declared
 from glu_prune.judgement.kinds import AnyClaim
 from glu_prune.judgement.kinds.direction import CapabilityClaim
 from glu_prune.judgement.kinds.evidence import Flaw
+from glu_prune.pruning.calibration_text import CalibrationText
 from glu_prune.pruning.criteria import REVERSED, criterion
 from glu_prune.pruning.ratio import show_ratio
 
+DRAWN = "random"
+"""In the name of a criterion that draws, by its seed."""
 ANY = "any"
 """In place of a model: the file is about whichever model the user names, if no other file is."""
 
@@ -35,7 +39,21 @@ def looks_at_text(name: str) -> bool:
     return criterion(name).looks_at == "activations"
 
 
+def _shown(calibration: object) -> object:
+    """A file's name alone is all of it."""
+    return {"file": calibration} if isinstance(calibration, str) else calibration
+
+
 _Criterion = Annotated[str, AfterValidator(_criterion)]
+
+
+class Shown(ClosedModel):
+    """Calibration text, where not all of a file is shown."""
+
+    file: Annotated[str, Field(min_length=1)]
+    tokens: Annotated[int, Field(ge=1, le=100_000_000)] | None = None
+    """How many of the model's tokens, of lines that are drawn."""
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] = 0
 
 
 class Experiment(ClosedModel):
@@ -50,8 +68,8 @@ class Experiment(ClosedModel):
     tasks: str | None = None
     """A folder of lm-eval's YAML files, relative to this file, that declares tasks of these capabilities."""
     criterion: _Criterion = "ppm"
-    calibration: Annotated[str, Field(min_length=1)] | None = None
-    """A file of text, relative to this file, one per line, for criteria that look at activations."""
+    calibration: Annotated[Shown, BeforeValidator(_shown)] | None = None
+    """A file of text, relative to this file, one per line, for criteria that look at activations; or a part of one."""
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] = 0
     chat_template: bool = False
     """Whether prompts are put into the model's chat template."""
@@ -63,7 +81,7 @@ class Experiment(ClosedModel):
     control_ratios: Ratios | None = None
     """At which of the ratios they are run; all if absent."""
     control_seeds: Annotated[int, Field(ge=1, le=1000)] = 1
-    """How many draws of `random` claims that are specific are compared with, from `seed` on."""
+    """How many draws of controls that choose by chance claims that are specific are compared with, from `seed` on."""
     redraw_ties: bool = True
     """Whether a verdict must hold for another draw, too, where neurons tie at the cut; it takes one more model."""
     baseline_margins: Mapping[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = {}
@@ -114,9 +132,25 @@ class Experiment(ClosedModel):
                 msg = f"a claim that is specific needs controls at ratio {show_ratio(min(lacking))}; see control_ratios"
                 raise ValueError(msg)
 
-    def text_of(self, criterion_name: str) -> Path | None:
-        """The calibration text of a criterion, if it looks at some."""
-        return Path(self.calibration) if self.calibration and looks_at_text(criterion_name) else None
+    def text_of(self, criterion_name: str, draw: int = 0) -> CalibrationText | None:
+        """The calibration text of a criterion, if it looks at some; of a part of a file, one of several draws."""
+        shown = self.calibration
+        if shown is None or not looks_at_text(criterion_name):
+            return None
+        return CalibrationText(Path(shown.file), shown.tokens, shown.seed + draw if shown.tokens else 0)
+
+    def is_drawn(self, criterion_name: str) -> bool:
+        """Whether a criterion chooses by chance: itself, or by the part of a text that it is shown."""
+        shows_a_part = self.calibration is not None and self.calibration.tokens is not None
+        return DRAWN in criterion_name or (shows_a_part and looks_at_text(criterion_name))
+
+    def draws_of(self, criterion_name: str, ratio: Decimal, count: int) -> tuple[Arm, ...]:
+        """`count` models that a criterion leaves at `ratio`, one if it chooses nothing by chance."""
+        by_seed = DRAWN in criterion_name
+        return tuple(
+            Arm(criterion_name, ratio, self.seed + draw * by_seed, self.text_of(criterion_name, draw))
+            for draw in range(count if self.is_drawn(criterion_name) else 1)
+        )
 
     def most_items(self, capability: Capability, limit: int | None = None) -> int | None:
         """How many items of the task of `capability` are asked where `limit` is the most of any; None for all."""

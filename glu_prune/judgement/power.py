@@ -19,7 +19,7 @@ from glu_prune.evaluation.null_names import best_floor
 from glu_prune.experiment.cell import DENSE, Arm
 from glu_prune.experiment.record import FloorRecord, ScoreRecord
 from glu_prune.judgement.across import line_weights
-from glu_prune.judgement.kinds.direction import DRAWN, DirectionCase
+from glu_prune.judgement.kinds.direction import DirectionCase
 from glu_prune.judgement.kinds.trend import TrendCase
 from glu_prune.judgement.scores import PairedScores
 from glu_prune.judgement.verdict import ALPHA
@@ -123,7 +123,7 @@ def _draws(case: PlannableCase) -> int | None:
     """Of the control that draws, if the claim is compared with one."""
     if not isinstance(case, DirectionCase) or not case.claim.specific:
         return None
-    return next((len(arms) for name, arms in case.controls.items() if DRAWN in name), None)
+    return next((len(arms) for name, arms in case.controls.items() if case.experiment.is_drawn(name)), None)
 
 
 def _pilot(case: PlannableCase, known: Known, changed: float) -> Contrast | None:
@@ -256,7 +256,7 @@ def _beyond(case: PlannableCase, known: Known, level: float) -> _Need:
     found = []
     for name, arms in known.at.controls.items():
         there = [arm for arm in arms if known.scores.has(arm)]
-        if DRAWN in name:
+        if known.at.experiment.is_drawn(name):
             found.append(_beyond_draws(known, known.at.arm, there, len(arms), level))
         elif there:
             found.append(smallest_found(known.scores.contrast(known.at.arm, there[0]), level, units=known.units))

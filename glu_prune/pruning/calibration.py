@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,8 +10,8 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from glu_prune.errors import PlanError
-from glu_prune.files import regular
 from glu_prune.pruning.blocks import find_blocks
+from glu_prune.pruning.calibration_text import CalibrationText
 from glu_prune.pruning.criteria import Activations
 from glu_prune.pruning.glu_block import GluBlock
 
@@ -90,19 +89,24 @@ def measure(model: Any, texts: Iterable[Any]) -> dict[str, Activations]:
     return {name: total.activations() for name, total in sums.items()}
 
 
-def measure_on(model: Any, tokenizer: Any, file: Path) -> dict[str, Activations]:
-    """What `measure` gives on the lines of a text file, of each at most `MOST_TOKENS` tokens.
+def measure_on(model: Any, tokenizer: Any, text: CalibrationText) -> dict[str, Activations]:
+    """What `measure` gives on the lines of a text, of each at most `MOST_TOKENS` tokens.
 
     Raises:
-        PlanError: the file cannot be read, or as `measure`.
+        PlanError: the file cannot be read or has too few tokens, or as `measure`.
     """
-    try:
-        text = regular(file).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        msg = f"{file} cannot be read: {error}"
-        raise PlanError(msg) from error
-    lines = (line for line in text.splitlines() if line.strip())
-    return measure(model, [tokenizer(line).input_ids[:MOST_TOKENS] for line in lines])
+    shown, left = [], text.tokens
+    for line in text.lines():
+        tokens = tokenizer(line).input_ids[: MOST_TOKENS if left is None else min(left, MOST_TOKENS)]
+        shown.append(tokens)
+        if left is not None and not (left := left - len(tokens)):
+            break
+    if left:
+        there = sum(map(len, shown))
+        asked = f"{text.tokens:,} were asked for: ask for at most {there:,}"
+        msg = f"{text.file} has {there:,} of the model's tokens, {asked}"
+        raise PlanError(msg)
+    return measure(model, shown)
 
 
 def _refuse_unknown_tokens(model: Any, known: list[tuple[int, ...]]) -> None:

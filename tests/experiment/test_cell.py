@@ -16,6 +16,7 @@ from glu_prune.experiment.cell import DENSE, Arm, Cell, DistanceCell, FloorCell,
 from glu_prune.experiment.keys import cost_key
 from glu_prune.experiment.machine import machine
 from glu_prune.models.source import ModelSource, locate
+from glu_prune.pruning.calibration_text import CalibrationText
 
 CELL = Cell(locate("tiny-base"), Arm("ppm", Decimal("0.5")), "tiny_recall", None, ("band",), Settings())
 SERIES = SeriesCell(CELL.source, (DENSE, CELL.arm), drawn(64, 32, 8), Settings(), Effort())
@@ -89,7 +90,8 @@ OTHER = {
         "dtype": "bfloat16", "device": "cuda", "batch_size": 1, "backend": "hf", "attention": "eager",
         "device_map": "auto", "chat_template": True, "threads": 1, "dtype_why": "it is faster",
     },
-    Arm: {"criterion": "random", "ratio": Decimal("0.4"), "seed": 1, "calibration": Path(__file__)},
+    Arm: {"criterion": "random", "ratio": Decimal("0.4"), "seed": 1, "calibration": CalibrationText(Path(__file__))},
+    CalibrationText: {"file": Path(pytest.__file__), "tokens": 9, "seed": 1},
     Subset: {"start": 1, "stop": 128, "cluster": "band"},
     Workload: {
         "name": "other", "batch_size": 9, "prompt_tokens": 65, "new_tokens": 33, "benchmark": "mmlu", "seeds": (1,),
@@ -154,6 +156,14 @@ def test_every_field_is_in_every_key_unless_a_reason_is_given(tmp_path, monkeypa
 )
 def test_which_arms_are_measured_and_in_which_order_is_in_the_key(arms):
     assert replace(SERIES, arms=arms).key != SERIES.key
+
+
+@pytest.mark.parametrize("name", OTHER[CalibrationText])
+def test_whatever_of_a_text_is_shown_is_in_the_key(name):
+    shown = CalibrationText(Path(__file__), 5)
+    other = replace(shown, **{name: OTHER[CalibrationText][name]})
+    arms = [Arm("wanda", Decimal("0.4"), 0, each) for each in (shown, other, replace(shown, tokens=None))]
+    assert len({replace(CELL, arm=arm).key for arm in arms}) == 3
 
 
 def test_no_field_of_what_keys_are_made_of_is_forgotten():

@@ -20,6 +20,7 @@ from glu_prune.judgement.expectation import (
     told_apart,
 )
 from glu_prune.judgement.kinds.evidence import Flaw
+from glu_prune.pruning.calibration_text import CalibrationText
 
 GOOD = """\
 model: tiny-base
@@ -109,9 +110,21 @@ def test_criteria_that_look_at_activations_are_given_the_text(tmp_path):
     (tmp_path / "text.txt").write_text("Anna lives in Rome.\n")
     found = cases(tmp_path, GOOD.replace("[random]", "[random, wanda]\ncalibration: text.txt"))[0]
     (control,) = found.controls["wanda"]
-    assert control.calibration == tmp_path / "text.txt"
+    assert control.calibration == CalibrationText(tmp_path / "text.txt")
     assert control.calibration_digest == hashlib.sha256(b"Anna lives in Rome.\n").hexdigest()
     assert (found.arm.calibration, found.controls["random"][0].calibration) == (None, None)
+
+
+def test_a_part_of_a_text_is_drawn_and_each_draw_is_a_unit_as_those_of_random(tmp_path):
+    (tmp_path / "text.txt").write_text("Anna lives in Rome.\n")
+    part = "[random, wanda]\ncontrol_seeds: 3\ncalibration: {file: text.txt, tokens: 4, seed: 7}"
+    found = cases(tmp_path, GOOD.replace("[random]", part))[0]
+    assert found.claim.specific
+    shown = [arm.calibration for arm in found.controls["wanda"]]
+    assert shown == [CalibrationText(tmp_path / "text.txt", 4, seed) for seed in (7, 8, 9)]
+    assert [arm.seed for arm in found.controls["wanda"]] == [0, 0, 0]
+    assert [arm.seed for arm in found.controls["random"]] == [0, 1, 2]
+    assert len({arm.calibration_digest for arm in found.controls["wanda"]}) == 3
 
 
 def test_items_that_are_asked_belong_to_what_is_declared(tmp_path):
@@ -175,6 +188,8 @@ def test_published_figures_are_checked_in_every_way_and_flaws_are_declared(tmp_p
         ("controls: [random]", "controls: [random]\nitems: {tiny_recall: 0}", "model.yaml:4: items.tiny_recall: "),
         ("controls: [random]", "controls: [wanda]", "criterion 'wanda' looks at activations; give it text with `calibration: FILE`"),
         ("controls: [random]", "controls: [random]\ncalibration: model.yaml", "calibration: no criterion of this file looks at activations"),
+        ("controls: [random]", "controls: [wanda]\ncalibration: {tokens: 3}", "model.yaml:4: .*calibration.*file"),
+        ("controls: [random]", "controls: [wanda]\ncalibration: {file: model.yaml, tokens: 0}", "model.yaml:4: .*tokens"),
         ("controls: [random]", "controls: [wanda]\ncalibration: none.txt", "model.yaml:4: .*none.txt is no file; name one with a text per line"),
         ("margin: 0.05", "margin: .inf", "model.yaml:11: expect.1.margin: .*finite number"),
         ("    why: few are lost\n", "    why: few are lost\n    why: again\n", "model.yaml:15: key 'why' occurs a second time"),

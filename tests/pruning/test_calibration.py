@@ -1,4 +1,5 @@
 import random
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -7,8 +8,10 @@ from hypothesis import strategies as st
 
 import glu_prune
 from glu_prune.errors import PlanError
+from glu_prune.pruning import calibration
 from glu_prune.pruning.blocks import find_blocks
-from glu_prune.pruning.calibration import measure, sequences
+from glu_prune.pruning.calibration import measure, measure_on, sequences
+from glu_prune.pruning.calibration_text import CalibrationText
 from glu_prune.pruning.ranking import rank
 from glu_prune.pruning.ratio import parse_ratio
 from tests.helpers.models import llama
@@ -169,3 +172,57 @@ def test_broken_activations_are_named():
 def test_sequences_are_rows_without_padding_in_one_order():
     batch = padded([[3, 4], [1, 2, 5]], "left")
     assert sequences([batch]) == sequences([[1, 2, 5], [3, 4]]) == [(1, 2, 5), (3, 4)]
+
+
+class Words:
+    """A tokenizer: a word is a token, its length."""
+
+    def __call__(self, line: str) -> SimpleNamespace:
+        return SimpleNamespace(input_ids=[len(word) for word in line.split()])
+
+
+@pytest.fixture
+def shown(monkeypatch) -> list[list[int]]:
+    """What a model is shown."""
+    seen: list[list[int]] = []
+    monkeypatch.setattr(calibration, "measure", lambda _, texts: seen.extend(texts))
+    return seen
+
+
+LINES = "a bb ccc\n\ndddd eeeee\nffffff\n"
+
+
+def test_all_lines_are_shown_as_they_stand_unless_a_part_is_drawn(tmp_path, shown):
+    file = tmp_path / "text.txt"
+    file.write_text(LINES)
+    measure_on(None, Words(), CalibrationText(file, seed=3))
+    assert shown == [[1, 2, 3], [4, 5], [6]]
+
+
+@given(st.integers(1, 6), st.integers(0, 9))
+def test_a_part_has_exactly_so_many_tokens_of_lines_that_a_seed_draws(tmp_path_factory, tokens, seed):
+    file = tmp_path_factory.mktemp("texts") / "text.txt"
+    file.write_text(LINES)
+    with pytest.MonkeyPatch.context() as patch:
+        seen: list[list[int]] = []
+        patch.setattr(calibration, "measure", lambda _, texts: seen.extend(texts))
+        measure_on(None, Words(), CalibrationText(file, tokens, seed))
+    assert sum(map(len, seen)) == tokens
+    assert all(any(line[: len(each)] == each for line in ([1, 2, 3], [4, 5], [6])) for each in seen)
+    assert seen[:-1] == [each for each in seen[:-1] if each in ([1, 2, 3], [4, 5], [6])], "only the last is cut"
+
+
+def test_draws_differ_and_can_be_repeated(tmp_path):
+    file = tmp_path / "text.txt"
+    file.write_text("\n".join(map(str, range(40))))
+    orders = [tuple(CalibrationText(file, 40, seed).lines()) for seed in (0, 1, 2, 0)]
+    assert len(set(orders)) == 3
+    assert all(sorted(order) == sorted(orders[0]) for order in orders)
+
+
+def test_more_tokens_than_there_are_cannot_be_drawn(tmp_path, shown):
+    file = tmp_path / "text.txt"
+    file.write_text(LINES)
+    with pytest.raises(PlanError, match=r"has 6 of the model's tokens, 7 were asked for: ask for at most 6"):
+        measure_on(None, Words(), CalibrationText(file, 7))
+    assert shown == []

@@ -3,12 +3,12 @@
 import copy
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from glu_prune.experiment.cell import Arm, Settings
 from glu_prune.experiment.record import DEQUANTIZED
 from glu_prune.models.source import ModelSource, load_model, load_tokenizer
+from glu_prune.pruning.calibration_text import CalibrationText
 
 
 def dequantized(source: ModelSource, settings: Settings) -> dict[str, str]:
@@ -39,8 +39,8 @@ class Arms:
     source: ModelSource
     settings: Settings
     """By which it is loaded."""
-    _rankings: dict[tuple[str, int, Path | None], Any] = field(default_factory=dict)
-    _activations: dict[Path, Any] = field(default_factory=dict)
+    _rankings: dict[tuple[str, int, CalibrationText | None], Any] = field(default_factory=dict)
+    _activations: dict[CalibrationText, Any] = field(default_factory=dict)
     """By calibration text."""
     _cut: dict[str, ArmModel] = field(default_factory=dict)
 
@@ -111,7 +111,7 @@ class Arms:
             self._rankings[key] = rank(self.model, str(arm.criterion), arm.seed, self._activations_on(arm.calibration))
         return self._rankings[key].plan(arm.ratio)
 
-    def _activations_on(self, calibration: Path | None) -> Any:
+    def _activations_on(self, calibration: CalibrationText | None) -> Any:
         from glu_prune.pruning.calibration import measure_on
 
         if calibration is not None and calibration not in self._activations:

@@ -41,8 +41,6 @@ if TYPE_CHECKING:
     from glu_prune.judgement.sources import Evaluation, Source
 
 
-DRAWN = "random"
-"""In the name of a criterion that draws, by its seed."""
 _SHORT = 24
 """Characters of a control's name in a note; its sentence has all of it."""
 
@@ -102,13 +100,7 @@ class DirectionCase(CaseAtRatio):
         """Other criteria at the same ratio; of one that draws, as many draws as a claim that is specific needs."""
         experiment = self.experiment
         draws = experiment.control_seeds if self.claim.specific else 1
-        return {
-            name: tuple(
-                Arm(name, self.ratio, experiment.seed + draw, experiment.text_of(name))
-                for draw in range(draws if DRAWN in name else 1)
-            )
-            for name in experiment.controls_at(self.ratio)
-        }
+        return {name: experiment.draws_of(name, self.ratio, draws) for name in experiment.controls_at(self.ratio)}
 
     def requirements(self) -> Iterator[Requirement]:
         """The capability of the dense model, of the pruned one, and of the controls."""
@@ -294,7 +286,7 @@ def _specific(case: DirectionCase, measured: CapabilityScores, name: str, arms: 
         reason = f"not shown to be specific: the control {name} was not measured"
         return Condition("open", reason, note="controls not run")
     better: Side = 1 if (measured.better > 0) != (case.claim.direction == "down") else -1
-    drawn, short = DRAWN in name, textwrap.shorten(name, _SHORT, placeholder=" ..")
+    drawn, short = case.experiment.is_drawn(name), textwrap.shorten(name, _SHORT, placeholder=" ..")
     what = f"{'above' if better > 0 else 'below'} what {_told(measured, name, arms)}"
     if drawn and len(arms) < LEAST_DRAWS:
         reason = (
