@@ -93,7 +93,7 @@ def test_what_lines_share_and_the_legend_take_few_lines(monkeypatch):
     monkeypatch.setenv("COLUMNS", "100")
     block, last = blocks(Report(scores=rows), Shape())
     assert [line.plain.split()[0] for line in block.lines] == ["verdict", "?a", "?a", "?b"]
-    assert last.text.startswith("a: thin; b: bare; verdicts are as declared")
+    assert last.text.startswith("a: thin; b: bare; verdicts as declared")
     assert len(last.lines) == 2
 
 

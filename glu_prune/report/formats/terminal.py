@@ -26,8 +26,8 @@ from glu_prune.results.findings import Finding
 from glu_prune.results.report import Report
 
 _LEGEND = (
-    "verdicts are as declared unless said; perplexities change in nats; p corrected for the claim's ratios; floor: of "
-    "answers without content; -v shows more"
+    "verdicts as declared unless said; perplexities change in nats; p corrected for ratios; floor: of answers without "
+    "content; -v shows more"
 )
 
 
