@@ -221,7 +221,7 @@ def page(reports: Mapping[str, Report]) -> str:
     def found(evidence: str, model: str | None = None) -> Found:
         return Found(reports[evidence], model or evidence)
 
-    return environment.get_template(_TEMPLATE).render(found=found, checked=checked, packs=PACKS)
+    return environment.get_template(_TEMPLATE).render(found=found, checked=checked)
 
 
 def with_answer(readme: str, text: str) -> str:
