@@ -189,8 +189,8 @@ def _findings(rows: Sequence[Finding], width: int) -> Iterator[Text]:
     spoilt = [check for check, mine in checks.items() if any(row.spoils for row in mine)]
     for check in spoilt:
         first, *more = checks[check]
-        about = f"{check} (first of {1 + len(more)})" if more else f"{check}: {first.model}"
+        about = f"{check} ({1 + len(more)})" if more else f"{check}: {first.model}"
         said = f"{about}: {first.says.partition('. ')[0]}"
         yield from lines.hanging(one_line(said), width, "• ")
     if others := ", ".join(f"{check} ({len(mine)})" for check, mine in checks.items() if check not in spoilt):
-        yield from lines.hanging(one_line(f"known, and spoils nothing: {others}"), width, "• ")
+        yield from lines.hanging(one_line(f"spoil nothing: {others}"), width, "• ")
