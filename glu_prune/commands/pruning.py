@@ -115,10 +115,8 @@ def prune(
         refuse_beside(ctx, "--plan", _BESIDE_A_PLAN)
     with connections(refused=offline), interruptible():
         refuse_existing(out)
-        looks_at = _looks_at(criterion, calibration)
-        text = _text(criterion, looks_at, calibration, calibration_tokens, seed)
-        given = None if plan is None else PruningPlan.read(plan)
-        target = None
+        text = _text(criterion, calibration, calibration_tokens, seed)
+        given, target = None if plan is None else PruningPlan.read(plan), None
         if given is None:
             target = _target(ratio, expansion_ratio, width, multiple_of, layer_ratio or (), skip or ())
         source = stock_source(locate(model, revision))
@@ -136,21 +134,6 @@ def prune(
     done = f"{one_line(model)} -> {one_line(str(out))}: {chosen.criterion} at {chosen.target} {_kept(chosen.blocks)}"
     notes = filter(None, (chosen.about_ties, unaligned_experts(checkpoint.width_map, written), *_dequantized(source)))
     return Answer("\n".join([done, *(f"note: {note}" for note in notes)]))
-
-
-def _looks_at(criterion: str, calibration: Path | None) -> str:
-    """What a criterion ranks by.
-
-    Raises:
-        PlanError: there is none of this name, or calibration text is given to one that looks at no text.
-    """
-    from glu_prune.pruning.criteria import criterion as criterion_called
-
-    looks_at = criterion_called(criterion).looks_at
-    if calibration is not None and looks_at != "activations":
-        msg = f"criterion {criterion} looks at {looks_at}, not at text; leave out --calibration"
-        raise PlanError(msg)
-    return looks_at
 
 
 def stock_source(source: "ModelSource") -> "ModelSource":
@@ -218,16 +201,20 @@ def _layer_ratio(text: str) -> tuple[int, str]:
     return number, ratio
 
 
-def _text(
-    criterion: str, looks_at: str, calibration: Path | None, tokens: int | None, seed: int
-) -> "CalibrationText | None":
+def _text(criterion: str, calibration: Path | None, tokens: int | None, seed: int) -> "CalibrationText | None":
     """What a criterion is shown, if it looks at activations.
 
     Raises:
-        PlanError: there is no file, or a number of tokens without one.
+        PlanError: there is no such criterion; text is given to one that looks at none, or none to one that does; or a
+            number of tokens is given without text.
     """
     from glu_prune.pruning.calibration_text import CalibrationText
+    from glu_prune.pruning.criteria import criterion as criterion_called
 
+    looks_at = criterion_called(criterion).looks_at
+    if calibration is not None and looks_at != "activations":
+        msg = f"criterion {criterion} looks at {looks_at}, not at text; leave out --calibration"
+        raise PlanError(msg)
     if calibration is not None:
         return CalibrationText(calibration, tokens, seed if tokens else 0)
     if tokens is not None:

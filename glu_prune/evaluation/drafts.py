@@ -23,6 +23,8 @@ class Drafts:
     def left(self, rows: Iterable[Generation]) -> list[Generation]:
         """Those of `rows` that are still to be written; the others are finished as they were before."""
         kept, found = self._read(), []
+        if not kept:
+            return list(rows)
         for row in rows:
             if not (text := kept.get(_digest(row))) or not _is_finished_by(row, *text):
                 found.append(row)

@@ -98,8 +98,9 @@ class LocalExecutor:
     def _scored(self, cell: Cell) -> list[AnyRecord]:
         """Scores and costs of the cell, and of those that are answered together with it."""
         lm, size = self._answering(cell)
+        drafts = Drafts(self._store.draft(job(cell).key), partial(self._goes_on, cell))
         if not cell.settings.backend:
-            lm.drafts = Drafts(self._store.draft(job(cell).key), partial(self._goes_on, cell))
+            lm.drafts = drafts
         begin = time.perf_counter()
         results, window = self._scorer.scores(
             cell, lm, lambda: EvaluationMeter(self._meter, here=not cell.settings.backend)
@@ -111,7 +112,7 @@ class LocalExecutor:
             + "".join(f", with {task}" for task in companions)
         )
         records = [record_of(each, results[each.task], size) for each in cell.together]
-        if not cell.settings.backend and lm.drafts.taken:  # what the stopped run spent on them is not known
+        if drafts.taken:  # what the stopped run spent on them is not known
             return list(records)
         costs = shared_costs(window, results)
         return [*records, *(_cost_record(record, costs[record.task]) for record in records)]

@@ -5,7 +5,7 @@ encoding has no more.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import chain
@@ -31,6 +31,8 @@ _LEGEND = (
 )
 
 
+_WORDS: Mapping[str, str] = {}
+"""In place of signs of verdicts."""
 _RULED = 6
 """Characters of a rule around a heading."""
 
@@ -133,11 +135,7 @@ def _arms(
 def _heading(about: str, rows: Sequence[ClaimResult], width: int) -> str:
     """What a block is about, and how often which verdict: by signs where words are too long for a line."""
     said = one_line(f"{about}: {_counts(rows)}")
-    if cell_len(said) + _RULED <= width:
-        return said
-    for outcome, sign in lines.SIGNS.items():
-        said = said.replace(f" {outcome}", f" {sign}")
-    return said
+    return said if cell_len(said) + _RULED <= width else one_line(f"{about}: {_counts(rows, lines.SIGNS)}")
 
 
 def _said(shape: Shape) -> Any:
@@ -162,9 +160,9 @@ def _arm(report: Report, model: str, ratio: Decimal) -> str:
     return f" {', '.join(pruned)}, {said}"
 
 
-def _counts(rows: Sequence[ClaimResult]) -> str:
+def _counts(rows: Sequence[ClaimResult], signs: Mapping[str, str] = _WORDS) -> str:
     found = Counter(row.outcome for row in rows)
-    said = [f"{found[outcome]} {outcome}" for outcome in get_args(Outcome) if found[outcome]]
+    said = [f"{found[outcome]} {signs.get(outcome, outcome)}" for outcome in get_args(Outcome) if found[outcome]]
     failed = sum(map(lines.has_failed, rows))
     return ", ".join([*said, f"{failed} NOT AS DECLARED"] if failed else said)
 

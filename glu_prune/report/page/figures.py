@@ -116,14 +116,15 @@ def _draw_dose(logarithmic: bool) -> "Callable[[Sequence[dict[str, Any]]], alt.T
             return base([row for row in rows if row["kind"] == kind])
 
         model, control = of("model"), of("control").encode(x=x, y=y, color=colour)
-        draw = of("draw").mark_point(size=18, opacity=0.6)
         layers = {
             "band": of("band").mark_area(opacity=0.15).encode(**limits),
             "floor": of("floor").mark_rule(strokeDash=[4, 4], color=INK).encode(y=y)
             + of("floor").mark_text(align="right", dy=-6, fontSize=9).encode(x=alt.value("width"), y=y, text="said:N"),
             "control": control.mark_tick(thickness=2, width=10).encode(tooltip=["criterion:N", "score:Q"])
             + control.mark_text(align="left", dx=8, fontSize=9).encode(text="criterion:N"),
-            "draw": draw.encode(x=x, y=y, color=colour, tooltip=["criterion:N", "score:Q"]),
+            "draw": of("draw")
+            .mark_point(size=18, opacity=0.6)
+            .encode(x=x, y=y, color=colour, tooltip=["criterion:N", "score:Q"]),
             "model": model.mark_line(opacity=0.5).encode(x=x, y=y, color=colour)
             + base([row for row in rows if row.get("low") is not None and row["kind"] == "model"])
             .mark_rule()
