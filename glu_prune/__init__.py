@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from glu_prune.api import choose
     from glu_prune.notebook import load_results
     from glu_prune.pruning.checkpoint import load
     from glu_prune.pruning.criteria import register
@@ -11,12 +12,13 @@ if TYPE_CHECKING:
     from glu_prune.pruning.surgery import apply, prune, pruned
     from glu_prune.pruning.target import Target
 
-__all__ = ["PruningPlan", "Target", "apply", "load", "load_results", "prune", "pruned", "rank", "register"]
+__all__ = ["PruningPlan", "Target", "apply", "choose", "load", "load_results", "prune", "pruned", "rank", "register"]
 
 _HOMES = {
     "PruningPlan": "pruning.plan",
     "Target": "pruning.target",
     "apply": "pruning.surgery",
+    "choose": "api",
     "load": "pruning.checkpoint",
     "load_results": "notebook",
     "prune": "pruning.surgery",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from glu_prune.commands import costs, models, pruning, reporting, runs, store
+from glu_prune.commands import choosing, costs, judging, models, pruning, reporting, runs, store
 from glu_prune.commands.parsing import StrictCommand
 from glu_prune.commands.terminal import Answer, CommandInterruptedError
 from glu_prune.errors import BaselineError, ExpectationError
@@ -34,7 +34,7 @@ class _SeveralValues(StrictCommand):
 
     def parse_args(self, ctx: "Context", args: list[str]) -> list[str]:
         """Parses `args`, in which such an option is repeated before each of its values, as click wants it."""
-        return super().parse_args(ctx, _repeated(args, costs.SEVERAL))
+        return super().parse_args(ctx, _repeated(args, (*costs.SEVERAL, *choosing.SEVERAL)))
 
 
 def _repeated(arguments: Sequence[str], options: Sequence[str]) -> list[str]:
@@ -66,12 +66,14 @@ def _glu_prune(
 
 _COMMANDS: tuple[Callable[..., Answer], ...] = (
     *(pruning.plan, pruning.prune),
-    *(runs.init, runs.doctor, runs.prefetch, runs.power, runs.compare, reporting.report, reporting.comment),
+    *(runs.init, runs.doctor, runs.prefetch, runs.power, judging.judge, runs.compare),
+    *(reporting.report, reporting.comment),
     *(models.convert, models.fetch, models.shape, models.criteria, models.families, models.models),
 )
 for _command in _COMMANDS:
     app.command(cls=StrictCommand)(_command)
-app.command(cls=_SeveralValues)(costs.measure)
+for _command in (costs.measure, choosing.choose):
+    app.command(cls=_SeveralValues)(_command)
 app.add_typer(store.app, name="store")
 
 

@@ -36,6 +36,8 @@ def test_help_names_every_command_and_imports_nothing_heavy():
         "doctor",
         "prefetch",
         "power",
+        "judge",
+        "choose",
         "compare",
         "report",
         "comment",

@@ -87,13 +87,13 @@ class Found:
 
     def of(self, capability: str) -> tuple[CapabilityResult, ...]:
         """The claims about a capability, by ratio."""
-        return tuple(sorted((row for row in self.scores if row.capability == capability), key=lambda row: row.ratio))
+        return tuple(sorted((row for row in self.scores if row.capability == capability), key=lambda row: row.order))
 
     @property
     def table(self) -> str:
         """A row for each capability, a column for each ratio: its score, and the first letter of the verdict."""
         rows = {each: self.of(each) for each in dict.fromkeys(row.capability for row in self.scores)}
-        ratios = sorted({row.ratio for row in self.scores})
+        ratios = sorted({row.ratio for row in self.scores if row.ratio is not None})
         first = (
             Column[str]("capability", lambda name: name),
             Column[str]("claim", lambda name: rows[name][0].claim),

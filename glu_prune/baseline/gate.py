@@ -11,7 +11,7 @@ from glu_prune.baseline.names import Names
 from glu_prune.baseline.outcome import About, Outcome, band, keys_of, outcome
 from glu_prune.errors import BaselineError
 from glu_prune.evaluation.capability import Capability
-from glu_prune.experiment.cell import DENSE, Arm, Cell
+from glu_prune.experiment.cell import Arm, Cell
 from glu_prune.experiment.record import Record
 from glu_prune.experiment.record_source import RecordSource
 from glu_prune.experiment.store import Store
@@ -64,16 +64,19 @@ class Gate:
         case: Case,
         scores: PairedScores,
         cells: Mapping[Arm, Cell],
-        records: Mapping[Arm, Record],
+        records: Sequence[Record],
     ) -> CaseTables:
-        """What is found about the cells of one capability of `case`, and what it takes to pin them."""
+        """What is found about the cells of one capability of `case`, and what it takes to pin them.
+
+        Of `cells`, the first is the one that others are compared with.
+        """
         capability = scores.capability
         floor = scores.null
         against: tuple[BaselineResult, ...] = ()
         found: tuple[int, ...] = ()
         if self.against and self.baseline:
             model = self._names.one(case.experiment.model)
-            now = [outcome(record, model, capability, floor) for record in records.values()]
+            now = [outcome(record, model, capability, floor) for record in records]
             pairs = [(self.baseline.find(each), each) for each in now]
             found = tuple(self.baseline.outcomes.index(old) for old, _ in pairs if old)
             margin = case.experiment.baseline_margins.get(capability.name, 0.0)
@@ -125,15 +128,17 @@ class Gate:
         floor: tuple[str, float] | None,
         cells: Mapping[Arm, Cell],
     ) -> Iterator[Pin]:
-        """What it takes to pin `cells`: also a second answer of the dense model, for the noise band."""
+        """What it takes to pin `cells`: also a second answer of the first of them, for the noise band."""
         if not self.pins:
             return
-        second = replicate(cells[DENSE])
+        first = next(iter(cells.values()))
+        second = replicate(first)
         engine.record(second)
         needed = PinnedCapability(**{name: getattr(capability, name) for name in PinnedCapability.model_fields})
-        for cell in cells.values():
-            keys = {"key": cell.key, "dense": cells[DENSE].key, "replicate": second.key}
-            yield Pin(model=self._names.write(model), **keys, capability=needed, floor=floor)
+        for arm, cell in cells.items():
+            keys = {"key": cell.key, "dense": first.key, "replicate": second.key}
+            called = arm.label if arm.checkpoint else ""
+            yield Pin(model=self._names.write(model), **keys, arm=called, capability=needed, floor=floor)
 
     def refuse_missing(self) -> None:
         """Raises `BaselineError` if there is no baseline to compare with."""
@@ -201,4 +206,6 @@ def _pinned(get: Callable[[str], Record], pin: Pin) -> Outcome:
     """The outcome that `pin` is about, with the noise band of its task."""
     capability = Capability(**dict(pin.capability), measures="")
     noise = band(get(pin.dense), get(pin.replicate), capability.metric)
-    return outcome(get(pin.key), pin.model, capability, pin.floor, noise)
+    record = get(pin.key)
+    named = record.model_copy(update={"arm": pin.arm}) if pin.arm else record
+    return outcome(named, pin.model, capability, pin.floor, noise)

@@ -157,7 +157,7 @@ def arm_name(label: str, seed: object) -> str:
 def keys_of(case: Case, model: str) -> Iterator[Key]:
     """Of the outcomes that judging `case` gives, if that is about the model of this name."""
     for needed in case.requirements():
-        for arm in () if needed.divergent else needed.arms:
+        for arm in () if needed.divergent else map(case.taken, needed.arms):
             what = needed.capability.task, needed.capability.metric
             yield model, case.experiment.chat_template, arm_name(arm.label, arm.seed), *what
 

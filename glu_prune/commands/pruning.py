@@ -122,9 +122,9 @@ def prune(
         source = stock_source(locate(model, revision))
         checkpoint = open_disk_model(source.folder)
         if given is None:
-            activations = _activations(source, text) if text else None
+            seen = activations(source, text) if text else None
             with progress("ranking") as step:
-                chosen = rank_on_disk(checkpoint, criterion, seed, activations, step).plan(target)
+                chosen = rank_on_disk(checkpoint, criterion, seed, seen, step).plan(target)
         else:
             chosen = given
             with progress("checking") as step:
@@ -226,9 +226,11 @@ def _text(criterion: str, calibration: Path | None, tokens: int | None, seed: in
     return None
 
 
-def _activations(source: "ModelSource", text: "CalibrationText") -> "dict[str, Activations]":
+def activations(source: "ModelSource", text: "CalibrationText") -> "dict[str, Activations]":
     """What neurons put out on calibration text, for which the whole model is in memory."""
+    from glu_prune.evaluation.third_party import muted
     from glu_prune.models.source import load
     from glu_prune.pruning.calibration import measure_on
 
-    return measure_on(*load(source, "auto", "cpu"), text)
+    with muted():
+        return measure_on(*load(source, "auto", "cpu"), text)

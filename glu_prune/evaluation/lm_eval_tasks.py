@@ -142,3 +142,20 @@ def _dataset(settings: Mapping[str, Any]) -> Dataset:
     more = dict(settings.get("dataset_kwargs") or {})
     more.pop("trust_remote_code", None)
     return Dataset(str(settings["dataset_path"]), settings.get("dataset_name"), tuple(sorted(more.items())))
+
+
+def metric_of(task: str, wanted: str = "") -> tuple[str, bool]:
+    """(metric, whether more of it is better) of a task or a group: the one that is `wanted`, else the first it names.
+
+    Raises:
+        EvaluationError: lm-eval has no such task, or the task has no such metric.
+    """
+    index = manager_of(task)
+    settings = index.task_index[leaves(task, index)[0]].cfg
+    listed = settings.get("metric_list") or [{"metric": "acc"}]
+    found = {str(each["metric"]): bool(each.get("higher_is_better", True)) for each in listed}
+    chosen = wanted or next(iter(found))
+    if chosen not in found:
+        msg = f"task {task} has no metric {shown(wanted)}; it has {', '.join(found)}"
+        raise EvaluationError(msg)
+    return chosen, found[chosen]

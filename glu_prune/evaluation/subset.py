@@ -12,6 +12,7 @@ SHARED = "source"
 """In place of a field: documents that share a source are one unit."""
 NO_SOURCES: Mapping[Place, str] = {}
 _FIRST_DOCUMENTS, _FIRST_UNBOUNDED, _FIRST_CLUSTERS = 64, 128, 32
+_HALVES = 2
 _MOST = 1 << 20
 """No subset begins after so many units: no task has as many."""
 
@@ -26,10 +27,16 @@ class Subset:
     cluster: str | None = None
     """The document field that names clusters, or `SHARED`; None where each document is a unit, and each of several
     tasks has its share of them (MMLU's subjects)."""
+    step: int = 1
+    """Every so many of them: two subsets that begin one after the other, with a step of 2, are halves."""
 
     def __str__(self) -> str:
-        """For people: `64-128`, `32-64 by subject`."""
-        return f"{self.start}-{self.stop}" + ("" if self.cluster in (None, SHARED) else f" by {self.cluster}")
+        """For people: `64-128`, `32-64 by subject`, `half 2`, `half 1 of 200`."""
+        places = f"{self.start}-{self.stop}"
+        if self.step > 1:
+            of = "" if self.stop == _MOST else f" of {self.stop}"
+            places = f"{'half' if self.step == _HALVES else f'part in {self.step}'} {self.start + 1}{of}"
+        return places + ("" if self.cluster in (None, SHARED) else f" by {self.cluster}")
 
     def documents(
         self, tasks: Mapping[str, Sequence[Document]], sources: Mapping[Place, str] = NO_SOURCES
@@ -40,7 +47,7 @@ class Subset:
         """
         units = self._in_shares(tasks) if self.cluster is None else self._clusters(tasks, sources)
         found: dict[str, list[int]] = {}
-        for task, place in sorted(each for unit in units[self.start : self.stop] for each in unit):
+        for task, place in sorted(each for unit in units[self.start : self.stop : self.step] for each in unit):
             found.setdefault(task, []).append(place)
         return found
 
@@ -73,6 +80,12 @@ class Subset:
             begin = draw.random()
             placed += [((rank + begin) / len(numbers), (task, number)) for rank, number in enumerate(numbers)]
         return [[place] for _, place in sorted(placed)]
+
+
+def halves(capability: Capability, most: int | None = None) -> tuple[Subset, Subset]:
+    """Two halves of all units of a task, or of the first `most` of the random order, that share no source."""
+    cluster, stop = capability.cluster or SHARED, most or _MOST
+    return Subset(0, stop, cluster, _HALVES), Subset(1, stop, cluster, _HALVES)
 
 
 def growing_subsets(capability: Capability) -> Iterator[Subset]:

@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from glu_prune.efficiency.workload import Workload
     from glu_prune.evaluation.subset import Subset
     from glu_prune.models.source import ModelSource
+    from glu_prune.pruning.target import Target
 
 
 Question = tuple[str, int | None, "Subset | None", Path | None, "ModelSource | None"]
@@ -24,18 +25,32 @@ Question = tuple[str, int | None, "Subset | None", Path | None, "ModelSource | N
 
 @dataclass(frozen=True)
 class Arm:
-    """A criterion and a ratio; without a criterion, the dense baseline."""
+    """A criterion and how much goes, or a checkpoint of its own; without either, the dense baseline."""
 
     criterion: str | None = None
     ratio: Ratio = Decimal(0)
     seed: int = 0
     calibration: CalibrationText | None = None
     """What the criterion is shown, if it looks at activations."""
+    target: "Target | None" = None
+    """How narrow blocks become, where that is not one ratio of all of them."""
+    checkpoint: str = ""
+    """A model that takes the place of a pruned one: a folder, or whatever names a model; it is not pruned here."""
+    name: str = field(default="", compare=False)
+    """What its file calls it, if it gives it a name; two arms of one content are one, whatever they are called."""
 
     @property
     def label(self) -> str:
-        """As tables show it: `dense`, `ppm-0.5`, `random-0.5`."""
-        return f"{self.criterion}-{show_ratio(self.ratio)}" if self.criterion else "dense"
+        """As tables show it: `dense`, `ppm-0.5`, `ppm, width 512`; the name of a checkpoint."""
+        if self.checkpoint:
+            return self.name or self.checkpoint
+        how = f", {self.target}" if self.target else f"-{show_ratio(self.ratio)}"
+        return f"{self.criterion}{how}" if self.criterion else "dense"
+
+    @property
+    def aim(self) -> "Target | Ratio":
+        """What `Target.of` takes: how narrow blocks become."""
+        return self.target or self.ratio
 
     @property
     def calibration_digest(self) -> str:

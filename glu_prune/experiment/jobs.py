@@ -11,6 +11,7 @@ from glu_prune.evaluation.subset import Subset
 from glu_prune.experiment.cell import DENSE, AnyCell, Arm, Cell, DistanceCell, FloorCell, SeriesCell
 from glu_prune.models.source import ModelSource
 from glu_prune.pruning.ratio import Ratio
+from glu_prune.pruning.target import Target
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Job:
 
 _JOB = TypeAdapter(Job)
 _JOB.rebuild(  # `cell` imports these for type checkers only, as whatever it imports is code that scores depend on
-    _types_namespace={each.__name__: each for each in (Effort, Workload, Subset, ModelSource)}
+    _types_namespace={each.__name__: each for each in (Effort, Workload, Subset, ModelSource, Target)}
 )
 
 

@@ -9,13 +9,15 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from glu_prune.experiment.cell import DENSE, Arm
+from glu_prune.judgement.claim import DENSE_NAME, ArmKey, show_key
 from glu_prune.models.source import identity
 from glu_prune.pruning.ratio import show_ratio
 from glu_prune.results.base import Outcome
 
 if TYPE_CHECKING:
     from glu_prune.evaluation.capability import Capability
-    from glu_prune.judgement.claim import Claim, ClaimAtRatios
+    from glu_prune.evaluation.subset import Subset
+    from glu_prune.judgement.claim import ArmClaim, Claim
     from glu_prune.judgement.experiment import Experiment
     from glu_prune.judgement.sources import Source
     from glu_prune.results.report import CaseResult
@@ -29,6 +31,8 @@ class Requirement:
     arms: tuple[Arm, ...]
     divergent: bool = False
     """Whether the arms' predictions are compared with the dense model's, token by token, in place of their scores."""
+    part: "Subset | None" = None
+    """Which items; None for those of the file."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,10 @@ class Case(ABC):
         """The scores that it is judged by."""
         yield from ()
 
+    def taken(self, arm: Arm) -> Arm:
+        """The arm that answers where a requirement names `arm`."""
+        return arm
+
     @abstractmethod
     def judge(self, source: "Source") -> "CaseResult":
         """What is found, from what `source` has measured.
@@ -94,8 +102,8 @@ class ClaimCase(Case):
 
     @classmethod
     @abstractmethod
-    def of(cls, entry: Entry, claim: Any, identity: str, ratio: Decimal | None) -> "ClaimCase":
-        """The case of `claim`, which is of the kind's own type, at `ratio`, or across ratios if there is none."""
+    def of(cls, entry: Entry, claim: Any, identity: str, arm: ArmKey | None) -> "ClaimCase":
+        """The case of `claim`, which is of the kind's own type, about `arm`, or across ratios if there is none."""
 
     @property
     def about(self) -> dict[str, object]:
@@ -107,23 +115,24 @@ class ClaimCase(Case):
             "why": self.claim.why,
             "file": self.file,
             "where": self.where,
-            "in_file": sum(len(claim.ratios_among(experiment.ratios)) for claim in experiment.expect),
+            "in_file": sum(len(claim.arms_among(experiment.keys)) for claim in experiment.expect),
         }
 
 
 @dataclass(frozen=True)
-class CaseAtRatio(ClaimCase):
-    """One claim at one of its ratios."""
+class ArmCase(ClaimCase):
+    """One claim about one of its arms."""
 
-    claim: "ClaimAtRatios"
-    ratio: Decimal
+    claim: "ArmClaim"
+    key: ArmKey
+    """Which arm of the file."""
     family: tuple[str, ...] = field(default=(), kw_only=True)
     """What the session's files declare of the claim, over all entries; empty if only this entry is known."""
 
     @property
     def declared(self) -> Outcome:
-        """As the claim says for this ratio."""
-        return self.claim.declared(self.ratio)
+        """As the claim says of this arm."""
+        return self.claim.declared(self.key)
 
     @property
     def claimed(self) -> str:
@@ -132,8 +141,8 @@ class CaseAtRatio(ClaimCase):
 
     @property
     def tests(self) -> int:
-        """How often the claim is made, each time with a test of its own: at ratios, in entries, in files."""
-        return len(self.family or self.claim.ratios_among(self.experiment.ratios))
+        """How often the claim is made, each time with a test of its own: of arms, in entries, in files."""
+        return len(self.family or self.claim.arms_among(self.experiment.keys))
 
     @property
     def family_key(self) -> tuple[str, ...]:
@@ -144,7 +153,8 @@ class CaseAtRatio(ClaimCase):
         """What results say of the case, and since when all that it belongs to is declared."""
         return {
             **self.about,
-            "ratio": self.ratio,
+            **self.about_arm,
+            "against": "" if self.claim.against == DENSE_NAME else show_key(self.claim.against),
             "family": self.family_digest,
             "declared_since": source.declared(self),
         }
@@ -155,7 +165,12 @@ class CaseAtRatio(ClaimCase):
         experiment = self.experiment
         every = (experiment.most_items(needed.capability) for needed in self.requirements())
         items = "".join(f", {most} items" for most in every if most)
-        return f"{self.claim.text}, {experiment.criterion} {show_ratio(self.ratio)}, seed {experiment.seed}{items}"
+        if isinstance(self.key, str):
+            arm = self.arm
+            how = f"{arm.name}: {arm.checkpoint or arm.label}, seed {arm.seed}"
+        else:
+            how = f"{experiment.criterion} {show_ratio(self.key)}, seed {experiment.seed}"
+        return f"{self.claim.text}, {how}{items}"
 
     @property
     def family_digest(self) -> str:
@@ -165,11 +180,21 @@ class CaseAtRatio(ClaimCase):
 
     @property
     def arm(self) -> Arm:
-        """The pruned model that the claim is about."""
-        return arm_at(self.experiment, self.ratio)
+        """The model that the claim is about."""
+        return self.experiment.arm(self.key)
 
+    def taken(self, arm: Arm) -> Arm:
+        """In the place of the dense model what the arm is compared with."""
+        if arm != DENSE or self.claim.against == DENSE_NAME:
+            return arm
+        return self.experiment.arm(self.claim.against)
 
-def arm_at(experiment: "Experiment", ratio: Decimal) -> Arm:
-    """The model of `experiment` at `ratio`; 0 is the dense one."""
-    name = experiment.criterion
-    return Arm(name, ratio, experiment.seed, experiment.text_of(name)) if ratio else DENSE
+    @property
+    def ratio(self) -> Decimal | None:
+        """How much goes; None of an arm that has a name."""
+        return None if isinstance(self.key, str) else self.key
+
+    @property
+    def about_arm(self) -> dict[str, object]:
+        """What every result says of the arm."""
+        return {"ratio": self.ratio, "named": self.key if isinstance(self.key, str) else ""}

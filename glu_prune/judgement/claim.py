@@ -1,5 +1,6 @@
 """What every claim in an expectation file has, and the values that several kinds of claims take."""
 
+import re
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -25,7 +26,7 @@ from glu_prune.results.base import Outcome
 if TYPE_CHECKING:
     from glu_prune.evaluation.capability import Capability
 
-Direction = Literal["up", "down", "preserved"]
+Direction = Literal["up", "down", "preserved", "kept"]
 
 
 def _any_ratio(value: object) -> Decimal:
@@ -52,6 +53,34 @@ def unique(values: tuple[Any, ...]) -> tuple[Any, ...]:
     return values
 
 
+DENSE_NAME = "dense"
+"""The model as it is, wherever an arm can be named."""
+_NAME = re.compile(r"(?!ratio_)[A-Za-z][A-Za-z0-9_.+-]{0,59}")
+
+
+def _arm_name(value: object) -> str:
+    if not isinstance(value, str) or not _NAME.fullmatch(value) or value == DENSE_NAME:
+        msg = (
+            "the name of an arm is a letter, then at most 59 letters, digits and `_.+-`; "
+            f"neither {DENSE_NAME} nor ratio_..., which have a meaning"
+        )
+        raise ValueError(msg)
+    return value
+
+
+def _key(value: object) -> Decimal | str:
+    """The ratio, or the name of an arm."""
+    return value if isinstance(value, str) and _NAME.fullmatch(value) else _ratio(value)
+
+
+def show_key(key: "ArmKey") -> str:
+    """As ids and tables call it."""
+    return key if isinstance(key, str) else show_ratio(key)
+
+
+ArmKey = Annotated[Decimal | str, BeforeValidator(_key)]
+"""One of a file's arms: the ratio of one that has no other name, or its name."""
+ArmName = Annotated[str, BeforeValidator(_arm_name)]
 AnyRatio = Annotated[Decimal, BeforeValidator(_any_ratio)]
 """A ratio, that of the dense model included."""
 Ratio = Annotated[Decimal, BeforeValidator(_ratio)]
@@ -105,76 +134,104 @@ class Claim(ClosedModel):
         """What test ids call it."""
 
     @property
+    def criteria(self) -> tuple[str, ...]:
+        """Criteria that it names itself."""
+        return ()
+
+    @property
     def variant(self) -> str:
         """What tells it from another claim of the same name."""
         return ""
 
     @abstractmethod
-    def problems(self, ratios: tuple[Decimal, ...], suite: Mapping[str, "Capability"]) -> Iterator[Problem]:
-        """What would match nothing, in a file with these ratios and capabilities."""
+    def problems(self, arms: tuple[ArmKey, ...], suite: Mapping[str, "Capability"]) -> Iterator[Problem]:
+        """What would match nothing, in a file with these arms and capabilities."""
 
-    def ratios_among(self, ratios: tuple[Decimal, ...]) -> tuple[Decimal, ...]:
-        """At which of the file's ratios it is judged, each a case; none if it is one case across ratios."""
-        del ratios
+    def arms_among(self, arms: tuple[ArmKey, ...]) -> tuple[ArmKey, ...]:
+        """Of which of the file's arms it is judged, each a case; none if it is one case across ratios."""
+        del arms
         return ()
 
 
-class ClaimAtRatios(Claim):
-    """A claim that is judged at each of its ratios."""
+class ArmClaim(Claim):
+    """A claim that is judged of each of its arms."""
 
     ratios: Ratios | None = None
-    """Where the claim is made; all ratios of the file if absent."""
-    verdict: Outcome | dict[Ratio, Outcome] = "confirmed"
-    """What is known to happen, everywhere or by ratio (`confirmed` where none is named); the case fails when something
+    """Where the claim is made; all ratios of the file if neither these nor `arms` are given."""
+    arms: Annotated[tuple[ArmName, ...], Field(min_length=1, max_length=100), AfterValidator(unique)] | None = None
+    """Of which named arms; all of the file if neither these nor `ratios` are given."""
+    against: ArmKey = DENSE_NAME
+    """The arm that they are compared with."""
+    verdict: Outcome | dict[ArmKey, Outcome] = "confirmed"
+    """What is known to happen, everywhere or by arm (`confirmed` where none is named); the case fails when something
     else does."""
 
     @field_validator("verdict", mode="before")
     @classmethod
-    def _one_for_each_ratio(cls, found: object) -> object:
+    def _one_for_each_arm(cls, found: object) -> object:
         """`found`; of two ways to write a ratio, the last would win without a word."""
         if isinstance(found, dict):
-            unique(tuple(_ratio(ratio) for ratio in found))
+            unique(tuple(_key(key) for key in found))
         return found
+
+    @property
+    def of_cuts_alone(self) -> bool:
+        """Whether it needs arms that are cut from the file's model, which is what they are compared with."""
+        return False
+
+    @property
+    def beside(self) -> str:
+        """Ends what ids call it: what the arms are compared with, if not with the dense model."""
+        return "" if self.against == DENSE_NAME else f"-vs-{show_key(self.against)}"
 
     @property
     @abstractmethod
     def text(self) -> str:
         """What it says of its subject, as tables show it."""
 
-    def declared(self, ratio: Decimal) -> Outcome:
-        """The verdict that is known to be found at `ratio`."""
-        return self.verdict.get(ratio, "confirmed") if isinstance(self.verdict, dict) else self.verdict
+    def declared(self, arm: ArmKey) -> Outcome:
+        """The verdict that is known to be found of `arm`."""
+        return self.verdict.get(arm, "confirmed") if isinstance(self.verdict, dict) else self.verdict
 
-    def ratios_among(self, ratios: tuple[Decimal, ...]) -> tuple[Decimal, ...]:
+    def arms_among(self, arms: tuple[ArmKey, ...]) -> tuple[ArmKey, ...]:
         """The family of its tests: each of its verdicts is corrected for their number."""
-        return self.ratios or ratios
+        if self.ratios is None and self.arms is None:
+            return tuple(each for each in arms if each != self.against)
+        return (*(self.ratios or ()), *(self.arms or ()))
 
-    def ratio_problems(self, ratios: tuple[Decimal, ...]) -> Iterator[Problem]:
-        """Ratios of the claim that would match no case."""
+    def arm_problems(self, arms: tuple[ArmKey, ...]) -> Iterator[Problem]:
+        """Ratios and arms of the claim that would match no case."""
         declared = self.verdict if isinstance(self.verdict, dict) else ()
+        compared = () if self.against == DENSE_NAME else (self.against,)
         for key, found, allowed, whose in (
-            ("ratios", self.ratios or (), ratios, "this file"),
-            ("verdict", declared, self.ratios_among(ratios), "this claim"),
+            ("ratios", self.ratios or (), arms, "this file"),
+            ("arms", self.arms or (), arms, "this file"),
+            ("against", compared, arms, "this file"),
+            ("verdict", declared, self.arms_among(arms), "this claim"),
         ):
-            if strange := set(found) - set(allowed):
-                shown = ", ".join(map(show_ratio, allowed))
+            if strange := sorted(set(found) - set(allowed), key=str):
+                kind = type(strange[0])
+                what = "arm" if kind is str else "ratio"
+                shown = ", ".join(show_key(each) for each in allowed if isinstance(each, kind)) or "none"
                 yield Problem(
                     key,
-                    f"ratio {show_ratio(min(strange))} is not among the ratios of {whose} ({shown}); "
+                    f"{what} {show_key(strange[0])} is not among the {what}s of {whose} ({shown}); "
                     "this entry would match no case there",
                 )
+        if self.against in self.arms_among(arms):
+            yield Problem("against", f"{show_key(self.against)} is compared with itself; leave it out of the claim")
 
 
-class DirectionClaim(ClaimAtRatios):
-    """A claim that something goes up, goes down, or is preserved within a margin."""
+class DirectionClaim(ArmClaim):
+    """A claim that something goes up, goes down, is preserved within a margin, or is kept: loses less than a margin."""
 
     direction: Direction
     margin: Margin | None = None
-    """For `preserved`: the largest change that does not matter, in units of the metric."""
+    """For `preserved`: the largest change that does not matter, for `kept` the largest loss, in units of the metric."""
 
     @model_validator(mode="after")
     def _margin_where_needed(self) -> "DirectionClaim":
-        if (self.direction == "preserved") != (self.margin is not None):
+        if (self.direction in ("preserved", "kept")) != (self.margin is not None):
             msg = f"direction {self.direction} {'needs' if self.margin is None else 'takes no'} margin"
             raise ValueError(msg)
         return self

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from glu_prune.judgement.evaluation_costs import evaluation_costs
 from glu_prune.judgement.soundness import own_findings
-from glu_prune.results.claims import CapabilityResult, CostResult, DistanceResult, RatioResult
+from glu_prune.results.claims import ArmResult, CapabilityResult, CostResult, DistanceResult
 from glu_prune.results.report import CaseOutcome, CaseTables, Report, Tables
 from glu_prune.statistics.comparison import holm
 
@@ -29,9 +29,9 @@ def conclude(found: Sequence[CaseTables], cases: Iterable[CaseOutcome] = ()) -> 
     )
 
 
-def _corrected(rows: Sequence[RatioResult]) -> list[RatioResult]:
+def _corrected(rows: Sequence[ArmResult]) -> list[ArmResult]:
     """`rows`, file by file, with p corrected for all claims at ratios of their file; what did not run counts as 1."""
-    found: list[RatioResult] = []
+    found: list[ArmResult] = []
     for file in dict.fromkeys(row.file for row in rows):
         mine = [row for row in rows if row.file == file]
         adjusted = holm([row.p for row in mine], family=mine[0].in_file)

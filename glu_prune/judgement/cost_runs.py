@@ -46,6 +46,12 @@ def runs(model: str, ratio: Decimal, series: Series, label: str) -> tuple[Run, .
     )
 
 
+def removed(measured: Sequence[Series], label: str) -> Decimal:
+    """Of the neurons of a block of the dense model, how many the arm `label` lacks."""
+    arms = measured[0].arms
+    return 1 - Decimal(arms[label].width) / Decimal(arms[DENSE_LABEL].width)
+
+
 def _energies(turn: Turn) -> dict[str, Energy]:
     return channel_energies({channel: reading.joules for channel, reading in turn.generation.readings.items()})
 

@@ -18,12 +18,20 @@ _MEGA, _KILO = 1e6, 1e3
 
 
 def cost_tables(
-    model: str, ratio: Decimal, measured: Sequence[Series], label: str, found: Iterable[Finding]
+    model: str,
+    ratio: Decimal | None,
+    measured: Sequence[Series],
+    label: str,
+    found: Iterable[Finding],
+    named: str = "",
 ) -> CaseTables:
-    """Everything that measurements of the arm `label` have to show, the dense model beside it, and `found` of them."""
+    """Everything that measurements of the arm `label` have to show, the dense model beside it, and `found` of them.
+
+    `named` is what its file calls the arm, in place of a ratio.
+    """
     return CaseTables(
-        efficiency=tuple(row for series in measured for row in _figures(model, ratio, series, label)),
-        energy=tuple(row for series in measured for row in _energies(model, ratio, series, label)),
+        efficiency=tuple(row for series in measured for row in _figures(_Workload(model, ratio, named, series, label))),
+        energy=tuple(row for series in measured for row in _energies(_Workload(model, ratio, named, series, label))),
         findings=tuple(found),
     )
 
@@ -33,7 +41,8 @@ class _Workload:
     """One workload on the dense model, the arm `label`, and the replicate, ready for rows about it."""
 
     model: str
-    ratio: Decimal
+    ratio: Decimal | None
+    named: str
     series: Series
     label: str
 
@@ -51,6 +60,7 @@ class _Workload:
         return FigureResult(
             model=self.model,
             ratio=self.ratio,
+            named=self.named,
             arm=label,
             workload=self.series.workload.name,
             figure=name,
@@ -64,9 +74,9 @@ class _Workload:
         )
 
 
-def _figures(model: str, ratio: Decimal, series: Series, label: str) -> Iterator[FigureResult]:
+def _figures(here: _Workload) -> Iterator[FigureResult]:
     """One row per figure of one workload."""
-    here = _Workload(model, ratio, series, label)
+    series, label = here.series, here.label
     arms = {which: arm for which, arm in series.arms.items() if which in (DENSE_LABEL, label, REPLICATE)}
     for name, measure in COST_METRICS.items():
         values = {which: measure.values(series, arm) for which, arm in arms.items()}
@@ -123,8 +133,9 @@ def _carbon(arm: ArmSeries) -> Iterator[float]:
             yield _KILO * _KILO * each.emissions.kilograms / each.new_tokens
 
 
-def _energies(model: str, ratio: Decimal, series: Series, label: str) -> Iterator[ChannelEnergy]:
+def _energies(here: _Workload) -> Iterator[ChannelEnergy]:
     """One row per arm and channel of one workload: joules per new token, gross and net, and watts idle."""
+    series, label = here.series, here.label
     for which, arm in series.arms.items():
         if which not in (DENSE_LABEL, label, REPLICATE):
             continue
@@ -132,8 +143,9 @@ def _energies(model: str, ratio: Decimal, series: Series, label: str) -> Iterato
         for channel, method in channels(series).items():
             idle = series.idle.channels.get(channel)
             yield ChannelEnergy(
-                model=model,
-                ratio=ratio,
+                model=here.model,
+                ratio=here.ratio,
+                named=here.named,
                 workload=series.workload.name,
                 arm=which,
                 channel=channel,

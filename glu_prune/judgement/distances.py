@@ -67,7 +67,7 @@ class DistanceVerdict:
     @property
     def sentence(self) -> str:
         """The verdict and the numbers that led to it, for people."""
-        times = f" x {self.tests} ratios" if self.tests > 1 else ""
+        times = f" x {self.tests} tests" if self.tests > 1 else ""
         numbers = (
             f"{self.capability} {self.distance} {self.claim}: {self.outcome}. {digits(self.value)} "
             f"{UNITS[self.distance]} (95 % interval {digits(self.low)} to {digits(self.high)}) over {self.items} "

@@ -8,6 +8,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from glu_prune.errors import ExpectationError, did_you_mean, invalid, shown
+from glu_prune.judgement.arms import DeclaredArm
 from glu_prune.judgement.declared import Declared
 from glu_prune.judgement.experiment import Experiment
 from glu_prune.judgement.kinds import CLAIMS
@@ -127,7 +128,7 @@ def _in_file(location: tuple[int | str, ...]) -> tuple[tuple[int | str, ...], st
 
 
 def _keys(location: tuple[int | str, ...], kind: str | None) -> tuple[str, ...]:
-    within: dict[str, type[BaseModel]] = {"flaws": Flaw, "capabilities": Declared}
+    within: dict[str, type[BaseModel]] = {"flaws": Flaw, "capabilities": Declared, "arms": DeclaredArm}
     inner = within.get(str(location[0])) if len(location) > 1 else None
     model = CLAIMS[kind] if kind else inner or Experiment
     return tuple(model.model_fields)

@@ -8,10 +8,13 @@ from pathlib import Path
 from glu_prune.errors import ExpectationError, shown
 from glu_prune.evaluation.capability import Capability
 from glu_prune.evidence.checks import CHECKS
-from glu_prune.judgement.case import Case, CaseAtRatio, Entry
+from glu_prune.judgement.arms import Shown
+from glu_prune.judgement.case import ArmCase, Case, Entry
+from glu_prune.judgement.claim import DENSE_NAME, ArmClaim, ArmKey, Claim, show_key
 from glu_prune.judgement.document import Document, load
 from glu_prune.judgement.experiment import ANY, Experiment
 from glu_prune.judgement.kinds import CASE_OF
+from glu_prune.judgement.kinds.choice import ChoiceCase
 from glu_prune.judgement.kinds.cost import EfficiencyCase
 from glu_prune.judgement.kinds.direction import DirectionCase
 from glu_prune.judgement.kinds.distance import DistanceCase
@@ -23,6 +26,7 @@ from glu_prune.pruning.ratio import show_ratio
 
 __all__ = [
     "Case",
+    "ChoiceCase",
     "DirectionCase",
     "DistanceCase",
     "EfficiencyCase",
@@ -72,24 +76,32 @@ def read(path: Path) -> tuple[Case, ...]:
 
 
 def _with_calibration(document: Document, experiment: Experiment) -> Experiment:
-    """`experiment` with the absolute path of its calibration text; raises `ExpectationError` if that is no file."""
-    if experiment.calibration is None:
-        return experiment
-    file = document.path.absolute().parent / experiment.calibration.file
-    if not file.is_file():
-        raise document.error(("calibration",), f"{file} is no file; name one with a text per line")
-    shown = experiment.calibration.model_copy(update={"file": str(file)})
-    return experiment.model_copy(update={"calibration": shown})
+    """`experiment` with absolute paths of calibration texts; raises `ExpectationError` if one is no file."""
+    folder = document.path.absolute().parent
+
+    def beside(shown: Shown | None, *location: str) -> Shown | None:
+        try:
+            return shown and shown.beside(folder)
+        except ValueError as error:
+            raise document.error((*location, "calibration"), str(error)) from error
+
+    arms = {
+        name: each.model_copy(update={"calibration": beside(each.calibration, "arms", name)})
+        for name, each in experiment.arms.items()
+    }
+    return experiment.model_copy(update={"calibration": beside(experiment.calibration), "arms": arms})
 
 
 def _refuse_unknown(document: Document, experiment: Experiment, suite: Mapping[str, Capability]) -> None:
     """Raises `ExpectationError` for capabilities, checks and ratios that would match nothing."""
     for index, claim in enumerate(experiment.expect):
-        for problem in claim.problems(experiment.ratios, suite):
+        for problem in claim.problems(experiment.keys, suite):
             here = ("expect", index, problem.key)
             if problem.unknown:
                 raise document.unknown(here, "capability", problem.unknown, tuple(suite))
             raise document.error(here, problem.complaint)
+        if complaint := _beyond_cuts(experiment, claim):
+            raise document.error(("expect", index), complaint)
     if unknown := next((name for name in experiment.baseline_margins if name not in suite), None):
         raise document.unknown(("baseline_margins", unknown), "capability", unknown, tuple(suite))
     tasks = tuple(dict.fromkeys(each.task for each in suite.values()))
@@ -98,6 +110,22 @@ def _refuse_unknown(document: Document, experiment: Experiment, suite: Mapping[s
     for index, flaw in enumerate(experiment.flaws):
         if flaw.check not in CHECKS:
             raise document.unknown(("flaws", index, "check"), "check", flaw.check, tuple(CHECKS))
+
+
+def _beyond_cuts(experiment: Experiment, claim: Claim) -> str:
+    """What is wrong with a claim about arms that it cannot be about; empty if nothing is."""
+    if not isinstance(claim, ArmClaim):
+        return ""
+    checkpoints = [key for key in claim.arms_among(experiment.keys) if experiment.arm(key).checkpoint]
+    if claim.of_cuts_alone and (checkpoints or claim.against != DENSE_NAME):
+        what = f"arm {checkpoints[0]} is a checkpoint" if checkpoints else f"it is against {show_key(claim.against)}"
+        return (
+            f"{what}; {claim.name} compares the file's model with what is cut from it: name other arms, or claim "
+            "`distance: flips`; `glu-prune measure` takes any model"
+        )
+    if checkpoints and getattr(claim, "specific", False):
+        return f"arm {checkpoints[0]} is a checkpoint, which has no controls of its size: no claim about it is specific"
+    return ""
 
 
 def _name(experiment: Experiment) -> str:
@@ -110,18 +138,22 @@ def _claimed(document: Document, experiment: Experiment, suite: Mapping[str, Cap
         (claim, Entry(str(document.path), document.line(("expect", index)), experiment, suite))
         for index, claim in enumerate(experiment.expect)
     ]
-    for ratio in experiment.ratios:
+    for key in experiment.keys:
         seen: set[str] = set()
         for claim, entry in entries:
-            if ratio in claim.ratios_among(experiment.ratios):
-                parts = [_name(experiment), f"ratio_{show_ratio(ratio)}", claim.name]
+            if key in claim.arms_among(experiment.keys):
+                parts = [_name(experiment), _in_id(key), claim.name]
                 if claim.name in seen:
                     parts.append(claim.variant)
                 seen.add(claim.name)
-                yield CASE_OF[type(claim)].of(entry, claim, "-".join(parts), ratio)
+                yield CASE_OF[type(claim)].of(entry, claim, "-".join(parts), key)
     for claim, entry in entries:
-        if not claim.ratios_among(experiment.ratios):
+        if not claim.arms_among(experiment.keys):
             yield CASE_OF[type(claim)].of(entry, claim, f"{_name(experiment)}-{claim.name}", None)
+
+
+def _in_id(key: ArmKey) -> str:
+    return key if isinstance(key, str) else f"ratio_{show_ratio(key)}"
 
 
 def _evidence(document: Document, experiment: Experiment) -> Iterator[Case]:
@@ -171,11 +203,10 @@ def in_families(cases: Iterable[Case]) -> tuple[Case, ...]:
     every = tuple(cases)
     members: dict[tuple[str, ...], list[str]] = {}
     for case in every:
-        if isinstance(case, CaseAtRatio):
+        if isinstance(case, ArmCase):
             members.setdefault(case.family_key, []).append(case.member)
     return tuple(
-        replace(case, family=tuple(members[case.family_key])) if isinstance(case, CaseAtRatio) else case
-        for case in every
+        replace(case, family=tuple(members[case.family_key])) if isinstance(case, ArmCase) else case for case in every
     )
 
 

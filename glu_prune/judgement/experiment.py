@@ -2,58 +2,26 @@
 
 from collections.abc import Mapping
 from decimal import Decimal
-from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from glu_prune.errors import PlanError
 from glu_prune.evaluation.capability import Capability
-from glu_prune.experiment.cell import Arm
-from glu_prune.judgement.claim import ClosedModel, Ratios, unique
+from glu_prune.experiment.cell import DENSE, Arm
+from glu_prune.judgement.arms import Calibration, CriterionName, DeclaredArm, looks_at_text
+from glu_prune.judgement.claim import ArmClaim, ArmKey, ArmName, ClosedModel, Ratios, show_key, unique
 from glu_prune.judgement.declared import CapabilityName, Declared
 from glu_prune.judgement.kinds import AnyClaim
 from glu_prune.judgement.kinds.direction import CapabilityClaim
 from glu_prune.judgement.kinds.evidence import Flaw
 from glu_prune.pruning.calibration_text import CalibrationText
-from glu_prune.pruning.criteria import REVERSED, criterion
+from glu_prune.pruning.criteria import REVERSED
 from glu_prune.pruning.ratio import show_ratio
 
 DRAWN = "random"
 """In the name of a criterion that draws, by its seed."""
 ANY = "any"
 """In place of a model: the file is about whichever model the user names, if no other file is."""
-
-
-def _criterion(name: str) -> str:
-    """The name of a criterion that exists."""
-    try:
-        found = criterion(name)
-    except PlanError as error:
-        raise ValueError(str(error)) from error
-    return name if name.startswith(REVERSED) else found.name
-
-
-def looks_at_text(name: str) -> bool:
-    """Whether a criterion looks at activations, which need calibration text."""
-    return criterion(name).looks_at == "activations"
-
-
-def _shown(calibration: object) -> object:
-    """A file's name alone is all of it."""
-    return {"file": calibration} if isinstance(calibration, str) else calibration
-
-
-_Criterion = Annotated[str, AfterValidator(_criterion)]
-
-
-class Shown(ClosedModel):
-    """Calibration text, where not all of a file is shown."""
-
-    file: Annotated[str, Field(min_length=1)]
-    tokens: Annotated[int, Field(ge=1, le=100_000_000)] | None = None
-    """How many of the model's tokens, of lines that are drawn."""
-    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] = 0
 
 
 class Experiment(ClosedModel):
@@ -67,16 +35,19 @@ class Experiment(ClosedModel):
     """More capabilities than the suite has, or others in place of its own."""
     tasks: str | None = None
     """A folder of lm-eval's YAML files, relative to this file, that declares tasks of these capabilities."""
-    criterion: _Criterion = "ppm"
-    calibration: Annotated[Shown, BeforeValidator(_shown)] | None = None
+    criterion: CriterionName = "ppm"
+    calibration: Calibration | None = None
     """A file of text, relative to this file, one per line, for criteria that look at activations; or a part of one."""
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] = 0
     chat_template: bool = False
     """Whether prompts are put into the model's chat template."""
-    ratios: Ratios
+    ratios: Ratios = ()
+    """Of neurons that the criterion removes, each an arm."""
+    arms: Annotated[Mapping[ArmName, DeclaredArm], Field(max_length=100)] = {}
+    """Arms that are more than the criterion and a ratio, by name."""
     items: Mapping[str, Annotated[int, Field(ge=1, le=1_000_000)]] = {}
     """Task to how many of its items are asked, drawn once, of each task of a group its share; else all of them."""
-    controls: Annotated[tuple[_Criterion, ...], AfterValidator(unique)] = ()
+    controls: Annotated[tuple[CriterionName, ...], AfterValidator(unique)] = ()
     """Criteria that are run at the same ratios, for comparison."""
     control_ratios: Ratios | None = None
     """At which of the ratios they are run; all if absent."""
@@ -94,6 +65,10 @@ class Experiment(ClosedModel):
 
     @model_validator(mode="after")
     def _complete(self) -> "Experiment":
+        if not self.keys and any(isinstance(claim, ArmClaim) for claim in self.expect):
+            msg = "there is nothing to judge; name `ratios`, or `arms`"
+            raise ValueError(msg)
+        self._refuse_equal_arms()
         if self.flaws and self.evidence is None:
             msg = "flaws are about published figures; name their folder with evidence"
             raise ValueError(msg)
@@ -112,7 +87,11 @@ class Experiment(ClosedModel):
 
     def _refuse_calibration(self) -> None:
         """Raises `ValueError` unless there is calibration text just where a criterion looks at it."""
-        looking = [name for name in (self.criterion, *self.control_criteria) if looks_at_text(name)]
+        own = [self.criterion] if self.ratios else []
+        arms = [each for each in self.arms.values() if each.checkpoint is None and each.calibration is None]
+        claimed = [name for claim in self.expect for name in claim.criteria]
+        shown = [*own, *claimed, *self.control_criteria, *(each.criterion or self.criterion for each in arms)]
+        looking = [name for name in shown if looks_at_text(name)]
         if looking and self.calibration is None:
             msg = f"criterion {looking[0]!r} looks at activations; give it text with `calibration: FILE`"
             raise ValueError(msg)
@@ -128,27 +107,60 @@ class Experiment(ClosedModel):
             raise ValueError(msg)
         for claim in self.expect:
             specific = isinstance(claim, CapabilityClaim) and claim.specific
-            if specific and (lacking := set(claim.ratios_among(self.ratios)) - set(self.control_ratios)):
+            asked = {key for key in claim.arms_among(self.keys) if isinstance(key, Decimal)} if specific else set()
+            if lacking := asked - set(self.control_ratios):
                 msg = f"a claim that is specific needs controls at ratio {show_ratio(min(lacking))}; see control_ratios"
                 raise ValueError(msg)
 
+    def _refuse_equal_arms(self) -> None:
+        found: dict[Arm, ArmKey] = {}
+        for key in self.keys:
+            if (first := found.setdefault(self.arm(key), key)) != key:
+                msg = f"arms: {show_key(key)} is the same model as {show_key(first)}; leave one of them out"
+                raise ValueError(msg)
+
+    @property
+    def keys(self) -> tuple[ArmKey, ...]:
+        """All arms that claims can be about: ratios, then names."""
+        return (*self.ratios, *self.arms)
+
+    def arm(self, key: ArmKey) -> Arm:
+        """The model that `key` stands for; 0 is the dense one."""
+        if isinstance(key, str):
+            return self.arms[key].arm(key, self.criterion, self.seed, self.calibration)
+        return Arm(self.criterion, key, self.seed, self.text_of(self.criterion)) if key else DENSE
+
+    def is_control(self, arm: Arm) -> bool:
+        """Whether `arm` is only compared with."""
+        return arm.criterion not in (None, self.criterion) and arm not in map(self.arm, self.arms)
+
     def text_of(self, criterion_name: str, draw: int = 0) -> CalibrationText | None:
         """The calibration text of a criterion, if it looks at some; of a part of a file, one of several draws."""
-        shown = self.calibration
-        if shown is None or not looks_at_text(criterion_name):
-            return None
-        return CalibrationText(Path(shown.file), shown.tokens, shown.seed + draw if shown.tokens else 0)
+        return self.calibration.text(draw) if self.calibration and looks_at_text(criterion_name) else None
 
     def is_drawn(self, criterion_name: str) -> bool:
         """Whether a criterion chooses by chance: itself, or by the part of a text that it is shown."""
         shows_a_part = self.calibration is not None and self.calibration.tokens is not None
         return DRAWN in criterion_name or (shows_a_part and looks_at_text(criterion_name))
 
-    def draws_of(self, criterion_name: str, ratio: Decimal, count: int) -> tuple[Arm, ...]:
-        """`count` models that a criterion leaves at `ratio`, one if it chooses nothing by chance."""
+    def controls_of(self, key: ArmKey, count: int) -> Mapping[str, tuple[Arm, ...]]:
+        """Criterion of a control to the models that it leaves at the size of an arm: `count`, if it draws by chance."""
+        arm = self.arm(key)
+        left_out = self.control_ratios is not None and key in self.ratios and key not in self.control_ratios
+        if arm.checkpoint or left_out:
+            return {}
+        return {name: self._draws(name, arm, count) for name in self.control_criteria if name != arm.criterion}
+
+    def _draws(self, criterion_name: str, like: Arm, count: int) -> tuple[Arm, ...]:
         by_seed = DRAWN in criterion_name
         return tuple(
-            Arm(criterion_name, ratio, self.seed + draw * by_seed, self.text_of(criterion_name, draw))
+            Arm(
+                criterion_name,
+                like.ratio,
+                self.seed + draw * by_seed,
+                self.text_of(criterion_name, draw),
+                like.target,
+            )
             for draw in range(count if self.is_drawn(criterion_name) else 1)
         )
 
@@ -160,10 +172,6 @@ class Experiment(ClosedModel):
     def subject(self) -> str:
         """The model, as tables name it, and whether it is asked in its chat template."""
         return f"{self.model} (chat)" if self.chat_template else self.model
-
-    def controls_at(self, ratio: Decimal) -> tuple[str, ...]:
-        """The criteria that are run at `ratio` for comparison."""
-        return self.control_criteria if self.control_ratios is None or ratio in self.control_ratios else ()
 
     @property
     def control_criteria(self) -> tuple[str, ...]:

@@ -1,8 +1,7 @@
 """Why a score moved: what changed item by item, how sure the model was, and what its text looked like."""
 
 from collections import Counter
-from collections.abc import Sequence
-from decimal import Decimal
+from collections.abc import Mapping, Sequence
 
 from glu_prune.evaluation.capability import Capability
 from glu_prune.experiment.record import Record, ScoreRecord
@@ -17,19 +16,19 @@ _SHOWN = 20
 
 def explanation(
     model: str,
-    ratio: Decimal,
+    arm: Mapping[str, object],
     capability: Capability,
     both: tuple[Record, Record],
     moved: tuple[int | None, int | None],
 ) -> Explanation:
     """What lies behind the change of a score: `both` are the dense and the pruned record of the same items.
 
-    `moved` says how many items got better, and how many worse.
+    `arm` is which arm the pruned one is, as results say it; `moved` is how many items got better, and how many worse.
     """
     dense, pruned = both
     fields = {
         "model": model,
-        "ratio": ratio,
+        **arm,
         "capability": capability.name,
         "gained": moved[0],
         "lost": moved[1],
@@ -81,7 +80,9 @@ def _commonest(record: Record) -> str:
     return f"{answer[:_SHOWN] or '(empty)'} {times / len(record.answers):.0%}"
 
 
-def groups(model: str, ratio: Decimal, capability: Capability, both: tuple[Record, Record]) -> list[GroupScores]:
+def groups(
+    model: str, arm: Mapping[str, object], capability: Capability, both: tuple[Record, Record]
+) -> list[GroupScores]:
     """Scores by each label of each field by which the capability is broken down.
 
     Where an item has several labels and the metric scores as many parts (IFEval's instructions), each part counts under
@@ -98,15 +99,17 @@ def groups(model: str, ratio: Decimal, capability: Capability, both: tuple[Recor
         for label in sorted(members):
             means = [_mean_of_parts(score, members[label], dense.fields[field]) for score in scores]
             found.append(
-                GroupScores(
-                    model=model,
-                    ratio=ratio,
-                    capability=capability.name,
-                    field=field,
-                    label=label,
-                    items=len(members[label]),
-                    dense=means[0],
-                    pruned=means[1],
+                GroupScores.model_validate(
+                    {
+                        "model": model,
+                        **arm,
+                        "capability": capability.name,
+                        "field": field,
+                        "label": label,
+                        "items": len(members[label]),
+                        "dense": means[0],
+                        "pruned": means[1],
+                    }
                 )
             )
     return found

@@ -7,7 +7,6 @@ asked for here.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from itertools import accumulate
 from statistics import fmean, stdev
 from typing import TypeAlias, TypeGuard
@@ -19,11 +18,11 @@ from glu_prune.evaluation.null_names import best_floor
 from glu_prune.experiment.cell import DENSE, Arm
 from glu_prune.experiment.record import FloorRecord, ScoreRecord
 from glu_prune.judgement.across import line_weights
+from glu_prune.judgement.claim import ArmKey, show_key
 from glu_prune.judgement.kinds.direction import DirectionCase
 from glu_prune.judgement.kinds.trend import TrendCase
 from glu_prune.judgement.scores import PairedScores
 from glu_prune.judgement.verdict import ALPHA
-from glu_prune.pruning.ratio import show_ratio
 from glu_prune.results.power import PlannedClaim
 from glu_prune.statistics.comparison import Contrast, unpaired
 from glu_prune.statistics.contrasts import Side
@@ -97,6 +96,7 @@ def plan(case: PlannableCase, known: Known, changed: float = CHANGED) -> Planned
         where=case.where,
         claim=_words(case),
         ratio=case.ratio if isinstance(case, DirectionCase) else None,
+        named=case.arm.name if isinstance(case, DirectionCase) else "",
         items=known.items,
         units=known.units,
         unit=_unit(case, known),
@@ -285,9 +285,9 @@ def _spread(case: PlannableCase, known: Known, pilot: Contrast | None, changed: 
         return f"assumed {100 * changed:g} %"
     part = known.items is None or known.scores.items < known.items
     what = f"pilot of {known.scores.items}" if part else "stored"
-    near = isinstance(known.at, DirectionCase) and isinstance(case, DirectionCase) and known.at.ratio != case.ratio
-    return f"{what} at {show_ratio(_at(known.at))}" if near else what
+    near = isinstance(known.at, DirectionCase) and isinstance(case, DirectionCase) and known.at.key != case.key
+    return f"{what} at {show_key(_at(known.at))}" if near else what
 
 
-def _at(case: PlannableCase) -> Decimal:
-    return case.ratio if isinstance(case, DirectionCase) else case.ratios[-1]
+def _at(case: PlannableCase) -> ArmKey:
+    return case.key if isinstance(case, DirectionCase) else case.ratios[-1]

@@ -34,7 +34,7 @@ class PublishedScores(CapabilityScores):
         self._criterion = criterion
 
     def _find(self, arm: Arm) -> Score | None:
-        if arm.criterion not in (None, self._criterion):
+        if arm.criterion not in (None, self._criterion) or arm.target or arm.checkpoint:
             return None
         return self._evidence.score(self._model, arm.ratio, self.capability.task, self.capability.metric)
 

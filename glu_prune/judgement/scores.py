@@ -71,6 +71,8 @@ class CapabilityScores(ABC):
         self.capability = capability
         self.better = 1 if capability.higher_is_better else -1
         self.total_items: int | None = None
+        self.reference = DENSE.label
+        """What the arm is called that stands as `DENSE`, with which others are compared."""
 
     @property
     def complete(self) -> bool:

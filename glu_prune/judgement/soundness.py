@@ -1,6 +1,8 @@
 """Our own records under the checks that published figures have to pass."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from decimal import Decimal
+from typing import Any
 
 from glu_prune.evidence.checks import examine
 from glu_prune.evidence.figures import Floor, Run, Score, channel_energies
@@ -44,8 +46,7 @@ def _busy(costs: Sequence[EvaluationCost]) -> Iterator[Finding]:
 def _scores(cell: CellResult) -> Iterator[Score]:
     for metric, summary in cell.scores.items():
         yield Score(
-            model=cell.model,
-            ratio=cell.ratio,
+            **_which(cell),
             task=cell.task,
             metric=metric,
             value=summary.score,
@@ -64,4 +65,11 @@ def _run(cell: CellResult) -> Run | None:
     if cell.new_tokens:
         figures |= {"new_tokens": float(cell.new_tokens), "measured_prompts": float(cell.prompts)}
     energies = channel_energies({channel: reading.joules for channel, reading in cost.energy.items()})
-    return Run(cell.model, cell.ratio, 0, cell.task, figures, energies)
+    return Run(**_which(cell), seed=0, workload=cell.task, figures=figures, energies=energies)
+
+
+def _which(cell: CellResult) -> dict[str, Any]:
+    """Model and ratio; an arm with a name counts as a model of its own, as nothing orders it among ratios."""
+    if cell.ratio is None:
+        return {"model": f"{cell.model} ({cell.named})", "ratio": Decimal(0)}
+    return {"model": cell.model, "ratio": cell.ratio}

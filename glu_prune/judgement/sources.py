@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from glu_prune.evidence.figures import Evidence
 from glu_prune.experiment.cell import Arm
 from glu_prune.experiment.record import FloorRecord, Record
-from glu_prune.judgement.case import Case, CaseAtRatio, Requirement
+from glu_prune.judgement.case import ArmCase, Case, Requirement
 from glu_prune.judgement.distances import ItemDistances
 from glu_prune.judgement.run_pairs import RunPair
 from glu_prune.judgement.scores import CapabilityScores
@@ -16,6 +16,7 @@ from glu_prune.results.findings import Finding
 from glu_prune.results.report import CaseTables
 
 if TYPE_CHECKING:
+    from glu_prune.efficiency.series import Series
     from glu_prune.judgement.kinds.cost import EfficiencyCase
     from glu_prune.judgement.kinds.distance import DistanceCase
 
@@ -105,7 +106,7 @@ class Source(Protocol):
             GluPruneError: it cannot be had.
         """
 
-    def declared(self, case: CaseAtRatio) -> str | None:
+    def declared(self, case: ArmCase) -> str | None:
         """When all that the session's files declare of the claim was declared first: UTC, ISO 8601; None if unknown."""
 
     def costs(self, case: "EfficiencyCase") -> CostEvidence:
@@ -113,6 +114,14 @@ class Source(Protocol):
 
         Raises:
             GluPruneError: they cannot be had.
+        """
+
+    def measured(self, case: Case, arms: Sequence[Arm]) -> "Sequence[Series]":
+        """What the dense model and `arms` cost, in turns, on every workload of the file's suite.
+
+        Raises:
+            NotMeasuredError: it is not measured here.
+            GluPruneError: it cannot be had.
         """
 
     def evidence(self, case: Case) -> tuple[Evidence, Sequence[Finding]]:

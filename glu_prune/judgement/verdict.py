@@ -59,7 +59,7 @@ class Verdict:
     def sentence(self) -> str:
         """The verdict and the numbers that led to it, for people."""
         moved = "" if self.gained is None else f"; of {self.items} items {self.gained} got better, {self.lost} worse"
-        times = f" x {self.tests} ratios" if self.tests > 1 else ""
+        times = f" x {self.tests} tests" if self.tests > 1 else ""
         numbers = (
             f"{self.capability} {self.claim}: {self.outcome}. {self.metric} {digits(self.dense)} -> "
             f"{digits(self.pruned)} "
@@ -119,6 +119,8 @@ def settle(claim: DirectionClaim, change: Contrast, *, better: int, tests: int) 
             return Settled("inconclusive", p, change.test, needed)
         rose = change.difference * better > 0
         return Settled("confirmed" if rose == (claim.direction == "up") else "refuted", p, change.test)
+    if claim.direction == "kept":
+        return _not_inferior(claim.margin, change, better=better, tests=tests)
     p, test = max(change.p_greater(-claim.margin), change.p_less(claim.margin)), "two one-sided tests"
     if p * tests <= ALPHA:
         return Settled("confirmed", p, test)
@@ -127,6 +129,17 @@ def settle(claim: DirectionClaim, change: Contrast, *, better: int, tests: int) 
         return Settled("refuted", p, test, reasons=(f"outside the margin, p = {outside:.2g}",))
     gap = abs(claim.margin - abs(change.difference))
     return Settled("inconclusive", p, test, more_items(change, gap, ALPHA / tests))
+
+
+def _not_inferior(margin: float, change: Contrast, *, better: int, tests: int) -> Settled:
+    """Whether less than `margin` was lost; what was gained does not matter."""
+    p, test = one_sided(change, better, -margin), f"one-sided {change.test}"
+    if p * tests <= ALPHA:
+        return Settled("confirmed", p, test)
+    lost = one_sided(change, -better, margin)
+    if lost * tests <= ALPHA:
+        return Settled("refuted", p, test, reasons=(f"more than the margin is lost, p = {lost:.2g}",))
+    return Settled("inconclusive", p, test, more_items(change, abs(margin + better * change.difference), ALPHA / tests))
 
 
 def under(conditions: list[Condition]) -> tuple[Outcome, int | None]:
@@ -154,13 +167,14 @@ def above_floor(measured: CapabilityScores, arm: Arm, tests: int, note: str, *, 
 def _above(
     measured: CapabilityScores, floor: Floor, arm: Arm, tests: int, note: str, *, below_fails: bool
 ) -> Condition:
-    subject, beyond = "the pruned model is" if arm.ratio else "the dense model is", floor.beyond
+    pruned, beyond = arm != DENSE, floor.beyond
+    subject = "the pruned model is" if pruned else f"the {measured.reference} model is"
     what = f"above the floor of content-free answers ({floor.name} {floor.score:.3f})"
     p = one_sided(beyond, measured.better)
     if p * tests <= ALPHA:
         return Condition("shown", f"{subject} {what}, p = {p:.2g}", told=True)
     excess = measured.better * beyond.difference
-    if arm.ratio and measured.changed(arm):
+    if pruned and measured.changed(arm):
         if below_fails and (p_below := one_sided(beyond, -measured.better)) * tests <= ALPHA:
             return Condition("fails", f"{subject} not {what}, p = {p_below:.2g}", note=note)
         if found := _gained_as(floor, tests):
@@ -187,7 +201,7 @@ def _gained_as(floor: Floor, tests: int) -> str | None:
 
 def something_to_lose(measured: CapabilityScores, tests: int) -> Condition:
     """Whether the dense model is above the floor; if not, more items may yet show it, so that it never fails."""
-    found = above_floor(measured, DENSE, tests, "dense under the floor")
+    found = above_floor(measured, DENSE, tests, f"{measured.reference} under the floor")
     return found if found.state == "shown" else replace(found, state="open", reason=f"nothing to lose: {found.reason}")
 
 
@@ -229,8 +243,8 @@ def power_note(needed: int | None, units: int, unit: str) -> tuple[str, ...]:
     return (f"over {_HOPELESS:,} times as many, that is {needed:,}, {unit} would decide it at 80 % power",)
 
 
-class AtRatio(Protocol):
-    """A verdict on a claim at one of its ratios."""
+class OfArm(Protocol):
+    """A verdict on a claim about one of its arms."""
 
     @property
     def p(self) -> float:
@@ -245,6 +259,6 @@ class AtRatio(Protocol):
         """The verdict and the numbers that led to it."""
 
 
-def claim_fields(verdict: AtRatio) -> dict[str, object]:
+def claim_fields(verdict: OfArm) -> dict[str, object]:
     """What a result says of a verdict: its numbers, its sentence, and p corrected for the ratios of the claim."""
     return {**vars(verdict), "sentence": verdict.sentence, "p_ratios": min(1.0, verdict.p * verdict.tests)}

@@ -10,10 +10,14 @@ from glu_prune.pruning.width_map import WIDTHS
 _MANY = 24
 
 
-def model_card(name: str, plan: PruningPlan, before: Any, after: Any, warning: str = "") -> str:
+UNKNOWN = "What the model can still do is not known from this card: measure it.\n"
+
+
+def model_card(name: str, plan: PruningPlan, before: Any, after: Any, warning: str = "", promise: str = UNKNOWN) -> str:
     """Markdown about a pruned model: what it was cut from, how, and how it is loaded.
 
-    `before` and `after` are the models, of which only shapes are read; `warning` is what `unaligned_experts` says.
+    `before` and `after` are the models, of which only shapes are read; `warning` is what `unaligned_experts` says,
+    `promise` what is known of what it can still do.
     """
     how, title = criterion(plan.criterion), markdown(name)
     old, new = (sum(parameter.numel() for parameter in model.parameters()) for model in (before, after))
@@ -58,5 +62,6 @@ Neurons of the GLU blocks of {title} were removed by glu-prune; every other weig
 model = {loader}
 ```
 
-Which neurons stayed is in `pruning_plan.json`. What the model can still do is not known from this card: measure it.
-"""
+Which neurons stayed is in `pruning_plan.json`.
+
+{promise}"""

@@ -11,7 +11,7 @@ import torch
 
 from glu_prune.errors import CheckpointError
 from glu_prune.files import write_whole
-from glu_prune.pruning.card import model_card
+from glu_prune.pruning.card import UNKNOWN, model_card
 from glu_prune.pruning.checkpoint import PLAN_FILE, new_folder, read_config
 from glu_prune.pruning.checksums import CHECKSUMS, checksum
 from glu_prune.pruning.criteria import Activations, criterion
@@ -70,14 +70,16 @@ def write_pruned(
     *,
     pad_to_uniform: bool = False,
     name: str = "",
+    promise: str = UNKNOWN,
     progress: Progress = no_progress,
 ) -> Mapping[str, int]:
     """Writes the model without the neurons that `plan` does not keep to the new folder `out`.
 
     Tensors go to files of the same names as they came from; what else is in the folder is copied; the plan and a model
-    card are added. With `pad_to_uniform`, neurons of zeros fill up the blocks that one configuration entry governs to
-    the widest of them, so that the stock loader reads them. The folder appears complete, or not at all. Memory holds
-    one file, mapped, and one tensor. Gives the widths that were written, by block.
+    card are added, which says as `promise` what is known of what the model can still do. With `pad_to_uniform`, neurons
+    of zeros fill up the blocks that one configuration entry governs to the widest of them, so that the stock loader
+    reads them. The folder appears complete, or not at all. Memory holds one file, mapped, and one tensor. Gives the
+    widths that were written, by block.
 
     Raises:
         CheckpointError: `out` exists or cannot be written, or the checkpoint cannot be read.
@@ -110,7 +112,7 @@ def write_pruned(
         pruned = _verified(disk_model, config, partial, widths)
         _copy_others(disk_model.folder, partial)
         warning = unaligned_experts(disk_model.width_map, widths)
-        card = model_card(name or disk_model.folder.name, plan, disk_model.model, pruned, warning)
+        card = model_card(name or disk_model.folder.name, plan, disk_model.model, pruned, warning, promise)
         _write_texts(partial, plan, checksums, card)
     return widths
 

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 from fnmatch import fnmatchcase
 from fractions import Fraction
@@ -53,8 +53,8 @@ class Target:
     """Neurons per block, afterwards; blocks that are narrower stay as they are."""
     multiple_of: int | None = None
     """Widths are rounded to a multiple of this; if it is not given, only those of experts are, see `WidthMap.step`."""
-    layer_ratios: Mapping[int, Ratio] = field(default_factory=dict)
-    """Layer to a ratio of its own; negative layers count from the end."""
+    layer_ratios: tuple[tuple[int, Ratio], ...] = ()
+    """Layers with a ratio of their own; negative layers count from the end."""
     skip: tuple[int | str, ...] = ()
     """Layers, or patterns of block names such as `encoder.*`, that are not cut."""
 
@@ -86,7 +86,7 @@ class Target:
             None if expansion_ratio is None else _expansion(expansion_ratio),
             None if width is None else _whole("width", width),
             None if multiple_of is None else _whole("multiple_of", multiple_of),
-            {int(layer): parse_ratio(value) for layer, value in (layer_ratios or {}).items()},
+            tuple(sorted((int(layer), parse_ratio(value)) for layer, value in (layer_ratios or {}).items())),
             tuple(skip),
         )
 
@@ -100,7 +100,7 @@ class Target:
             said = [f"width {self.width}"]
         if self.multiple_of is not None:
             said.append(f"multiple of {self.multiple_of}")
-        said += [f"layer {layer} ratio {show_ratio(ratio)}" for layer, ratio in sorted(self.layer_ratios.items())]
+        said += [f"layer {layer} ratio {show_ratio(ratio)}" for layer, ratio in self.layer_ratios]
         if self.skip:
             said.append(f"without {' '.join(map(str, self.skip))}")
         return ", ".join(said)
@@ -138,7 +138,7 @@ class Target:
             PlanError: a layer matches no block, has two ratios, or is left out.
         """
         found: dict[str, Ratio] = {}
-        for layer, ratio in self.layer_ratios.items():
+        for layer, ratio in self.layer_ratios:
             names = {block.name for block in _matching(layer, blocks)}
             if names <= skipped or names & found.keys():
                 why = "skip leaves it out" if names <= skipped else "it has another under another number"

@@ -160,8 +160,8 @@ def _try_pruning(source: ModelSource, required: RequiredModel, dtype: str) -> No
     from glu_prune.pruning.target import Target
 
     opened = open_disk_model(source.folder)
-    for ratio in dict.fromkeys(arm.ratio for arm in required.arms):
-        Target.of(ratio).widths(opened.width_map)
+    for aim in dict.fromkeys(arm.aim for arm in required.arms):
+        Target.of(aim).widths(opened.width_map)
     name, saved = next(read_blocks(opened))
     cast = GluWeights(*(part.to(getattr(torch, dtype)) for part in (saved.gate, saved.up, saved.down)))
     # Calibration takes a pass of the whole model; that a formula can be computed shows with any activations.

@@ -83,8 +83,9 @@ def requirements(cases: Sequence[Case]) -> Requirements:
     by_model: dict[tuple[str, str | None], list[Case]] = {}
     for case in cases:
         by_model.setdefault((case.experiment.model, case.experiment.revision), []).append(case)
-    models = (_model(name, revision, mine) for (name, revision), mine in by_model.items())
-    return Requirements(tuple(models), tuple(dict.fromkeys(task for case in cases for task in _tasks(case))))
+    models = [_model(name, revision, mine) for (name, revision), mine in by_model.items()]
+    others = dict.fromkeys(each for case in cases for each in _checkpoints(case))
+    return Requirements((*models, *others), tuple(dict.fromkeys(task for case in cases for task in _tasks(case))))
 
 
 def requirements_of_contract(model: str) -> Requirements:
@@ -94,7 +95,7 @@ def requirements_of_contract(model: str) -> Requirements:
 
 def _model(name: str, revision: str | None, cases: Sequence[Case]) -> RequiredModel:
     measured = [case for case in cases if isinstance(case, EfficiencyCase)]
-    scored = (arm for case in cases for needed in case.requirements() for arm in needed.arms)
+    scored = (case.taken(arm) for case in cases for needed in case.requirements() for arm in needed.arms)
     pruned = (arm for arm in (*scored, *(case.arm for case in measured)) if arm.criterion is not None)
     return RequiredModel(
         name,
@@ -103,6 +104,16 @@ def _model(name: str, revision: str | None, cases: Sequence[Case]) -> RequiredMo
         workloads=tuple(dict.fromkeys(each for case in measured for each in case.workloads)),
         chat_template=any(case.experiment.chat_template for case in cases),
     )
+
+
+def _checkpoints(case: Case) -> Iterator[RequiredModel]:
+    """Models that take the place of pruned ones."""
+    experiment = case.experiment
+    arms = (case.taken(arm) for needed in case.requirements() for arm in needed.arms)
+    for arm in arms:
+        if arm.checkpoint:
+            revision = experiment.arms[arm.name].revision
+            yield RequiredModel(arm.checkpoint, revision, chat_template=experiment.chat_template)
 
 
 def _tasks(case: Case) -> Iterator[str]:

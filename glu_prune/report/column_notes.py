@@ -14,7 +14,7 @@ _LIMITS = {
 }
 _ABOUT = {
     "model": "name of the model; `(chat)`: asked in its chat template",
-    "ratio": "share of neurons removed; 0: dense",
+    "ratio": "share of neurons removed, or the name of an arm that has one; 0: dense",
     "capability": "what is measured",
     "metric": "of lm-eval, and whether a lower one is better",
     "items": "items that both arms answered",
@@ -33,6 +33,13 @@ _ABOUT = {
     "note": "what else must be known, in a few words",
     "better": "items that got better",
     "worse": "items that got worse",
+    "keep": "capabilities that are to be kept, and what each may lose",
+    "minimise": "the cost that is to be small",
+    "chosen": "the arm of least cost among those that are certified",
+    "cost": "its cost, in the unit of what is minimised",
+    "certified": "how many candidates are certified",
+    "candidates": "how many were tried",
+    "confidence": "least probability that all that are certified keep what they are to keep",
     "other answers": "share of items whose answer is another one than the dense model's, right or wrong",
     "commonest answer": "the answer given most often, and its share, dense and pruned",
     "margin, nats": "mean log-likelihood of the best right choice minus the best wrong one, dense and pruned",

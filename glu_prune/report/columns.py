@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Sequence
-from decimal import Decimal
 from typing import Any, Protocol
 
 from glu_prune.efficiency.meter import CHANNELS
@@ -10,17 +9,14 @@ from glu_prune.evidence.recompute import SHOWN
 from glu_prune.judgement.verdict import digits
 from glu_prune.pruning.ratio import show_ratio
 from glu_prune.report.table import Column
+from glu_prune.results.base import OfArm
 from glu_prune.results.baselines import BaselineResult
-from glu_prune.results.claims import CapabilityResult, ClaimResult, CostResult, DistanceResult, RatioResult, TrendResult
+from glu_prune.results.choices import ChoiceResult
+from glu_prune.results.claims import ArmResult, CapabilityResult, ClaimResult, CostResult, DistanceResult, TrendResult
 from glu_prune.results.costs import ChannelEnergy, EvaluationCost, FigureResult, RecomputedEnergy
 from glu_prune.results.curves import CurvePoint
 from glu_prune.results.explanations import Explanation, GroupScores
 from glu_prune.results.findings import Finding
-
-
-class _AtRatio(Protocol):
-    @property
-    def ratio(self) -> Decimal: ...
 
 
 class _OfCapability(Protocol):
@@ -98,24 +94,30 @@ def _verdict(row: ClaimResult) -> str:
     return row.outcome + ("" if row.outcome == row.declared else f" (declared {row.declared})")
 
 
-def _ratio(row: _AtRatio) -> str:
-    return show_ratio(row.ratio)
+def _at(row: OfArm | CurvePoint | RecomputedEnergy) -> str:
+    return row.at if isinstance(row, OfArm) else show_ratio(row.ratio)
+
+
+def keep(row: ChoiceResult) -> str:
+    """What is to be kept, each within its margin."""
+    tried = row.candidates[0].search if row.candidates else ()
+    return ", ".join(f"{each.capability} -{each.margin:g}" for each in tried) or "-"
 
 
 _FEW = 3
 """Items that a table names."""
 _LIMITS = ("", "low", "high")
-_RATIO = Column("ratio", _ratio, key=True)
+_RATIO = Column("ratio", _at, key=True)
 _CAPABILITY = Column[_OfCapability]("capability", lambda row: row.capability, key=True)
 _VERDICT = Column("verdict", _verdict)
-_NOTE = Column[RatioResult]("note", lambda row: row.note)
-_TESTED: tuple[Column[RatioResult], ...] = (
+_NOTE = Column[ArmResult]("note", lambda row: row.note)
+_TESTED: tuple[Column[ArmResult], ...] = (
     Column("p", lambda row: row.p, probability),
     Column("p, ratios", lambda row: row.p_ratios, probability),
     Column("p, file", lambda row: row.holm, _or_none(probability)),
 )
 """What every claim at a ratio is tested by."""
-_JUDGED: tuple[Column[RatioResult], ...] = (*_TESTED, Column("claim", lambda row: row.claim), _VERDICT, _NOTE)
+_JUDGED: tuple[Column[ArmResult], ...] = (*_TESTED, Column("claim", lambda row: row.claim), _VERDICT, _NOTE)
 """What every claim about a change ends with."""
 
 SCORES: tuple[Column[CapabilityResult], ...] = (
@@ -205,6 +207,18 @@ TRENDS: tuple[Column[TrendResult], ...] = (
     Column("ratios", lambda row: row.points),
     Column("found", lambda row: row.statistics),
     Column("because", lambda row: "; ".join(row.reasons) or "-"),
+    _VERDICT,
+)
+
+CHOICES: tuple[Column[ChoiceResult], ...] = (
+    Column("keep", lambda row: keep(row), key=True),
+    Column("minimise", lambda row: row.minimise),
+    Column("chosen", lambda row: row.chosen or "-"),
+    Column("dense", lambda row: row.dense_cost, _or_none("{:,.4g}".format)),
+    Column("cost", lambda row: row.cost, _or_none("{:,.4g}".format)),
+    Column("certified", lambda row: sum(each.state in ("certified", "chosen") for each in row.candidates)),
+    Column("candidates", lambda row: len(row.candidates)),
+    Column("confidence", lambda row: row.confidence, "{:g}".format),
     _VERDICT,
 )
 

@@ -13,18 +13,19 @@ from glu_prune.clean import one_line
 from glu_prune.efficiency.cost_metrics import CORRECT_ANSWER, COST_METRICS
 from glu_prune.judgement.ties import REDRAWN
 from glu_prune.judgement.verdict import digits
-from glu_prune.report.columns import SCORES, probability
+from glu_prune.report.columns import SCORES, keep, probability
 from glu_prune.report.extra_columns import extra_columns
 from glu_prune.report.table import Column
 from glu_prune.results.base import Outcome
 from glu_prune.results.baselines import BaselineResult
+from glu_prune.results.choices import ChoiceResult
 from glu_prune.results.claims import (
+    ArmResult,
     CapabilityResult,
     ChangeResult,
     ClaimResult,
     CostResult,
     DistanceResult,
-    RatioResult,
     TrendResult,
 )
 
@@ -32,9 +33,9 @@ SIGNS = {"confirmed": "✓", "refuted": "✗", "artefact": "≈", "inconclusive"
 """Verdicts differ by more than colour."""
 STYLES = {"confirmed": "green", "refuted": "red", "artefact": "magenta", "inconclusive": "yellow"}
 FAILED = "bold red"
-ASCII = str.maketrans("✓✗≈↑↓•≤±─", "+x~^v*<~-")
+ASCII = str.maketrans("✓✗≈↑↓•≤≥±─", "+x~^v*<>~-")
 """One sign for one, where a terminal's encoding cannot do more."""
-_DIRECTIONS = {"up": "↑", "down": "↓"}
+_DIRECTIONS = {"up": "↑", "down": "↓", "kept": "≥"}
 _LONG = 1000
 _INDENT = " " * 4
 
@@ -74,13 +75,15 @@ def _verdict(row: ClaimResult) -> str:
     return f"{SIGNS[row.outcome]} {row.outcome}"
 
 
-def claim(row: RatioResult) -> str:
+def claim(row: ArmResult) -> str:
     """A claim without what was found."""
+    beside = f" vs {row.against}" if row.against else ""
     if isinstance(row, DistanceResult):
-        return f"≤ {row.distance} {row.capability}"
+        return f"≤ {row.distance} {row.capability}{beside}"
     kind, _, margin = row.claim.partition(" within ")
+    sign = "-" if kind == "kept" else "±"
     about = row.capability.partition(" of ")[0] if isinstance(row, CostResult) else row.capability
-    return f"{_DIRECTIONS.get(kind, '=')} {about}{f' ±{margin}' if margin else ''}"
+    return f"{_DIRECTIONS.get(kind, '=')} {about}{f' {sign}{margin}' if margin else ''}{beside}"
 
 
 def _number(value: float | None) -> str:
@@ -91,7 +94,7 @@ def _number(value: float | None) -> str:
     return f"{value:,.0f}" if abs(value) < _LONG**2 else f"{value:.2e}"
 
 
-def _values(row: RatioResult) -> str:
+def _values(row: ArmResult) -> str:
     if isinstance(row, CostResult):
         return f"{_number(row.dense)} -> {_number(row.pruned)} {_unit(row)}".rstrip()
     if isinstance(row, ChangeResult):
@@ -106,7 +109,7 @@ def _unit(row: CostResult) -> str:
     return found.unit if found else "J" if name == CORRECT_ANSWER else ""
 
 
-def _change(row: RatioResult) -> str:
+def _change(row: ArmResult) -> str:
     if isinstance(row, CostResult):
         change, low, high = (_signed(value, 1) for value in row.percent)
         return f"{change} ({low}, {high}) %"
@@ -119,16 +122,16 @@ def _signed(value: float | None, places: int = 3) -> str:
     return "open" if value is None else f"{value:+,.{places}f}"
 
 
-def _floor(row: RatioResult) -> str:
+def _floor(row: ArmResult) -> str:
     return _number(row.floor) if isinstance(row, ChangeResult) else "-"
 
 
-def _control(row: RatioResult, name: str) -> str:
+def _control(row: ArmResult, name: str) -> str:
     return _number(row.controls.get(name)) if isinstance(row, CapabilityResult) else "-"
 
 
-_VERDICT: Column[RatioResult] = Column("verdict", _verdict)
-_KNOWN: dict[str, Column[RatioResult]] = {
+_VERDICT: Column[ArmResult] = Column("verdict", _verdict)
+_KNOWN: dict[str, Column[ArmResult]] = {
     "verdict": _VERDICT,
     "claim": Column("claim", claim),
     "scores": Column("dense->pruned", _values),
@@ -171,7 +174,7 @@ def _letter(place: int) -> str:
     return f"{_letter(before - 1) if before else ''}{chr(ord('a') + last)}"
 
 
-def lines(rows: Sequence[RatioResult], names: Sequence[str], sort: str, notes: Notes | None = None) -> list[Line]:
+def lines(rows: Sequence[ArmResult], names: Sequence[str], sort: str, notes: Notes | None = None) -> list[Line]:
     """A line for each of `rows`, of the columns of `names`, in the order of the column `sort`, or else by urgency.
 
     What is to be known of a claim that is no news goes to `notes`, if there are any.
@@ -181,7 +184,7 @@ def lines(rows: Sequence[RatioResult], names: Sequence[str], sort: str, notes: N
     return [_line(row, columns, notes) for row in _ordered(rows, sort)]
 
 
-def _columns(name: str, rows: Sequence[RatioResult]) -> Iterator[Column[Any]]:
+def _columns(name: str, rows: Sequence[ArmResult]) -> Iterator[Column[Any]]:
     if name == CONTROLS:
         every = dict.fromkeys(key for row in rows if isinstance(row, CapabilityResult) for key in row.controls)
         names = [each for each in every if each != REDRAWN]
@@ -193,13 +196,13 @@ def _columns(name: str, rows: Sequence[RatioResult]) -> Iterator[Column[Any]]:
 def _of_capabilities(name: str, column: Column[Any]) -> Column[Any]:
     """`column` under `name`, with a dash for rows of another kind, which have no such thing."""
 
-    def get(row: RatioResult) -> object:
+    def get(row: ArmResult) -> object:
         return column.get(row) if isinstance(row, CapabilityResult) else None
 
     return Column(name, get, lambda value: "-" if value is None else column.show(value))
 
 
-def _ordered(rows: Sequence[RatioResult], sort: str) -> list[RatioResult]:
+def _ordered(rows: Sequence[ArmResult], sort: str) -> list[ArmResult]:
     if not sort:
         return sorted(rows, key=urgency)
     (column,) = _columns(sort.removeprefix("-"), rows)
@@ -208,7 +211,7 @@ def _ordered(rows: Sequence[RatioResult], sort: str) -> list[RatioResult]:
     return [*sorted(known, key=column.get, reverse=sort.startswith("-")), *unknown]
 
 
-def _line(row: RatioResult, columns: Sequence[Column[Any]], notes: Notes | None) -> Line:
+def _line(row: ArmResult, columns: Sequence[Column[Any]], notes: Notes | None) -> Line:
     letter = notes.letter(_aside(row)) if notes else ""
     verdict = f"{SIGNS[row.outcome]}{letter} {row.outcome}"
     cells = tuple(
@@ -217,7 +220,7 @@ def _line(row: RatioResult, columns: Sequence[Column[Any]], notes: Notes | None)
     return Line(row, cells, remark(row), FAILED if has_failed(row) else STYLES[row.outcome])
 
 
-def _aside(row: RatioResult) -> str:
+def _aside(row: ArmResult) -> str:
     """Of a claim that is no news or not decided: why that is so, and which way its score counts."""
     lower = "a lower score is better" if isinstance(row, CapabilityResult) and row.better == "lower" else ""
     open_ = row.outcome == "inconclusive"
@@ -229,7 +232,7 @@ def _aside(row: RatioResult) -> str:
 def remark(row: ClaimResult) -> str:
     """What else must be known of a claim, in one line that only shows; of what is known already, nothing."""
     declared = f"FAILED: declared {row.declared}" if has_failed(row) else ""
-    note = row.note if isinstance(row, RatioResult) else "; ".join(row.reasons)
+    note = row.note if isinstance(row, ArmResult) else "; ".join(row.reasons)
     asked = ""
     if isinstance(row, ChangeResult) and row.total_items is not None:
         asked = f"after {row.items:,} of {row.total_items:,} items"
@@ -243,6 +246,17 @@ def trend_line(row: TrendResult) -> Line:
         ("verdict", _verdict(row)),
         ("claim", one_line(f"{row.relation}: {row.about}")),
         ("found", one_line(row.statistics)),
+    )
+    return Line(row, cells, remark(row), FAILED if has_failed(row) else STYLES[row.outcome])
+
+
+def choice_line(row: ChoiceResult) -> Line:
+    """A choice among prunings."""
+    cells = (
+        ("verdict", _verdict(row)),
+        ("chosen", one_line(row.chosen or "nothing")),
+        (one_line(row.minimise), f"{_number(row.dense_cost)} -> {_number(row.cost)} {row.unit}".rstrip()),
+        ("keeps", one_line(keep(row))),
     )
     return Line(row, cells, remark(row), FAILED if has_failed(row) else STYLES[row.outcome])
 

@@ -1,42 +1,41 @@
-"""The verdicts of a model at a glance: a row for each claim, a column for each ratio."""
+"""The verdicts of a model at a glance: a row for each claim, a column for each arm."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from decimal import Decimal
 from itertools import count
 from typing import get_args
 
 from glu_prune.clean import markdown
-from glu_prune.pruning.ratio import show_ratio
 from glu_prune.report import lines
 from glu_prune.report.table import Column, render
 from glu_prune.results.base import Outcome
-from glu_prune.results.claims import RatioResult
+from glu_prune.results.claims import ArmResult
 from glu_prune.results.report import Report
 
 LEGEND = "; ".join(f"{sign} {name}" for name, sign in lines.SIGNS.items()) + "; **!** not as declared"
 
 
-Claimed = tuple[str, tuple[RatioResult | None, ...]]
-"""A claim, and what was found at each ratio."""
+Claimed = tuple[str, tuple[ArmResult | None, ...]]
+"""A claim, and what was found of each arm."""
 
 
 @dataclass(frozen=True)
 class Matrix:
-    """The claims of one model, by ratio."""
+    """The claims of one model, by arm."""
 
     model: str
-    ratios: tuple[Decimal, ...]
+    arms: tuple[str, ...]
+    """Ratios as they grow, then names."""
     rows: tuple[Claimed, ...]
 
     @property
     def text(self) -> str:
         """As a table of Markdown."""
         first = Column[Claimed]("claim", lambda row: row[0])
-        return render((first, *map(self._column, range(len(self.ratios)))), self.rows, "pipe")
+        return render((first, *map(self._column, range(len(self.arms)))), self.rows, "pipe")
 
     def _column(self, place: int) -> Column[Claimed]:
-        return Column(show_ratio(self.ratios[place]), lambda row: row[1][place], _shown)
+        return Column(self.arms[place], lambda row: row[1][place], _shown)
 
     @property
     def counts(self) -> str:
@@ -47,21 +46,21 @@ class Matrix:
 
 def matrices(report: Report) -> Iterator[Matrix]:
     """A matrix for each model."""
-    every: list[RatioResult] = [*report.scores, *report.distances, *report.costs]
+    every: list[ArmResult] = [*report.scores, *report.distances, *report.costs]
     for model in dict.fromkeys(row.model for row in every):
         mine = [row for row in every if row.model == model]
-        ratios = tuple(sorted({row.ratio for row in mine}))
-        found: dict[tuple[str, int], dict[Decimal, RatioResult]] = {}
+        arms = tuple(dict.fromkeys(row.at for row in sorted(mine, key=lambda row: row.order)))
+        found: dict[tuple[str, int], dict[str, ArmResult]] = {}
         for row in mine:
             name = lines.claim(row)
             # Claims of two files, or about the cost of two kinds of answers, may read the same.
-            place = next(each for each in count() if row.ratio not in found.get((name, each), {}))
-            found.setdefault((name, place), {})[row.ratio] = row
-        rows = tuple((name, tuple(map(row.get, ratios))) for (name, _), row in found.items())
-        yield Matrix(model, ratios, rows)
+            place = next(each for each in count() if row.at not in found.get((name, each), {}))
+            found.setdefault((name, place), {})[row.at] = row
+        rows = tuple((name, tuple(map(row.get, arms))) for (name, _), row in found.items())
+        yield Matrix(model, arms, rows)
 
 
-def _shown(row: RatioResult | None) -> str:
+def _shown(row: ArmResult | None) -> str:
     return "" if row is None else f"{lines.SIGNS[row.outcome]}{' !' if lines.has_failed(row) else ''}"
 
 

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from glu_prune.clean import one_line
 from glu_prune.judgement.verdict import ALPHA
-from glu_prune.pruning.ratio import show_ratio
 from glu_prune.report.table import Column, render, wrapped
 from glu_prune.results.power import PlannedClaim
 
@@ -46,7 +45,7 @@ def _items(row: PlannedClaim) -> str:
 
 _COLUMNS: tuple[Column[PlannedClaim], ...] = (
     Column("claim", lambda row: row.claim),
-    Column("ratio", lambda row: "all" if row.ratio is None else show_ratio(row.ratio)),
+    Column("ratio", lambda row: "all" if row.ratio is None and not row.named else row.at),
     Column("items", _items),
     Column("alpha", lambda row: f"{ALPHA:g}/{row.tests}" if row.tests > 1 else f"{ALPHA:g}"),
     Column("finds", lambda row: row.smallest, _number),

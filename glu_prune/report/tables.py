@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from glu_prune.clean import one_line
-from glu_prune.pruning.ratio import show_ratio
 from glu_prune.report import columns
 from glu_prune.report.baseline_notes import counts, is_news
 from glu_prune.report.extent_notes import dequantizations, left_out, limits, near_ties, truncations
 from glu_prune.report.extra_columns import extra_columns
 from glu_prune.report.table import Column, frame
 from glu_prune.results.base import Row
+from glu_prune.results.claims import ArmResult, ClaimResult
 from glu_prune.results.report import Report
 
 if TYPE_CHECKING:
@@ -74,6 +74,12 @@ TABLES = {
         news=is_news,
     ),
     "trends": Table("across ratios", _fixed(columns.TRENDS)),
+    "choices": Table(
+        "choices",
+        _fixed(columns.CHOICES),
+        "chosen: the pruning of least cost among those that are certified to lose less than each margin; with at least "
+        "the confidence, all that are certified do. See docs/choose.md.",
+    ),
     "curves": Table("dose-response", _fixed(columns.CURVES)),
     "costs": Table("claims about cost", _fixed(columns.COST_CLAIMS)),
     "findings": Table("evidence checks", _fixed(columns.FINDINGS)),
@@ -153,6 +159,10 @@ def extents(report: Report) -> tuple[str, ...]:
 
 def sentences(report: Report) -> tuple[str, ...]:
     """One line per verdict that only shows, with the numbers that led to it."""
-    at_ratios = (*report.scores, *report.distances, *report.costs)
-    lines = [f"{row.model}, ratio {show_ratio(row.ratio)}: {row.sentence}" for row in at_ratios]
-    return tuple(map(one_line, (*lines, *(f"{row.model}: {row.sentence}" for row in report.trends))))
+    return tuple(one_line(f"{_about(row)}: {row.sentence}") for row in report.claims)
+
+
+def _about(row: ClaimResult) -> str:
+    if not isinstance(row, ArmResult):
+        return row.model
+    return f"{row.model}, {row.named or f'ratio {row.at}'}"

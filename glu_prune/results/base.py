@@ -44,3 +44,22 @@ class Row(Result):
     model: str
     extra: Annotated[Mapping[str, str | bool | int | float | None], Field(alias="more")] = {}
     """Columns that users add."""
+
+
+class OfArm(Row):
+    """A row about one arm."""
+
+    ratio: RatioField | None
+    """Of neurons that are removed; None of an arm that its file gives a name."""
+    named: str = ""
+    """That name; empty of an arm that is a criterion and a ratio."""
+
+    @property
+    def at(self) -> str:
+        """Its name, or its ratio."""
+        return self.named or ("-" if self.ratio is None else show_ratio(self.ratio))
+
+    @property
+    def order(self) -> tuple[bool, Decimal]:
+        """By which arms are sorted: ratios as they grow, then names as they come."""
+        return self.ratio is None, self.ratio or Decimal(0)

@@ -57,6 +57,8 @@ class Pin(Result):
     key: str
     dense: str
     replicate: str
+    arm: str = ""
+    """What its arm is called; empty where its record says it, as of all but checkpoints."""
     capability: PinnedCapability
     floor: tuple[str, float] | None
     """The best null model and its score."""

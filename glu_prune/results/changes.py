@@ -1,6 +1,6 @@
 """What changed, item by item: for people who look at answers, not for tables, which would be too long."""
 
-from glu_prune.results.base import RatioField, Result, Row
+from glu_prune.results.base import OfArm, Result
 
 
 class ItemChange(Result):
@@ -25,10 +25,9 @@ class ItemChange(Result):
     """What is wrong with both texts."""
 
 
-class ItemChanges(Row):
+class ItemChanges(OfArm):
     """The changes of one capability at one ratio."""
 
-    ratio: RatioField
     capability: str
     found: int
     """How many items changed."""

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from glu_prune.results.base import Better, Interval, Number, Outcome, RatioField, Row
+from glu_prune.results.base import Better, Interval, Number, OfArm, Outcome, Row
 
 
 class ClaimResult(Row):
@@ -25,10 +25,11 @@ class ClaimResult(Row):
     """Claims at ratios in the file, the family over which `holm` is corrected."""
 
 
-class RatioResult(ClaimResult):
-    """A claim at one ratio, as `Verdict` and `DistanceVerdict` explain its fields."""
+class ArmResult(ClaimResult, OfArm):
+    """A claim about one arm, as `Verdict` and `DistanceVerdict` explain its fields."""
 
-    ratio: RatioField
+    against: str = ""
+    """The arm that it is compared with; empty for the dense model."""
     capability: str
     """The capability, or the figure of cost."""
     claim: str
@@ -50,7 +51,7 @@ class RatioResult(ClaimResult):
     note: str
 
 
-class ChangeResult(RatioResult):
+class ChangeResult(ArmResult):
     """A claim about a change from the dense to the pruned model."""
 
     metric: str
@@ -83,7 +84,7 @@ class CostResult(ChangeResult):
     """Change of the figure, and the limits of its 95 % interval."""
 
 
-class DistanceResult(RatioResult):
+class DistanceResult(ArmResult):
     """A claim about how far the pruned model is from the dense one."""
 
     distance: str

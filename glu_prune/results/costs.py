@@ -5,13 +5,12 @@ from typing import Annotated, NamedTuple
 
 from pydantic import Field
 
-from glu_prune.results.base import Interval, Number, RatioField, Result, Row
+from glu_prune.results.base import Interval, Number, OfArm, RatioField, Result, Row
 
 
-class FigureResult(Row):
+class FigureResult(OfArm):
     """One figure of one workload."""
 
-    ratio: RatioField
     arm: str
     workload: str
     figure: str
@@ -26,10 +25,9 @@ class FigureResult(Row):
     how: str
 
 
-class ChannelEnergy(Row):
+class ChannelEnergy(OfArm):
     """Energy of one channel of one arm, in joules per new token."""
 
-    ratio: RatioField
     workload: str
     arm: str
     channel: str
@@ -90,12 +88,11 @@ class MetricSummary(NamedTuple):
     scored: int
 
 
-class CellResult(Row):
+class CellResult(OfArm):
     """One task on one arm."""
 
     arm: str
     control: bool
-    ratio: RatioField
     task: str
     subset: Annotated[str, Field(alias="part")]
     """Which items were asked; empty for all of them."""

@@ -1,15 +1,14 @@
 """What lies behind a change of score: margins, lengths, flawed outputs, and scores by group."""
 
-from glu_prune.results.base import Interval, Number, RatioField, Row
+from glu_prune.results.base import Interval, Number, OfArm
 
 Pair = tuple[Number, Number]
 """Dense, and pruned."""
 
 
-class Explanation(Row):
+class Explanation(OfArm):
     """What moved with a capability; None where a task has no such thing."""
 
-    ratio: RatioField
     capability: str
     gained: int | None
     lost: int | None
@@ -35,10 +34,9 @@ class Explanation(Row):
     """How many those are."""
 
 
-class GroupScores(Row):
+class GroupScores(OfArm):
     """A capability on the items that share a label."""
 
-    ratio: RatioField
     capability: str
     field: str
     label: str

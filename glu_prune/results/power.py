@@ -1,17 +1,15 @@
 """What a run will be able to show of a claim, known before it runs."""
 
-from glu_prune.results.base import Number, RatioField, Row
+from glu_prune.results.base import Number, OfArm
 
 
-class PlannedClaim(Row):
-    """A claim at one ratio, or across ratios, and the smallest effect that its test finds with probability 0.8."""
+class PlannedClaim(OfArm):
+    """A claim about one arm, or across ratios, and the smallest effect that its test finds with probability 0.8."""
 
     where: str
     """File and line."""
     claim: str
     """Capability and direction, with its margin if it has one."""
-    ratio: RatioField | None
-    """None for a claim across ratios."""
     items: int | None
     """That will be answered; None if their number is not known."""
     units: int | None

@@ -7,7 +7,8 @@ from pydantic import Field
 
 from glu_prune.results.base import Result, Row
 from glu_prune.results.baselines import BaselineResult, Pin
-from glu_prune.results.claims import CapabilityResult, CostResult, DistanceResult, TrendResult
+from glu_prune.results.choices import ChoiceResult
+from glu_prune.results.claims import CapabilityResult, ClaimResult, CostResult, DistanceResult, TrendResult
 from glu_prune.results.costs import (
     CellResult,
     ChannelEnergy,
@@ -33,12 +34,18 @@ class Tables(Result):
     distances: tuple[DistanceResult, ...] = ()
     baseline: tuple[BaselineResult, ...] = ()
     trends: tuple[TrendResult, ...] = ()
+    choices: tuple[ChoiceResult, ...] = ()
     curves: tuple[CurvePoint, ...] = ()
     costs: tuple[CostResult, ...] = ()
     findings: tuple[Finding, ...] = ()
     efficiency: tuple[FigureResult, ...] = ()
     energy: tuple[ChannelEnergy, ...] = ()
     recomputed: tuple[RecomputedEnergy, ...] = ()
+
+    @property
+    def claims(self) -> tuple[ClaimResult, ...]:
+        """Every verdict: on claims about arms, then across ratios, then on choices."""
+        return (*self.scores, *self.distances, *self.costs, *self.trends, *self.choices)
 
     def rows(self, table: str) -> Sequence[Row]:
         """The rows of the table of that name."""

@@ -12,7 +12,7 @@ from glu_prune.errors import NotMeasuredError, ReportError
 from glu_prune.judgement.case import Case
 from glu_prune.report.extra_columns import with_extra
 from glu_prune.report.tables import TABLES
-from glu_prune.results.claims import RatioResult
+from glu_prune.results.claims import ArmResult
 from glu_prune.results.report import CaseHead, CaseOutcome, CaseResult, CaseTables
 from glu_prune.session.session import Session
 from glu_prune.sources.judged import head_of
@@ -94,12 +94,15 @@ def _properties(found: CaseResult) -> Iterator[tuple[str, str]]:
         yield "capability", one_line(row.capability)
         yield from _numbers(row)
         return
+    for choice in tables.choices:
+        yield "chosen", one_line(choice.chosen)
+        return
     for trend in tables.trends:
         yield "capability", one_line(trend.about)
         return
 
 
-def _numbers(row: RatioResult) -> Iterator[tuple[str, str]]:
+def _numbers(row: ArmResult) -> Iterator[tuple[str, str]]:
     shown = row.json_row()
     return ((name, str(shown[name])) for name in ("ratio", *_NUMBERS) if shown.get(name) is not None)
 

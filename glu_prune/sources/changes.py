@@ -23,7 +23,7 @@ def changes(source: Source, cases: Iterable[Case]) -> list[ItemChanges]:
     """What changed in `cases`, as far as their items and texts are known: runs keep both, packs neither."""
     about = [case for case in cases if isinstance(case, DirectionCase)]
     most = max(_FEWEST, min(_MOST, BUDGET // (3 * _TEXT * max(len(about), 1))))
-    found = {(each.model, each.ratio, each.capability): each for case in about for each in _of(source, case, most)}
+    found = {(each.model, each.at, each.capability): each for case in about for each in _of(source, case, most)}
     return list(found.values())
 
 
@@ -39,13 +39,8 @@ def _of(source: Source, case: DirectionCase, most: int) -> Iterator[ItemChanges]
     every = _changed(case, last.records[DENSE], last.records[case.arm], floors)
     kinds = ([each for each in every if each.change == kind] for kind in ("worse", "better", "other answer"))
     shown = [each for each in chain(*zip_longest(*kinds)) if each is not None][:most]  # some of each kind
-    yield ItemChanges(
-        model=case.experiment.subject,
-        ratio=case.ratio,
-        capability=case.capability.name,
-        found=len(every),
-        shown=tuple(shown),
-    )
+    about = {"model": case.experiment.subject, **case.about_arm, "capability": case.capability.name}
+    yield ItemChanges.model_validate({**about, "found": len(every), "shown": tuple(shown)})
 
 
 def _changed(case: DirectionCase, dense: Record, pruned: Record, floors: FloorRecord) -> list[ItemChange]:

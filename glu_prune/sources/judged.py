@@ -13,7 +13,7 @@ from glu_prune.judgement.conclusion import conclude
 from glu_prune.judgement.expectation import files, read, told_apart
 from glu_prune.results.baselines import BaselineResult
 from glu_prune.results.changes import ItemChanges
-from glu_prune.results.report import CaseHead, CaseOutcome, CaseResult, Report
+from glu_prune.results.report import CaseHead, CaseOutcome, CaseResult, CaseTables, Report
 from glu_prune.sources.changes import changes
 from glu_prune.sources.provenance import provenance
 from glu_prune.sources.written import is_written, read_report
@@ -131,17 +131,27 @@ def judged(name: str, expectations: Path, here: Path) -> Judged:
     cases = told_apart([case for file in files(expectations) for case in read(_seen(file, here))])
     folder = None if name == PUBLISHED else named_store(name, expectations, here)
     source, mine = _source(folder, expectations, cases)
-    tables, ended, decided = [], [], []
-    for case in mine:
+    tables, ended, found = decided(source, mine)
+    return Judged(conclude(tables, ended), source, found, folder)
+
+
+def decided(source: "Source", cases: Iterable[Case]) -> tuple[list[CaseTables], list[CaseOutcome], list[Case]]:
+    """What each of `cases` came to, how it ended, and which of them were judged: all but what was not measured.
+
+    Raises:
+        GluPruneError: one cannot be judged.
+    """
+    tables, ended, judged = [], [], []
+    for case in cases:
         try:
             found = case.judge(source)
         except NotMeasuredError as error:
             ended.append(_ended(case, "skipped", f"{case.where}: {error}"))
         else:
             tables.append(found.tables)
-            decided.append(case)
+            judged.append(case)
             ended.append(_ended(case, *_result(case, found)))
-    return Judged(conclude(tables, ended), source, decided, folder)
+    return tables, ended, judged
 
 
 def _seen(file: Path, here: Path) -> Path:

@@ -18,7 +18,7 @@ from glu_prune.experiment.record_source import RecordSource
 from glu_prune.experiment.store import Store
 from glu_prune.judgement.case import Case
 from glu_prune.models.source import ModelSource
-from glu_prune.sources.runs import RunSource, is_control
+from glu_prune.sources.runs import RunSource
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ class PackedSource(RunSource):
             try:
                 found[arm] = self._pack.record(cell)
             except NotMeasuredError:
-                if not is_control(case, arm):
+                if not case.experiment.is_control(arm):
                     raise
         return found
 

@@ -121,12 +121,13 @@ class Pilots:
 
     def _by_distance(self, case: PlannableCase) -> Iterator[PlannableCase]:
         yield case
-        if isinstance(case, DirectionCase):
+        if isinstance(case, DirectionCase) and isinstance(case.key, Decimal):
+            own = case.key
             stored = {
                 arm.removeprefix(f"{case.arm.criterion}-") for group in self._of(case).values() for arm, _ in group
             }
-            others = {Decimal(each) for each in stored if IS_RATIO.fullmatch(each)} - {case.ratio}
-            yield from (replace(case, ratio=each) for each in sorted(others, key=lambda r: abs(r - case.ratio)))
+            others = {Decimal(each) for each in stored if IS_RATIO.fullmatch(each)} - {own}
+            yield from (replace(case, key=each) for each in sorted(others, key=lambda r: abs(r - own)))
 
     def _groups(self, case: PlannableCase, arms: Sequence[Arm], beside: Sequence[Arm] = ()) -> Iterator[Records]:
         """Records of all `arms`, and of what there is `beside` them, that answered the same items in the same way.

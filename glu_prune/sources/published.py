@@ -4,10 +4,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
 
+from glu_prune.efficiency.series import Series
 from glu_prune.errors import NotMeasuredError
 from glu_prune.evidence.checks import examine
 from glu_prune.evidence.figures import Evidence, read_evidence
-from glu_prune.judgement.case import Case, CaseAtRatio, Requirement
+from glu_prune.experiment.cell import Arm
+from glu_prune.judgement.case import ArmCase, Case, Requirement
 from glu_prune.judgement.kinds.cost import EfficiencyCase
 from glu_prune.judgement.kinds.distance import DistanceCase
 from glu_prune.judgement.published import PublishedScores, published_pairs
@@ -39,11 +41,14 @@ class PublishedSource:
 
     def scores(self, case: Case, needed: Requirement) -> Iterator[Evaluation]:
         """Aggregates, unpaired."""
+        if needed.part is not None:
+            msg = "not measured: published figures are of all items, not of halves of them; judge it on runs"
+            raise NotMeasuredError(msg)
         evidence, _ = self.evidence(case)
         experiment = case.experiment
         yield Evaluation(PublishedScores(needed.capability, evidence, experiment.model, experiment.criterion))
 
-    def declared(self, case: CaseAtRatio) -> None:
+    def declared(self, case: ArmCase) -> None:
         """Nobody knows: the figures were there before."""
 
     def ratios(self, case: Case, needed: Requirement) -> frozenset[Decimal]:
@@ -64,6 +69,12 @@ class PublishedSource:
         evidence, findings = self.evidence(case)
         figure, pairs = published_pairs(case, evidence)
         return CostEvidence(figure, pairs, [each for each in findings if each.model == case.experiment.model])
+
+    def measured(self, case: Case, arms: Sequence[Arm]) -> Sequence[Series]:
+        """Nothing is."""
+        del case, arms
+        msg = "not measured: published figures are of no candidate; judge it on runs"
+        raise NotMeasuredError(msg)
 
     def evidence(self, case: Case) -> tuple[Evidence, Sequence[Finding]]:
         """All figures in the folder that the file names, and what the checks find in them."""

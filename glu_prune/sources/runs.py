@@ -9,21 +9,20 @@ from pathlib import Path
 
 from glu_prune.baseline.gate import Gate
 from glu_prune.efficiency.effort import Effort
-from glu_prune.efficiency.series import REPLICATE
+from glu_prune.efficiency.series import REPLICATE, Series
+from glu_prune.efficiency.workload import WORKLOADS, Workload
 from glu_prune.errors import EvaluationError
 from glu_prune.evaluation import local_data
 from glu_prune.evaluation.capability import Capability
-from glu_prune.evaluation.metrics import scale_of
 from glu_prune.evaluation.subset import Subset, growing_subsets
 from glu_prune.evidence.figures import Evidence
 from glu_prune.experiment.cell import DENSE, AnyCell, Arm, Cell, DistanceCell, FloorCell, SeriesCell, Settings
-from glu_prune.experiment.cost_record import CostRecord
 from glu_prune.experiment.maintenance import entries
 from glu_prune.experiment.merging import join, restrict
-from glu_prune.experiment.record import DEQUANTIZED, FloorRecord, Record, ScoreRecord
+from glu_prune.experiment.record import FloorRecord, Record
 from glu_prune.experiment.record_source import RecordSource
-from glu_prune.judgement.case import Case, CaseAtRatio, Requirement
-from glu_prune.judgement.cost_runs import QuestionCost, findings, runs
+from glu_prune.judgement.case import ArmCase, Case, Requirement
+from glu_prune.judgement.cost_runs import QuestionCost, findings, removed, runs
 from glu_prune.judgement.cost_tables import cost_tables
 from glu_prune.judgement.distances import ItemDistances, flips
 from glu_prune.judgement.kinds.cost import EfficiencyCase
@@ -32,10 +31,9 @@ from glu_prune.judgement.run_pairs import paired
 from glu_prune.judgement.scores import A_SAMPLE, PairedScores
 from glu_prune.judgement.sources import CostEvidence, DistanceEvidence, Evaluation
 from glu_prune.models.source import ModelSource
-from glu_prune.results.costs import CellResult, EvaluationReadings, FloorScore, MetricSummary, ModelSize
 from glu_prune.results.findings import Finding
 from glu_prune.results.report import CaseTables
-from glu_prune.statistics.means import spread, standard_error
+from glu_prune.sources.rows import cell_result, floor_scores, readings
 
 IS_RATIO = re.compile(r"0\.\d+")
 
@@ -76,7 +74,7 @@ class RunSource:
         every = list(cases)
         to_run = self.missing(every)
         for case in every:
-            if isinstance(case, CaseAtRatio):
+            if isinstance(case, ArmCase):
                 what = {"claim": case.family_key, "declared": case.family}
                 self._engine.store.declare(case.family_digest, what)
         return to_run
@@ -90,7 +88,17 @@ class RunSource:
         """Hands all cells to the engine, which has an executor begin that works ahead of being asked."""
         self._engine.submit(cell for case in cases for cell in self._all_cells(case))
 
-    def declared(self, case: CaseAtRatio) -> str | None:
+    def run(self, cases: Iterable[Case]) -> None:
+        """Runs what is missing model by model, so that each is loaded once; before that floors, which take none."""
+        every = list(dict.fromkeys(cell for case in cases for cell in self._all_cells(case)))
+        for floors in (cell for cell in every if isinstance(cell, FloorCell)):
+            self._engine.floors(floors)
+        answers = [cell for cell in every if isinstance(cell, Cell)]
+        models = list(dict.fromkeys(cell.source for cell in answers))
+        for cell in sorted(answers, key=lambda each: models.index(each.source)):
+            self._engine.record(cell)
+
+    def declared(self, case: ArmCase) -> str | None:
         """As the store says."""
         return self._engine.store.declared(case.family_digest)
 
@@ -111,6 +119,8 @@ class RunSource:
 
     def _sample(self, case: Case, needed: Requirement) -> Subset | None:
         """Which items are asked; None for all."""
+        if (part := needed.part) is not None:
+            return replace(part, stop=min(part.stop, self._extent.limit or part.stop))
         most = case.experiment.most_items(needed.capability, self._extent.limit)
         return Subset(0, most) if most else None
 
@@ -131,19 +141,31 @@ class RunSource:
         Raises:
             ExpectationError: the suite has no such workload.
         """
-        chosen = case.workloads
+        return self._series_of(case, (case.arm,), case.workloads)
+
+    def _series_of(self, case: Case, arms: Sequence[Arm], workloads: Iterable[Workload]) -> list[SeriesCell]:
         source = self._located(case)
         settings = self._engine.settled(self._settings, source)
-        return [SeriesCell(source, (DENSE, case.arm), each, settings, self._effort) for each in chosen]
+        return [SeriesCell(source, (DENSE, *arms), each, settings, self._effort) for each in workloads]
+
+    def measured(self, case: Case, arms: Sequence[Arm]) -> Sequence[Series]:
+        """On this machine, or as it was measured before."""
+        cells = self._series_of(case, arms, WORKLOADS[case.experiment.suite])
+        return [self._engine.series(cell).series for cell in cells]
 
     def _cells(self, case: Case, needed: Requirement) -> dict[Arm, Cell]:
-        capability = needed.capability
+        """What each arm is asked; in the place of the dense one what the case compares others with."""
+        return {each: self._cell(case, needed, case.taken(each)) for each in needed.arms}
+
+    def _cell(self, case: Case, needed: Requirement, arm: Arm) -> Cell:
+        """What `arm` is asked; a checkpoint is asked as a model of its own, which is not pruned."""
+        capability, experiment = needed.capability, case.experiment
         source = self._located(case)
+        if arm.checkpoint:
+            source, arm = self._engine.located(arm.checkpoint, experiment.arms[arm.name].revision), DENSE
+        settings = replace(self._engine.settled(self._settings, source), chat_template=experiment.chat_template)
         task = (capability.task, capability.num_fewshot, capability.fields)
-        settings = self._engine.settled(self._settings, source)
-        settings = replace(settings, chat_template=case.experiment.chat_template)
-        sample = self._sample(case, needed)
-        return {each: Cell(source, each, *task, settings, sample, capability.folder) for each in needed.arms}
+        return Cell(source, arm, *task, settings, self._sample(case, needed), capability.folder)
 
     def scores(self, case: Case, needed: Requirement) -> Iterator[Evaluation]:
         """Paired items of every arm; subset by subset, if the session is to stop as soon as a claim is decided."""
@@ -156,15 +178,15 @@ class RunSource:
         records = self._records(case, cells)
         if self._sample(case, needed):
             floors = restrict(floors, records[DENSE].items)
-        scores = PairedScores(capability, records, floors)
-        compared = self._gate.compared(self._engine, case, scores, cells, records)
+        scores = _scores(case, capability, records, floors)
+        taken = {case.taken(each): cell for each, cell in cells.items()}
+        compared = self._gate.compared(self._engine, case, scores, taken, list(records.values()))
         about = self._about(case, capability, {each: [record] for each, record in records.items()}, floors)
         yield Evaluation(scores, records, about.joined([compared]), floors)
 
     def _records(self, case: Case, cells: Mapping[Arm, Cell]) -> dict[Arm, Record]:
         """The record of every arm."""
-        del case
-        return {each: self._engine.record(cell) for each, cell in cells.items()}
+        return {each: _named(case.taken(each), self._engine.record(cell)) for each, cell in cells.items()}
 
     def _interim(self, case: Case, needed: Requirement) -> Iterator[Evaluation]:
         """What is known after each subset of the items; the last time, after all of them."""
@@ -174,9 +196,9 @@ class RunSource:
         found: dict[Arm, list[Record]] = {each: [] for each in cells}
         for subset in growing_subsets(capability):
             for each, cell in cells.items():
-                found[each].append(self._engine.record(replace(cell, subset=subset)))
+                found[each].append(_named(case.taken(each), self._engine.record(replace(cell, subset=subset))))
             records = {each: join(taken) for each, taken in found.items()}
-            scores = PairedScores(capability, records, restrict(floors, records[DENSE].items), floors)
+            scores = _scores(case, capability, records, restrict(floors, records[DENSE].items), floors)
             yield Evaluation(scores, records, self._about(case, capability, found, floors))
             if scores.complete:
                 return
@@ -204,11 +226,11 @@ class RunSource:
         """The cells, and the floors of their task."""
         limit = self._extent.limit
         found = (
-            _cell(case, each, record, limit, _readings(record, self._engine.cost(record)))
+            cell_result(case, case.taken(each), record, limit, readings(record, self._engine.cost(record)))
             for each, records in cells.items()
             for record in records
         )
-        return CaseTables(cells=tuple(found), floors=tuple(_floor_scores(capability, floors)))
+        return CaseTables(cells=tuple(found), floors=tuple(floor_scores(capability, floors)))
 
     def ratios(self, case: Case, needed: Requirement) -> frozenset[Decimal]:
         """All that the store has records of."""
@@ -258,17 +280,18 @@ class RunSource:
         """Our own measurements, arms in turns; energies per correct answer from what the questions say."""
         model, label = case.experiment.model, case.arm.label
         measured = [self._engine.series(cell).series for cell in self._series(case)]
+        ratio = removed(measured, label) if case.ratio is None else case.ratio
         dense, pruned, replicate = (
             [run for series in measured for run in runs(model, ratio, series, which)]
-            for ratio, which in ((Decimal(0), DENSE.label), (case.ratio, label), (Decimal(0), REPLICATE))
+            for ratio, which in ((Decimal(0), DENSE.label), (ratio, label), (Decimal(0), REPLICATE))
         )
-        found = findings(model, case.ratio, measured, label)
+        found = findings(model, ratio, measured, label)
         evidence = CostEvidence(
             figure=case.claim.efficiency,
             pairs=paired(dense, pruned),
             findings=found,
             replicate=paired(replicate, pruned),
-            tables=cost_tables(model, case.ratio, measured, label, found),
+            tables=cost_tables(model, case.ratio, measured, label, found, case.arm.name),
         )
         for needed in case.requirements():
             for answered in self.scores(case, needed):
@@ -288,62 +311,18 @@ class RunSource:
         raise EvaluationError(msg)
 
 
-def is_control(case: Case, arm: Arm) -> bool:
-    """Whether `arm` is only compared with."""
-    return arm.criterion not in (None, case.experiment.criterion)
+def _named(arm: Arm, record: Record) -> Record:
+    """`record` as one of `arm`: of a checkpoint it says that it is the dense one of another model."""
+    return record.model_copy(update={"arm": arm.label}) if arm.checkpoint else record
 
 
-def _cell(case: Case, each: Arm, record: Record, limit: int | None, cost: EvaluationReadings) -> CellResult:
-    """What a cell cost and scored, without its items."""
-    return CellResult(
-        model=case.experiment.subject,
-        arm=record.arm,
-        control=is_control(case, each),
-        ratio=each.ratio,
-        task=record.task,
-        subset=str(record.settings.get("part", "")),
-        prompts=len(record.items),
-        truncated=record.truncated,
-        near_ties=sum(record.near_ties),
-        new_tokens=sum(record.lengths),
-        limit=limit,
-        dtype=str(record.settings["dtype"]),
-        dtype_why=str(record.settings.get("dtype_why", "")),
-        scores={name: _summary(name, score) for name, score in record.metrics.items()},
-        dequantized=str(record.settings.get(DEQUANTIZED, "")),
-        size=ModelSize(**record.size.model_dump(), expansion_ratio=record.size.expansion_ratio),
-        cost=cost,
-    )
-
-
-def _readings(record: Record, cost: CostRecord | None) -> EvaluationReadings:
-    """What answering a cell took, and how much work that was; without `cost`, it is not known here."""
-    if cost is None:
-        note = "not measured: answered on another machine, or by other code"
-        return EvaluationReadings(
-            seconds=0.0, positions=None, scored_positions=None, energy={}, note=note, other_load=None
-        )
-    work = {"positions": record.positions, "scored_positions": record.scored_positions}
-    return EvaluationReadings.model_validate({**cost.cost.model_dump(), **work})
-
-
-def _summary(metric: str, scores: ScoreRecord) -> MetricSummary:
-    """The standard error of a perplexity is by the rule for logarithms."""
-    error = standard_error(scores.values, scores.weights)
-    scored = sum(map(len, scores.parts)) or len(scores.values)
-    return MetricSummary(scores.score, error * scores.score if scale_of(metric) == "nats" else error, scored)
-
-
-def _floor_scores(capability: Capability, floors: FloorRecord) -> Iterator[FloorScore]:
-    """What the null models score, as the checks of evidence take it."""
-    for name, scores in floors.nulls.items():
-        if capability.metric in scores:
-            found = scores[capability.metric]
-            yield FloorScore(
-                task=floors.task,
-                metric=capability.metric,
-                null=name,
-                score=found.score,
-                sd=spread(found.values, found.weights),
-                items=len(floors.items),
-            )
+def _scores(
+    case: Case,
+    capability: Capability,
+    records: Mapping[Arm, Record],
+    floors: FloorRecord,
+    growing_to: FloorRecord | None = None,
+) -> PairedScores:
+    scores, reference = PairedScores(capability, records, floors, growing_to), case.taken(DENSE)
+    scores.reference = reference.name or reference.label
+    return scores

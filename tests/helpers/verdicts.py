@@ -14,6 +14,8 @@ from glu_prune.judgement.verdict import Verdict
 from tests.helpers.records import record
 
 HALF = Decimal("0.5")
+AT_HALF = {"ratio": HALF}
+"""What results say of the arm."""
 
 
 RATIOS = ("0.1", "0.2", "0.3", "0.4", "0.5", "0.6")

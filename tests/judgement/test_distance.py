@@ -22,7 +22,7 @@ from glu_prune.results.report import CaseTables
 from glu_prune.sources.published import PublishedSource
 from tests.helpers.examples import scaled
 from tests.helpers.records import record
-from tests.helpers.verdicts import recorded
+from tests.helpers.verdicts import AT_HALF, recorded
 from tests.statistics.test_calibration import at_most
 
 HALF = Decimal("0.5")
@@ -126,7 +126,7 @@ def test_claims_made_at_several_ratios_are_corrected_for_their_number():
     assert once.p == often.p
     assert 0.01 < once.p < 0.05
     assert (once.outcome, often.outcome) == ("confirmed", "inconclusive")
-    assert "x 5 ratios" in often.sentence
+    assert "x 5 tests" in often.sentence
 
 
 def test_items_of_one_source_are_one_observation():
@@ -144,7 +144,7 @@ def test_the_same_share_stands_beside_the_scores():
     both = planted()
     capability = case("flips", 0.05).capability
     verdict = found(case("flips", 0.05), flips(*both))
-    assert explanation("m", HALF, capability, both, (0, 0)).flips == (verdict.value, verdict.low, verdict.high)
+    assert explanation("m", AT_HALF, capability, both, (0, 0)).flips == (verdict.value, verdict.low, verdict.high)
 
 
 def test_values_that_are_not_finite_are_an_error():
@@ -215,7 +215,7 @@ def test_a_bound_at_each_ratio_is_one_claim_made_twice(tmp_path):
         ("at_most: 0.1", "at_most: 0", ":5: expect.1.at_most: it is above 0 (found 0)"),
         ("at_most: 0.1", "at_most: .inf", ":5: expect.1.at_most: it is a finite number (found inf)"),
         ("at_most: 0.1, ", "", ":5: expect.1.at_most is missing"),
-        ("at_most: 0.1", "at_most: 0.1, direction: down", ":5: expect.1.direction: key 'direction' does not exist. Allowed: why, ratios, verdict, distance, capability, at_most"),
+        ("at_most: 0.1", "at_most: 0.1, direction: down", ":5: expect.1.direction: key 'direction' does not exist. Allowed: why, ratios, arms, against, verdict, distance, capability, at_most"),
         ("ratios: [0.1]", "ratios: [0.3]", ":4: ratio 0.3 is not among the ratios of this file (0.1, 0.2)"),
         ("at_most: 0.1, why: w}\n", "at_most: 0.1, why: w}\n  - {distance: kl, capability: story_modelling, at_most: 0.3, why: w}\n", ":6: tiny-base-ratio_0.1-story_modelling-kl at_most is claimed a second time; the first is in line 5"),
     ],

@@ -12,11 +12,11 @@ from tests.helpers.records import record
 
 SKILL = Capability("skill", "t", "acc", "a skill", groups=("kind",))
 ITEMS = ("a", "b", "c", "d")
-HALF = Decimal("0.5")
+AT_HALF = {"ratio": Decimal("0.5")}
 
 
 def why(capability: Capability, dense: Record, pruned: Record) -> Explanation:
-    return explanation("m", HALF, capability, (dense, pruned), (1, 2))
+    return explanation("m", AT_HALF, capability, (dense, pruned), (1, 2))
 
 
 def answers(values, **columns):
@@ -59,7 +59,7 @@ def test_where_every_output_is_flawed_there_is_no_score_without():
 
 
 def test_groups_are_averaged_each_on_its_own():
-    found = groups("m", HALF, SKILL, (answers([1, 0, 1, 1]), answers([0, 0, 1, 0])))
+    found = groups("m", AT_HALF, SKILL, (answers([1, 0, 1, 1]), answers([0, 0, 1, 0])))
     assert [(g.field, g.label, g.items, g.dense, g.pruned) for g in found] == [
         ("kind", "x", 2, 0.5, 0.0),
         ("kind", "y", 2, 1.0, 0.5),
@@ -75,12 +75,12 @@ def constraints(parts, labels):
 
 def test_each_constraint_counts_under_its_own_label():
     found = constraints(((1.0, 0.0), (1.0,)), (("length", "case"), ("case",)))
-    assert [(g.label, g.items, g.dense) for g in groups("m", HALF, SKILL, (found, found))] == [
+    assert [(g.label, g.items, g.dense) for g in groups("m", AT_HALF, SKILL, (found, found))] == [
         ("case", 2, 0.5),
         ("length", 1, 1.0),
     ]
     prompts = Capability("skill", "t", "prompts", "a skill", groups=("kind",))
-    assert [(g.label, g.dense) for g in groups("m", HALF, prompts, (found, found))] == [
+    assert [(g.label, g.dense) for g in groups("m", AT_HALF, prompts, (found, found))] == [
         ("case", 0.5),
         ("length", pytest.approx(0.0)),
     ]

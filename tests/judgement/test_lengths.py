@@ -13,7 +13,7 @@ from glu_prune.judgement.scores import PairedScores
 from glu_prune.judgement.sources import Evaluation
 from tests.helpers.examples import scaled
 from tests.helpers.records import record
-from tests.helpers.verdicts import HALF, case
+from tests.helpers.verdicts import AT_HALF, case
 
 SKILL = Capability("skill", "t", "acc", "a skill")
 ERRORS = Capability("skill", "t", "acc", "errors", higher_is_better=False)
@@ -153,11 +153,11 @@ def test_lengths_match_within_five_percent():
 
 def test_the_change_at_matched_length_is_that_of_these_items():
     dense, pruned = texts([0, 0, 1, 1, 0], [10] * 5), texts([1, 1, 1, 0, 1], [10, 10, 10, 10, 5])
-    found = explanation("m", HALF, SKILL, (dense, pruned), (1, 2))
+    found = explanation("m", AT_HALF, SKILL, (dense, pruned), (1, 2))
     change, low, high = found.matched
     assert (change, found.matched_items) == (0.25, 4)
     assert -1 <= low < 0.25 < high <= 1
-    none = explanation("m", HALF, SKILL, (dense, texts([1] * 5, [5] * 5)), (1, 2))
+    none = explanation("m", AT_HALF, SKILL, (dense, texts([1] * 5, [5] * 5)), (1, 2))
     assert (none.matched, none.matched_items) == (None, 0)
 
 

@@ -177,7 +177,7 @@ def test_metrics_that_no_assumption_fits_need_a_pilot():
 
 def test_a_pilot_at_another_ratio_says_so():
     claim = case("down", ratios=2)
-    near = replace(claim, ratio=Decimal("0.4"))
+    near = replace(claim, key=Decimal("0.4"))
     records = {DENSE: recorded(share(80)), near.arm: recorded(share(60))}
     planned = plan(claim, known(100, paired(claim.capability, records), near))
     assert planned.spread == "stored at 0.4"

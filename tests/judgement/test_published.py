@@ -138,5 +138,5 @@ def test_a_spoilt_figure_confirms_and_refutes_nothing():
 
 
 def test_a_workload_that_is_not_there_is_named():
-    with pytest.raises(EvaluationError, match=r"at ratios 0 and 0.5 in workload v have a figure 'joules_per_token'"):
+    with pytest.raises(EvaluationError, match=r"dense and at 0.5, in workload v have a figure 'joules_per_token'"):
         cost("down", 0.8, workload="v")

@@ -54,7 +54,7 @@ def test_the_more_ratios_a_claim_is_made_at_the_more_it_takes():
     verdict = found(case("down", ratios=5), dense, pruned)
     assert verdict.outcome == "inconclusive"
     assert verdict.tests == 5
-    assert "exact McNemar p = 0.012 x 5 ratios" in verdict.sentence
+    assert "exact McNemar p = 0.012 x 5 tests" in verdict.sentence
 
 
 def test_a_rise_that_ends_below_the_floor_is_an_artefact():

@@ -11,7 +11,9 @@ from glu_prune.models.source import embedded_models
 from glu_prune.project.write import TEMPLATE, write_project
 from tests.helpers import ROOT
 
-TESTS = [f"benchmarks/test_{kind}.py" for kind in ("directions", "distances", "efficiency", "evidence", "trends")]
+TESTS = [
+    f"benchmarks/test_{kind}.py" for kind in ("choices", "directions", "distances", "efficiency", "evidence", "trends")
+]
 WORKFLOW = ".github/workflows/glu-prune.yml"
 
 

@@ -33,7 +33,8 @@ class Arms:
     """A dense model, and for each criterion one copy of it, which is cut further as ratios grow.
 
     Rankings are of the dense model, so that what a ratio keeps holds what larger ones keep, and cutting in steps gives
-    the same bits as cutting at once. A smaller ratio than the last, or another seed, takes a new copy.
+    the same bits as cutting at once. What keeps neurons that are gone already, as a smaller ratio, another seed or
+    another calibration text does, takes a new copy.
     """
 
     source: ModelSource
@@ -76,13 +77,7 @@ class Arms:
         if arm.criterion is None:
             return self.dense
         plan, found = self._plan(arm), self._cut.get(arm.criterion)
-        if (
-            found is None
-            or found.plan.seed != arm.seed
-            or any(
-                len(kept.kept) < len(wanted.kept) for kept, wanted in zip(found.plan.blocks, plan.blocks, strict=True)
-            )
-        ):
+        if found is None or not _leaves(found.plan, plan):
             found = None  # before the next copy is made: two may be more than memory holds
             self._cut.pop(arm.criterion, None)
             found = self._cut[arm.criterion] = ArmModel(self.copy(arm), plan)
@@ -109,7 +104,7 @@ class Arms:
         key = (str(arm.criterion), arm.seed, arm.calibration)
         if key not in self._rankings:
             self._rankings[key] = rank(self.model, str(arm.criterion), arm.seed, self._activations_on(arm.calibration))
-        return self._rankings[key].plan(arm.ratio)
+        return self._rankings[key].plan(arm.aim)
 
     def _activations_on(self, calibration: CalibrationText | None) -> Any:
         from glu_prune.pruning.calibration import measure_on
@@ -117,3 +112,8 @@ class Arms:
         if calibration is not None and calibration not in self._activations:
             self._activations[calibration] = measure_on(self.model, self.tokenizer, calibration)
         return self._activations.get(calibration) if calibration else None
+
+
+def _leaves(earlier: Any, plan: Any) -> bool:
+    """Whether what an earlier plan leaves holds all that `plan` keeps."""
+    return all(set(one.kept) >= set(other.kept) for one, other in zip(earlier.blocks, plan.blocks, strict=True))

@@ -140,7 +140,7 @@ class BackendArms:
         key = (str(arm.criterion), arm.seed)
         if key not in self._rankings:
             self._rankings[key] = rank_on_disk(checkpoint, *key)
-        plan = self._rankings[key].plan(arm.ratio)
+        plan = self._rankings[key].plan(arm.aim)
         write_pruned(checkpoint, plan, self._pruned, pad_to_uniform=True, name=name)
         ties: int | None = plan.ties
         return ties

@@ -7,16 +7,24 @@ from pydantic import Discriminator, Tag
 
 from glu_prune.judgement.case import Case, ClaimCase
 from glu_prune.judgement.claim import Claim
+from glu_prune.judgement.kinds.choice import ChoiceCase, ChoiceClaim
 from glu_prune.judgement.kinds.cost import EfficiencyCase, EfficiencyClaim
 from glu_prune.judgement.kinds.direction import CapabilityClaim, DirectionCase
 from glu_prune.judgement.kinds.distance import DistanceCase, DistanceClaim
 from glu_prune.judgement.kinds.evidence import EvidenceCase
 from glu_prune.judgement.kinds.trend import TrendCase, TrendClaim
 
-CASES: tuple[type[Case], ...] = (DirectionCase, DistanceCase, TrendCase, EfficiencyCase, EvidenceCase)
+CASES: tuple[type[Case], ...] = (
+    DirectionCase,
+    DistanceCase,
+    TrendCase,
+    EfficiencyCase,
+    ChoiceCase,
+    EvidenceCase,
+)
 """Every kind of case; tests ask for one by its fixture."""
 CLAIMS: Mapping[str, type[Claim]] = {
-    kind.KEY: kind for kind in (DistanceClaim, CapabilityClaim, EfficiencyClaim, TrendClaim)
+    kind.KEY: kind for kind in (DistanceClaim, CapabilityClaim, EfficiencyClaim, TrendClaim, ChoiceClaim)
 }
 """The key that makes an entry of `expect` a claim of one kind; the first, where an entry has several."""
 CASE_OF: Mapping[type[Claim], type[ClaimCase]] = {
@@ -24,6 +32,7 @@ CASE_OF: Mapping[type[Claim], type[ClaimCase]] = {
     DistanceClaim: DistanceCase,
     EfficiencyClaim: EfficiencyCase,
     TrendClaim: TrendCase,
+    ChoiceClaim: ChoiceCase,
 }
 """The kind of case that a claim becomes."""
 
@@ -37,6 +46,7 @@ AnyClaim = Annotated[
     Annotated[CapabilityClaim, Tag(CapabilityClaim.KEY)]
     | Annotated[DistanceClaim, Tag(DistanceClaim.KEY)]
     | Annotated[EfficiencyClaim, Tag(EfficiencyClaim.KEY)]
-    | Annotated[TrendClaim, Tag(TrendClaim.KEY)],
+    | Annotated[TrendClaim, Tag(TrendClaim.KEY)]
+    | Annotated[ChoiceClaim, Tag(ChoiceClaim.KEY)],
     Discriminator(_kind),
 ]

@@ -4,7 +4,6 @@ import fnmatch
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import AfterValidator, model_validator
@@ -14,11 +13,10 @@ from glu_prune.efficiency.workload import WORKLOADS, Workload
 from glu_prune.errors import EvaluationError, ExpectationError
 from glu_prune.evaluation.capability import Capability
 from glu_prune.experiment.cell import DENSE
-from glu_prune.judgement.case import CaseAtRatio, Entry, Requirement
-from glu_prune.judgement.claim import DirectionClaim, Problem
+from glu_prune.judgement.case import ArmCase, Entry, Requirement
+from glu_prune.judgement.claim import ArmKey, DirectionClaim, Problem, show_key
 from glu_prune.judgement.run_pairs import change_with, having, in_words, percent
 from glu_prune.judgement.verdict import Settled, Verdict, claim_fields, power_note, settle
-from glu_prune.pruning.ratio import show_ratio
 from glu_prune.results.base import Outcome
 from glu_prune.results.claims import CostResult
 from glu_prune.results.findings import Finding
@@ -48,6 +46,9 @@ class EfficiencyClaim(DirectionClaim):
 
     @model_validator(mode="after")
     def _questions_where_needed(self) -> "EfficiencyClaim":
+        if self.direction == "kept":
+            msg = "a cost is up, down or preserved; kept is about capabilities"
+            raise ValueError(msg)
         if (self.efficiency == CORRECT_ANSWER) != (self.questions is not None):
             msg = f"{self.efficiency} {'needs' if self.questions is None else 'takes no'} questions: CAPABILITY"
             raise ValueError(msg)
@@ -61,7 +62,12 @@ class EfficiencyClaim(DirectionClaim):
     @property
     def name(self) -> str:
         """The figure, and what it is about if not everything."""
-        return "-".join(filter(None, (self.efficiency, self.questions, self.workload)))
+        return "-".join(filter(None, (self.efficiency, self.questions, self.workload))) + self.beside
+
+    @property
+    def of_cuts_alone(self) -> bool:
+        """A model and a copy that is cut are measured in turns."""
+        return True
 
     @property
     def about(self) -> str:
@@ -69,7 +75,7 @@ class EfficiencyClaim(DirectionClaim):
         of = f" of {self.questions}" if self.questions else ""
         return self.efficiency + of + (f" in {self.workload}" if self.workload else "")
 
-    def problems(self, ratios: tuple[Decimal, ...], suite: Mapping[str, Capability]) -> Iterator[Problem]:
+    def problems(self, arms: tuple[ArmKey, ...], suite: Mapping[str, Capability]) -> Iterator[Problem]:
         """A capability or a ratio that does not exist, or questions that have no right answers."""
         if self.questions and self.questions not in suite:
             yield Problem("questions", unknown=self.questions)
@@ -78,11 +84,11 @@ class EfficiencyClaim(DirectionClaim):
                 f"capability {self.questions} is no share of right answers, so there is no energy for each of them"
             )
             yield Problem("questions", complaint)
-        yield from self.ratio_problems(ratios)
+        yield from self.arm_problems(arms)
 
 
 @dataclass(frozen=True)
-class EfficiencyCase(CaseAtRatio):
+class EfficiencyCase(ArmCase):
     """One claim about a figure of cost at one ratio."""
 
     FIXTURE: ClassVar[str] = "glu_efficiency"
@@ -92,11 +98,11 @@ class EfficiencyCase(CaseAtRatio):
     """Whose questions are answered, where the figure is about answers."""
 
     @classmethod
-    def of(cls, entry: Entry, claim: EfficiencyClaim, identity: str, ratio: Decimal | None) -> "EfficiencyCase":
+    def of(cls, entry: Entry, claim: EfficiencyClaim, identity: str, arm: ArmKey | None) -> "EfficiencyCase":
         """The claim at one of its ratios."""
-        assert ratio is not None
+        assert arm is not None
         questions = entry.suite[claim.questions] if claim.questions else None
-        return cls(entry.file, entry.line, identity, entry.experiment, claim, ratio, questions)
+        return cls(entry.file, entry.line, identity, entry.experiment, claim, arm, questions)
 
     def requirements(self) -> Iterator[Requirement]:
         """The questions, where the figure is about answers."""
@@ -140,7 +146,7 @@ def judge_efficiency(case: EfficiencyCase, found: "CostEvidence") -> Verdict:
     if not usable:
         where = f" in workload {claim.workload}" if claim.workload else ""
         msg = (
-            f"no two runs of {case.experiment.model} at ratios 0 and {show_ratio(case.ratio)}{where} have a figure "
+            f"no two runs of {case.experiment.model}, dense and at {show_key(case.key)},{where} have a figure "
             f"{figure!r}"
         )
         raise EvaluationError(msg)

@@ -3,14 +3,13 @@
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from decimal import Decimal
 from statistics import fmean
 from typing import TYPE_CHECKING, ClassVar
 
 from glu_prune.evaluation.capability import Capability
 from glu_prune.experiment.cell import DENSE, Arm
-from glu_prune.judgement.case import CaseAtRatio, Entry, Requirement
-from glu_prune.judgement.claim import DirectionClaim, Problem
+from glu_prune.judgement.case import ArmCase, Entry, Requirement
+from glu_prune.judgement.claim import ArmKey, DirectionClaim, Problem
 from glu_prune.judgement.explanation import explanation, groups
 from glu_prune.judgement.lengths import length_note
 from glu_prune.judgement.scores import A_SAMPLE, CapabilityScores
@@ -62,17 +61,17 @@ class CapabilityClaim(DirectionClaim):
     @property
     def name(self) -> str:
         """The capability."""
-        return self.capability
+        return f"{self.capability}{self.beside}"
 
-    def problems(self, ratios: tuple[Decimal, ...], suite: Mapping[str, Capability]) -> Iterator[Problem]:
+    def problems(self, arms: tuple[ArmKey, ...], suite: Mapping[str, Capability]) -> Iterator[Problem]:
         """A capability or a ratio that does not exist."""
         if self.capability not in suite:
             yield Problem("capability", unknown=self.capability)
-        yield from self.ratio_problems(ratios)
+        yield from self.arm_problems(arms)
 
 
 @dataclass(frozen=True)
-class DirectionCase(CaseAtRatio):
+class DirectionCase(ArmCase):
     """One claim about a capability at one ratio."""
 
     FIXTURE: ClassVar[str] = "glu_case"
@@ -90,17 +89,17 @@ class DirectionCase(CaseAtRatio):
         return replace(arm, seed=arm.seed + self.draw)
 
     @classmethod
-    def of(cls, entry: Entry, claim: CapabilityClaim, identity: str, ratio: Decimal | None) -> "DirectionCase":
+    def of(cls, entry: Entry, claim: CapabilityClaim, identity: str, arm: ArmKey | None) -> "DirectionCase":
         """The claim at one of its ratios."""
-        assert ratio is not None
-        return cls(entry.file, entry.line, identity, entry.experiment, claim, ratio, entry.suite[claim.capability])
+        assert arm is not None
+        return cls(entry.file, entry.line, identity, entry.experiment, claim, arm, entry.suite[claim.capability])
 
     @property
     def controls(self) -> Mapping[str, tuple[Arm, ...]]:
-        """Other criteria at the same ratio; of one that draws, as many draws as a claim that is specific needs."""
+        """Other criteria at the same size; of one that draws, as many draws as a claim that is specific needs."""
         experiment = self.experiment
         draws = experiment.control_seeds if self.claim.specific else 1
-        return {name: experiment.draws_of(name, self.ratio, draws) for name in experiment.controls_at(self.ratio)}
+        return experiment.controls_of(self.key, draws)
 
     def requirements(self) -> Iterator[Requirement]:
         """The capability of the dense model, of the pruned one, and of the controls."""
@@ -137,7 +136,8 @@ class DirectionCase(CaseAtRatio):
 
     def _undeclared(self, source: "Source", needed: Requirement, found: "Evaluation") -> Iterator[str]:
         """What was known before all of this was declared, or is measured and not declared."""
-        if others := sorted(source.ratios(self, needed) - set(self.experiment.ratios)):
+        others = sorted(source.ratios(self, needed) - set(self.experiment.ratios))
+        if others and self.ratio is not None:
             yield f"measured at {', '.join(map(show_ratio, others))}, too, which the file does not declare"
         since, record = source.declared(self), found.records.get(self.arm)
         if since and record and record.created < since:
@@ -181,8 +181,8 @@ class DirectionCase(CaseAtRatio):
         subject, moved = self.experiment.subject, (verdict.gained, verdict.lost)
         return CaseTables(
             scores=scores,
-            why=(explanation(subject, self.ratio, self.capability, both, moved),),
-            groups=tuple(groups(subject, self.ratio, self.capability, both)),
+            why=(explanation(subject, self.about_arm, self.capability, both, moved),),
+            groups=tuple(groups(subject, self.about_arm, self.capability, both)),
         )
 
 

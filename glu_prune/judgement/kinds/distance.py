@@ -2,15 +2,14 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field, model_validator
 
 from glu_prune.evaluation.capability import Capability
 from glu_prune.experiment.cell import DENSE
-from glu_prune.judgement.case import CaseAtRatio, Entry, Requirement
-from glu_prune.judgement.claim import ClaimAtRatios, Problem
+from glu_prune.judgement.case import ArmCase, Entry, Requirement
+from glu_prune.judgement.claim import ArmClaim, ArmKey, Problem
 from glu_prune.judgement.distances import Distance, DistanceVerdict, settle_distance
 from glu_prune.judgement.verdict import claim_fields, power_note
 from glu_prune.results.claims import DistanceResult
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from glu_prune.judgement.sources import DistanceEvidence, Source
 
 
-class DistanceClaim(ClaimAtRatios):
+class DistanceClaim(ArmClaim):
     """How far the pruned model is from the dense one, at most, on the items of a capability."""
 
     KEY: ClassVar[str] = "distance"
@@ -45,7 +44,12 @@ class DistanceClaim(ClaimAtRatios):
     @property
     def name(self) -> str:
         """The capability and the distance."""
-        return f"{self.capability}-{self.distance}"
+        return f"{self.capability}-{self.distance}{self.beside}"
+
+    @property
+    def of_cuts_alone(self) -> bool:
+        """Predictions are compared in one pass, of a model and a copy that is cut."""
+        return self.distance == "kl"
 
     @property
     def variant(self) -> str:
@@ -57,18 +61,18 @@ class DistanceClaim(ClaimAtRatios):
         """The bound."""
         return f"at most {self.at_most:g}"
 
-    def problems(self, ratios: tuple[Decimal, ...], suite: Mapping[str, Capability]) -> Iterator[Problem]:
+    def problems(self, arms: tuple[ArmKey, ...], suite: Mapping[str, Capability]) -> Iterator[Problem]:
         """A capability or a ratio that does not exist, or answers where there are none."""
         if self.capability not in suite:
             yield Problem("capability", unknown=self.capability)
         elif self.distance == "flips" and suite[self.capability].logarithmic:
             complaint = f"capability {self.capability} is a perplexity, without answers that could flip; use `kl`"
             yield Problem("distance", complaint)
-        yield from self.ratio_problems(ratios)
+        yield from self.arm_problems(arms)
 
 
 @dataclass(frozen=True)
-class DistanceCase(CaseAtRatio):
+class DistanceCase(ArmCase):
     """One claim about a distance at one ratio."""
 
     FIXTURE: ClassVar[str] = "glu_distance"
@@ -77,10 +81,10 @@ class DistanceCase(CaseAtRatio):
     capability: Capability
 
     @classmethod
-    def of(cls, entry: Entry, claim: DistanceClaim, identity: str, ratio: Decimal | None) -> "DistanceCase":
+    def of(cls, entry: Entry, claim: DistanceClaim, identity: str, arm: ArmKey | None) -> "DistanceCase":
         """The claim at one of its ratios."""
-        assert ratio is not None
-        return cls(entry.file, entry.line, identity, entry.experiment, claim, ratio, entry.suite[claim.capability])
+        assert arm is not None
+        return cls(entry.file, entry.line, identity, entry.experiment, claim, arm, entry.suite[claim.capability])
 
     def requirements(self) -> Iterator[Requirement]:
         """The answers of the dense and the pruned model, or how their predictions differ."""

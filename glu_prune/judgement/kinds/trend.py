@@ -10,8 +10,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from glu_prune.evaluation.capability import Capability
 from glu_prune.experiment.cell import Arm
 from glu_prune.judgement.across import judge_trend
-from glu_prune.judgement.case import ClaimCase, Entry, Requirement, arm_at
-from glu_prune.judgement.claim import AnyRatio, Claim, Margin, Problem, unique
+from glu_prune.judgement.case import ClaimCase, Entry, Requirement
+from glu_prune.judgement.claim import AnyRatio, ArmKey, Claim, Margin, Problem, unique
 from glu_prune.judgement.curves import curve
 from glu_prune.pruning.ratio import show_ratio
 from glu_prune.results.base import Outcome
@@ -76,7 +76,7 @@ class TrendClaim(Claim):
         """The capabilities and their relation."""
         return "-".join((*self.trend, self.relation))
 
-    def problems(self, ratios: tuple[Decimal, ...], suite: Mapping[str, Capability]) -> Iterator[Problem]:
+    def problems(self, arms: tuple[ArmKey, ...], suite: Mapping[str, Capability]) -> Iterator[Problem]:
         """A capability or a ratio that does not exist, or a mean of what has no common scale."""
         for name in self.trend:
             if name not in suite:
@@ -84,7 +84,10 @@ class TrendClaim(Claim):
             elif self.relation == "equilibrium" and not suite[name].share:
                 complaint = f"capability {name} is no share of right answers; an equilibrium is a mean of such scores"
                 yield Problem("trend", complaint)
-        if self.at and self.at not in ratios:
+        ratios = [each for each in arms if isinstance(each, Decimal)]
+        if not ratios:
+            yield Problem("trend", "a trend goes across ratios, and this file has none; name `ratios`")
+        elif self.at and self.at not in ratios:
             shown = ", ".join(map(show_ratio, ratios))
             yield Problem("at", f"ratio {show_ratio(self.at)} is not among the ratios of this file (0, {shown})")
 
@@ -99,9 +102,9 @@ class TrendCase(ClaimCase):
     capabilities: tuple[Capability, ...]
 
     @classmethod
-    def of(cls, entry: Entry, claim: TrendClaim, identity: str, ratio: Decimal | None) -> "TrendCase":
+    def of(cls, entry: Entry, claim: TrendClaim, identity: str, arm: ArmKey | None) -> "TrendCase":
         """The only case of the claim."""
-        del ratio
+        del arm
         capabilities = tuple(entry.suite[name] for name in claim.trend)
         return cls(entry.file, entry.line, identity, entry.experiment, claim, capabilities)
 
@@ -117,7 +120,7 @@ class TrendCase(ClaimCase):
 
     def arm(self, ratio: Decimal) -> Arm:
         """The model at `ratio`."""
-        return arm_at(self.experiment, ratio)
+        return self.experiment.arm(ratio)
 
     def requirements(self) -> Iterator[Requirement]:
         """Each capability at every ratio."""

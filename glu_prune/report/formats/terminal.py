@@ -7,7 +7,6 @@ encoding has no more.
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from itertools import chain
 from typing import Any, get_args
 
@@ -15,13 +14,13 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from glu_prune.clean import one_line
-from glu_prune.pruning.ratio import show_ratio
 from glu_prune.report import lines
 from glu_prune.report.baseline_notes import is_news
 from glu_prune.report.table import render, terminal_width, wrapped
 from glu_prune.report.tables import extents, notes, sections
-from glu_prune.results.base import Outcome
-from glu_prune.results.claims import ClaimResult, CostResult, RatioResult
+from glu_prune.results.base import OfArm, Outcome
+from glu_prune.results.claims import ArmResult, ClaimResult, CostResult
+from glu_prune.results.costs import ModelSize
 from glu_prune.results.findings import Finding
 from glu_prune.results.report import Report
 
@@ -111,7 +110,7 @@ def text(report: Report) -> Iterator[str]:
 
 
 _AT_RATIOS = ("scores", "distances", "costs")
-_CLAIMS = (*_AT_RATIOS, "trends", "baseline")
+_CLAIMS = (*_AT_RATIOS, "trends", "choices", "baseline")
 
 
 def _plain(text: str) -> tuple[Text, ...]:
@@ -122,14 +121,14 @@ def _arms(
     report: Report, model: str, shape: Shape, width: int, asides: lines.Notes | None, headed: lines.Headings
 ) -> Iterator[Block]:
     every = [row for name in _AT_RATIOS for row in report.rows(name) if row.model == model]
-    rows = [row for row in every if isinstance(row, RatioResult)]
-    for ratio in sorted({row.ratio for row in rows}):
-        mine = [row for row in rows if row.ratio == ratio]
+    rows = [row for row in every if isinstance(row, ArmResult)]
+    for at in dict.fromkeys(row.at for row in sorted(rows, key=lambda row: row.order)):
+        mine = [row for row in rows if row.at == at]
         # Costs have neither floor nor controls: in columns of their own, below those of capabilities.
         parts = [[row for row in mine if isinstance(row, CostResult) is cost] for cost in (False, True)]
         found = [lines.lines(part, shape.columns, shape.sort, asides) for part in parts if part]
         shown = [lines.laid_out(each, width, _said(shape), headed) for each in found]
-        yield Block(_heading(f"{model}{_arm(report, model, ratio)}", mine, width), tuple(chain(*shown)))
+        yield Block(_heading(f"{model}{_arm(report, model, mine[0])}", mine, width), tuple(chain(*shown)))
 
 
 def _heading(about: str, rows: Sequence[ClaimResult], width: int) -> str:
@@ -148,16 +147,25 @@ def _said(shape: Shape) -> Any:
     return sentence if shape.long else lambda line: line.remark
 
 
-def _arm(report: Report, model: str, ratio: Decimal) -> str:
-    """Which arm is at `ratio`, and how large it is beside the dense one, as far as cells tell."""
+def _arm(report: Report, model: str, of: OfArm) -> str:
+    """Which arm that is, and how large it is beside the dense one, as far as cells tell."""
     mine = [cell for cell in report.cells if cell.model == model and not cell.control]
-    pruned = {cell.arm: cell.size for cell in mine if cell.ratio == ratio and ratio}
-    dense = next((cell.size for cell in mine if not cell.ratio), None)
+    pruned = {cell.arm: cell.size for cell in mine if cell.at == of.at and cell.ratio != 0}
+    dense = next((cell.size for cell in mine if cell.ratio == 0), None)
+    said = f" {of.named}" if of.named else "" if pruned and dense else f" at {of.at}"
     if not pruned or dense is None:
-        return f" at {show_ratio(ratio)}"
-    sizes = {size.width: size for size in pruned.values()}.values()
-    said = ", ".join(f"width {dense.width:,} -> {size.width:,}" for size in sizes)
-    return f" {', '.join(pruned)}, {said}"
+        return said
+    sizes = {(size.width, size.parameters): size for size in pruned.values()}.values()
+    widths = ", ".join(_change(dense, size) for size in sizes)
+    arms = ", ".join(arm for arm in pruned if arm != of.named)
+    return f"{said}{':' if said and arms else ''}{f' {arms}' if arms else ''}, {widths}"
+
+
+def _change(dense: ModelSize, pruned: ModelSize) -> str:
+    """Of the width, or of all parameters where the first block is not what was cut."""
+    if dense.width != pruned.width:
+        return f"width {dense.width:,} -> {pruned.width:,}"
+    return f"{dense.parameters:,} -> {pruned.parameters:,} parameters"
 
 
 def _counts(rows: Sequence[ClaimResult], signs: Mapping[str, str] = _WORDS) -> str:
@@ -175,6 +183,11 @@ def _others(report: Report, model: str, shape: Shape, width: int) -> Iterator[Bl
             one_line(f"{model} across ratios: {_counts(trends)}"),
             tuple(lines.laid_out(found, width, _said(shape), set())),
         )
+    choices = sorted((row for row in report.choices if row.model == model), key=lines.urgency)
+    if choices:
+        found = [lines.choice_line(row) for row in choices]
+        shown = tuple(lines.laid_out(found, width, _said(shape), set()))
+        yield Block(one_line(f"{model}, chosen: {_counts(choices)}"), shown)
     news = [row for row in report.baseline if row.model == model and is_news(row)]
     for against in dict.fromkeys(row.against for row in news):
         found = [lines.baseline_line(row) for row in news if row.against == against]

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from glu_prune.clean import one_line
-from glu_prune.pruning.ratio import show_ratio
 from glu_prune.report import lines
 from glu_prune.report.matrix import matrices
 from glu_prune.report.page.figure import Figure
@@ -58,7 +57,7 @@ class Page:
             lstrip_blocks=True,
         )
         environment.tests["failed"] = lines.has_failed
-        environment.filters |= {"one_line": one_line, "ratio": show_ratio}
+        environment.filters |= {"one_line": one_line}
         style, script = (_HERE / "page.css").read_text(encoding="utf-8"), _bundle()
         return environment.get_template("page.html.j2").render(
             page=self,
@@ -78,13 +77,12 @@ class Page:
 
     def _claims(self) -> list[ClaimResult]:
         """All claims: what failed, what surprises, what held."""
-        report = self.report
-        return sorted([*report.scores, *report.distances, *report.costs, *report.trends], key=lines.urgency)
+        return sorted(self.report.claims, key=lines.urgency)
 
 
 def _items(changes: ItemChanges) -> dict[str, Any]:
     """For the script of the page."""
-    about = f"{changes.model}, {changes.capability} at {show_ratio(changes.ratio)}"
+    about = f"{changes.model}, {changes.capability} at {changes.at}"
     return {"about": about, "found": changes.found, "rows": [each.json_row() for each in changes.shown]}
 
 

@@ -1,32 +1,35 @@
 """Figures of cost: changes as judged and measured, and capability against cost."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from glu_prune.report.page.figure import Figure, base, by_model, file_name, is_perplexity, removed
+from glu_prune.pruning.ratio import show_ratio
+from glu_prune.report.page.figure import Figure, base, by_model, file_name, is_perplexity
 from glu_prune.results.claims import CapabilityResult
 from glu_prune.results.report import Report
 
 if TYPE_CHECKING:
     import altair as alt
 
+_DENSE = show_ratio(Decimal(0))
 _COSTS = ("joules_per_token", "time_per_output_token")
 """Figures of cost, beside size, that capabilities are shown against."""
 
 
-def _sizes(report: Report) -> dict[tuple[str, float], float]:
-    """Megabytes of the weights by model and ratio."""
-    return {(cell.model, float(cell.ratio)): cell.size.bytes / 1e6 for cell in report.cells if not cell.control}
+def _sizes(report: Report) -> dict[tuple[str, str], float]:
+    """Megabytes of the weights by model and arm."""
+    return {(cell.model, cell.at): cell.size.bytes / 1e6 for cell in report.cells if not cell.control}
 
 
-def _measured(report: Report, figure: str, workload: str) -> dict[tuple[str, float], float]:
-    """A figure of cost by model and ratio."""
-    found: dict[tuple[str, float], float] = {}
+def _measured(report: Report, figure: str, workload: str) -> dict[tuple[str, str], float]:
+    """A figure of cost by model and arm."""
+    found: dict[tuple[str, str], float] = {}
     for row in report.efficiency:
         if (row.figure, row.workload) == (figure, workload) and row.pruned and row.dense[0] and row.pruned[0]:
-            found[row.model, 0.0] = row.dense[0]
-            found[row.model, float(row.ratio)] = row.pruned[0]
+            found[row.model, _DENSE] = row.dense[0]
+            found[row.model, row.at] = row.pruned[0]
     return found
 
 
@@ -47,15 +50,20 @@ def fronts(report: Report, scores: Sequence[CapabilityResult]) -> Iterator[Figur
             yield Figure(file_name("front", name), f"capability against {title}", caption, rows, draw)
 
 
-def _on_front(scores: Sequence[CapabilityResult], costs: Mapping[tuple[str, float], float]) -> Iterator[dict[str, Any]]:
+def _on_front(scores: Sequence[CapabilityResult], costs: Mapping[tuple[str, str], float]) -> Iterator[dict[str, Any]]:
     """A point for each capability of each arm of which the cost is known, the dense one once."""
     seen = set()
     for row in scores:
-        for ratio, score in ((0.0, row.dense), (float(row.ratio), row.pruned)):
-            cost, key = costs.get((row.model, ratio)), (row.model, row.capability, ratio)
+        for at, score in ((_DENSE, row.dense), (row.at, row.pruned)):
+            cost, key = costs.get((row.model, at)), (row.model, row.capability, at)
             if cost is not None and row.floor is not None and not is_perplexity(row) and key not in seen:
                 seen.add(key)
-                about = {"model": row.model, "capability": row.capability, "removed": ratio}
+                about = {
+                    "model": row.model,
+                    "capability": row.capability,
+                    "arm": at,
+                    "joined": at == _DENSE or not row.named,
+                }
                 yield {**about, "cost": cost, "score": score, "floor": row.floor}
 
 
@@ -70,11 +78,11 @@ def _draw_front(rows: Sequence[dict[str, Any]], title: str) -> "alt.TopLevelMixi
     chart = base(rows).transform_filter(chosen)
     return (
         alt.layer(
-            chart.mark_line(opacity=0.4).encode(**at, order="removed:Q"),
+            chart.transform_filter("datum.joined").mark_line(opacity=0.4).encode(**at, order="cost:Q"),
             chart.mark_point(filled=True, size=70, opacity=1).encode(
-                **at, tooltip=["model:N", "removed:Q", "cost:Q", "score:Q"]
+                **at, tooltip=["model:N", "arm:N", "cost:Q", "score:Q"]
             ),
-            chart.mark_text(dy=-10).encode(**at, text="removed:Q"),
+            chart.mark_text(dy=-10).encode(**at, text="arm:N"),
             chart.mark_rule(strokeDash=[4, 4]).encode(y=alt.Y("floor:Q", title="score"), color=by_model()),
         )
         .add_params(chosen)
@@ -84,15 +92,15 @@ def _draw_front(rows: Sequence[dict[str, Any]], title: str) -> "alt.TopLevelMixi
 
 def costs(report: Report) -> Iterator[Figure]:
     """Changes of figures of cost: as claims were judged, and as they were measured."""
-    judged = [(row.model, row.capability, row.ratio, row.percent, row.outcome, row.note) for row in report.costs]
+    judged = [(row.model, row.capability, row.at, row.percent, row.outcome, row.note) for row in report.costs]
     measured = [
-        (row.model, f"{row.figure} ({row.workload})", row.ratio, row.change, row.how, "")
+        (row.model, f"{row.figure} ({row.workload})", row.at, row.change, row.how, "")
         for row in report.efficiency
         if row.change is not None
     ]
     rows: list[dict[str, Any]] = []
-    for model, figure, ratio, (change, low, high), how, spoilt in (*judged, *measured):
-        about = {"model": model, "figure": figure, "removed": float(ratio), "how": how, "spoilt": spoilt}
+    for model, figure, at, (change, low, high), how, spoilt in (*judged, *measured):
+        about = {"model": model, "figure": figure, "arm": at, "how": how, "spoilt": spoilt}
         rows.append({**about, "change": change, "low": low, "high": high})
     for figure in dict.fromkeys(row["figure"] for row in rows):
         mine = [row for row in rows if row["figure"] == figure]
@@ -108,8 +116,9 @@ def _draw_cost(rows: Sequence[dict[str, Any]]) -> "alt.TopLevelMixin":
     import altair as alt
 
     title = "change, %"
-    x, y, colour = removed(rows), alt.Y("change:Q", title=title), by_model()
-    tooltip = ["model:N", "removed:Q", "change:Q", "low:Q", "high:Q", "how:N", "spoilt:N"]
+    x = alt.X("arm:N", title="share of neurons removed, or arm", sort=None, axis=alt.Axis(labelAngle=0))
+    y, colour = alt.Y("change:Q", title=title), by_model()
+    tooltip = ["model:N", "arm:N", "change:Q", "low:Q", "high:Q", "how:N", "spoilt:N"]
     return alt.layer(
         base([{"zero": 0}]).mark_rule(strokeDash=[4, 4]).encode(y=alt.Y("zero:Q", title=title)),
         base(rows).mark_rule().encode(x=x, y=alt.Y("low:Q", title=title), y2="high:Q", color=colour),

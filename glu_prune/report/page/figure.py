@@ -1,8 +1,9 @@
 """A figure: its data, its words, how it is drawn, and what files it becomes."""
 
 import json
+import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -69,6 +70,26 @@ def file_name(kind: str, about: str) -> str:
 def is_perplexity(row: CapabilityResult) -> bool:
     """Whether changes are in nats, so that they multiply the score."""
     return "perplexity" in row.metric
+
+
+def beside(row: CapabilityResult, change: float | None) -> float | None:
+    """The score that is `change` away from that of the dense model."""
+    if change is None or row.dense is None or not math.isfinite(change):
+        return None
+    return row.dense * math.exp(change) if is_perplexity(row) else row.dense + change
+
+
+def floors(rows: Sequence[CapabilityResult]) -> Iterator[dict[str, Any]]:
+    """A line for each floor, once where models share it, with what scores so."""
+    for score in dict.fromkeys(row.floor for row in rows if row.floor is not None):
+        names = dict.fromkeys(row.floor_of for row in rows if row.floor == score and row.floor_of)
+        yield {"kind": "floor", "score": score, "said": f"without content: {', '.join(names) or 'floor'}"}
+
+
+def floor_named(rows: Sequence[CapabilityResult]) -> str:
+    """What a caption says of floors."""
+    names = dict.fromkeys(f"{row.floor_of} {row.floor:.3f}" for row in rows if row.floor is not None and row.floor_of)
+    return f"what answers without content score at best ({', '.join(names)})" if names else "no floor is known"
 
 
 def base(rows: Sequence[dict[str, Any]]) -> "alt.Chart":

@@ -3,15 +3,26 @@
 What is drawn is a row of the report; nothing is computed here but the place of an interval on the scale of its score.
 """
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from glu_prune.judgement.ties import REDRAWN
-from glu_prune.pruning.ratio import show_ratio
+from glu_prune.report.page.arm_figures import named_arms
 from glu_prune.report.page.change_figures import changes
 from glu_prune.report.page.cost_figures import costs, fronts
-from glu_prune.report.page.figure import INK, Figure, base, by_model, by_verdict, file_name, is_perplexity, removed
+from glu_prune.report.page.figure import (
+    INK,
+    Figure,
+    base,
+    beside,
+    by_model,
+    by_verdict,
+    file_name,
+    floor_named,
+    floors,
+    is_perplexity,
+    removed,
+)
 from glu_prune.results.claims import CapabilityResult
 from glu_prune.results.report import Report
 
@@ -24,19 +35,15 @@ _KNOWLEDGE, _TRUTH = "factual_knowledge", ("truthfulness_mc2", "truthfulness")
 def figures(report: Report) -> Iterator[Figure]:
     """Every figure for which the report has rows."""
     scores = [row for row in report.scores if row.dense is not None and row.pruned is not None]
-    for capability in dict.fromkeys(row.capability for row in scores):
-        yield _dose(capability, [row for row in scores if row.capability == capability], report)
-    yield from fronts(report, scores)
-    yield from _truth(scores)
+    by_ratio = [row for row in scores if row.ratio is not None and not row.against]
+    for capability in dict.fromkeys(row.capability for row in by_ratio):
+        yield _dose(capability, [row for row in by_ratio if row.capability == capability], report)
+    yield from named_arms(scores)
+    dense = [row for row in scores if not row.against]
+    yield from fronts(report, dense)
+    yield from _truth(dense)
     yield from costs(report)
     yield from changes(report)
-
-
-def _beside(row: CapabilityResult, change: float | None) -> float | None:
-    """The score that is `change` away from that of the dense model."""
-    if change is None or row.dense is None or not math.isfinite(change):
-        return None
-    return row.dense * math.exp(change) if is_perplexity(row) else row.dense + change
 
 
 def _dose(capability: str, rows: Sequence[CapabilityResult], report: Report) -> Figure:
@@ -48,14 +55,14 @@ def _dose(capability: str, rows: Sequence[CapabilityResult], report: Report) -> 
         drawn.append({"kind": "model", "model": model, "removed": 0.0, "score": mine[0].dense, "verdict": "dense"})
         drawn += [_point(row) for row in mine]
         drawn += [mark for row in mine for mark in _controls(row)]
-    drawn += _floors(rows)
+    drawn += floors(rows)
     drawn += _bands(report, rows)
     items = ", ".join(f"{count:,}" for count in dict.fromkeys(row.items for row in rows))
     tests = ", ".join(dict.fromkeys(row.test for row in rows))
     caption = (
         f"{first.metric}{' (lower is better)' if first.better == 'lower' else ''} of n = {items} items. Bars: 95 % "
         f"interval of the change from the dense model on the same items; shapes: verdict by {tests}, p corrected for "
-        f"the ratios of the claim; dashed: {_floor_named(rows)}; small marks: the controls at the same ratio"
+        f"the ratios of the claim; dashed: {floor_named(rows)}; small marks: the controls at the same ratio"
         f"{', circles each of their draws' if any(row.draws for row in rows) else ''}."
     )
     return Figure(
@@ -63,28 +70,17 @@ def _dose(capability: str, rows: Sequence[CapabilityResult], report: Report) -> 
     )
 
 
-def _floors(rows: Sequence[CapabilityResult]) -> Iterator[dict[str, Any]]:
-    """A line for each floor, once where models share it, with what scores so."""
-    for score in dict.fromkeys(row.floor for row in rows if row.floor is not None):
-        names = dict.fromkeys(row.floor_of for row in rows if row.floor == score and row.floor_of)
-        yield {"kind": "floor", "score": score, "said": f"without content: {', '.join(names) or 'floor'}"}
-
-
-def _floor_named(rows: Sequence[CapabilityResult]) -> str:
-    names = dict.fromkeys(f"{row.floor_of} {row.floor:.3f}" for row in rows if row.floor is not None and row.floor_of)
-    return f"what answers without content score at best ({', '.join(names)})" if names else "no floor is known"
-
-
 def _point(row: CapabilityResult) -> dict[str, Any]:
     return {
-        "kind": "model", "model": row.model, "removed": float(row.ratio), "score": row.pruned, "verdict": row.outcome,
-        "low": _beside(row, row.low), "high": _beside(row, row.high), "p": row.p_ratios, "claim": row.claim,
+        "kind": "model", "model": row.model, "removed": float(row.ratio or 0), "score": row.pruned,
+        "verdict": row.outcome, "low": beside(row, row.low), "high": beside(row, row.high), "p": row.p_ratios,
+        "claim": row.claim,
     }  # fmt: skip
 
 
 def _controls(row: CapabilityResult) -> Iterator[dict[str, Any]]:
     """A mark for each control, named, and a fainter one for each draw of those that were drawn several times."""
-    at = {"model": row.model, "removed": float(row.ratio)}
+    at = {"model": row.model, "removed": float(row.ratio or 0)}
     for name, score in row.controls.items():
         if name != REDRAWN:
             drawn = row.draws.get(name, ())
@@ -98,7 +94,7 @@ def _bands(report: Report, rows: Sequence[CapabilityResult]) -> Iterator[dict[st
     known = {row.model: row for row in rows}
     for each in report.curves:
         if each.capability == rows[0].capability and (row := known.get(each.model)):
-            limits = {"low": _beside(row, each.band_low), "high": _beside(row, each.band_high)}
+            limits = {"low": beside(row, each.band_low), "high": beside(row, each.band_high)}
             yield {"kind": "band", "model": each.model, "removed": float(each.ratio), **limits}
 
 
@@ -144,16 +140,16 @@ def _truth(scores: Sequence[CapabilityResult]) -> Iterator[Figure]:
     """Truthfulness against knowledge, an arm a point, with the interval of each."""
     rows: list[dict[str, Any]] = []
     for name in _TRUTH:
-        by_arm = {(row.model, row.ratio): row for row in scores if row.capability == name}
+        by_arm = {(row.model, row.at): row for row in scores if row.capability == name}
         for row in scores:
-            if row.capability == _KNOWLEDGE and (other := by_arm.get((row.model, row.ratio))):
+            if row.capability == _KNOWLEDGE and (other := by_arm.get((row.model, row.at))):
                 rows.append(_pair(row, other, name))
     dense = {(row["model"], row["measure"]): _dense(row) for row in rows}
     if rows:
         caption = (
-            "An arm a point, labelled with the share of neurons removed, beside the dense model at 0; bars: 95 % "
-            "interval of its change over items. Two curves of one model that both move with every neuron removed are "
-            "not independent: a correlation over these points is described and decides nothing."
+            "An arm a point, labelled with its name or the share of neurons removed, beside the dense one at 0; bars: "
+            "95 % interval of its change over items. Two curves of one model that both move with every neuron removed "
+            "are not independent: a correlation over these points is described and decides nothing."
         )
         yield Figure(
             "knowledge-truth", "knowledge against truthfulness", caption, [*dense.values(), *rows], _draw_truth
@@ -168,10 +164,10 @@ def _dense(row: dict[str, Any]) -> dict[str, Any]:
 
 def _pair(row: CapabilityResult, other: CapabilityResult, name: str) -> dict[str, Any]:
     return {
-        "model": row.model, "measure": name, "removed": show_ratio(row.ratio),
+        "model": row.model, "measure": name, "removed": row.at,
         "knowledge": row.pruned, "truth": other.pruned, "k0": row.dense, "t0": other.dense,
-        "kl": _beside(row, row.low), "kh": _beside(row, row.high),
-        "tl": _beside(other, other.low), "th": _beside(other, other.high),
+        "kl": beside(row, row.low), "kh": beside(row, row.high),
+        "tl": beside(other, other.low), "th": beside(other, other.high),
     }  # fmt: skip
 
 

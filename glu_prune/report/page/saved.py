@@ -48,7 +48,7 @@ def save_page(
     Raises:
         ReportError: the chart library is missing, or the file cannot be written.
     """
-    models = dict.fromkeys(row.model for row in (*report.scores, *report.costs, *report.trends, *report.distances))
+    models = dict.fromkeys(row.model for row in report.claims)
     compared = dict.fromkeys(row.model for row in report.baseline)
     title = (
         f"What pruning does to {', '.join(models)}" if models else f"What changed in {', '.join(compared) or 'nothing'}"

@@ -1,0 +1,148 @@
+"""Judging and choosing without pytest: what the commands `judge` and `choose` do, as functions."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from glu_prune.judgement.asked import capabilities_asked, suite_of
+from glu_prune.judgement.case import Case, Entry
+from glu_prune.judgement.conclusion import conclude
+from glu_prune.judgement.experiment import Experiment
+from glu_prune.judgement.kinds.choice import ChoiceCase, ChoiceClaim
+from glu_prune.results.choices import ChoiceResult
+from glu_prune.results.report import Report
+
+if TYPE_CHECKING:
+    from glu_prune.experiment.cell import Settings
+    from glu_prune.progress.work import Work
+
+STORE = Path(".glu-prune")
+"""Where records are kept unless another folder is named: beside those of sessions."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """Who is told how far it is; nobody unless said otherwise."""
+
+    work: "Work | None" = None
+    say: Callable[[str], None] = lambda _: None
+
+
+def run(
+    cases: Sequence[Case],
+    settings: "Settings",
+    store: Path = STORE,
+    limit: int | None = None,
+    told: Told = Told(),
+    *,
+    measured: bool = False,
+) -> Report:
+    """What `cases` come to; runs what the store lacks.
+
+    Args:
+        cases: About models that are here.
+        settings: How these are run.
+        store: The folder of records.
+        limit: At most so many items of each task, drawn once.
+        told: Who is told how far it is.
+        measured: Whether answering is metered; measurements of cost always are.
+
+    Raises:
+        GluPruneError: something is missing, or a case cannot be judged.
+    """
+    from glu_prune.efficiency.effort import Effort
+    from glu_prune.efficiency.meter import Meter, NoMeter
+    from glu_prune.efficiency.tracking import CodeCarbonMeter
+    from glu_prune.experiment.executors.local import local_engine
+    from glu_prune.experiment.store import Store
+    from glu_prune.readiness.check import Run
+    from glu_prune.readiness.preflight import refuse_obstacles
+    from glu_prune.readiness.requirements import requirements
+    from glu_prune.sources.judged import decided
+    from glu_prune.sources.runs import Extent, RunSource
+
+    effort = Effort()
+    meter: Meter = CodeCarbonMeter(effort.grid) if measured else NoMeter("not measured: `glu-prune measure` does")
+    engine = local_engine(Store(store), meter, told.say, told.work)
+    source = RunSource(engine, settings, effort, Extent(limit=limit))
+    if to_run := source.preflight(cases):
+        refuse_obstacles(Run(requirements(to_run), settings, store))
+        source.run(case for case in to_run if not isinstance(case, ChoiceCase))
+    tables, ended, _ = decided(source, cases)
+    return conclude(tables, ended)
+
+
+def choice(
+    model: str, claim: ChoiceClaim, calibration: Mapping[str, object] | None = None, **more: object
+) -> ChoiceCase:
+    """The case of a choice among prunings of `model`, whose capabilities may be tasks of lm-eval.
+
+    Args:
+        model: A name, a folder, a GGUF file or an id.
+        claim: What is to be kept, and what to be small.
+        calibration: `file`, `tokens` and `seed` of text for criteria that look at activations.
+        more: Other keys of an expectation file: `chat_template`, `revision`, `seed`.
+
+    Raises:
+        EvaluationError: there is no such capability or task.
+        ValidationError: pydantic's, for a value that is not allowed.
+    """
+    suite = suite_of(model)
+    asked = capabilities_asked(claim.capability_names, suite)
+    names = {text: capability.name for text, capability in asked.items()}
+    kept = {names[text]: margin for text, margin in claim.choose.items()}
+    renamed = claim.model_copy(update={"choose": kept, "watch": tuple(names[text] for text in claim.watch)})
+    experiment = Experiment.model_validate(
+        {"model": model, "suite": suite, "calibration": calibration, "expect": (renamed,), **more}
+    )
+    by_name = {capability.name: capability for capability in asked.values()}
+    entry = Entry("glu-prune choose", 0, experiment, by_name)
+    return ChoiceCase.of(entry, renamed, f"{Path(model).name}-{renamed.name}", None)
+
+
+def choose(
+    model: str,
+    keep: Mapping[str, float],
+    *,
+    minimise: str = "bytes",
+    among: Sequence[str] = ("ppm",),
+    ratios: Sequence[float | str] | str = "0.05:0.6:0.05",
+    multiple_of: int | None = None,
+    confidence: float = 0.95,
+    watch: Sequence[str] = (),
+    calibration: Mapping[str, object] | None = None,
+    limit: int | None = None,
+    store: Path = STORE,
+    settings: "Settings | None" = None,
+) -> ChoiceResult:
+    """The cheapest pruning of `model` that is certified to lose less than each margin of `keep`.
+
+    Half of the items finds the order of candidates, the other half certifies them, see `judgement.choosing`: with at
+    least `confidence`, every one that is called certified keeps what it is to keep.
+
+    Args:
+        model: A name, a folder, a GGUF file or an id.
+        keep: Capability, or task of lm-eval, to the largest loss that does not matter, in units of the metric.
+        minimise: `bytes`, `parameters`, `time_per_output_token`, `time_to_first_token` or `joules_per_token`.
+        among: Criteria.
+        ratios: Of neurons that they remove: numbers, or `FIRST:LAST:STEP`.
+        multiple_of: To a multiple of which widths are rounded.
+        confidence: From 0.5 on, below 1.
+        watch: Capabilities of which it is told what the chosen pruning does to them.
+        calibration: `file`, `tokens` and `seed` of text for criteria that look at activations.
+        limit: At most so many items of each task, drawn once.
+        store: The folder of records.
+        settings: How models are run; on this CPU in float32 unless said otherwise.
+
+    Raises:
+        GluPruneError: something is missing, not allowed, or cannot be run.
+        ValidationError: pydantic's, for a value that is not allowed.
+    """
+    from glu_prune.experiment.cell import Settings
+
+    said = {"minimise": minimise, "among": among, "ratios": ratios, "multiple_of": multiple_of, "watch": tuple(watch)}
+    claim = ChoiceClaim.model_validate({"choose": keep, **said, "confidence": confidence, "why": "what is needed"})
+    case = choice(model, claim, calibration)
+    (found,) = run((case,), settings or Settings(), store, limit).choices
+    return found

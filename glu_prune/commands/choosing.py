@@ -1,0 +1,193 @@
+"""The command that chooses a pruning for a need."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from glu_prune.commands.arguments import DataFolder, Device, Model, Offline, StoreFolder, WeightsDtype, positive
+from glu_prune.commands.store import DEFAULT
+from glu_prune.commands.terminal import Answer, connections, interruptible, work_shown
+from glu_prune.errors import PlanError, invalid
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from glu_prune.judgement.kinds.choice import ChoiceCase, ChoiceClaim
+
+SEVERAL = ("--keep", "--watch")
+"""Options that take several values."""
+
+
+def choose(
+    model: Model,
+    keep: Annotated[
+        list[str],
+        typer.Option(
+            metavar="CAPABILITY:MARGIN ...",
+            help="What must not lose more, in units of its metric; also TASK:MARGIN, TASK:METRIC:MARGIN.",
+        ),
+    ],
+    minimise: Annotated[
+        Literal["bytes", "parameters", "time_per_output_token", "time_to_first_token", "joules_per_token"],
+        typer.Option(help="What is to be small; times and energies are measured of those that pass."),
+    ] = "bytes",
+    among: Annotated[str, typer.Option(metavar="A,B,C", help="Criteria; see `glu-prune criteria`.")] = "ppm,l2",
+    ratios: Annotated[
+        str, typer.Option(metavar="FIRST:LAST:STEP", help="Of neurons that go; or a list, as 0.1,0.25.")
+    ] = "0.05:0.6:0.05",
+    multiple_of: Annotated[
+        int | None, typer.Option(parser=positive, metavar="N", help="Round widths to a multiple of N.")
+    ] = None,
+    confidence: Annotated[
+        float, typer.Option(metavar="SHARE", help="Least probability that all that are certified keep their margins.")
+    ] = 0.95,
+    watch: Annotated[
+        list[str] | None,
+        typer.Option(metavar="CAPABILITY ...", help="Tell what the chosen one does to these, which decide nothing."),
+    ] = None,
+    calibration: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Text for criteria that look at activations, one per line.")
+    ] = None,
+    calibration_tokens: Annotated[
+        int | None, typer.Option(parser=positive, metavar="N", help="So many tokens of it, of lines that are drawn.")
+    ] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(parser=positive, metavar="N", help="Items of each task, drawn once.", show_default="all"),
+    ] = None,
+    chat: Annotated[bool, typer.Option("--chat", help="Put prompts into the model's chat template.")] = False,
+    device: Device = "cpu",
+    dtype: WeightsDtype = "float32",
+    data: DataFolder = None,
+    store: StoreFolder = DEFAULT,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Write the chosen model, its card, and claims that pin its promise."),
+    ] = None,
+    offline: Offline = False,
+) -> Answer:
+    """Choose the cheapest pruning that is certified to keep what you need; exit code 1 if there is none."""
+    import os
+
+    from glu_prune.api import Told, choice, run
+    from glu_prune.evaluation.local_data import VARIABLE
+    from glu_prune.experiment.cell import Settings
+    from glu_prune.models.source import locate
+    from glu_prune.pruning.checkpoint import refuse_existing
+    from glu_prune.report.choices import text
+
+    if out is not None:
+        refuse_existing(out)
+    if data is not None:
+        os.environ[VARIABLE] = str(data.absolute())
+    claim = _claim(keep, minimise, among, ratios, multiple_of, confidence, watch or ())
+    shown = _calibration(claim, calibration, calibration_tokens)
+    case = choice(model, claim, shown, chat_template=chat)
+    work, say = work_shown()
+    settings = Settings(dtype, device)
+    with connections(refused=offline), interruptible(lambda: work.snapshot().kept(store)):
+        locate(model)
+        report = run((case,), settings, store, limit, Told(work, say))
+    (found,) = report.choices
+    said = [text(found, report.groups)]
+    if out is not None and found.chosen:
+        said += _written(case, found, out)
+    return Answer("\n".join(said), bool(found.chosen))
+
+
+def _claim(
+    keep: "Sequence[str]",
+    minimise: str,
+    among: str,
+    ratios: str,
+    multiple_of: int | None,
+    confidence: float,
+    watch: "Sequence[str]",
+) -> "ChoiceClaim":
+    from pydantic import ValidationError
+
+    from glu_prune.judgement.kinds.choice import ChoiceClaim
+
+    margins: dict[str, str] = {}
+    for each in keep:
+        name, colon, margin = each.rpartition(":")
+        if not colon or name in margins:
+            what = f"{name} is given twice" if name in margins else "write CAPABILITY:MARGIN, such as reading:0.02"
+            msg = f"--keep {each}: {what}"
+            raise typer.BadParameter(msg)
+        margins[name] = margin
+    said: dict[str, Any] = {
+        "choose": {name: _number(name, margin) for name, margin in margins.items()},
+        "minimise": minimise,
+        "among": _listed(among),
+        "ratios": ratios if ":" in ratios else _listed(ratios),
+        "multiple_of": multiple_of,
+        "confidence": confidence,
+        "watch": tuple(watch),
+        "why": "what is needed",
+    }
+    try:
+        return ChoiceClaim.model_validate(said)
+    except ValidationError as error:
+        first = error.errors()[0]
+        option = {"choose": "keep"}.get(str(first["loc"][0]), str(first["loc"][0])).replace("_", "-")
+        msg = f"--{option}: {invalid(first)}"
+        raise typer.BadParameter(msg) from error
+
+
+def _number(name: str, margin: str) -> float:
+    try:
+        found = float(margin)
+    except ValueError:
+        found = float("nan")
+    if not 0 < found < float("inf"):
+        msg = f"--keep {name}:{margin}: {margin!r} is no margin; it is a number above 0, in units of the metric"
+        raise typer.BadParameter(msg)
+    return found
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(each.strip() for each in text.split(",") if each.strip())
+
+
+def _calibration(claim: "ChoiceClaim", file: Path | None, tokens: int | None) -> dict[str, object] | None:
+    from glu_prune.judgement.arms import looks_at_text
+
+    looking = [name for name in claim.among if looks_at_text(name)]
+    if file is None:
+        if looking or tokens is not None:
+            what = f"criterion {looking[0]} looks at activations" if looking else "--calibration-tokens is about text"
+            msg = f"{what}; give text with --calibration FILE, one per line"
+            raise PlanError(msg)
+        return None
+    if not looking:
+        msg = f"no criterion of {', '.join(claim.among)} looks at text; leave out --calibration"
+        raise PlanError(msg)
+    if not file.is_file():
+        msg = f"--calibration: {file} is no file; name one with a text per line"
+        raise PlanError(msg)
+    return {"file": str(file.absolute()), "tokens": tokens}
+
+
+def _written(case: "ChoiceCase", found: Any, out: Path) -> list[str]:
+    """Writes the chosen model with its certificate, and the file that pins it; lines about them."""
+    from glu_prune.commands.pruning import activations, stock_source
+    from glu_prune.files import write_whole
+    from glu_prune.models.source import locate
+    from glu_prune.pruning.disk_model import open_disk_model
+    from glu_prune.pruning.disk_pruning import rank_on_disk, write_pruned
+    from glu_prune.report.choices import CALIBRATION, certificate, pinned
+
+    experiment = case.experiment
+    arm = next(arm for group in case.candidates for arm in group if arm.label == found.chosen)
+    source = stock_source(locate(experiment.model, experiment.revision))
+    checkpoint = open_disk_model(source.folder)
+    seen = activations(source, arm.calibration) if arm.calibration else None
+    plan = rank_on_disk(checkpoint, str(arm.criterion), arm.seed, seen).plan(arm.aim)
+    write_pruned(checkpoint, plan, out, name=experiment.model, promise=certificate(found))
+    if arm.calibration:
+        write_whole(out / CALIBRATION, arm.calibration.file.read_bytes())
+    file = out / "expectations.yaml"
+    write_whole(file, pinned(case, found))
+    return [f"{out}: the chosen model, with its certificate in README.md", f"{file}: claims that pin what it promises"]

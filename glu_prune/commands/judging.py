@@ -1,0 +1,94 @@
+"""The command that judges any two models."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from glu_prune.commands.arguments import DataFolder, Device, Offline, StoreFolder, WeightsDtype, positive
+from glu_prune.commands.store import DEFAULT
+from glu_prune.commands.terminal import Answer, connections, interruptible, work_shown
+
+if TYPE_CHECKING:
+    from glu_prune.results.report import Report
+
+
+def _margin(given: str | float) -> float:
+    try:
+        margin = float(given)
+    except ValueError:
+        margin = float("nan")
+    if not 0 < margin < float("inf"):
+        msg = f"{given!r} is not allowed; it is a number above 0, in units of the metric (nats for perplexities)"
+        raise typer.BadParameter(msg)
+    return margin
+
+
+def judge(
+    pruned: Annotated[
+        str, typer.Argument(metavar="PRUNED", help="Any model that answers: a name, a folder, a GGUF file, an id.")
+    ],
+    dense: Annotated[str, typer.Option("--against", metavar="DENSE", help="The model that it came from.")],
+    tasks: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B,C",
+            help="Capabilities, or tasks of lm-eval, each perhaps as TASK:METRIC.",
+            show_default="all of the suite",
+        ),
+    ] = None,
+    claims: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Judge the claims of this expectation file instead.")
+    ] = None,
+    margin: Annotated[
+        float, typer.Option(parser=_margin, metavar="X", help="Loss that does not matter, in units of the metric.")
+    ] = 0.05,
+    limit: Annotated[
+        int | None,
+        typer.Option(parser=positive, metavar="N", help="Items of each task, drawn once.", show_default="all"),
+    ] = None,
+    chat: Annotated[bool, typer.Option("--chat", help="Put prompts into the models' chat templates.")] = False,
+    device: Device = "cpu",
+    dtype: WeightsDtype = "float32",
+    data: DataFolder = None,
+    store: StoreFolder = DEFAULT,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder for the tables; `glu-prune report DIR` makes the page.")
+    ] = None,
+    offline: Offline = False,
+) -> Answer:
+    """Judge any two models: what one lost of the other, with floors, verdicts and flips; exit code 1 if it is shown."""
+    import os
+
+    from glu_prune.api import Told, run
+    from glu_prune.evaluation.local_data import VARIABLE
+    from glu_prune.experiment.cell import Settings
+    from glu_prune.judgement.two_models import cases_between, cases_of_file
+
+    if claims is not None and (tasks is not None or chat):
+        msg = "--claims names a file that says what is asked; leave out --tasks and --chat"
+        raise typer.BadParameter(msg)
+    if data is not None:
+        os.environ[VARIABLE] = str(data.absolute())
+    names = [each.strip() for each in tasks.split(",") if each.strip()] if tasks else []
+    if claims is None:
+        cases = cases_between(pruned, dense, names, margin, chat=chat)
+    else:
+        cases = cases_of_file(claims, pruned, dense)
+    work, say = work_shown()
+    with connections(refused=offline), interruptible(lambda: work.snapshot().kept(store)):
+        report = run(cases, Settings(dtype, device), store, limit, Told(work, say))
+    return _shown(report, out)
+
+
+def _shown(report: "Report", out: Path | None) -> Answer:
+    """As a session shows it; complete unless something else was found than is claimed."""
+    from glu_prune.report import files
+    from glu_prune.report.formats import terminal
+
+    said = [line.plain for line in terminal.lines_of(report, terminal.Shape())]
+    if out is not None:
+        written = files.write(report, out)
+        said.append(f"tables: {out}/ ({len(written.names)} files)")
+    failed = [each for each in report.cases if each.result == "failed"]
+    return Answer("\n".join(said), not failed)

@@ -1,0 +1,144 @@
+"""Claims that some pruning keeps what is to be kept: the cheapest that is certified to do so is chosen."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from glu_prune.errors import PlanError
+from glu_prune.evaluation.capability import SUITES, Capability
+from glu_prune.evaluation.subset import Subset, halves
+from glu_prune.experiment.cell import DENSE, Arm
+from glu_prune.judgement.arms import CriterionName
+from glu_prune.judgement.case import ClaimCase, Entry, Requirement
+from glu_prune.judgement.claim import ArmKey, Claim, Margin, Problem, Ratios, unique
+from glu_prune.judgement.trials import Minimised, Trials
+from glu_prune.pruning.ratio import parse_ratio
+from glu_prune.pruning.target import Target
+from glu_prune.results.base import Outcome
+from glu_prune.results.report import CaseResult
+
+if TYPE_CHECKING:
+    from glu_prune.judgement.sources import Source
+
+_MOST = 200
+
+
+def _ratios(found: object) -> object:
+    """`0.05:0.6:0.05` as the ratios from, to, and in steps of; raises `ValueError` if these are none."""
+    if not isinstance(found, str) or ":" not in found:
+        return found
+    try:
+        first, last, step = map(parse_ratio, found.split(":"))
+    except (PlanError, ValueError) as error:
+        msg = f"{found!r} is no range; write FIRST:LAST:STEP, such as 0.05:0.6:0.05"
+        raise ValueError(msg) from error
+    if not 0 < first <= last or step == 0 or (last - first) / step > _MOST:
+        msg = f"{found!r} is no range; FIRST is above 0 and at most LAST, and there are at most {_MOST} steps"
+        raise ValueError(msg)
+    return [first + number * step for number in range(int((last - first) / step) + 1)]
+
+
+class ChoiceClaim(Claim):
+    """That among some prunings there is one that keeps what is to be kept."""
+
+    KEY: ClassVar[str] = "choose"
+
+    choose: Annotated[Mapping[str, Margin], Field(min_length=1, max_length=50)]
+    """Capability to the largest loss that does not matter, in units of its metric (nats for perplexities)."""
+    minimise: Minimised = "bytes"
+    among: Annotated[tuple[CriterionName, ...], Field(min_length=1), AfterValidator(unique)] = ("ppm",)
+    """Criteria."""
+    ratios: Annotated[Ratios, BeforeValidator(_ratios)]
+    """Of neurons that each of them removes: a list, or `FIRST:LAST:STEP`."""
+    multiple_of: Annotated[int, Field(ge=1)] | None = None
+    """To a multiple of which widths are rounded."""
+    confidence: Annotated[float, Field(ge=0.5, lt=1)] = 0.95
+    watch: Annotated[tuple[str, ...], AfterValidator(unique)] = ()
+    """Capabilities of which it is told what the chosen pruning does to them; they decide nothing."""
+    chosen: str | None = None
+    """The arm that is known to be chosen, as tables call it; the case fails when another is."""
+    verdict: Outcome = "confirmed"
+
+    @property
+    def capability_names(self) -> tuple[str, ...]:
+        """What is to be kept, and what is only looked at."""
+        return (*self.choose, *self.watch)
+
+    @property
+    def name(self) -> str:
+        """What is to be kept, and what is to be small."""
+        return "-".join((*self.choose, self.minimise))
+
+    @property
+    def criteria(self) -> tuple[str, ...]:
+        """Among which it is chosen."""
+        return self.among
+
+    def problems(self, arms: tuple[ArmKey, ...], suite: Mapping[str, Capability]) -> Iterator[Problem]:
+        """A capability that does not exist, or is both kept and watched."""
+        del arms
+        for key, names in (("choose", self.choose), ("watch", self.watch)):
+            for name in names:
+                if name not in suite:
+                    yield Problem(key, unknown=name)
+        if twice := next((name for name in self.watch if name in self.choose), None):
+            yield Problem("watch", f"{twice} is to be kept already; leave it out of watch")
+
+
+@dataclass(frozen=True)
+class ChoiceCase(ClaimCase):
+    """One choice."""
+
+    FIXTURE: ClassVar[str] = "glu_choice"
+
+    claim: ChoiceClaim
+    kept: Mapping[str, Capability]
+    watched: Mapping[str, Capability]
+
+    @classmethod
+    def of(cls, entry: Entry, claim: ChoiceClaim, identity: str, arm: ArmKey | None) -> "ChoiceCase":
+        """The only case of the claim."""
+        del arm
+        kept, watched = ({name: entry.suite[name] for name in names} for names in (claim.choose, claim.watch))
+        return cls(entry.file, entry.line, identity, entry.experiment, claim, kept, watched)
+
+    @property
+    def declared(self) -> Outcome:
+        """As the claim says."""
+        return self.claim.verdict
+
+    @property
+    def candidates(self) -> tuple[tuple[Arm, ...], ...]:
+        """By criterion, as ratios grow."""
+        claim = self.claim
+        return tuple(tuple(self._arm(name, ratio) for ratio in sorted(claim.ratios)) for name in claim.among)
+
+    def _arm(self, criterion: str, ratio: Decimal) -> Arm:
+        experiment, multiple = self.experiment, self.claim.multiple_of
+        text = experiment.text_of(criterion)
+        if multiple is None:
+            return Arm(criterion, ratio, experiment.seed, text)
+        return Arm(criterion, Decimal(0), experiment.seed, text, Target.of(ratio, multiple_of=multiple))
+
+    def is_of_suite(self, capability: Capability) -> bool:
+        """Whether the file's suite has it, so that a file need not declare it."""
+        return SUITES[self.experiment.suite].get(capability.name) == capability
+
+    def halves(self, capability: Capability) -> tuple[Subset, Subset]:
+        """The items by which the order is found, and those by which it is certified; they share no source."""
+        return halves(capability, self.experiment.most_items(capability))
+
+    def requirements(self) -> Iterator[Requirement]:
+        """What is to be kept, of all candidates, on the first half; what the other is needed for depends on that."""
+        arms = (DENSE, *(arm for group in self.candidates for arm in group))
+        return (Requirement(each, arms, part=self.halves(each)[0]) for each in self.kept.values())
+
+    def judge(self, source: "Source") -> CaseResult:
+        """Searches on one half of the items, certifies on the other, and measures what passes; see `choosing`.
+
+        Nothing that is certified is *inconclusive*; another choice than the declared one is *refuted*.
+        """
+        return Trials(self, source).result()
