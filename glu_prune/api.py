@@ -101,6 +101,41 @@ def choice(
     return ChoiceCase.of(entry, renamed, f"{Path(model).name}-{renamed.name}", None)
 
 
+BY_SENSITIVITY = "by_sensitivity"
+"""In place of files: sensitivities of this model are measured."""
+
+
+def with_sensitivities(
+    model: str,
+    allocation: Sequence[str],
+    among: Sequence[str],
+    calibration: Mapping[str, object] | None,
+    store: Path = STORE,
+    told: Told = Told(),
+) -> tuple[str, ...]:
+    """`allocation` with files in the place of `by_sensitivity`, one for each criterion, which are measured if need be.
+
+    Raises:
+        GluPruneError: one cannot be measured.
+    """
+    if BY_SENSITIVITY not in allocation:
+        return tuple(allocation)
+    from glu_prune.experiment.layers import kept
+    from glu_prune.experiment.store import Store
+    from glu_prune.judgement.arms import Shown
+    from glu_prune.models.source import locate
+    from glu_prune.progress.work import Work
+    from glu_prune.pruning.calibration_text import EVERYDAY, text_file
+
+    shown = Shown.model_validate(calibration or {"file": str(text_file(EVERYDAY, Path.cwd()))})
+    work, folder, files = told.work or Work(), Store(store).folder, []
+    for name in among:
+        with work.running(f"layers of {model} by {name}"):
+            done = kept(folder, locate(model), name, 0, shown.text(), lambda now, all_: work.step("cuts", now, all_))
+        files.append(str(done.absolute()))
+    return (*(each for each in allocation if each != BY_SENSITIVITY), *files)
+
+
 def choose(
     model: str,
     keep: Mapping[str, float],
@@ -109,6 +144,7 @@ def choose(
     among: Sequence[str] = ("ppm",),
     ratios: Sequence[float | str] | str = "0.05:0.6:0.05",
     multiple_of: int | None = None,
+    allocation: Sequence[str] = ("uniform",),
     confidence: float = 0.95,
     watch: Sequence[str] = (),
     calibration: Mapping[str, object] | None = None,
@@ -128,6 +164,7 @@ def choose(
         among: Criteria.
         ratios: Of neurons that they remove: numbers, or `FIRST:LAST:STEP`.
         multiple_of: To a multiple of which widths are rounded.
+        allocation: Of `uniform`, `by_score`, `by_sensitivity` (measured first, and kept in the store) and files.
         confidence: From 0.5 on, below 1.
         watch: Capabilities of which it is told what the chosen pruning does to them.
         calibration: `file`, `tokens` and `seed` of text for criteria that look at activations.
@@ -141,7 +178,9 @@ def choose(
     """
     from glu_prune.experiment.cell import Settings
 
+    measured = with_sensitivities(model, tuple(allocation), tuple(among), calibration, store)
     said = {"minimise": minimise, "among": among, "ratios": ratios, "multiple_of": multiple_of, "watch": tuple(watch)}
+    said["allocation"] = measured
     claim = ChoiceClaim.model_validate({"choose": keep, **said, "confidence": confidence, "why": "what is needed"})
     case = choice(model, claim, calibration)
     (found,) = run((case,), settings or Settings(), store, limit).choices

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from glu_prune.commands import choosing, costs, judging, models, pruning, reporting, runs, store
+from glu_prune.commands import choosing, costs, judging, models, pruning, reporting, runs, sensitivity, store
 from glu_prune.commands.parsing import StrictCommand
 from glu_prune.commands.terminal import Answer, CommandInterruptedError
 from glu_prune.errors import BaselineError, ExpectationError
@@ -65,7 +65,7 @@ def _glu_prune(
 
 
 _COMMANDS: tuple[Callable[..., Answer], ...] = (
-    *(pruning.plan, pruning.prune),
+    *(pruning.plan, pruning.prune, sensitivity.sensitivity),
     *(runs.init, runs.doctor, runs.prefetch, runs.power, judging.judge, runs.compare),
     *(reporting.report, reporting.comment),
     *(models.convert, models.fetch, models.shape, models.criteria, models.families, models.models),

@@ -15,8 +15,7 @@ the text but the first of each sequence, in nats, in float32.
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,7 @@ from glu_prune.pruning.criteria import CRITERIA, Activations
 from glu_prune.pruning.glu_block import GluBlock
 from glu_prune.pruning.ranking import rank
 from glu_prune.pruning.ratio import parse_ratio
+from glu_prune.pruning.sensitivity import Predictions, without
 
 SEQUENCE, SEQUENCES = 256, 8
 _LAYERS, _NEURONS, _KEPT, _SHOWN = 4, 12, 16, 10
@@ -46,52 +46,7 @@ Neuron = tuple[str, int]
 """The block's name, and the place in it."""
 
 
-class Text:
-    """What the dense model predicts of a text."""
-
-    def __init__(self, model: Any, tokens: torch.Tensor) -> None:
-        """`tokens` are `(sequences, length)`."""
-        self._model = model
-        self.tokens = tokens
-        self._dense = [self._predicted(row) for row in tokens]
-
-    @torch.inference_mode()
-    def _predicted(self, row: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = self._model(row[None], use_cache=False).logits[0, :-1]
-        return logits.log_softmax(-1, torch.float32)
-
-    def measured(self) -> dict[str, float]:
-        """Of the model as it is now, in nats per token: `divergence`, KL(dense || it), and `loss`."""
-        apart, losses = [], []
-        for dense, row in zip(self._dense, self.tokens, strict=True):
-            now = self._predicted(row)
-            apart.append((dense.exp() * (dense - now)).sum(-1))
-            losses.append(-now.gather(1, row[1:, None])[:, 0])
-        return {
-            name: float(torch.cat(each).double().mean()) for name, each in (("divergence", apart), ("loss", losses))
-        }
-
-
-@contextmanager
-def without(blocks: dict[str, GluBlock], neurons: Sequence[Neuron]) -> Iterator[None]:
-    """Inside, these neurons put nothing out."""
-    by_block: dict[str, list[int]] = {}
-    for name, place in neurons:
-        by_block.setdefault(name, []).append(place)
-    kept = {}
-    with torch.no_grad():
-        for name, places in by_block.items():
-            down = blocks[name].weights.down
-            kept[name] = down[:, places].clone()
-            down[:, places] = 0
-        try:
-            yield
-        finally:
-            for name, places in by_block.items():
-                blocks[name].weights.down[:, places] = kept[name]
-
-
-def examine(model: Any, text: Text, calibration: torch.Tensor, ratio: str) -> dict[str, Any]:
+def examine(model: Any, text: Predictions, calibration: torch.Tensor, ratio: str) -> dict[str, Any]:
     """All four steps; `calibration` is `(sequences, length)`, too."""
     blocks = {block.name: block for block in find_blocks(model)}
     calibrated = measure(model, list(calibration))
@@ -99,22 +54,22 @@ def examine(model: Any, text: Text, calibration: torch.Tensor, ratio: str) -> di
     cut = cuts[_CRITERION]
     layers = {}
     for name in blocks:
-        with without(blocks, [each for each in cut if each[0] == name]):
+        with without(blocks, _by_block(each for each in cut if each[0] == name)):
             layers[name] = text.measured()["divergence"]
         say(f"{name}: {layers[name]:.4f}")
-    norms = measure(model, list(text.tokens))
+    norms = measure(model, list(text.rows))
     outputs = {name: norms[name].norm * blocks[name].weights.down.norm(dim=0) for name in blocks}
     worst = sorted(layers, key=layers.__getitem__, reverse=True)[:_LAYERS]
     alone: dict[Neuron, float] = {}
     for name in worst:
         mine = sorted((each for each in cut if each[0] == name), key=lambda each: -float(outputs[name][each[1]]))
         for neuron in mine[:_NEURONS]:
-            with without(blocks, [neuron]):
+            with without(blocks, _by_block([neuron])):
                 alone[neuron] = text.measured()["divergence"]
     ordered = sorted(alone, key=alone.__getitem__, reverse=True)
     kept = []
     for count in range(_KEPT + 1):
-        with without(blocks, [each for each in cut if each not in ordered[:count]]):
+        with without(blocks, _by_block(each for each in cut if each not in ordered[:count])):
             kept.append({"kept": count, **text.measured()})
         say(f"keeping {count}: {kept[-1]['divergence']:.4f}")
     return {
@@ -136,8 +91,8 @@ def examine(model: Any, text: Text, calibration: torch.Tensor, ratio: str) -> di
     }
 
 
-def _of_criterion(blocks: dict[str, GluBlock], text: Text, gone: set[Neuron]) -> dict[str, float]:
-    with without(blocks, sorted(gone)):
+def _of_criterion(blocks: dict[str, GluBlock], text: Predictions, gone: set[Neuron]) -> dict[str, float]:
+    with without(blocks, _by_block(gone)):
         return text.measured()
 
 
@@ -146,6 +101,13 @@ def _cut(model: Any, how: tuple[str, int], ratio: str, seen: dict[str, Activatio
     activations = seen if CRITERIA[how[0]].looks_at == "activations" else None
     plan = rank(model, *how, activations).plan(parse_ratio(ratio))
     return {(block.name, place) for block in plan.blocks for place in {*range(block.width)} - {*block.kept}}
+
+
+def _by_block(neurons: Iterable[Neuron]) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = {}
+    for name, place in sorted(neurons):
+        found.setdefault(name, []).append(place)
+    return found
 
 
 def _rank(values: torch.Tensor, place: int) -> int:
@@ -201,7 +163,7 @@ def main() -> int:
     model, tokenizer = load(locate(options.model), "float32", "cpu")
     ids = tokenizer(options.text.read_text(encoding="utf-8"))["input_ids"][: 2 * SEQUENCE * SEQUENCES]
     read, after = torch.tensor(ids).view(2, SEQUENCES, SEQUENCE)
-    found = examine(model, Text(model, read), after, options.ratio)
+    found = examine(model, Predictions(model, list(read)), after, options.ratio)
     about = {"model": options.model, "ratio": options.ratio, "tokens": read.numel(), "criterion": _CRITERION}
     options.out.write_text(json.dumps({**about, **found}, indent=1) + "\n", encoding="utf-8")
     sys.stdout.write(f"{tables({**about, **found})}\n")

@@ -38,6 +38,14 @@ Revision = Annotated[str | None, typer.Option(metavar="REVISION", help="Of a Hug
 Offline = Annotated[bool, typer.Option("--offline", help="Open no connection, whatever libraries would like to.")]
 Criterion = Annotated[str, typer.Option(metavar="NAME", help="How neurons are ranked; see `glu-prune criteria`.")]
 CriterionSeed = Annotated[int, typer.Option(metavar="N", help="For criteria that draw; not 0: breaks ties, too.")]
+Calibration = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Text for criteria that look at activations, one per line; or `everyday`."),
+]
+CalibrationTokens = Annotated[
+    int | None,
+    typer.Option(min=1, metavar="N", help="Show so many tokens of it, of lines that --seed draws.", show_default="all"),
+]
 Device = Annotated[str, typer.Option(metavar="DEVICE", help="Torch device.")]
 WeightsDtype = Annotated[
     Literal["auto", Dtype], typer.Option(help="Dtype of the weights; auto: the fastest that says the same.")
@@ -54,6 +62,12 @@ MultipleOf = Annotated[
 ]
 LayerRatio = Annotated[
     list[str] | None, typer.Option(metavar="LAYER=RATIO", help="A ratio for one layer; may be repeated.")
+]
+Allocation = Annotated[
+    str,
+    typer.Option(
+        metavar="HOW", help="Whether layers lose alike: uniform, by_score, or a file of `glu-prune sensitivity`."
+    ),
 ]
 Skip = Annotated[
     list[str] | None, typer.Option(metavar="LAYER", help="A layer, or a pattern of block names; may be repeated.")

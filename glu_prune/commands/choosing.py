@@ -5,7 +5,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from glu_prune.commands.arguments import DataFolder, Device, Model, Offline, StoreFolder, WeightsDtype, positive
+from glu_prune.commands.arguments import (
+    Calibration,
+    CalibrationTokens,
+    DataFolder,
+    Device,
+    Model,
+    Offline,
+    StoreFolder,
+    WeightsDtype,
+    positive,
+)
 from glu_prune.commands.store import DEFAULT
 from glu_prune.commands.terminal import Answer, connections, interruptible, work_shown
 from glu_prune.errors import PlanError, invalid
@@ -39,6 +49,13 @@ def choose(
     multiple_of: Annotated[
         int | None, typer.Option(parser=positive, metavar="N", help="Round widths to a multiple of N.")
     ] = None,
+    allocation: Annotated[
+        str,
+        typer.Option(
+            metavar="A,B",
+            help="Of `uniform`, `by_score`, `by_sensitivity` (measured first), and files of sensitivities.",
+        ),
+    ] = "uniform",
     confidence: Annotated[
         float, typer.Option(metavar="SHARE", help="Least probability that all that are certified keep their margins.")
     ] = 0.95,
@@ -46,12 +63,8 @@ def choose(
         list[str] | None,
         typer.Option(metavar="CAPABILITY ...", help="Tell what the chosen one does to these, which decide nothing."),
     ] = None,
-    calibration: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Text for criteria that look at activations, one per line.")
-    ] = None,
-    calibration_tokens: Annotated[
-        int | None, typer.Option(parser=positive, metavar="N", help="So many tokens of it, of lines that are drawn.")
-    ] = None,
+    calibration: Calibration = None,
+    calibration_tokens: CalibrationTokens = None,
     limit: Annotated[
         int | None,
         typer.Option(parser=positive, metavar="N", help="Items of each task, drawn once.", show_default="all"),
@@ -70,27 +83,34 @@ def choose(
     """Choose the cheapest pruning that is certified to keep what you need; exit code 1 if there is none."""
     import os
 
-    from glu_prune.api import Told, choice, run
+    from glu_prune.api import BY_SENSITIVITY, Told, choice, run, with_sensitivities
     from glu_prune.evaluation.local_data import VARIABLE
     from glu_prune.experiment.cell import Settings
+    from glu_prune.judgement.arms import looks_at_text
     from glu_prune.models.source import locate
     from glu_prune.pruning.checkpoint import refuse_existing
-    from glu_prune.report.choices import text
+    from glu_prune.report import choices
 
     if out is not None:
         refuse_existing(out)
     if data is not None:
         os.environ[VARIABLE] = str(data.absolute())
     claim = _claim(keep, minimise, among, ratios, multiple_of, confidence, watch or ())
-    shown = _calibration(claim, calibration, calibration_tokens)
-    case = choice(model, claim, shown, chat_template=chat)
+    ways = _listed(allocation)
+    looking = any(map(looks_at_text, claim.among))
+    text = _calibration(claim, calibration, calibration_tokens, used=looking or BY_SENSITIVITY in ways)
+    shown = text if looking else None
+    choice(model, claim, shown, chat_template=chat)  # finds what is wrong before layers are measured
     work, say = work_shown()
-    settings = Settings(dtype, device)
+    settings, told = Settings(dtype, device), Told(work, say)
     with connections(refused=offline), interruptible(lambda: work.snapshot().kept(store)):
         locate(model)
-        report = run((case,), settings, store, limit, Told(work, say))
+        measured = with_sensitivities(model, ways, claim.among, text, store, told)
+        claim = claim.model_copy(update={"allocation": measured}).beside(Path.cwd())
+        case = choice(model, claim, shown, chat_template=chat)
+        report = run((case,), settings, store, limit, told)
     (found,) = report.choices
-    said = [text(found, report.groups)]
+    said = [choices.text(found, report.groups)]
     if out is not None and found.chosen:
         said += _written(case, found, out)
     return Answer("\n".join(said), bool(found.chosen))
@@ -151,23 +171,24 @@ def _listed(text: str) -> tuple[str, ...]:
     return tuple(each.strip() for each in text.split(",") if each.strip())
 
 
-def _calibration(claim: "ChoiceClaim", file: Path | None, tokens: int | None) -> dict[str, object] | None:
+def _calibration(
+    claim: "ChoiceClaim", file: Path | None, tokens: int | None, *, used: bool
+) -> dict[str, object] | None:
+    """The text that is shown; raises `PlanError` where one lacks that a criterion looks at, or nothing looks at it."""
     from glu_prune.judgement.arms import looks_at_text
+    from glu_prune.pruning.calibration_text import text_file
 
     looking = [name for name in claim.among if looks_at_text(name)]
     if file is None:
         if looking or tokens is not None:
             what = f"criterion {looking[0]} looks at activations" if looking else "--calibration-tokens is about text"
-            msg = f"{what}; give text with --calibration FILE, one per line"
+            msg = f"{what}; give text with --calibration FILE, or `everyday`, which this package brings"
             raise PlanError(msg)
         return None
-    if not looking:
+    if not used:
         msg = f"no criterion of {', '.join(claim.among)} looks at text; leave out --calibration"
         raise PlanError(msg)
-    if not file.is_file():
-        msg = f"--calibration: {file} is no file; name one with a text per line"
-        raise PlanError(msg)
-    return {"file": str(file.absolute()), "tokens": tokens}
+    return {"file": str(text_file(str(file), Path.cwd())), "tokens": tokens}
 
 
 def _written(case: "ChoiceCase", found: Any, out: Path) -> list[str]:
@@ -177,7 +198,8 @@ def _written(case: "ChoiceCase", found: Any, out: Path) -> list[str]:
     from glu_prune.models.source import locate
     from glu_prune.pruning.disk_model import open_disk_model
     from glu_prune.pruning.disk_pruning import rank_on_disk, write_pruned
-    from glu_prune.report.choices import CALIBRATION, certificate, pinned
+    from glu_prune.pruning.sensitivity import Sensitivity
+    from glu_prune.report.choices import CALIBRATION, SENSITIVITY, certificate, pinned
 
     experiment = case.experiment
     arm = next(arm for group in case.candidates for arm in group if arm.label == found.chosen)
@@ -188,6 +210,8 @@ def _written(case: "ChoiceCase", found: Any, out: Path) -> list[str]:
     write_pruned(checkpoint, plan, out, name=experiment.model, promise=certificate(found))
     if arm.calibration:
         write_whole(out / CALIBRATION, arm.calibration.file.read_bytes())
+    if arm.target is not None and arm.target.curves:
+        write_whole(out / SENSITIVITY, Sensitivity(str(arm.criterion), arm.target.curves).to_json())
     file = out / "expectations.yaml"
     write_whole(file, pinned(case, found))
     return [f"{out}: the chosen model, with its certificate in README.md", f"{file}: claims that pin what it promises"]

@@ -1,12 +1,16 @@
 """Commands that plan and remove neurons."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from glu_prune.commands.arguments import (
+    Allocation,
+    Calibration,
+    CalibrationTokens,
     Criterion,
     CriterionSeed,
     ExpansionRatio,
@@ -23,6 +27,7 @@ from glu_prune.commands.arguments import (
 from glu_prune.commands.parsing import refuse_beside
 from glu_prune.commands.terminal import Answer, connections, interruptible, progress
 from glu_prune.errors import CheckpointError, PlanError, shown
+from glu_prune.pruning.allocation import BY_SCORE, UNIFORM
 from glu_prune.units import whole
 
 if TYPE_CHECKING:
@@ -32,11 +37,6 @@ if TYPE_CHECKING:
     from glu_prune.pruning.plan import BlockPlan
     from glu_prune.pruning.target import Target
 
-_Calibration = Annotated[Path | None, typer.Option(metavar="FILE", help="Text for criteria that look at activations.")]
-_CalibrationTokens = Annotated[
-    int | None,
-    typer.Option(min=1, metavar="N", help="Show so many tokens of it, of lines that --seed draws.", show_default="all"),
-]
 _Plan = Annotated[Path | None, typer.Option(metavar="FILE", help="Apply this plan instead of ranking.")]
 _PadToUniform = Annotated[
     bool,
@@ -93,10 +93,11 @@ def prune(
     multiple_of: MultipleOf = None,
     layer_ratio: LayerRatio = None,
     skip: Skip = None,
+    allocation: Allocation = UNIFORM,
     criterion: Criterion = "ppm",
     seed: CriterionSeed = 0,
-    calibration: _Calibration = None,
-    calibration_tokens: _CalibrationTokens = None,
+    calibration: Calibration = None,
+    calibration_tokens: CalibrationTokens = None,
     plan: _Plan = None,
     pad_to_uniform: _PadToUniform = False,
     revision: Revision = None,
@@ -119,6 +120,7 @@ def prune(
         given, target = None if plan is None else PruningPlan.read(plan), None
         if given is None:
             target = _target(ratio, expansion_ratio, width, multiple_of, layer_ratio or (), skip or ())
+            target = _allocated(target, allocation, criterion)
         source = stock_source(locate(model, revision))
         checkpoint = open_disk_model(source.folder)
         if given is None:
@@ -182,6 +184,24 @@ def _target(
     )
 
 
+def _allocated(target: "Target", how: str, criterion: str) -> "Target":
+    """`target`, and how neurons are allocated to layers; raises `PlanError` for what does not go together."""
+    from glu_prune.pruning.sensitivity import Sensitivity
+
+    if how == UNIFORM:
+        return target
+    if target.layer_ratios:
+        msg = "--layer-ratio gives layers a ratio of their own, and --allocation allocates neurons to them; give one"
+        raise PlanError(msg)
+    if how == BY_SCORE:
+        return replace(target, by_score=True)
+    found = Sensitivity.read(Path(how))
+    if found.criterion != criterion:
+        msg = f"{how} is about criterion {found.criterion}, and --criterion is {criterion}; measure it by that"
+        raise PlanError(msg)
+    return replace(target, curves=found.curves)
+
+
 def _layer_ratios(texts: Sequence[str]) -> dict[int, str]:
     found: dict[int, str] = {}
     for layer, ratio in map(_layer_ratio, texts):
@@ -208,7 +228,7 @@ def _text(criterion: str, calibration: Path | None, tokens: int | None, seed: in
         PlanError: there is no such criterion; text is given to one that looks at none, or none to one that does; or a
             number of tokens is given without text.
     """
-    from glu_prune.pruning.calibration_text import CalibrationText
+    from glu_prune.pruning.calibration_text import CalibrationText, text_file
     from glu_prune.pruning.criteria import criterion as criterion_called
 
     looks_at = criterion_called(criterion).looks_at
@@ -216,12 +236,12 @@ def _text(criterion: str, calibration: Path | None, tokens: int | None, seed: in
         msg = f"criterion {criterion} looks at {looks_at}, not at text; leave out --calibration"
         raise PlanError(msg)
     if calibration is not None:
-        return CalibrationText(calibration, tokens, seed if tokens else 0)
+        return CalibrationText(text_file(str(calibration), Path.cwd()), tokens, seed if tokens else 0)
     if tokens is not None:
         msg = "--calibration-tokens is about the text of --calibration FILE; give both"
         raise PlanError(msg)
     if looks_at == "activations":
-        msg = f"criterion {criterion} looks at activations; give it text with --calibration FILE, one per line"
+        msg = f"criterion {criterion} looks at activations; give it text with --calibration FILE, or `everyday`"
         raise PlanError(msg)
     return None
 

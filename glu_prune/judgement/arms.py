@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated
@@ -11,8 +12,10 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from glu_prune.errors import PlanError
 from glu_prune.experiment.cell import Arm
 from glu_prune.judgement.claim import AnyRatio, ClosedModel
-from glu_prune.pruning.calibration_text import CalibrationText
+from glu_prune.pruning.allocation import BY_SCORE, UNIFORM
+from glu_prune.pruning.calibration_text import CalibrationText, text_file
 from glu_prune.pruning.criteria import REVERSED, criterion
+from glu_prune.pruning.sensitivity import Sensitivity
 from glu_prune.pruning.target import Target
 
 KEEP = "keep"
@@ -52,12 +55,8 @@ class Shown(ClosedModel):
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] = 0
 
     def beside(self, folder: Path) -> "Shown":
-        """The same with an absolute path; raises `ValueError` if that is no file."""
-        file = folder / self.file
-        if not file.is_file():
-            msg = f"{file} is no file; name one with a text per line"
-            raise ValueError(msg)
-        return self.model_copy(update={"file": str(file)})
+        """The same with an absolute path; raises `PlanError` if that is no file."""
+        return self.model_copy(update={"file": str(text_file(self.file, folder))})
 
     def text(self, draw: int = 0) -> CalibrationText:
         """What is shown; of a part of a file, one of several draws."""
@@ -108,6 +107,8 @@ class DeclaredArm(ClosedModel):
     """To a multiple of which widths are rounded."""
     layers: Annotated[Mapping[int, AnyRatio], BeforeValidator(_layers)] = {}
     """Layers with a ratio of their own, or `keep`; without another size, all that are not named stay whole."""
+    allocation: Annotated[str, Field(min_length=1)] = UNIFORM
+    """Whether layers lose alike: `uniform`, `by_score`, or the file of a sensitivity, relative to this one."""
     calibration: Calibration | None = None
     """Text that its criterion is shown; that of the file if absent."""
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
@@ -131,11 +132,14 @@ class DeclaredArm(ClosedModel):
             found = " and ".join(sizes) or "none"
             msg = f"an arm has one size (ratio, expansion_ratio, width or layers), or is a checkpoint; found {found}"
             raise ValueError(msg)
+        if self.allocation != UNIFORM and self.layers:
+            msg = "layers have a ratio of their own, or neurons are allocated to them; leave one of the two out"
+            raise ValueError(msg)
         if self.ratio == 0 and not self.layers:
             msg = "ratio 0 is the dense model, which every arm is compared with anyway"
             raise ValueError(msg)
         try:
-            self._target  # noqa: B018 - finds what no target can be
+            self._cut  # noqa: B018 - finds what no target can be
         except PlanError as error:
             raise ValueError(str(error)) from error
         return self
@@ -143,7 +147,7 @@ class DeclaredArm(ClosedModel):
     @property
     def is_plain(self) -> bool:
         """Whether a ratio says all of its size."""
-        return self.ratio is not None and self.multiple_of is None and not self.layers
+        return self.ratio is not None and self.multiple_of is None and not self.layers and self.allocation == UNIFORM
 
     def arm(self, name: str, usual: str, seed: int, shown: Shown | None) -> Arm:
         """The arm that is called `name`, in a file with a usual criterion, seed and calibration text."""
@@ -157,7 +161,7 @@ class DeclaredArm(ClosedModel):
         return Arm(chosen, Decimal(0), drawn, text, self._target, name=name)
 
     @property
-    def _target(self) -> Target:
+    def _cut(self) -> Target:
         sized = self.expansion_ratio is not None or self.width is not None
         return Target.of(
             None if sized else self.ratio or Decimal(0),
@@ -166,3 +170,25 @@ class DeclaredArm(ClosedModel):
             multiple_of=self.multiple_of,
             layer_ratios=self.layers,
         )
+
+    @property
+    def _target(self) -> Target:
+        target = self._cut
+        if self.allocation == UNIFORM:
+            return target
+        if self.allocation == BY_SCORE:
+            return replace(target, by_score=True)
+        return replace(target, curves=Sensitivity.read(Path(self.allocation)).curves)
+
+    def beside(self, folder: Path, usual: str) -> "DeclaredArm":
+        """The same with absolute paths; raises `PlanError` if a file cannot be used, or is of another criterion."""
+        found: dict[str, object] = {}
+        if self.calibration is not None:
+            found["calibration"] = self.calibration.beside(folder)
+        if self.allocation not in (UNIFORM, BY_SCORE):
+            file, mine = folder / self.allocation, self.criterion or usual
+            if (other := Sensitivity.read(file).criterion) != mine:
+                msg = f"{file} is about criterion {other}, and the arm is cut by {mine}; measure it by that"
+                raise PlanError(msg)
+            found["allocation"] = str(file)
+        return self.model_copy(update=found)

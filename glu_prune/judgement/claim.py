@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import (
@@ -51,6 +52,11 @@ def unique(values: tuple[Any, ...]) -> tuple[Any, ...]:
         msg = f"{repeated[0]} occurs more than once"
         raise ValueError(msg)
     return values
+
+
+def listed(value: object) -> object:
+    """One name as a list of one."""
+    return (value,) if isinstance(value, str) else value
 
 
 DENSE_NAME = "dense"
@@ -138,6 +144,15 @@ class Claim(ClosedModel):
         """Criteria that it names itself."""
         return ()
 
+    def beside(self, folder: Path) -> "Claim":
+        """With absolute paths of what it names relative to `folder`.
+
+        Raises:
+            PlanError: a file cannot be used.
+        """
+        del folder
+        return self
+
     @property
     def variant(self) -> str:
         """What tells it from another claim of the same name."""
@@ -180,7 +195,7 @@ class ArmClaim(Claim):
         return False
 
     @property
-    def beside(self) -> str:
+    def _versus(self) -> str:
         """Ends what ids call it: what the arms are compared with, if not with the dense model."""
         return "" if self.against == DENSE_NAME else f"-vs-{show_key(self.against)}"
 

@@ -5,10 +5,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from glu_prune.errors import ExpectationError, shown
+from glu_prune.errors import ExpectationError, PlanError, shown
 from glu_prune.evaluation.capability import Capability
 from glu_prune.evidence.checks import CHECKS
-from glu_prune.judgement.arms import Shown
+from glu_prune.experiment.cell import Arm
 from glu_prune.judgement.case import ArmCase, Case, Entry
 from glu_prune.judgement.claim import DENSE_NAME, ArmClaim, ArmKey, Claim, show_key
 from glu_prune.judgement.document import Document, load
@@ -67,7 +67,7 @@ def read(path: Path) -> tuple[Case, ...]:
         ExpectationError: the file is missing, no YAML, or says something that is not allowed.
     """
     document, experiment = load(path)
-    experiment = _with_calibration(document, experiment)
+    experiment = _placed(document, experiment)
     suite = capabilities(document, experiment)
     _refuse_unknown(document, experiment, suite)
     cases = (*_claimed(document, experiment, suite), *_evidence(document, experiment))
@@ -75,21 +75,31 @@ def read(path: Path) -> tuple[Case, ...]:
     return in_families(cases)
 
 
-def _with_calibration(document: Document, experiment: Experiment) -> Experiment:
-    """`experiment` with absolute paths of calibration texts; raises `ExpectationError` if one is no file."""
-    folder = document.path.absolute().parent
-
-    def beside(shown: Shown | None, *location: str) -> Shown | None:
+def _placed(document: Document, experiment: Experiment) -> Experiment:
+    """`experiment` with absolute paths; raises `ExpectationError` for a file that cannot be used, or for equal arms."""
+    folder, arms = document.path.absolute().parent, {}
+    for name, each in experiment.arms.items():
         try:
-            return shown and shown.beside(folder)
-        except ValueError as error:
-            raise document.error((*location, "calibration"), str(error)) from error
-
-    arms = {
-        name: each.model_copy(update={"calibration": beside(each.calibration, "arms", name)})
-        for name, each in experiment.arms.items()
-    }
-    return experiment.model_copy(update={"calibration": beside(experiment.calibration), "arms": arms})
+            arms[name] = each.beside(folder, experiment.criterion)
+        except PlanError as error:
+            raise document.error(("arms", name), str(error)) from error
+    try:
+        shown = experiment.calibration and experiment.calibration.beside(folder)
+    except PlanError as error:
+        raise document.error(("calibration",), str(error)) from error
+    expect = []
+    for index, claim in enumerate(experiment.expect):
+        try:
+            expect.append(claim.beside(folder))
+        except PlanError as error:
+            raise document.error(("expect", index), str(error)) from error
+    found = experiment.model_copy(update={"calibration": shown, "arms": arms, "expect": tuple(expect)})
+    first: dict[Arm, ArmKey] = {}
+    for key in found.keys:
+        if (other := first.setdefault(found.arm(key), key)) != key:
+            complaint = f"{show_key(key)} is the same model as {show_key(other)}; leave one of them out"
+            raise document.error(("arms", str(key)), complaint)
+    return found
 
 
 def _refuse_unknown(document: Document, experiment: Experiment, suite: Mapping[str, Capability]) -> None:

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, model_validator
 from glu_prune.evaluation.capability import Capability
 from glu_prune.experiment.cell import DENSE, Arm
 from glu_prune.judgement.arms import Calibration, CriterionName, DeclaredArm, looks_at_text
-from glu_prune.judgement.claim import ArmClaim, ArmKey, ArmName, ClosedModel, Ratios, show_key, unique
+from glu_prune.judgement.claim import ArmClaim, ArmKey, ArmName, ClosedModel, Ratios, unique
 from glu_prune.judgement.declared import CapabilityName, Declared
 from glu_prune.judgement.kinds import AnyClaim
 from glu_prune.judgement.kinds.direction import CapabilityClaim
@@ -68,7 +68,6 @@ class Experiment(ClosedModel):
         if not self.keys and any(isinstance(claim, ArmClaim) for claim in self.expect):
             msg = "there is nothing to judge; name `ratios`, or `arms`"
             raise ValueError(msg)
-        self._refuse_equal_arms()
         if self.flaws and self.evidence is None:
             msg = "flaws are about published figures; name their folder with evidence"
             raise ValueError(msg)
@@ -93,7 +92,7 @@ class Experiment(ClosedModel):
         shown = [*own, *claimed, *self.control_criteria, *(each.criterion or self.criterion for each in arms)]
         looking = [name for name in shown if looks_at_text(name)]
         if looking and self.calibration is None:
-            msg = f"criterion {looking[0]!r} looks at activations; give it text with `calibration: FILE`"
+            msg = f"criterion {looking[0]!r} looks at activations; give it text with `calibration: FILE`, or `everyday`"
             raise ValueError(msg)
         if self.calibration is not None and not looking:
             msg = "calibration: no criterion of this file looks at activations; leave it out"
@@ -110,13 +109,6 @@ class Experiment(ClosedModel):
             asked = {key for key in claim.arms_among(self.keys) if isinstance(key, Decimal)} if specific else set()
             if lacking := asked - set(self.control_ratios):
                 msg = f"a claim that is specific needs controls at ratio {show_ratio(min(lacking))}; see control_ratios"
-                raise ValueError(msg)
-
-    def _refuse_equal_arms(self) -> None:
-        found: dict[Arm, ArmKey] = {}
-        for key in self.keys:
-            if (first := found.setdefault(self.arm(key), key)) != key:
-                msg = f"arms: {show_key(key)} is the same model as {show_key(first)}; leave one of them out"
                 raise ValueError(msg)
 
     @property

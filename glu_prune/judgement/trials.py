@@ -11,7 +11,7 @@ from glu_prune.evaluation.capability import Capability
 from glu_prune.experiment.cell import DENSE, Arm
 from glu_prune.experiment.record import SizeRecord
 from glu_prune.judgement.case import Requirement
-from glu_prune.judgement.choosing import Candidate, Kept, certified, in_order, p_of
+from glu_prune.judgement.choosing import HOPELESS, Candidate, Kept, certified, in_order, p_of
 from glu_prune.judgement.explanation import groups
 from glu_prune.judgement.verdict import digits, more_items, something_to_lose
 from glu_prune.pruning.ratio import show_ratio
@@ -143,8 +143,8 @@ class Trials:
         for arm in group:
             looked = self._look(arm, half=0)
             one = _Tried(arm, looked[0].found.records[arm].size, looked)
-            if one.loses:
-                one.state = "lost too much"
+            if _p(looked) > HOPELESS:
+                one.state = "lost too much" if one.loses else "unlikely"
             yield one
             if one.loses:
                 return
@@ -207,15 +207,15 @@ class Trials:
                 f"{self._failed.arm.label} is not: {worst.lost} on the certification half, margin "
                 f"{worst.kept.margin:g}, p = {worst.kept.p:.2g}"
             )
-        if all(each.state in ("beaten", "lost too much") for each in tried):
+        if not any(each.second for each in tried):
             safest = min(tried, key=lambda each: _p(each.search))
             worst = _worst(safest.search)
             return (
                 f"none is likely enough to pass: of the safest, {safest.arm.label}, {worst.lost} on the search half, "
                 f"margin {worst.kept.margin:g}"
             )
-        if any(each.state == "lost too much" for each in tried):
-            return "every cheaper one lost too much on the search half"
+        if any(each.state in ("lost too much", "unlikely") for each in tried):
+            return "every cheaper one lost more than a margin on the search half"
         return "larger ratios may be certified, too, and were not among the candidates"
 
     @cached_property

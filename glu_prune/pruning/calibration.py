@@ -95,6 +95,15 @@ def measure_on(model: Any, tokenizer: Any, text: CalibrationText) -> dict[str, A
     Raises:
         PlanError: the file cannot be read or has too few tokens, or as `measure`.
     """
+    return measure(model, token_rows(tokenizer, text))
+
+
+def token_rows(tokenizer: Any, text: CalibrationText) -> list[list[int]]:
+    """The token ids of each line that is shown, of each at most `MOST_TOKENS`.
+
+    Raises:
+        PlanError: the file cannot be read or has too few tokens.
+    """
     shown, left = [], text.tokens
     for line in text.lines():
         tokens = tokenizer(line).input_ids[: MOST_TOKENS if left is None else min(left, MOST_TOKENS)]
@@ -106,7 +115,7 @@ def measure_on(model: Any, tokenizer: Any, text: CalibrationText) -> dict[str, A
         asked = f"{text.tokens:,} were asked for: ask for at most {there:,}"
         msg = f"{text.file} has {there:,} of the model's tokens, {asked}"
         raise PlanError(msg)
-    return measure(model, shown)
+    return shown
 
 
 def _refuse_unknown_tokens(model: Any, known: list[tuple[int, ...]]) -> None:

@@ -8,6 +8,23 @@ from pathlib import Path
 from glu_prune.errors import PlanError
 from glu_prune.files import regular
 
+EVERYDAY = "everyday"
+"""In place of a file: the text that this package brings, of some 3,000 tokens, written for it."""
+_OURS = Path(__file__).parent / "text" / f"{EVERYDAY}.txt"
+
+
+def text_file(name: str, folder: Path) -> Path:
+    """The file of calibration text that is called so, seen from `folder`.
+
+    Raises:
+        PlanError: there is none.
+    """
+    file = _OURS if name == EVERYDAY else folder / name
+    if not file.is_file():
+        msg = f"{file} is no file; name one with a text per line, or `{EVERYDAY}`, which this package brings"
+        raise PlanError(msg)
+    return file
+
 
 @dataclass(frozen=True)
 class CalibrationText:

@@ -2,7 +2,8 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from decimal import Decimal
 
 import torch
 from torch import nn
@@ -12,8 +13,12 @@ from glu_prune.pruning.criteria import Activations, Criterion, Neurons, criterio
 from glu_prune.pruning.glu_block import GluWeights
 from glu_prune.pruning.plan import BlockPlan, PruningPlan, block_checksum
 from glu_prune.pruning.scoring import refuse_nonfinite, scores_of
+from glu_prune.pruning.sensitivity import Curves, one_block_each
 from glu_prune.pruning.target import Target
 from glu_prune.pruning.width_map import WidthMap, map_widths
+
+_SHARES = tuple(Decimal(number) / 20 for number in range(1, 20))
+"""Ratios at which scores are added up where layers are cut by them."""
 
 
 @dataclass(frozen=True)
@@ -83,8 +88,27 @@ class Ranking:
             PlanError: the target is not allowed, or does not fit the model.
         """
         goal = Target.of(target)
+        if goal.by_score:
+            goal = replace(goal, curves=self._curves())
         blocks = tuple(self.blocks[name].plan(name, width) for name, width in goal.widths(self.width_map).items())
         return PruningPlan(self.criterion, goal.of_model(self.width_map), self.seed, blocks)
+
+    def _curves(self) -> Curves:
+        """What goes of each layer's scores at each of some ratios, in units of its mean score.
+
+        So neurons of all layers compete by how far they are below the mean of their own.
+        """
+        layers = one_block_each(self.width_map.blocks)
+        return tuple((layer, _lost(self.blocks[block.name].scores)) for layer, block in layers.items())
+
+
+def _lost(scores: torch.Tensor) -> tuple[tuple[Decimal, float], ...]:
+    """(ratio, sum of the lowest scores over their mean) at each of `_SHARES`."""
+    values = scores.double().clamp(min=0)
+    mean = float(values.mean()) or 1.0
+    lowest = values.flip(0).cumsum(0)
+    counts = [max(1, int(ratio * len(values))) for ratio in _SHARES]
+    return tuple((ratio, float(lowest[count - 1]) / mean) for ratio, count in zip(_SHARES, counts, strict=True))
 
 
 def _first(order: torch.Tensor, count: int) -> tuple[int, ...]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from glu_prune.errors import PlanError, shown
 from glu_prune.pruning.ratio import Ratio, parse_ratio, show_ratio
+from glu_prune.pruning.sensitivity import Curves, digest, one_block_each
 from glu_prune.units import whole
 
 if TYPE_CHECKING:
@@ -57,6 +58,10 @@ class Target:
     """Layers with a ratio of their own; negative layers count from the end."""
     skip: tuple[int | str, ...] = ()
     """Layers, or patterns of block names such as `encoder.*`, that are not cut."""
+    by_score: bool = False
+    """Whether layers may lose more or less than others, as the scores of their neurons say; see `Ranking.plan`."""
+    curves: Curves = ()
+    """Or as these say: what cutting each layer alone does, at some ratios; see `allocation`."""
 
     @classmethod
     def of(
@@ -103,6 +108,8 @@ class Target:
         said += [f"layer {layer} ratio {show_ratio(ratio)}" for layer, ratio in self.layer_ratios]
         if self.skip:
             said.append(f"without {' '.join(map(str, self.skip))}")
+        if self.by_score or self.curves:
+            said.append("allocated by score" if self.by_score else f"allocated by sensitivity {digest(self.curves)}")
         return ", ".join(said)
 
     def of_model(self, width_map: "WidthMap") -> str:
@@ -118,6 +125,9 @@ class Target:
         Raises:
             PlanError: a layer or pattern matches no block, or the target is above the width of every block.
         """
+        if self.by_score and not self.curves:
+            msg = f"{self}: scores are of weights, which a ranking has read; rank the model, and plan by that"
+            raise PlanError(msg)
         blocks = width_map.blocks
         skipped = {block.name for item in self.skip for block in _matching(item, blocks)}
         own = self._own_ratios(blocks, skipped)
@@ -129,7 +139,21 @@ class Target:
         if self.ratio is None and rest and all(self._goal(block) > block.width for block in blocks):
             msg = f"{self} is above the original, which is {max(block.width for block in blocks)} neurons at the most"
             raise PlanError(msg)
-        return found
+        return found | self._allocated(rest, found) if self.curves else found
+
+    def _allocated(self, blocks: list["GluBlock"], uniform: Mapping[str, int]) -> dict[str, int]:
+        """Widths that cost no more than the `uniform` ones, and do least damage."""
+        from glu_prune.pruning.allocation import allocated
+
+        layers = one_block_each(blocks)
+        found = allocated(
+            self.curves,
+            {layer: block.width for layer, block in layers.items()},
+            {layer: uniform[block.name] for layer, block in layers.items()},
+            {layer: block.hidden for layer, block in layers.items()},
+            self.multiple_of or 1,
+        )
+        return {block.name: found[layer] for layer, block in layers.items()}
 
     def _own_ratios(self, blocks: tuple["GluBlock", ...], skipped: set[str]) -> dict[str, Ratio]:
         """Block name to the ratio of its layer.

@@ -1,6 +1,7 @@
 """Whether models are here, whole, and able to do what is asked of them."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from glu_prune.errors import (
@@ -161,7 +162,8 @@ def _try_pruning(source: ModelSource, required: RequiredModel, dtype: str) -> No
 
     opened = open_disk_model(source.folder)
     for aim in dict.fromkeys(arm.aim for arm in required.arms):
-        Target.of(aim).widths(opened.width_map)
+        # Scores, too, take the whole model; any allocation starts from widths that are alike.
+        replace(Target.of(aim), by_score=False).widths(opened.width_map)
     name, saved = next(read_blocks(opened))
     cast = GluWeights(*(part.to(getattr(torch, dtype)) for part in (saved.gate, saved.up, saved.down)))
     # Calibration takes a pass of the whole model; that a formula can be computed shows with any activations.

@@ -8,6 +8,7 @@ import yaml
 
 from glu_prune.clean import markdown, one_line
 from glu_prune.judgement.verdict import digits
+from glu_prune.pruning.allocation import BY_SCORE
 from glu_prune.report.table import Column, render, wrapped
 from glu_prune.results.choices import CandidateResult, ChoiceResult, KeptCapability
 from glu_prune.results.explanations import GroupScores
@@ -22,6 +23,8 @@ _LEAST = 5
 _ARM = "chosen"
 CALIBRATION = "calibration.txt"
 """The text that the criterion was shown, beside the file that pins the choice."""
+SENSITIVITY = "sensitivity.json"
+"""What neurons were allocated to layers by, if they were."""
 
 
 def text(choice: ChoiceResult, groups: Sequence[GroupScores] = ()) -> str:
@@ -50,12 +53,19 @@ def _columns(choice: ChoiceResult) -> tuple[Column[CandidateResult], ...]:
     names = [each.capability for each in choice.candidates[0].search]
     changes = [Column[CandidateResult](name, partial(_changes, place)) for place, name in enumerate(names)]
     return (
-        Column("candidate", lambda row: row.arm.partition(", multiple")[0], key=True),
-        Column("width", lambda row: row.width, "{:,}".format),
+        Column("candidate", _candidate, key=True),
         Column(choice.minimise, lambda row: _saved(choice, row.cost)),
         *changes,
         Column("", lambda row: row.state),
     )
+
+
+def _candidate(row: CandidateResult) -> str:
+    """Criterion and size, and how neurons are allocated to layers; what all share is said once above."""
+    size, *more = row.target.split(", ")
+    how = next((each for each in more if each.startswith("allocated")), "").removeprefix("allocated ")
+    kind = " ".join(how.split()[:2])  # without the fingerprint of a sensitivity
+    return " ".join(filter(None, (row.criterion, size.removeprefix("ratio "), kind)))
 
 
 def _changes(place: int, row: CandidateResult) -> str:
@@ -134,8 +144,10 @@ def pinned(case: "ChoiceCase", choice: ChoiceResult) -> str:
     arm = next(arm for group in case.candidates for arm in group if arm.label == choice.chosen)
     ratio = arm.target.ratio if arm.target else arm.ratio
     chosen: dict[str, object] = {"criterion": arm.criterion, "ratio": float(ratio or 0)}
-    if arm.target is not None:
+    if arm.target is not None and arm.target.multiple_of:
         chosen["multiple_of"] = arm.target.multiple_of
+    if arm.target is not None and (arm.target.by_score or arm.target.curves):
+        chosen["allocation"] = BY_SCORE if arm.target.by_score else SENSITIVITY
     if arm.calibration is not None:
         part = {"tokens": arm.calibration.tokens, "seed": arm.calibration.seed} if arm.calibration.tokens else {}
         chosen["calibration"] = {"file": CALIBRATION, **part}

@@ -5,8 +5,9 @@ from typing import Literal
 from glu_prune.results.base import Number, Result
 from glu_prune.results.claims import ClaimResult
 
-State = Literal["certified", "failed", "not tested", "beaten", "lost too much", "chosen"]
-"""What became of a candidate: `beaten` by one that is cheaper and safer, `not tested` after one that failed."""
+State = Literal["certified", "failed", "not tested", "beaten", "unlikely", "lost too much", "chosen"]
+"""What became of a candidate: `beaten` by one that is no dearer and safer, `not tested` after one that failed,
+`unlikely` to pass as it lost more than a margin on the search half, `lost too much` where that half shows it."""
 
 
 class KeptCapability(Result):

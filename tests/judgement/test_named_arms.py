@@ -88,7 +88,7 @@ def test_controls_are_of_the_size_of_the_arm(tmp_path):
     [
         ("  aligned: {ratio: 0.3, multiple_of: 16}", "  aligned: {multiple_of: 16}", r":4: arms.aligned: an arm has one size .*; found none"),
         ("{ratio: 0.3, multiple_of: 16}", "{ratio: 0.3, width: 16}", r":4: arms.aligned: an arm has one size .*; found ratio and width"),
-        ("{ratio: 0.3, multiple_of: 16}", "{ratio: 0.2}", r"arms: aligned is the same model as 0.2; leave one of them out"),
+        ("{ratio: 0.3, multiple_of: 16}", "{ratio: 0.2}", r":4: aligned is the same model as 0.2; leave one of them out"),
         ("{ratio: 0.3, multiple_of: 16}", "{ratio: 0}", r":4: arms.aligned: ratio 0 is the dense model"),
         ("{ratio: 0.3, multiple_of: 16}", "{ratio: 1.5}", r":4: arms.aligned.ratio: ratio 1.5 is not allowed"),
         ("{checkpoint: tiny-base}", "{checkpoint: tiny-base, ratio: 0.2}", r":6: arms.other: a checkpoint is taken as it is; leave out ratio"),

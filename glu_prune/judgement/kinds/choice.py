@@ -1,8 +1,9 @@
 """Claims that some pruning keeps what is to be kept: the cheapest that is certified to do so is chosen."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import AfterValidator, BeforeValidator, Field
@@ -13,9 +14,11 @@ from glu_prune.evaluation.subset import Subset, halves
 from glu_prune.experiment.cell import DENSE, Arm
 from glu_prune.judgement.arms import CriterionName
 from glu_prune.judgement.case import ClaimCase, Entry, Requirement
-from glu_prune.judgement.claim import ArmKey, Claim, Margin, Problem, Ratios, unique
+from glu_prune.judgement.claim import ArmKey, Claim, Margin, Problem, Ratios, listed, unique
 from glu_prune.judgement.trials import Minimised, Trials
+from glu_prune.pruning.allocation import BY_SCORE, UNIFORM
 from glu_prune.pruning.ratio import parse_ratio
+from glu_prune.pruning.sensitivity import Sensitivity
 from glu_prune.pruning.target import Target
 from glu_prune.results.base import Outcome
 from glu_prune.results.report import CaseResult
@@ -55,6 +58,10 @@ class ChoiceClaim(Claim):
     """Of neurons that each of them removes: a list, or `FIRST:LAST:STEP`."""
     multiple_of: Annotated[int, Field(ge=1)] | None = None
     """To a multiple of which widths are rounded."""
+    allocation: Annotated[tuple[str, ...], BeforeValidator(listed), Field(min_length=1), AfterValidator(unique)] = (
+        UNIFORM,
+    )
+    """Whether layers lose alike: `uniform`, `by_score`, or files of sensitivities, one for each criterion."""
     confidence: Annotated[float, Field(ge=0.5, lt=1)] = 0.95
     watch: Annotated[tuple[str, ...], AfterValidator(unique)] = ()
     """Capabilities of which it is told what the chosen pruning does to them; they decide nothing."""
@@ -76,6 +83,16 @@ class ChoiceClaim(Claim):
     def criteria(self) -> tuple[str, ...]:
         """Among which it is chosen."""
         return self.among
+
+    def beside(self, folder: Path) -> "ChoiceClaim":
+        """With absolute paths of sensitivities; raises `PlanError` for one that cannot be used."""
+        named = [each for each in self.allocation if each not in (UNIFORM, BY_SCORE)]
+        for each in named:
+            if (found := Sensitivity.read(folder / each).criterion) not in self.among:
+                msg = f"{folder / each} is about criterion {found}, which is not among {', '.join(self.among)}"
+                raise PlanError(msg)
+        absolute = tuple(str(folder / each) if each in named else each for each in self.allocation)
+        return self.model_copy(update={"allocation": absolute})
 
     def problems(self, arms: tuple[ArmKey, ...], suite: Mapping[str, Capability]) -> Iterator[Problem]:
         """A capability that does not exist, or is both kept and watched."""
@@ -112,16 +129,28 @@ class ChoiceCase(ClaimCase):
 
     @property
     def candidates(self) -> tuple[tuple[Arm, ...], ...]:
-        """By criterion, as ratios grow."""
+        """By criterion and allocation, as ratios grow."""
         claim = self.claim
-        return tuple(tuple(self._arm(name, ratio) for ratio in sorted(claim.ratios)) for name in claim.among)
+        ways = [(name, how) for name in claim.among for how in self._allocations(name)]
+        return tuple(tuple(self._arm(name, ratio, how) for ratio in sorted(claim.ratios)) for name, how in ways)
 
-    def _arm(self, criterion: str, ratio: Decimal) -> Arm:
+    def _allocations(self, criterion: str) -> Iterator[Target]:
+        """What a target says of layers: nothing, or how neurons are allocated to them."""
+        for said in self.claim.allocation:
+            if said == UNIFORM:
+                yield Target()
+            elif said == BY_SCORE:
+                yield Target(by_score=True)
+            elif (found := Sensitivity.read(Path(said))).criterion == criterion:
+                yield Target(curves=found.curves)
+
+    def _arm(self, criterion: str, ratio: Decimal, how: Target) -> Arm:
         experiment, multiple = self.experiment, self.claim.multiple_of
         text = experiment.text_of(criterion)
-        if multiple is None:
+        if multiple is None and how == Target():
             return Arm(criterion, ratio, experiment.seed, text)
-        return Arm(criterion, Decimal(0), experiment.seed, text, Target.of(ratio, multiple_of=multiple))
+        target = replace(how, ratio=ratio, multiple_of=multiple)
+        return Arm(criterion, Decimal(0), experiment.seed, text, target)
 
     def is_of_suite(self, capability: Capability) -> bool:
         """Whether the file's suite has it, so that a file need not declare it."""

@@ -62,7 +62,7 @@ class EfficiencyClaim(DirectionClaim):
     @property
     def name(self) -> str:
         """The figure, and what it is about if not everything."""
-        return "-".join(filter(None, (self.efficiency, self.questions, self.workload))) + self.beside
+        return "-".join(filter(None, (self.efficiency, self.questions, self.workload))) + self._versus
 
     @property
     def of_cuts_alone(self) -> bool:

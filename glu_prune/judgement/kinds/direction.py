@@ -61,7 +61,7 @@ class CapabilityClaim(DirectionClaim):
     @property
     def name(self) -> str:
         """The capability."""
-        return f"{self.capability}{self.beside}"
+        return f"{self.capability}{self._versus}"
 
     def problems(self, arms: tuple[ArmKey, ...], suite: Mapping[str, Capability]) -> Iterator[Problem]:
         """A capability or a ratio that does not exist."""

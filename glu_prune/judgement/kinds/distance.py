@@ -44,7 +44,7 @@ class DistanceClaim(ArmClaim):
     @property
     def name(self) -> str:
         """The capability and the distance."""
-        return f"{self.capability}-{self.distance}{self.beside}"
+        return f"{self.capability}-{self.distance}{self._versus}"
 
     @property
     def of_cuts_alone(self) -> bool:

@@ -11,7 +11,7 @@ from glu_prune.evaluation.capability import Capability
 from glu_prune.experiment.cell import Arm
 from glu_prune.judgement.across import judge_trend
 from glu_prune.judgement.case import ClaimCase, Entry, Requirement
-from glu_prune.judgement.claim import AnyRatio, ArmKey, Claim, Margin, Problem, unique
+from glu_prune.judgement.claim import AnyRatio, ArmKey, Claim, Margin, Problem, listed, unique
 from glu_prune.judgement.curves import curve
 from glu_prune.pruning.ratio import show_ratio
 from glu_prune.results.base import Outcome
@@ -34,17 +34,12 @@ _NAMES_PER_RELATION: Mapping[Relation, tuple[int, int]] = {
 """How many capabilities a trend of each kind is about, at least and at most."""
 
 
-def _listed(value: object) -> object:
-    """One name as a list of one."""
-    return (value,) if isinstance(value, str) else value
-
-
 class TrendClaim(Claim):
     """What one or more capabilities do across all ratios of the file."""
 
     KEY: ClassVar[str] = "trend"
 
-    trend: Annotated[tuple[str, ...], BeforeValidator(_listed), Field(min_length=1), AfterValidator(unique)]
+    trend: Annotated[tuple[str, ...], BeforeValidator(listed), Field(min_length=1), AfterValidator(unique)]
     """Names of capabilities."""
     relation: Relation
     at: AnyRatio | None = None
