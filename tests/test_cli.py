@@ -119,7 +119,10 @@ def test_pruning_writes_a_stock_checkpoint(tmp_path: Path, capsys):
         ),
         (["tiny-base", "--ratio", "0.5", "--skip", "9"], "9 matches no GLU block; there are layers 0 to 4"),
         (["tiny-base", "--ratio", "0.5", "--multiple-of", "x"], "multiple_of 'x' is not allowed"),
-        (["tiny-base", "--ratio", "0.5", "--criterion", "wanda"], "give it text with --calibration FILE, or `everyday`"),
+        (
+            ["tiny-base", "--ratio", "0.5", "--criterion", "wanda"],
+            "give it text with --calibration FILE, or `everyday`",
+        ),
         (["tiny-base", "--plan", "absent.json"], "absent.json cannot be read"),
         (["tiny-base", "--ratio", "1.2"], "ratio '1.2' is not allowed; it is the fraction of neurons removed"),
         (

@@ -104,6 +104,10 @@ def keep(row: ChoiceResult) -> str:
     return ", ".join(f"{each.capability} -{each.margin:g}" for each in tried) or "-"
 
 
+def _claimed(row: ArmResult) -> str:
+    return f"{row.claim} vs {row.against}" if row.against else row.claim
+
+
 _FEW = 3
 """Items that a table names."""
 _LIMITS = ("", "low", "high")
@@ -117,7 +121,7 @@ _TESTED: tuple[Column[ArmResult], ...] = (
     Column("p, file", lambda row: row.holm, _or_none(probability)),
 )
 """What every claim at a ratio is tested by."""
-_JUDGED: tuple[Column[ArmResult], ...] = (*_TESTED, Column("claim", lambda row: row.claim), _VERDICT, _NOTE)
+_JUDGED: tuple[Column[ArmResult], ...] = (*_TESTED, Column("claim", _claimed), _VERDICT, _NOTE)
 """What every claim about a change ends with."""
 
 SCORES: tuple[Column[CapabilityResult], ...] = (

@@ -165,6 +165,8 @@ def _change(dense: ModelSize, pruned: ModelSize) -> str:
     """Of the width, or of all parameters where the first block is not what was cut."""
     if dense.width != pruned.width:
         return f"width {dense.width:,} -> {pruned.width:,}"
+    if dense.parameters == pruned.parameters:
+        return f"as wide as the dense model, {dense.width:,}"
     return f"{dense.parameters:,} -> {pruned.parameters:,} parameters"
 
 
