@@ -110,8 +110,8 @@ def known(words: list[str], block: Block) -> None:
             targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
             assert {word for word in arguments if "=" not in word} <= set(targets), block
         case "python":
-            assert arguments[0] == "-m", block
-            assert importlib.util.find_spec(arguments[1]), block
+            module = arguments[1] if arguments[0] == "-m" else ""
+            assert importlib.util.find_spec(module) if module else (ROOT / arguments[0]).is_file(), block
         case other:
             assert other in {"pip", "source", "gh", "hf"}, block
 
