@@ -46,6 +46,7 @@ class _Looked:
         return KeptCapability(
             capability=self.capability.name,
             metric=self.capability.metric,
+            better="higher" if self.kept.better > 0 else "lower",
             margin=self.kept.margin,
             items=scores.items,
             dense=scores.score(DENSE),

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from glu_prune.results.base import Number, Result
+from glu_prune.results.base import Better, Number, Result
 from glu_prune.results.claims import ClaimResult
 
 State = Literal["certified", "failed", "not tested", "beaten", "unlikely", "lost too much", "chosen"]
@@ -15,6 +15,7 @@ class KeptCapability(Result):
 
     capability: str
     metric: str
+    better: Better
     margin: float
     items: int
     dense: Number

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from glu_prune.report.page.figure import (
     INK,
+    REFERENCE,
     Figure,
     base,
     beside,
@@ -29,7 +30,9 @@ def named_arms(scores: Sequence[CapabilityResult]) -> Iterator[Figure]:
 
 def _of(model: str, capability: str, against: str, rows: Sequence[CapabilityResult]) -> Figure:
     first, reference = rows[0], against or "dense"
-    drawn: list[dict[str, Any]] = [{"kind": "arm", "arm": reference, "score": first.dense, "verdict": "dense"}]
+    drawn: list[dict[str, Any]] = [
+        {"kind": "arm", "arm": reference, "score": first.dense, "verdict": REFERENCE if against else "dense"}
+    ]
     drawn += [_point(row) for row in rows]
     drawn += floors(rows)
     caption = (

@@ -115,11 +115,15 @@ def by_model() -> "alt.Color":
     return alt.Color("model:N", scale=alt.Scale(range=list(_MODELS)), title=None)
 
 
+REFERENCE = "compared with"
+"""In the place of a verdict: what arms are compared with that is not the dense model."""
+
+
 def by_verdict(rows: Sequence[dict[str, Any]]) -> "alt.Shape":
     """A shape for each verdict that occurs, the same in every figure."""
     import altair as alt
 
-    there = [each for each in ("dense", *_SHAPES) if any(row.get("verdict") == each for row in rows)]
+    there = [each for each in ("dense", REFERENCE, *_SHAPES) if any(row.get("verdict") == each for row in rows)]
     return alt.Shape(
         "verdict:N", scale=alt.Scale(domain=there, range=[_SHAPES.get(each, "square") for each in there]), title=None
     )

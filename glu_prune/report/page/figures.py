@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from glu_prune.judgement.ties import REDRAWN
 from glu_prune.report.page.arm_figures import named_arms
 from glu_prune.report.page.change_figures import changes
+from glu_prune.report.page.choice_figures import choices
 from glu_prune.report.page.cost_figures import costs, fronts
 from glu_prune.report.page.figure import (
     INK,
@@ -39,6 +40,7 @@ def figures(report: Report) -> Iterator[Figure]:
     for capability in dict.fromkeys(row.capability for row in by_ratio):
         yield _dose(capability, [row for row in by_ratio if row.capability == capability], report)
     yield from named_arms(scores)
+    yield from choices(report)
     dense = [row for row in scores if not row.against]
     yield from fronts(report, dense)
     yield from _truth(dense)
