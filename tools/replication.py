@@ -118,6 +118,10 @@ class Found:
         )
         return render(columns, rows, "pipe")
 
+    def draws(self, capability: str, ratio: str) -> list[float]:
+        """What each draw of the control `random` scores on a capability at a ratio."""
+        return sorted(self.at(capability, ratio).draws.get("random", ()))
+
     def why_at(self, capability: str, ratio: str) -> Explanation:
         """What lies behind a change that was judged."""
         return next(row for row in self._why if (row.capability, row.ratio) == (capability, Decimal(ratio)))

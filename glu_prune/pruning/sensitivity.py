@@ -31,14 +31,7 @@ class Predictions:
         """`rows` are sequences of token ids, of at least two tokens each."""
         self._model = model
         self.rows = rows
-        self._dense = [self._predicted(row) for row in rows]
-
-    def _predicted(self, row: "torch.Tensor") -> "torch.Tensor":
-        import torch
-
-        with torch.inference_mode():
-            logits: torch.Tensor = self._model(row[None], use_cache=False).logits[0, :-1]
-            return logits.log_softmax(-1, torch.float32)
+        self._dense = [_predicted(model, row) for row in rows]
 
     def measured(self) -> dict[str, float]:
         """Of the model as it is now, in nats per token: `divergence`, KL(dense || it), and `loss`."""
@@ -46,12 +39,32 @@ class Predictions:
 
         apart, losses = [], []
         for dense, row in zip(self._dense, self.rows, strict=True):
-            now = self._predicted(row)
-            apart.append((dense.exp() * (dense - now)).sum(-1))
+            now = _predicted(self._model, row)
+            apart.append(_apart(dense, now))
             losses.append(-now.gather(1, row[1:, None])[:, 0])
         return {
             name: float(torch.cat(each).double().mean()) for name, each in (("divergence", apart), ("loss", losses))
         }
+
+    def divergences(self, other: Any) -> list[float]:
+        """KL(dense || another model) of each row, in nats per token."""
+        pairs = zip(self._dense, self.rows, strict=True)
+        return [float(_apart(dense, _predicted(other, row)).double().mean()) for dense, row in pairs]
+
+
+def _predicted(model: Any, row: "torch.Tensor") -> "torch.Tensor":
+    """Log-probabilities `(tokens - 1, vocabulary)` of each next token."""
+    import torch
+
+    with torch.inference_mode():
+        logits: torch.Tensor = model(row[None], use_cache=False).logits[0, :-1]
+        return logits.log_softmax(-1, torch.float32)
+
+
+def _apart(dense: "torch.Tensor", now: "torch.Tensor") -> "torch.Tensor":
+    """KL of each next token."""
+    found: torch.Tensor = (dense.exp() * (dense - now)).sum(-1)
+    return found
 
 
 @contextmanager

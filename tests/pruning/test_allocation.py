@@ -79,12 +79,10 @@ def test_curves_are_those_of_real_cuts_and_leave_the_model_as_it_was(model):
     cut = copy.deepcopy(model)
     others = {each: 0 for each in found if each != layer}
     apply(cut, ranking.plan(Target.of(HALF, layer_ratios=others)))
-    whole, after = Predictions(model, ROWS), Predictions(cut, ROWS)
-    apart = [
-        (dense.exp() * (dense - now)).sum(-1).double().mean().item() * len(now)
-        for dense, now in zip(whole._dense, after._dense, strict=True)
-    ]
-    assert found[layer][0][1] == pytest.approx(sum(apart) / sum(map(len, whole._dense)), rel=1e-4)
+    tokens = [len(row) - 1 for row in ROWS]
+    apart = Predictions(model, ROWS).divergences(cut)
+    mean = sum(each * count for each, count in zip(apart, tokens, strict=True)) / sum(tokens)
+    assert found[layer][0][1] == pytest.approx(mean, rel=1e-4)
 
 
 def test_an_allocated_plan_costs_no_more_than_a_uniform_one_and_predicts_better(model):
@@ -95,15 +93,10 @@ def test_an_allocated_plan_costs_no_more_than_a_uniform_one_and_predicts_better(
     for name, target in (("uniform", uniform), ("by layer", by_layer)):
         cut, plan = copy.deepcopy(model), ranking.plan(target)
         apply(cut, plan)
-        lost[name] = sum(plan.widths.values()), _apart(predictions, cut)
+        lost[name] = sum(plan.widths.values()), sum(predictions.divergences(cut))
     assert lost["by layer"][0] <= lost["uniform"][0]
     assert lost["by layer"][1] < lost["uniform"][1]
     assert "allocated by sensitivity" in str(by_layer)
-
-
-def _apart(predictions: Predictions, cut) -> float:
-    now = Predictions(cut, predictions.rows)._dense
-    return sum((a.exp() * (a - b)).sum().item() for a, b in zip(predictions._dense, now, strict=True))
 
 
 def test_by_score_lets_neurons_of_all_layers_compete(model):
