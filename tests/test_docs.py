@@ -1,5 +1,6 @@
 """The pages name everything that there is, and nothing that is not."""
 
+import json
 import re
 
 from glu_prune.evaluation.null_names import NULLS
@@ -46,3 +47,11 @@ def test_every_page_stands_in_the_menu_and_leads_somewhere():
 def test_every_link_of_the_readme_leads_somewhere():
     for target in re.findall(r"\]\(([^)#:]+)\)", README):
         assert (ROOT / target).exists(), target
+
+
+def test_the_table_of_layers_is_what_was_measured():
+    found, page = json.loads((ROOT / "docs" / "layers.json").read_text()), (ROOT / "docs" / "pruning.md").read_text()
+    for ratio, row in found["ratios"].items():
+        change, low, high = row["difference"]
+        said = f"{row['kl']['alike']:.3f} | {row['kl']['by layer']:.3f} | {change:+.3f} ({low:+.3f} to {high:+.3f})"
+        assert re.search(rf"^\| {ratio} \| [\d,]+ \| {re.escape(said)} \|", page, re.MULTILINE)

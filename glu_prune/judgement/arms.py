@@ -22,6 +22,7 @@ KEEP = "keep"
 """In place of a ratio: a layer is not cut."""
 _LAYERS = re.compile(r"(\d+)(?:-(\d+))?|(-\d+)")
 _MOST_LAYERS = 1000
+_SIZES = ("ratio", "expansion_ratio", "width", "parameters", "bytes")
 
 
 def known_criterion(name: str) -> str:
@@ -103,6 +104,10 @@ class DeclaredArm(ClosedModel):
     ratio: AnyRatio | None = None
     expansion_ratio: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     width: Annotated[int, Field(ge=1)] | None = None
+    parameters: Annotated[int, Field(ge=1)] | None = None
+    """Of the whole model, at most."""
+    bytes: Annotated[int, Field(ge=1)] | None = None
+    """The same in bytes, at the size that weights have before."""
     multiple_of: Annotated[int, Field(ge=1)] | None = None
     """To a multiple of which widths are rounded."""
     layers: Annotated[Mapping[int, AnyRatio], BeforeValidator(_layers)] = {}
@@ -119,7 +124,7 @@ class DeclaredArm(ClosedModel):
 
     @model_validator(mode="after")
     def _complete(self) -> "DeclaredArm":
-        sizes = [name for name in ("ratio", "expansion_ratio", "width") if getattr(self, name) is not None]
+        sizes = [name for name in _SIZES if getattr(self, name) is not None]
         if self.checkpoint is not None:
             if others := sorted(self.model_fields_set - {"checkpoint", "revision"}):
                 msg = f"a checkpoint is taken as it is; leave out {', '.join(others)}"
@@ -130,7 +135,7 @@ class DeclaredArm(ClosedModel):
             raise ValueError(msg)
         if len(sizes) > 1 or not (sizes or self.layers):
             found = " and ".join(sizes) or "none"
-            msg = f"an arm has one size (ratio, expansion_ratio, width or layers), or is a checkpoint; found {found}"
+            msg = f"an arm has one size ({', '.join(_SIZES)} or layers), or is a checkpoint; found {found}"
             raise ValueError(msg)
         if self.allocation != UNIFORM and self.layers:
             msg = "layers have a ratio of their own, or neurons are allocated to them; leave one of the two out"
@@ -162,11 +167,9 @@ class DeclaredArm(ClosedModel):
 
     @property
     def _cut(self) -> Target:
-        sized = self.expansion_ratio is not None or self.width is not None
+        sizes = {name: getattr(self, name) for name in _SIZES if getattr(self, name) is not None}
         return Target.of(
-            None if sized else self.ratio or Decimal(0),
-            expansion_ratio=self.expansion_ratio,
-            width=self.width,
+            **(sizes or {"ratio": Decimal(0)}),
             multiple_of=self.multiple_of,
             layer_ratios=self.layers,
         )

@@ -103,6 +103,14 @@ class GluBlock:
         return self.gate.width
 
     @property
+    def per_neuron(self) -> int:
+        """Parameters that go with each neuron."""
+        return sum(
+            each.tensor.numel() // each.tensor.shape[each.axis] // (1 if each.expert is None else each.tensor.shape[0])
+            for each in self.slices
+        )
+
+    @property
     def hidden(self) -> int:
         """The size of the block's input."""
         return int(self.weights.gate.shape[1])

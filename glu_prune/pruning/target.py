@@ -1,8 +1,9 @@
 """How narrow blocks are to become, and the single rounding rule."""
 
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from fnmatch import fnmatchcase
 from fractions import Fraction
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from glu_prune.pruning.glu_block import GluBlock
     from glu_prune.pruning.width_map import WidthMap
 
+_THOUSAND = 1000
 _NARROWEST, _WIDEST = Decimal("1e-9"), Decimal("1e9")
 """Bounds of expansion ratios; as exact fractions, numbers such as 1e-999999999 would fill the memory."""
 
@@ -52,6 +54,10 @@ class Target:
     """Width over hidden size, afterwards."""
     width: int | None = None
     """Neurons per block, afterwards; blocks that are narrower stay as they are."""
+    parameters: int | None = None
+    """Of the whole model, afterwards, at most: the smallest ratio that leaves no more."""
+    bytes: int | None = None
+    """The same in bytes, at the size that weights have before."""
     multiple_of: int | None = None
     """Widths are rounded to a multiple of this; if it is not given, only those of experts are, see `WidthMap.step`."""
     layer_ratios: tuple[tuple[int, Ratio], ...] = ()
@@ -70,6 +76,8 @@ class Target:
         *,
         expansion_ratio: object = None,
         width: object = None,
+        parameters: object = None,
+        bytes: object = None,
         multiple_of: object = None,
         layer_ratios: Mapping[int, object] | None = None,
         skip: Iterable[int | str] = (),
@@ -82,6 +90,7 @@ class Target:
         if isinstance(ratio, Target):
             return ratio
         given = {"ratio": ratio, "expansion_ratio": expansion_ratio, "width": width}
+        given |= {name: value for name, value in (("parameters", parameters), ("bytes", bytes)) if value is not None}
         if sum(value is not None for value in given.values()) != 1:
             found = ", ".join(f"{name}={value}" for name, value in given.items() if value is not None) or "none"
             msg = f"exactly one of ratio, expansion_ratio and width must be given; found {found}"
@@ -90,6 +99,8 @@ class Target:
             None if ratio is None else parse_ratio(ratio),
             None if expansion_ratio is None else _expansion(expansion_ratio),
             None if width is None else _whole("width", width),
+            None if parameters is None else _whole("parameters", parameters),
+            None if bytes is None else _whole("bytes", bytes),
             None if multiple_of is None else _whole("multiple_of", multiple_of),
             tuple(sorted((int(layer), parse_ratio(value)) for layer, value in (layer_ratios or {}).items())),
             tuple(skip),
@@ -101,8 +112,10 @@ class Target:
             said = [f"ratio {show_ratio(self.ratio)}"]
         elif self.expansion_ratio is not None:
             said = [f"expansion ratio {self.expansion_ratio:f}"]
-        else:
+        elif self.width is not None:
             said = [f"width {self.width}"]
+        else:
+            said = [f"at most {self.parameters:,} parameters" if self.parameters else f"at most {self.bytes:,} bytes"]
         if self.multiple_of is not None:
             said.append(f"multiple of {self.multiple_of}")
         said += [f"layer {layer} ratio {show_ratio(ratio)}" for layer, ratio in self.layer_ratios]
@@ -128,6 +141,8 @@ class Target:
         if self.by_score and not self.curves:
             msg = f"{self}: scores are of weights, which a ranking has read; rank the model, and plan by that"
             raise PlanError(msg)
+        if self.parameters is not None or self.bytes is not None:
+            return self._within(width_map).widths(width_map)
         blocks = width_map.blocks
         skipped = {block.name for item in self.skip for block in _matching(item, blocks)}
         own = self._own_ratios(blocks, skipped)
@@ -140,6 +155,27 @@ class Target:
             msg = f"{self} is above the original, which is {max(block.width for block in blocks)} neurons at the most"
             raise PlanError(msg)
         return found | self._allocated(rest, found) if self.curves else found
+
+    def _within(self, width_map: "WidthMap") -> "Target":
+        """The target with the smallest ratio, in thousandths, that meets the budget.
+
+        Raises:
+            PlanError: none does.
+        """
+        budget = self.parameters or (self.bytes or 0) // width_map.itemsize
+        asked = replace(self, parameters=None, bytes=None, curves=())
+
+        def left(thousandths: int) -> int:
+            widths = replace(asked, ratio=Decimal(thousandths) / 1000).widths(width_map)
+            gone = sum((block.width - widths[block.name]) * block.per_neuron for block in width_map.blocks)
+            return width_map.parameters - gone
+
+        if (least := left(_THOUSAND - 1)) > budget:
+            size = "" if self.parameters else f", that is {least * width_map.itemsize:,} bytes"
+            msg = f"{self}: the budget cannot be met; {least:,} parameters stay at the least{size}"
+            raise PlanError(msg)
+        found = bisect_left(range(_THOUSAND), -budget, key=lambda thousandths: -left(thousandths))
+        return replace(asked, ratio=Decimal(found) / 1000, curves=self.curves)
 
     def _allocated(self, blocks: list["GluBlock"], uniform: Mapping[str, int]) -> dict[str, int]:
         """Widths that cost no more than the `uniform` ones, and do least damage."""

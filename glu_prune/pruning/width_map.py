@@ -62,6 +62,13 @@ class WidthMap:
     """The configuration whose widths are `base`; None for a module without one."""
     switches: Mapping[Path, Any] = field(default_factory=dict)
     """Entries to switch off when widths change, because they derive a width from its entry."""
+    parameters: int = 0
+    """Of the whole model."""
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of a weight."""
+        return self._dtype(self.blocks[0]).itemsize
 
     def step(self, block: GluBlock) -> int:
         """Of what the width of `block` must be a multiple, so that transformers can multiply by it.
@@ -169,9 +176,9 @@ def map_widths(model: nn.Module) -> WidthMap:
     """
     from transformers import PreTrainedModel
 
-    blocks = find_blocks(model)
+    blocks, total = find_blocks(model), sum(each.numel() for each in model.parameters())
     if not isinstance(model, PreTrainedModel):
-        return WidthMap(blocks, base={block.name: block.width for block in blocks})
+        return WidthMap(blocks, base={block.name: block.width for block in blocks}, parameters=total)
     # Without `glu_widths` the class builds the widths of the original, which are what entries are compared with.
     config = copy.deepcopy(model.config)
     narrowed = vars(config).pop(WIDTHS, None)
@@ -192,7 +199,7 @@ def map_widths(model: nn.Module) -> WidthMap:
     entries = {name: primes[ratio] for name, ratio in ratios.items() if ratio in primes}
     used = {ratio: path for ratio, path in primes.items() if path in entries.values()}
     _refuse_unknown(base, known, probe, used)
-    return WidthMap(blocks, entries, found, tuple(_width_attributes(base, probe, used)), config, switches)
+    return WidthMap(blocks, entries, found, tuple(_width_attributes(base, probe, used)), config, switches, total)
 
 
 def _switch_off_derivations(config: Any, blocks: tuple[GluBlock, ...]) -> dict[Path, Any]:

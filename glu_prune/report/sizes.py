@@ -93,11 +93,5 @@ def _name(pattern: str, blocks: list[Any]) -> str:
 
 def _parameters(blocks: list[Any], old: int, new: int) -> tuple[int, int]:
     """Parameters of these blocks that belong to neurons, before and after."""
-    per_neuron = sum(
-        neurons.tensor.numel()
-        // neurons.tensor.shape[neurons.axis]
-        // (1 if neurons.expert is None else neurons.tensor.shape[0])
-        for block in blocks
-        for neurons in block.slices
-    )
+    per_neuron = sum(block.per_neuron for block in blocks)
     return per_neuron * old, per_neuron * new

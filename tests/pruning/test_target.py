@@ -1,3 +1,4 @@
+from decimal import Decimal
 from fractions import Fraction
 
 import pytest
@@ -143,3 +144,27 @@ def test_a_width_that_is_asked_for_itself_is_never_exchanged():
     assert Target.of(width=28, multiple_of=1).of_model(width_map) == "width 28, multiple of 1"
     assert Target.of(0.5).of_model(map_widths(llama())) == "ratio 0.5"
     assert Target.of(0.5).of_model(map_widths(tiny.build("jetmoe"))) == "ratio 0.5", "its experts are no grouped ones"
+
+
+def test_a_budget_takes_the_smallest_ratio_that_meets_it():
+    width_map = map_widths(llama())
+    whole = width_map.parameters
+    for multiple in (None, 2):
+        target = Target.of(parameters=whole * 8 // 10, multiple_of=multiple)
+        widths = target.widths(width_map)
+        left = whole - sum((block.width - widths[block.name]) * block.per_neuron for block in width_map.blocks)
+        assert left <= whole * 8 // 10
+        ratio = target._within(width_map).ratio
+        wider = Target.of(ratio - Decimal("0.001"), multiple_of=multiple).widths(width_map)
+        more = whole - sum((block.width - wider[block.name]) * block.per_neuron for block in width_map.blocks)
+        assert more > whole * 8 // 10
+    in_bytes = Target.of(bytes=whole * 8 // 10 * width_map.itemsize)
+    assert in_bytes.widths(width_map) == Target.of(parameters=whole * 8 // 10).widths(width_map)
+
+
+def test_a_budget_that_cannot_be_met_says_what_stays():
+    width_map = map_widths(llama())
+    with pytest.raises(PlanError, match=r"at most 10 parameters: the budget cannot be met; [\d,]+ parameters stay"):
+        Target.of(parameters=10).widths(width_map)
+    with pytest.raises(PlanError, match=r"at most 10 bytes: .* parameters stay at the least, that is [\d,]+ bytes"):
+        Target.of(bytes=10).widths(width_map)
