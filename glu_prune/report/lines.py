@@ -221,10 +221,10 @@ def _line(row: ArmResult, columns: Sequence[Column[Any]], notes: Notes | None) -
 
 
 def _aside(row: ArmResult) -> str:
-    """Of a claim that is no news or not decided: why that is so, and which way its score counts."""
+    """Of a claim that is as declared or not decided: why that is so, and which way its score counts."""
     lower = "a lower score is better" if isinstance(row, CapabilityResult) and row.better == "lower" else ""
     open_ = row.outcome == "inconclusive"
-    known = row.note if open_ and (isinstance(row, CostResult) or not is_news(row)) else ""
+    known = row.note if row.outcome == row.declared or (open_ and isinstance(row, CostResult)) else ""
     undecided = f"declared {row.declared}" if open_ and row.declared != row.outcome else ""
     return one_line("; ".join(filter(None, (undecided, known, lower))))
 
@@ -236,7 +236,8 @@ def remark(row: ClaimResult) -> str:
     asked = ""
     if isinstance(row, ChangeResult) and row.total_items is not None:
         asked = f"after {row.items:,} of {row.total_items:,} items"
-    told = is_news(row) and not (isinstance(row, CostResult) and row.outcome == "inconclusive")
+    known = row.outcome == row.declared and isinstance(row, ArmResult)
+    told = is_news(row) and not known and not (isinstance(row, CostResult) and row.outcome == "inconclusive")
     return one_line("; ".join(filter(None, (declared, asked, note if told else ""))))
 
 

@@ -32,6 +32,8 @@ _LEGEND = (
 
 _WORDS: Mapping[str, str] = {}
 """In place of signs of verdicts."""
+_MORE = " .."
+"""Follows what is said in full by tables and with `-v`."""
 _RULED = 6
 """Characters of a rule around a heading."""
 
@@ -203,7 +205,7 @@ def _findings(rows: Sequence[Finding], width: int) -> Iterator[Text]:
     for check in spoilt:
         first, *more = checks[check]
         about = f"{check} ({1 + len(more)})" if more else f"{check}: {first.model}"
-        said = f"{about}: {first.says.partition('. ')[0]}"
-        yield from lines.hanging(one_line(said), width, "• ")
+        said, *rest = lines.hanging(one_line(f"{about}: {first.says.partition('. ')[0]}"), width - len(_MORE), "• ")
+        yield said.append(_MORE if rest else "")
     if others := ", ".join(f"{check} ({len(mine)})" for check, mine in checks.items() if check not in spoilt):
         yield from lines.hanging(one_line(f"spoil nothing: {others}"), width, "• ")
