@@ -28,7 +28,7 @@ def one(**changes: object) -> CapabilityResult:
 @pytest.mark.parametrize("width", [40, 80, 100, 200])
 def test_no_line_is_wider_than_the_window(monkeypatch, width, long):
     found = shown(published(), monkeypatch, width, long=long)
-    assert len(found) > 300
+    assert len(found) > 250
     assert max(map(cell_len, found)) <= width
 
 
@@ -40,15 +40,24 @@ def test_names_wider_than_the_window_go_on_in_the_next_line(monkeypatch):
 
 
 def test_a_claim_is_a_line_with_its_numbers_and_remarks_below(monkeypatch):
-    row = one(outcome="refuted", declared="refuted", note="under the floor", controls={"random": 0.5})
+    row = one(outcome="artefact", declared="confirmed", note="under the floor", controls={"random": 0.5})
     heading, names, line, note, *_ = shown(Report(scores=(row,)), monkeypatch, 120)
-    assert heading.startswith(f"── {SMALL} at 0.1: 1 refuted ─")
+    assert heading.startswith(f"── {SMALL} at 0.1: 1 artefact, 1 NOT AS DECLARED ─")
     assert names.split() == ["verdict", "claim", "dense->pruned", "change", "(95", "%)", "p", "floor", "random"]
     assert line.split() == [
-        "✗", "refuted", "↑", "instruction_following", "0.103", "->", "0.142", "+0.039", "(-0.000,", "+0.078)", "0.313",
+        "≈", "artefact", "↑", "instruction_following", "0.103", "->", "0.142", "+0.039", "(-0.000,", "+0.078)", "0.313",
         "0.161", "0.500",
     ]  # fmt: skip
-    assert note == "    under the floor"
+    assert note == "    FAILED: declared confirmed; under the floor"
+
+
+def test_the_note_of_a_verdict_as_declared_is_a_letter(monkeypatch):
+    for outcome in ("refuted", "artefact", "inconclusive"):
+        found = shown(
+            Report(scores=(one(outcome=outcome, declared=outcome, note="under the floor"),)), monkeypatch, 120
+        )
+        assert found[2].startswith(f"{lines.SIGNS[outcome]}a {outcome}")
+        assert found[3].startswith("a: under the floor; verdicts as declared")
 
 
 def test_what_does_not_fit_beside_is_said_below(monkeypatch):
@@ -70,7 +79,7 @@ def test_first_comes_what_failed_then_what_surprises_then_what_held(monkeypatch)
         "inconclusive_inconclusive",
     ]  # fmt: skip
     assert "    FAILED: declared refuted; under the floor" in found
-    assert found.count("    under the floor") == 2, "of what is known already, nothing"
+    assert found.count("    under the floor") == 1, "of what is as declared, a letter"
     assert found[0].startswith(f"── {SMALL} at 0.1: 2 confirmed, 2 inconclusive, 1 artefact, 1 NOT AS DECLARED ─")
 
 
@@ -133,7 +142,7 @@ def test_findings_are_bullets_each_once_and_what_spoils_nothing_is_named(monkeyp
 )
 def test_a_terminal_is_given_what_its_encoding_has(monkeypatch, encoding, sign):
     monkeypatch.setenv("COLUMNS", "100")
-    row = one(outcome="refuted", declared="refuted")
+    row = one(outcome="refuted", declared="refuted", note="")
     found = [printed(line, colour=False, encoding=encoding) for line in lines_of(Report(scores=(row,)), Shape())]
     assert any(line.startswith(sign) for line in found)
     for line in found:
@@ -142,7 +151,7 @@ def test_a_terminal_is_given_what_its_encoding_has(monkeypatch, encoding, sign):
 
 def test_colours_come_only_where_they_are_wanted(monkeypatch):
     monkeypatch.setenv("COLUMNS", "100")
-    (_, _, line, *_) = lines_of(Report(scores=(one(outcome="refuted", declared="refuted"),)), Shape())
+    (_, _, line, *_) = lines_of(Report(scores=(one(outcome="refuted", declared="refuted", note=""),)), Shape())
     assert printed(line, colour=True, encoding="utf-8").startswith("\x1b[31m✗ refuted")
     assert "\x1b" not in printed(line, colour=False, encoding="utf-8")
 
