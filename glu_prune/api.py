@@ -74,7 +74,11 @@ def run(
 
 
 def choice(
-    model: str, claim: ChoiceClaim, calibration: Mapping[str, object] | None = None, **more: object
+    model: str,
+    claim: ChoiceClaim,
+    calibration: Mapping[str, object] | None = None,
+    limit: int | None = None,
+    **more: object,
 ) -> ChoiceCase:
     """The case of a choice among prunings of `model`, whose capabilities may be tasks of lm-eval.
 
@@ -82,6 +86,7 @@ def choice(
         model: A name, a folder, a GGUF file or an id.
         claim: What is to be kept, and what to be small.
         calibration: `file`, `tokens` and `seed` of text for criteria that look at activations.
+        limit: At most so many items of each task, drawn once.
         more: Other keys of an expectation file: `chat_template`, `revision`, `seed`.
 
     Raises:
@@ -93,9 +98,9 @@ def choice(
     names = {text: capability.name for text, capability in asked.items()}
     kept = {names[text]: margin for text, margin in claim.choose.items()}
     renamed = claim.model_copy(update={"choose": kept, "watch": tuple(names[text] for text in claim.watch)})
-    experiment = Experiment.model_validate(
-        {"model": model, "suite": suite, "calibration": calibration, "expect": (renamed,), **more}
-    )
+    items = {} if limit is None else dict.fromkeys((each.task for each in asked.values()), limit)
+    said = {"model": model, "suite": suite, "calibration": calibration, "items": items, "expect": (renamed,)}
+    experiment = Experiment.model_validate({**said, **more})
     by_name = {capability.name: capability for capability in asked.values()}
     entry = Entry("glu-prune choose", 0, experiment, by_name)
     return ChoiceCase.of(entry, renamed, f"{Path(model).name}-{renamed.name}", None)
@@ -147,6 +152,7 @@ def choose(
     allocation: Sequence[str] = ("uniform",),
     confidence: float = 0.95,
     watch: Sequence[str] = (),
+    check: int | None = None,
     calibration: Mapping[str, object] | None = None,
     limit: int | None = None,
     store: Path = STORE,
@@ -167,6 +173,7 @@ def choose(
         allocation: Of `uniform`, `by_score`, `by_sensitivity` (measured first, and kept in the store) and files.
         confidence: From 0.5 on, below 1.
         watch: Capabilities of which it is told what the chosen pruning does to them.
+        check: How many items of each task, of those that `limit` leaves, the chosen pruning is held against.
         calibration: `file`, `tokens` and `seed` of text for criteria that look at activations.
         limit: At most so many items of each task, drawn once.
         store: The folder of records.
@@ -180,8 +187,8 @@ def choose(
 
     measured = with_sensitivities(model, tuple(allocation), tuple(among), calibration, store)
     said = {"minimise": minimise, "among": among, "ratios": ratios, "multiple_of": multiple_of, "watch": tuple(watch)}
-    said["allocation"] = measured
+    said |= {"allocation": measured, "check": check}
     claim = ChoiceClaim.model_validate({"choose": keep, **said, "confidence": confidence, "why": "what is needed"})
-    case = choice(model, claim, calibration)
-    (found,) = run((case,), settings or Settings(), store, limit).choices
+    case = choice(model, claim, calibration, limit)
+    (found,) = run((case,), settings or Settings(), store).choices
     return found

@@ -77,6 +77,15 @@ def test_the_same_choice_is_made_of_what_is_stored(chosen, monkeypatch, capsys):
     assert all(max(row.p for row in each.certification) > 0.05 for each in tested if each.state == "failed")
 
 
+def test_the_chosen_one_is_held_against_items_that_neither_half_has(chosen, monkeypatch, capsys):
+    monkeypatch.chdir(chosen)
+    asked = ["--keep", "reading:0.2", "--among", "l2", "--ratios", "0.05", "--limit", "200", "--check", "100"]
+    assert main(["choose", "tiny-instruct", *asked]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "on items that neither half has, it holds: reading (exact_match)" in said
+    assert "n = 100)" in said
+
+
 def test_halves_share_no_item():
     capability = SUITES["embedded"]["reading"]
     documents = {task: list(entry.eval_docs) for task, entry in Evaluator().tasks("tiny_reading", None, None).items()}
@@ -120,6 +129,7 @@ def test_what_is_at_its_floor_cannot_be_kept(chosen, monkeypatch, capsys):
         (["--keep", "reading:0.1", "--among", "wanda", "--calibration", "none.txt"], "none.txt is no file"),
         (["--keep", "reading:0.1", "--among", "ppm", "--calibration", "none.txt"], "leave out --calibration"),
         (["--keep", "reading:0.1", "--confidence", "1"], "--confidence"),
+        (["--keep", "reading:0.1", "--check", "50"], "--check is about items that --limit leaves; give both"),
         (["--keep", "reading:0.1", "--multiple-of", "100000", "--ratios", "0.1"], "multiple_of 100000 is not allowed for a width of 640"),
     ],
 )  # fmt: skip
@@ -161,6 +171,7 @@ def test_a_file_claims_a_choice(tmp_path):
         ("watch: [factual_recall]", "watch: [reading]", r":5: reading is to be kept already"),
         ("ratios: 0.05:0.15:0.05", "ratios: 0.05:0.15:0", r":4: .*is no range"),
         ("why: w", "minimise: watts\n    why: w", r":6: expect.0.minimise"),
+        ("why: w", "check: 50\n    why: w", r"check is about items that neither half has; leave some out with `items`"),
         ("why: w", "among: [wanda]\n    why: w", r"criterion 'wanda' looks at activations"),
     ],
 )

@@ -63,6 +63,12 @@ def choose(
         list[str] | None,
         typer.Option(metavar="CAPABILITY ...", help="Tell what the chosen one does to these, which decide nothing."),
     ] = None,
+    check: Annotated[
+        int | None,
+        typer.Option(
+            parser=positive, metavar="N", help="Hold the chosen one against N items of each task that --limit leaves."
+        ),
+    ] = None,
     calibration: Calibration = None,
     calibration_tokens: CalibrationTokens = None,
     limit: Annotated[
@@ -95,20 +101,23 @@ def choose(
         refuse_existing(out)
     if data is not None:
         os.environ[VARIABLE] = str(data.absolute())
-    claim = _claim(keep, minimise, among, ratios, multiple_of, confidence, watch or ())
+    claim = _claim(keep, minimise, among, ratios, multiple_of, confidence, watch or (), check)
+    if check is not None and limit is None:
+        msg = "--check is about items that --limit leaves; give both"
+        raise typer.BadParameter(msg)
     ways = _listed(allocation)
     looking = any(map(looks_at_text, claim.among))
     text = _calibration(claim, calibration, calibration_tokens, used=looking or BY_SENSITIVITY in ways)
     shown = text if looking else None
-    choice(model, claim, shown, chat_template=chat)  # finds what is wrong before layers are measured
+    choice(model, claim, shown, limit, chat_template=chat)  # finds what is wrong before layers are measured
     work, say = work_shown()
     settings, told = Settings(dtype, device), Told(work, say)
     with connections(refused=offline), interruptible(lambda: work.snapshot().kept(store)):
         locate(model)
         measured = with_sensitivities(model, ways, claim.among, text, store, told)
         claim = claim.model_copy(update={"allocation": measured}).beside(Path.cwd())
-        case = choice(model, claim, shown, chat_template=chat)
-        report = run((case,), settings, store, limit, told)
+        case = choice(model, claim, shown, limit, chat_template=chat)
+        report = run((case,), settings, store, told=told)
     (found,) = report.choices
     said = [choices.text(found, report.groups)]
     if out is not None and found.chosen:
@@ -124,6 +133,7 @@ def _claim(
     multiple_of: int | None,
     confidence: float,
     watch: "Sequence[str]",
+    check: int | None,
 ) -> "ChoiceClaim":
     from pydantic import ValidationError
 
@@ -145,6 +155,7 @@ def _claim(
         "multiple_of": multiple_of,
         "confidence": confidence,
         "watch": tuple(watch),
+        "check": check,
         "why": "what is needed",
     }
     try:

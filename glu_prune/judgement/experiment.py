@@ -12,6 +12,7 @@ from glu_prune.judgement.arms import Calibration, CriterionName, DeclaredArm, lo
 from glu_prune.judgement.claim import ArmClaim, ArmKey, ArmName, ClosedModel, Ratios, unique
 from glu_prune.judgement.declared import CapabilityName, Declared
 from glu_prune.judgement.kinds import AnyClaim
+from glu_prune.judgement.kinds.choice import ChoiceClaim
 from glu_prune.judgement.kinds.direction import CapabilityClaim
 from glu_prune.judgement.kinds.evidence import Flaw
 from glu_prune.pruning.calibration_text import CalibrationText
@@ -63,6 +64,26 @@ class Experiment(ClosedModel):
     """What evidence checks are known to find in those figures."""
     expect: Annotated[tuple[AnyClaim, ...], Field(min_length=1, max_length=500)]
 
+    @model_validator(mode="before")
+    @classmethod
+    def _texts_by_name(cls, said: object) -> object:
+        """What is said, with calibration texts that have names in the place of these names.
+
+        The file's own criteria take the only one, if there is only one.
+        """
+        texts = said.get("calibration") if isinstance(said, dict) else None
+        if not isinstance(said, dict) or not isinstance(texts, dict) or "file" in texts:
+            return said
+        arms = {name: dict(each) for name, each in (said.get("arms") or {}).items() if isinstance(each, dict)}
+        taken = {name: each["calibration"] for name, each in arms.items() if isinstance(each.get("calibration"), str)}
+        if unused := next((name for name in texts if len(texts) > 1 and name not in taken.values()), None):
+            msg = f"calibration text {unused!r} is named by no arm; use it, or remove it"
+            raise ValueError(msg)
+        for name, text in taken.items():
+            arms[name]["calibration"] = texts.get(text, text)
+        only = {"calibration": next(iter(texts.values()))} if len(texts) == 1 and set(taken) != set(arms) else {}
+        return {**{key: value for key, value in said.items() if key != "calibration"}, "arms": arms, **only}
+
     @model_validator(mode="after")
     def _complete(self) -> "Experiment":
         if not self.keys and any(isinstance(claim, ArmClaim) for claim in self.expect):
@@ -79,6 +100,9 @@ class Experiment(ClosedModel):
             raise ValueError(msg)
         if not self.controls and any(isinstance(c, CapabilityClaim) and c.specific for c in self.expect):
             msg = "a claim that is specific needs controls to be compared with, such as `controls: [random]`"
+            raise ValueError(msg)
+        if not self.items and any(isinstance(claim, ChoiceClaim) and claim.check for claim in self.expect):
+            msg = "check is about items that neither half has; leave some out with `items`"
             raise ValueError(msg)
         self._refuse_ratios_without_controls()
         self._refuse_calibration()

@@ -79,6 +79,7 @@ class _Tried:
     size: SizeRecord
     search: Sequence[_Looked]
     second: Sequence[_Looked] = field(default=())
+    others: Sequence[_Looked] = field(default=())
     state: State = "beaten"
     cost: float | None = None
 
@@ -100,6 +101,7 @@ class _Tried:
             bytes=self.size.bytes,
             search=tuple(each.row for each in self.search),
             certification=tuple(each.row for each in self.second),
+            checked=tuple(each.row for each in self.others),
         )
 
 
@@ -128,6 +130,7 @@ class Trials:
         chosen = min(passed, key=lambda each: each.cost or 0.0, default=None)
         if chosen is not None:
             chosen.state = "chosen"
+            chosen.others = list(self._checked(chosen.arm))
         return self._told(tried, chosen, self._why(tried))
 
     def _nothing_to_keep(self) -> str:
@@ -157,6 +160,12 @@ class Trials:
             needed = Requirement(capability, (DENSE, arm), part=self._case.halves(capability)[half])
             found.append(self._looked(needed, self._claim.choose[name]))
         return found
+
+    def _checked(self, arm: Arm) -> Iterator[_Looked]:
+        """The chosen one on items that neither half has."""
+        for name, capability in self._case.kept.items():
+            if (part := self._case.others(capability)) is not None:
+                yield self._looked(Requirement(capability, (DENSE, arm), part=part), self._claim.choose[name])
 
     def _looked(self, needed: Requirement, margin: float) -> _Looked:
         found, arm = next(iter(self._source.scores(self._case, needed))), needed.arms[-1]

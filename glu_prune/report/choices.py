@@ -78,23 +78,27 @@ def _certificate(choice: ChoiceResult) -> Iterator[str]:
     chosen = next((each for each in choice.candidates if each.state == "chosen"), None)
     for each in chosen.certification if chosen else ():
         yield f"certified: {_promise(each)}"
+    for each in chosen.checked if chosen else ():
+        lost = -(each.delta or 0.0) if each.better == "higher" else each.delta or 0.0
+        said = "holds" if lost < each.margin else "does not hold"
+        yield f"on items that neither half has, it {said}: {_change_of(each)}"
 
 
 def _promise(row: KeptCapability) -> str:
+    return f"{_change_of(row)}: less than {row.margin:g} is lost, p = {row.p:.2g}"
+
+
+def _change_of(row: KeptCapability) -> str:
     return (
         f"{row.capability} ({row.metric}) {_score(row.dense)} -> {_score(row.pruned)} ({_signed(row.delta)}, 95 % "
-        f"interval {_signed(row.low)} to {_signed(row.high)}, n = {row.items:,}): less than {row.margin:g} is lost, "
-        f"p = {row.p:.2g}"
+        f"interval {_signed(row.low)} to {_signed(row.high)}, n = {row.items:,})"
     )
 
 
 def _given_up(choice: ChoiceResult, groups: Sequence[GroupScores]) -> Iterator[str]:
     """What the chosen one lost: of capabilities that were only looked at, and by groups of those that were kept."""
     for each in choice.given_up:
-        yield (
-            f"given up: {each.capability} ({each.metric}) {_score(each.dense)} -> {_score(each.pruned)} "
-            f"({_signed(each.delta)}, 95 % interval {_signed(each.low)} to {_signed(each.high)}, n = {each.items:,})"
-        )
+        yield f"given up: {_change_of(each)}"
     lost = sorted((row for row in groups if row.items >= _LEAST), key=lambda row: (row.pruned or 0) - (row.dense or 0))
     worst = [row for row in lost[:_GROUPS] if (row.pruned or 0) < (row.dense or 0)]
     if worst:

@@ -46,6 +46,8 @@ class CandidateResult(Result):
     """On the half by which the order was found."""
     certification: tuple[KeptCapability, ...] = ()
     """On the other half; none where it was not tested."""
+    checked: tuple[KeptCapability, ...] = ()
+    """Of the chosen one, on items that neither half has; none where these were not asked."""
 
 
 class ChoiceResult(ClaimResult):

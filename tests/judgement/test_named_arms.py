@@ -151,3 +151,26 @@ def test_a_pruned_folder_and_the_same_cut_are_one_model(tmp_path):
     assert {"other", "ppm, ratio 0.3, multiple of 16"} <= {each["arm"] for each in pinned["outcomes"]}
     again = run([*asked, "--glu-results", "results", "--glu-compare", "pinned"], tmp_path, env)
     assert "regressed" not in again.stdout
+
+
+TEXTS = """\
+model: tiny-instruct
+calibration: {first: {file: a.txt, tokens: 50}, second: {file: b.txt}}
+arms:
+  one: {criterion: wanda, ratio: 0.2, calibration: first}
+  two: {criterion: wanda, ratio: 0.2, calibration: second}
+expect:
+  - {capability: reading, direction: kept, margin: 0.1, why: w}
+"""
+
+
+def test_texts_can_have_names_that_arms_use(tmp_path):
+    for name in "ab":
+        (tmp_path / f"{name}.txt").write_text("A line.\n")
+    one, two = (case.arm.calibration for case in cases(tmp_path, TEXTS))
+    assert (one.file.name, one.tokens, two.file.name, two.tokens) == ("a.txt", 50, "b.txt", None)
+    with pytest.raises(ExpectationError, match="calibration text 'second' is named by no arm"):
+        cases(tmp_path, TEXTS.replace("calibration: second", "calibration: first, seed: 1"))
+    only = TEXTS.replace("{first: {file: a.txt, tokens: 50}, second: {file: b.txt}}", "{first: {file: a.txt}}")
+    one, two = (case.arm.calibration for case in cases(tmp_path, only.replace(", calibration: second", ", seed: 1")))
+    assert one == two

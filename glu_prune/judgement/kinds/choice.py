@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from glu_prune.errors import PlanError
 from glu_prune.evaluation.capability import SUITES, Capability
-from glu_prune.evaluation.subset import Subset, halves
+from glu_prune.evaluation.subset import SHARED, Subset, halves
 from glu_prune.experiment.cell import DENSE, Arm
 from glu_prune.judgement.arms import CriterionName
 from glu_prune.judgement.case import ClaimCase, Entry, Requirement
@@ -63,6 +63,8 @@ class ChoiceClaim(Claim):
     )
     """Whether layers lose alike: `uniform`, `by_score`, or files of sensitivities, one for each criterion."""
     confidence: Annotated[float, Field(ge=0.5, lt=1)] = 0.95
+    check: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    """How many items of each task that neither half has the chosen one is held against, where `items` leaves some."""
     watch: Annotated[tuple[str, ...], AfterValidator(unique)] = ()
     """Capabilities of which it is told what the chosen pruning does to them; they decide nothing."""
     chosen: str | None = None
@@ -159,6 +161,13 @@ class ChoiceCase(ClaimCase):
     def halves(self, capability: Capability) -> tuple[Subset, Subset]:
         """The items by which the order is found, and those by which it is certified; they share no source."""
         return halves(capability, self.experiment.most_items(capability))
+
+    def others(self, capability: Capability) -> Subset | None:
+        """Items that neither half has, if some are to be asked and there may be any."""
+        most = self.experiment.most_items(capability)
+        if most is None or self.claim.check is None:
+            return None
+        return Subset(most, most + self.claim.check, capability.cluster or SHARED)
 
     def requirements(self) -> Iterator[Requirement]:
         """What is to be kept, of all candidates, on the first half; what the other is needed for depends on that."""
