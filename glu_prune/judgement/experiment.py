@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from glu_prune.evaluation.capability import Capability
 from glu_prune.experiment.cell import DENSE, Arm
-from glu_prune.judgement.arms import Calibration, CriterionName, DeclaredArm, looks_at_text
+from glu_prune.judgement.arms import Calibration, CriterionName, DeclaredArm, Shown, looks_at_text
 from glu_prune.judgement.claim import ArmClaim, ArmKey, ArmName, ClosedModel, Ratios, unique
 from glu_prune.judgement.declared import CapabilityName, Declared
 from glu_prune.judgement.kinds import AnyClaim
@@ -72,7 +72,7 @@ class Experiment(ClosedModel):
         The file's own criteria take the only one, if there is only one.
         """
         texts = said.get("calibration") if isinstance(said, dict) else None
-        if not isinstance(said, dict) or not isinstance(texts, dict) or "file" in texts:
+        if not isinstance(said, dict) or not isinstance(texts, dict) or {*texts} & {*Shown.model_fields}:
             return said
         arms = {name: dict(each) for name, each in (said.get("arms") or {}).items() if isinstance(each, dict)}
         taken = {name: each["calibration"] for name, each in arms.items() if isinstance(each.get("calibration"), str)}

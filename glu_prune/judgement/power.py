@@ -66,7 +66,7 @@ class _Need:
 def is_planned(case: object) -> TypeGuard[PlannableCase]:
     """Whether it is known, before a run, what a test of this case finds: of directions and of lines over ratios."""
     return isinstance(case, DirectionCase) or (
-        isinstance(case, TrendCase) and case.claim.relation in ("rising", "falling")
+        isinstance(case, TrendCase) and case.claim.relation in ("rising", "falling") and case.claim.arms is None
     )
 
 

@@ -7,11 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from glu_prune.errors import ExpectationError
+from glu_prune.errors import EvaluationError, ExpectationError
 from glu_prune.experiment.cell import DENSE, Arm
+from glu_prune.experiment.record import FloorRecord, SizeRecord
 from glu_prune.judgement.expectation import read
+from glu_prune.judgement.scores import PairedScores
+from glu_prune.judgement.sources import Evaluation
 from glu_prune.pruning.target import Target
 from tests.helpers.commands import environment, run
+from tests.helpers.records import record
+from tests.helpers.verdicts import scored
 
 FILE = """\
 model: tiny-instruct
@@ -174,3 +179,51 @@ def test_texts_can_have_names_that_arms_use(tmp_path):
     only = TEXTS.replace("{first: {file: a.txt, tokens: 50}, second: {file: b.txt}}", "{first: {file: a.txt}}")
     one, two = (case.arm.calibration for case in cases(tmp_path, only.replace(", calibration: second", ", seed: 1")))
     assert one == two
+
+
+ACROSS = FILE.replace(
+    "expect:\n", "expect:\n  - {trend: reading, relation: falling, arms: [aligned, layered, other], why: w}\n"
+)
+
+
+class Measured:
+    """Answers of arms of known sizes, of which more are wrong the smaller the arm."""
+
+    def __init__(self, sizes: dict[str, int]) -> None:
+        self.sizes = sizes
+
+    def scores(self, case, needed):
+        items, whole = tuple(map(str, range(200))), self.sizes["dense"]
+        records = {}
+        for arm in needed.arms:
+            parameters = self.sizes[arm.name or "dense"]
+            right = [float(place < 180 * parameters / whole) for place in range(200)]
+            size = SizeRecord(parameters=parameters, bytes=parameters, width=8, hidden=2, ties=0)
+            records[arm] = record(items=items, outputs=items, metrics={"exact_match": scored(right)}, size=size)
+        nulls = {"nothing": {"exact_match": scored([0.0] * 200)}}
+        floors = FloorRecord(key="k", task="t", versions={}, created="now", items=items, nulls=nulls)
+        yield Evaluation(PairedScores(needed.capability, records, floors), records, floors=floors)
+
+
+def test_a_trend_goes_across_arms_by_their_size(tmp_path):
+    (trend,) = (case for case in cases(tmp_path, ACROSS) if case.FIXTURE == "glu_trend")
+    assert trend.id == "tiny-instruct-reading-falling-aligned-layered-other"
+    found = trend.judge(Measured({"dense": 100, "aligned": 70, "layered": 90, "other": 50}))
+    assert found.outcome == "confirmed"
+    assert "from 0.0 to 0.5, over 4 ratios" in found.sentence
+    assert found.tables.curves == ()
+    with pytest.raises(EvaluationError, match=r"arms.yaml:8: aligned and other have as many parameters"):
+        trend.judge(Measured({"dense": 100, "aligned": 70, "layered": 90, "other": 70}))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        ("arms: [aligned, layered, other], why", "arms: [aligned, nobody], why", r":8: arm nobody is not among the arms of this file \(aligned, layered, other\)"),
+        ("relation: falling, arms", "relation: knee, at: 0.2, margin: 0.1, arms", r":8: relation knee names a ratio, and arms have none"),
+        ("arms: [aligned, layered, other], why", "arms: [aligned], why", r":8: expect.0.arms"),
+    ],
+)  # fmt: skip
+def test_a_trend_across_arms_names_those_of_the_file(tmp_path, old, new, complaint):
+    with pytest.raises(ExpectationError, match=complaint):
+        cases(tmp_path, ACROSS.replace(old, new))

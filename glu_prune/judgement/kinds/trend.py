@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from glu_prune.errors import EvaluationError, NotMeasuredError
 from glu_prune.evaluation.capability import Capability
-from glu_prune.experiment.cell import Arm
+from glu_prune.experiment.cell import DENSE, Arm
 from glu_prune.judgement.across import judge_trend
 from glu_prune.judgement.case import ClaimCase, Entry, Requirement
-from glu_prune.judgement.claim import AnyRatio, ArmKey, Claim, Margin, Problem, listed, unique
+from glu_prune.judgement.claim import AnyRatio, ArmKey, ArmName, Claim, Margin, Problem, listed, unique
 from glu_prune.judgement.curves import curve
 from glu_prune.pruning.ratio import show_ratio
 from glu_prune.results.base import Outcome
@@ -19,7 +20,7 @@ from glu_prune.results.claims import TrendResult
 from glu_prune.results.report import CaseResult, CaseTables
 
 if TYPE_CHECKING:
-    from glu_prune.judgement.sources import Source
+    from glu_prune.judgement.sources import Evaluation, Source
 
 Relation = Literal["rising", "falling", "inverse", "positive", "knee", "equilibrium"]
 
@@ -42,6 +43,8 @@ class TrendClaim(Claim):
     trend: Annotated[tuple[str, ...], BeforeValidator(listed), Field(min_length=1), AfterValidator(unique)]
     """Names of capabilities."""
     relation: Relation
+    arms: Annotated[tuple[ArmName, ...], Field(min_length=2, max_length=100), AfterValidator(unique)] | None = None
+    """Across these in place of the ratios of the file, ordered by how many parameters they lack."""
     at: AnyRatio | None = None
     """For `knee` and `equilibrium`: the ratio where it is claimed to be."""
     margin: Margin | None = None
@@ -69,7 +72,7 @@ class TrendClaim(Claim):
     @property
     def name(self) -> str:
         """The capabilities and their relation."""
-        return "-".join((*self.trend, self.relation))
+        return "-".join((*self.trend, self.relation, *(self.arms or ())))
 
     def problems(self, arms: tuple[ArmKey, ...], suite: Mapping[str, Capability]) -> Iterator[Problem]:
         """A capability or a ratio that does not exist, or a mean of what has no common scale."""
@@ -80,11 +83,32 @@ class TrendClaim(Claim):
                 complaint = f"capability {name} is no share of right answers; an equilibrium is a mean of such scores"
                 yield Problem("trend", complaint)
         ratios = [each for each in arms if isinstance(each, Decimal)]
-        if not ratios:
+        if self.arms is not None:
+            if strange := next((each for each in self.arms if each not in arms), None):
+                named = ", ".join(each for each in arms if isinstance(each, str)) or "none"
+                yield Problem("arms", f"arm {strange} is not among the arms of this file ({named})")
+            if self.at is not None:
+                yield Problem("at", f"relation {self.relation} names a ratio, and arms have none; leave out arms")
+        elif not ratios:
             yield Problem("trend", "a trend goes across ratios, and this file has none; name `ratios`")
         elif self.at and self.at not in ratios:
             shown = ", ".join(map(show_ratio, ratios))
             yield Problem("at", f"ratio {show_ratio(self.at)} is not among the ratios of this file (0, {shown})")
+
+
+@dataclass(frozen=True)
+class _BySize:
+    """Arms by the share of the dense model's parameters that they lack."""
+
+    claim: TrendClaim
+    places: Mapping[Decimal, Arm]
+
+    @property
+    def ratios(self) -> tuple[Decimal, ...]:
+        return tuple(sorted(self.places))
+
+    def arm(self, ratio: Decimal) -> Arm:
+        return self.places[ratio]
 
 
 @dataclass(frozen=True)
@@ -117,17 +141,39 @@ class TrendCase(ClaimCase):
         """The model at `ratio`."""
         return self.experiment.arm(ratio)
 
+    @property
+    def _arms(self) -> tuple[Arm, ...]:
+        """The dense model, and those that the claim is about."""
+        if self.claim.arms is None:
+            return tuple(map(self.arm, self.ratios))
+        return (DENSE, *map(self.experiment.arm, self.claim.arms))
+
+    def _by_size(self, found: "Evaluation") -> _BySize:
+        """Raises `EvaluationError` if two arms are of one size, or one is as large as the dense model."""
+        if not found.records:
+            msg = "not measured: published figures know no arms; judge it on runs"
+            raise NotMeasuredError(msg)
+        whole = found.records[DENSE].size.parameters
+        places: dict[Decimal, Arm] = {}
+        for arm in self._arms:
+            lacking = (1 - Decimal(found.records[arm].size.parameters) / whole).quantize(Decimal("0.0001"))
+            if (other := places.setdefault(lacking, arm)) != arm:
+                names = " and ".join(each.name or "dense" for each in (other, arm))
+                msg = f"{self.where}: {names} have as many parameters; a trend goes from size to size, leave one out"
+                raise EvaluationError(msg)
+        return _BySize(self.claim, places)
+
     def requirements(self) -> Iterator[Requirement]:
-        """Each capability at every ratio."""
-        arms = tuple(map(self.arm, self.ratios))
-        return (Requirement(capability, arms) for capability in self.capabilities)
+        """Each capability at every ratio, or of every arm."""
+        return (Requirement(capability, self._arms) for capability in self.capabilities)
 
     def judge(self, source: "Source") -> CaseResult:
-        """From the scores at all ratios of the file, which are a curve of each capability, too."""
+        """From the scores at all ratios of the file, which are a curve of each capability, too; or of all arms."""
         found = [evaluation for needed in self.requirements() for evaluation in source.scores(self, needed)]
-        verdict = judge_trend(self, [each.scores for each in found])
+        across = self if self.claim.arms is None else self._by_size(found[0])
+        verdict = judge_trend(across, [each.scores for each in found])
         result = TrendResult.model_validate({**self.about, **vars(verdict), "sentence": verdict.sentence})
-        arms = tuple(map(self.arm, self.ratios))
+        arms = self._arms if self.claim.arms is None else ()  # arms of several kinds are no curve
         curves = tuple(point for each in found for point in curve(self.experiment.subject, arms, each.scores))
         tables = CaseTables(trends=(result,), curves=curves).joined([each.tables for each in found])
         return CaseResult(outcome=verdict.outcome, sentence=verdict.sentence, tables=tables)
