@@ -36,12 +36,16 @@ class Arm:
     """How narrow blocks become, where that is not one ratio of all of them."""
     checkpoint: str = ""
     """A model that takes the place of a pruned one: a folder, or whatever names a model; it is not pruned here."""
+    adapter: Path | None = None
+    """A folder of PEFT's, which is merged into the model once that is cut."""
     name: str = field(default="", compare=False)
     """What its file calls it, if it gives it a name; two arms of one content are one, whatever they are called."""
 
     @property
     def label(self) -> str:
         """As tables show it: `dense`, `ppm-0.5`, `ppm, width 512`; the name of a checkpoint."""
+        if self.adapter is not None:
+            return f"{replace(self, adapter=None).label} + adapter {self.adapter_digest[:8]}"
         if self.checkpoint:
             return self.name or self.checkpoint
         how = f", {self.target}" if self.target else f"-{show_ratio(self.ratio)}"
@@ -51,6 +55,19 @@ class Arm:
     def aim(self) -> "Target | Ratio":
         """What `Target.of` takes: how narrow blocks become."""
         return self.target or self.ratio
+
+    @property
+    def adapter_digest(self) -> str:
+        """Fingerprint of its adapter; empty if it has none.
+
+        Raises:
+            CheckpointError: the adapter cannot be read.
+        """
+        if self.adapter is None:
+            return ""
+        from glu_prune.models.adapter import digest
+
+        return digest(self.adapter)
 
     @property
     def calibration_digest(self) -> str:

@@ -11,7 +11,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from glu_prune.errors import PlanError
 from glu_prune.experiment.cell import Arm
-from glu_prune.judgement.claim import AnyRatio, ClosedModel
+from glu_prune.judgement.claim import AnyRatio, ArmKey, ClosedModel
+from glu_prune.models.adapter import refuse_unusable
 from glu_prune.pruning.allocation import BY_SCORE, UNIFORM
 from glu_prune.pruning.calibration_text import CalibrationText, text_file
 from glu_prune.pruning.criteria import REVERSED, criterion
@@ -121,15 +122,38 @@ class DeclaredArm(ClosedModel):
     checkpoint: Annotated[str, Field(min_length=1, max_length=250)] | None = None
     """A model in place of all that: named as `model` is."""
     revision: str | None = None
+    adapter: Annotated[str, Field(min_length=1)] | None = None
+    """A folder of PEFT's, relative to the file, that is merged into the arm `on`."""
+    on: ArmKey | None = None
+    """The arm that an adapter was trained on: its name, a ratio of the file, or `dense`."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _on_is_a_word(cls, said: object) -> object:
+        """YAML 1.1 reads the key `on` as true."""
+        return {("on" if key is True else key): each for key, each in said.items()} if isinstance(said, dict) else said
 
     @model_validator(mode="after")
     def _complete(self) -> "DeclaredArm":
+        if (self.adapter is None) != (self.on is None):
+            msg = "an adapter is merged into an arm: name both, `adapter: FOLDER` and `on: ARM`"
+            raise ValueError(msg)
+        if self.adapter is not None:
+            self._refuse_others("an adapter is merged into an arm as that is", "adapter", "on")
+        elif self.checkpoint is not None:
+            self._refuse_others("a checkpoint is taken as it is", "checkpoint", "revision")
+        else:
+            self._refuse_no_cut()
+        return self
+
+    def _refuse_others(self, why: str, *allowed: str) -> None:
+        if others := sorted(self.model_fields_set - {*allowed}):
+            msg = f"{why}; leave out {', '.join(others)}"
+            raise ValueError(msg)
+
+    def _refuse_no_cut(self) -> None:
+        """Raises `ValueError` for what says no size, or several."""
         sizes = [name for name in _SIZES if getattr(self, name) is not None]
-        if self.checkpoint is not None:
-            if others := sorted(self.model_fields_set - {"checkpoint", "revision"}):
-                msg = f"a checkpoint is taken as it is; leave out {', '.join(others)}"
-                raise ValueError(msg)
-            return self
         if self.revision is not None:
             msg = "revision is that of a checkpoint; the file's own stands beside its model"
             raise ValueError(msg)
@@ -147,7 +171,6 @@ class DeclaredArm(ClosedModel):
             self._cut  # noqa: B018 - finds what no target can be
         except PlanError as error:
             raise ValueError(str(error)) from error
-        return self
 
     @property
     def is_plain(self) -> bool:
@@ -184,8 +207,11 @@ class DeclaredArm(ClosedModel):
         return replace(target, curves=Sensitivity.read(Path(self.allocation)).curves)
 
     def beside(self, folder: Path, usual: str) -> "DeclaredArm":
-        """The same with absolute paths; raises `PlanError` if a file cannot be used, or is of another criterion."""
+        """The same with absolute paths; raises `GluPruneError` if a file cannot be used, or is of another criterion."""
         found: dict[str, object] = {}
+        if self.adapter is not None:
+            refuse_unusable(folder / self.adapter)
+            found["adapter"] = str(folder / self.adapter)
         if self.calibration is not None:
             found["calibration"] = self.calibration.beside(folder)
         if self.allocation not in (UNIFORM, BY_SCORE):

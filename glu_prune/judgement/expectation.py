@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from glu_prune.errors import ExpectationError, PlanError, shown
+from glu_prune.errors import ExpectationError, GluPruneError, PlanError, shown
 from glu_prune.evaluation.capability import Capability
 from glu_prune.evidence.checks import CHECKS
 from glu_prune.experiment.cell import Arm
@@ -81,7 +81,7 @@ def _placed(document: Document, experiment: Experiment) -> Experiment:
     for name, each in experiment.arms.items():
         try:
             arms[name] = each.beside(folder, experiment.criterion)
-        except PlanError as error:
+        except GluPruneError as error:
             raise document.error(("arms", name), str(error)) from error
     try:
         shown = experiment.calibration and experiment.calibration.beside(folder)

@@ -1,7 +1,9 @@
 """What an expectation file says as a whole: a model, how it is pruned, and the claims about it."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from decimal import Decimal
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
@@ -9,7 +11,7 @@ from pydantic import AfterValidator, Field, model_validator
 from glu_prune.evaluation.capability import Capability
 from glu_prune.experiment.cell import DENSE, Arm
 from glu_prune.judgement.arms import Calibration, CriterionName, DeclaredArm, Shown, looks_at_text
-from glu_prune.judgement.claim import ArmClaim, ArmKey, ArmName, ClosedModel, Ratios, unique
+from glu_prune.judgement.claim import DENSE_NAME, ArmClaim, ArmKey, ArmName, ClosedModel, Ratios, unique
 from glu_prune.judgement.declared import CapabilityName, Declared
 from glu_prune.judgement.kinds import AnyClaim
 from glu_prune.judgement.kinds.choice import ChoiceClaim
@@ -101,6 +103,15 @@ class Experiment(ClosedModel):
         if not self.controls and any(isinstance(c, CapabilityClaim) and c.specific for c in self.expect):
             msg = "a claim that is specific needs controls to be compared with, such as `controls: [random]`"
             raise ValueError(msg)
+        for name, each in self.arms.items():
+            if each.on not in (
+                None,
+                DENSE_NAME,
+                *self.ratios,
+                *(key for key in self.arms if not self.arms[key].adapter),
+            ):
+                msg = f"arms: {name} is on {each.on}, which is no other arm of this file, or an adapter itself"
+                raise ValueError(msg)
         if not self.items and any(isinstance(claim, ChoiceClaim) and claim.check for claim in self.expect):
             msg = "check is about items that neither half has; leave some out with `items`"
             raise ValueError(msg)
@@ -111,7 +122,8 @@ class Experiment(ClosedModel):
     def _refuse_calibration(self) -> None:
         """Raises `ValueError` unless there is calibration text just where a criterion looks at it."""
         own = [self.criterion] if self.ratios else []
-        arms = [each for each in self.arms.values() if each.checkpoint is None and each.calibration is None]
+        whole = [each for each in self.arms.values() if each.checkpoint is None and each.adapter is None]
+        arms = [each for each in whole if each.calibration is None]
         claimed = [name for claim in self.expect for name in claim.criteria]
         shown = [*own, *claimed, *self.control_criteria, *(each.criterion or self.criterion for each in arms)]
         looking = [name for name in shown if looks_at_text(name)]
@@ -142,9 +154,18 @@ class Experiment(ClosedModel):
 
     def arm(self, key: ArmKey) -> Arm:
         """The model that `key` stands for; 0 is the dense one."""
+        if key == DENSE_NAME:
+            return DENSE
         if isinstance(key, str):
-            return self.arms[key].arm(key, self.criterion, self.seed, self.calibration)
+            declared = self.arms[key]
+            if declared.adapter is not None and declared.on is not None:
+                return replace(self.arm(declared.on), adapter=Path(declared.adapter), name=key)
+            return declared.arm(key, self.criterion, self.seed, self.calibration)
         return Arm(self.criterion, key, self.seed, self.text_of(self.criterion)) if key else DENSE
+
+    def revision_of(self, checkpoint: str) -> str | None:
+        """That which the arm of a checkpoint names."""
+        return next((each.revision for each in self.arms.values() if each.checkpoint == checkpoint), None)
 
     def is_control(self, arm: Arm) -> bool:
         """Whether `arm` is only compared with."""
@@ -163,7 +184,7 @@ class Experiment(ClosedModel):
         """Criterion of a control to the models that it leaves at the size of an arm: `count`, if it draws by chance."""
         arm = self.arm(key)
         left_out = self.control_ratios is not None and key in self.ratios and key not in self.control_ratios
-        if arm.checkpoint or left_out:
+        if arm.checkpoint or arm.adapter or left_out:
             return {}
         return {name: self._draws(name, arm, count) for name in self.control_criteria if name != arm.criterion}
 

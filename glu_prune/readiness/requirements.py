@@ -112,7 +112,7 @@ def _checkpoints(case: Case) -> Iterator[RequiredModel]:
     arms = (case.taken(arm) for needed in case.requirements() for arm in needed.arms)
     for arm in arms:
         if arm.checkpoint:
-            revision = experiment.arms[arm.name].revision
+            revision = experiment.revision_of(arm.checkpoint)
             yield RequiredModel(arm.checkpoint, revision, chat_template=experiment.chat_template)
 
 

@@ -162,7 +162,8 @@ class RunSource:
         capability, experiment = needed.capability, case.experiment
         source = self._located(case)
         if arm.checkpoint:
-            source, arm = self._engine.located(arm.checkpoint, experiment.arms[arm.name].revision), DENSE
+            found = self._engine.located(arm.checkpoint, experiment.revision_of(arm.checkpoint))
+            source, arm = found, Arm(adapter=arm.adapter)
         settings = replace(self._engine.settled(self._settings, source), chat_template=experiment.chat_template)
         task = (capability.task, capability.num_fewshot, capability.fields)
         return Cell(source, arm, *task, settings, self._sample(case, needed), capability.folder)

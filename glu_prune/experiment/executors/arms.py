@@ -7,6 +7,7 @@ from typing import Any
 
 from glu_prune.experiment.cell import Arm, Settings
 from glu_prune.experiment.record import DEQUANTIZED
+from glu_prune.models.adapter import merged
 from glu_prune.models.source import ModelSource, load_model, load_tokenizer
 from glu_prune.pruning.calibration_text import CalibrationText
 
@@ -44,6 +45,7 @@ class Arms:
     _activations: dict[CalibrationText, Any] = field(default_factory=dict)
     """By calibration text."""
     _cut: dict[str, ArmModel] = field(default_factory=dict)
+    _adapted: tuple[Arm, ArmModel] | None = None
 
     @cached_property
     def model(self) -> Any:
@@ -74,6 +76,8 @@ class Arms:
         """
         from glu_prune.pruning.surgery import apply
 
+        if arm.adapter is not None:
+            return self._with_adapter(arm)
         if arm.criterion is None:
             return self.dense
         plan, found = self._plan(arm), self._cut.get(arm.criterion)
@@ -87,16 +91,26 @@ class Arms:
         return found
 
     def copy(self, arm: Arm) -> Any:
-        """A copy of the dense model of its own, pruned as `arm` says."""
+        """A copy of the dense model of its own, pruned as `arm` says, with its adapter."""
         from glu_prune.pruning.surgery import apply
 
         model = copy.deepcopy(self.model)
-        apply(model, self._plan(arm))
-        return model
+        if arm.criterion is not None:
+            apply(model, self._plan(arm))
+        return model if arm.adapter is None else merged(model, arm.adapter)
+
+    def _with_adapter(self, arm: Arm) -> ArmModel:
+        """The last one is kept: it is asked task after task."""
+        if self._adapted is None or self._adapted[0] != arm:
+            self._adapted = None  # before the next copy is made
+            plan = None if arm.criterion is None else self._plan(arm)
+            self._adapted = arm, ArmModel(self.copy(arm), plan)
+        return self._adapted[1]
 
     def release(self) -> None:
         """Gives up the copies that are cut in place."""
         self._cut.clear()
+        self._adapted = None
 
     def _plan(self, arm: Arm) -> Any:
         from glu_prune.pruning.ranking import rank

@@ -96,6 +96,9 @@ class BackendArms:
 
         what, backend = f"{source.name} {arm.label}", Backend.parse(settings.backend)
         backend.check()
+        if arm.adapter is not None:
+            msg = f"{what}: a backend is given folders, and this arm is merged in memory; leave out --glu-backend"
+            raise EvaluationError(msg)
         checkpoint = open_disk_model(self._stock(source))
         ties: int | None = 0
         if arm.criterion is not None:
