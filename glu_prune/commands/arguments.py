@@ -1,5 +1,6 @@
 """Arguments that several commands take, each declared once."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
@@ -25,6 +26,14 @@ def data_folder(text: str) -> Path:
         msg = f"{text!r} is no folder; name a folder of benchmark data"
         raise typer.BadParameter(msg)
     return Path(text)
+
+
+def use(data: Path | None) -> None:
+    """Makes the data folder that was named, if one was, the one that is used."""
+    from glu_prune.evaluation.local_data import VARIABLE
+
+    if data is not None:
+        os.environ[VARIABLE] = str(data.absolute())
 
 
 Model = Annotated[
@@ -83,5 +92,10 @@ DataFolder = Annotated[
         "--data", parser=data_folder, metavar="DIR", help="A folder of benchmark data, as GLU_PRUNE_DATA names one."
     ),
 ]
+Limit = Annotated[
+    int | None,
+    typer.Option(parser=positive, metavar="N", help="Items of each task, drawn once.", show_default="all"),
+]
+Chat = Annotated[bool, typer.Option("--chat", help="Put prompts into the model's chat template.")]
 StoreFolder = Annotated[Path, typer.Option("--store", metavar="DIR", help="Where records are kept.")]
 NewFolder = Annotated[Path, typer.Option("--out", metavar="DIR", help="The new folder that is written.")]

@@ -8,13 +8,16 @@ import typer
 from glu_prune.commands.arguments import (
     Calibration,
     CalibrationTokens,
+    Chat,
     DataFolder,
     Device,
+    Limit,
     Model,
     Offline,
     StoreFolder,
     WeightsDtype,
     positive,
+    use,
 )
 from glu_prune.commands.store import DEFAULT
 from glu_prune.commands.terminal import Answer, connections, interruptible, work_shown
@@ -71,11 +74,8 @@ def choose(
     ] = None,
     calibration: Calibration = None,
     calibration_tokens: CalibrationTokens = None,
-    limit: Annotated[
-        int | None,
-        typer.Option(parser=positive, metavar="N", help="Items of each task, drawn once.", show_default="all"),
-    ] = None,
-    chat: Annotated[bool, typer.Option("--chat", help="Put prompts into the model's chat template.")] = False,
+    limit: Limit = None,
+    chat: Chat = False,
     device: Device = "cpu",
     dtype: WeightsDtype = "float32",
     data: DataFolder = None,
@@ -87,10 +87,7 @@ def choose(
     offline: Offline = False,
 ) -> Answer:
     """Choose the cheapest pruning that is certified to keep what you need; exit code 1 if there is none."""
-    import os
-
     from glu_prune.api import BY_SENSITIVITY, Told, choice, run, with_sensitivities
-    from glu_prune.evaluation.local_data import VARIABLE
     from glu_prune.experiment.cell import Settings
     from glu_prune.judgement.arms import looks_at_text
     from glu_prune.models.source import locate
@@ -99,8 +96,7 @@ def choose(
 
     if out is not None:
         refuse_existing(out)
-    if data is not None:
-        os.environ[VARIABLE] = str(data.absolute())
+    use(data)
     claim = _claim(keep, minimise, among, ratios, multiple_of, confidence, watch or (), check)
     if check is not None and limit is None:
         msg = "--check is about items that --limit leaves; give both"

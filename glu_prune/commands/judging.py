@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from glu_prune.commands.arguments import DataFolder, Device, Offline, StoreFolder, WeightsDtype, positive
+from glu_prune.commands.arguments import Chat, DataFolder, Device, Limit, Offline, StoreFolder, WeightsDtype, use
 from glu_prune.commands.store import DEFAULT
 from glu_prune.commands.terminal import Answer, connections, interruptible, work_shown
 
@@ -43,11 +43,8 @@ def judge(
     margin: Annotated[
         float, typer.Option(parser=_margin, metavar="X", help="Loss that does not matter, in units of the metric.")
     ] = 0.05,
-    limit: Annotated[
-        int | None,
-        typer.Option(parser=positive, metavar="N", help="Items of each task, drawn once.", show_default="all"),
-    ] = None,
-    chat: Annotated[bool, typer.Option("--chat", help="Put prompts into the models' chat templates.")] = False,
+    limit: Limit = None,
+    chat: Chat = False,
     device: Device = "cpu",
     dtype: WeightsDtype = "float32",
     data: DataFolder = None,
@@ -58,18 +55,14 @@ def judge(
     offline: Offline = False,
 ) -> Answer:
     """Judge any two models: what one lost of the other, with floors, verdicts and flips; exit code 1 if it is shown."""
-    import os
-
     from glu_prune.api import Told, run
-    from glu_prune.evaluation.local_data import VARIABLE
     from glu_prune.experiment.cell import Settings
     from glu_prune.judgement.two_models import cases_between, cases_of_file
 
     if claims is not None and (tasks is not None or chat):
         msg = "--claims names a file that says what is asked; leave out --tasks and --chat"
         raise typer.BadParameter(msg)
-    if data is not None:
-        os.environ[VARIABLE] = str(data.absolute())
+    use(data)
     names = [each.strip() for each in tasks.split(",") if each.strip()] if tasks else []
     if claims is None:
         cases = cases_between(pruned, dense, names, margin, chat=chat)

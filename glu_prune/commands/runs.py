@@ -1,6 +1,5 @@
 """Commands around runs: what they need, and how two of them differ."""
 
-import os
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from glu_prune.commands.arguments import (
     StoreFolder,
     WeightsDtype,
     positive,
+    use,
 )
 from glu_prune.commands.terminal import Answer, connections, interruptible
 from glu_prune.units import fraction
@@ -121,11 +121,9 @@ def power(
 
 def _expectations(places: Sequence[Path] | None, data: Path | None) -> tuple[Path, ...]:
     """The files that were named; also makes the data folder that was named the one that is used."""
-    from glu_prune.evaluation.local_data import VARIABLE
     from glu_prune.judgement.expectation import files
 
-    if data is not None:
-        os.environ[VARIABLE] = str(data.absolute())
+    use(data)
     return tuple(dict.fromkeys(file for place in places or (Path("expectations"),) for file in files(place)))
 
 
