@@ -110,15 +110,17 @@ def dtype_key(source: "ModelSource", settings: "Settings") -> str:
 def _models(source: "ModelSource", arms: Iterable["Arm"]) -> dict[str, Fact]:
     """The weights, and how they are pruned."""
     every = tuple(arms)
-    texts = [arm.calibration_digest for arm in every]
-    targets, adapters = [str(arm.target or "") for arm in every], [arm.adapter_digest for arm in every]
+    more = {
+        "calibration": [arm.calibration_digest for arm in every],
+        "targets": [str(arm.target or "") for arm in every],
+        "adapters": [arm.adapter_digest for arm in every],
+        "checkpoints": [arm.checkpoint for arm in every],
+    }
     return {
         "weights": source.fingerprint,
         "arms": [[arm.criterion, show_ratio(arm.ratio), arm.seed] for arm in every],
         "criteria": [criterion(arm.criterion).source_digest if arm.criterion else None for arm in every],
-        **({"calibration": texts} if any(texts) else {}),
-        **({"targets": targets} if any(targets) else {}),
-        **({"adapters": adapters} if any(adapters) else {}),
+        **{name: each for name, each in more.items() if any(each)},
     }
 
 

@@ -17,6 +17,7 @@ from glu_prune.experiment.keys import cost_key
 from glu_prune.experiment.machine import machine
 from glu_prune.models.source import ModelSource, locate
 from glu_prune.pruning.calibration_text import CalibrationText
+from glu_prune.pruning.target import Target
 
 CELL = Cell(locate("tiny-base"), Arm("ppm", Decimal("0.5")), "tiny_recall", None, ("band",), Settings())
 SERIES = SeriesCell(CELL.source, (DENSE, CELL.arm), drawn(64, 32, 8), Settings(), Effort())
@@ -85,14 +86,19 @@ def test_floors_belong_to_a_task_and_its_prompts():
     assert CELL.key not in keys
 
 
+ADAPTER = Path(__file__).parent / "data" / "adapter"
+"""What a key reads of an adapter; it is none that could be merged."""
 OTHER = {
     Settings: {
         "dtype": "bfloat16", "device": "cuda", "batch_size": 1, "backend": "hf", "attention": "eager",
         "device_map": "auto", "chat_template": True, "threads": 1, "dtype_why": "it is faster",
     },
-    Arm: {"criterion": "random", "ratio": Decimal("0.4"), "seed": 1, "calibration": CalibrationText(Path(__file__))},
+    Arm: {
+        "criterion": "random", "ratio": Decimal("0.4"), "seed": 1, "calibration": CalibrationText(Path(__file__)),
+        "target": Target.of(0.3), "checkpoint": "tiny-instruct", "adapter": ADAPTER,
+    },
     CalibrationText: {"file": Path(pytest.__file__), "tokens": 9, "seed": 1},
-    Subset: {"start": 1, "stop": 128, "cluster": "band"},
+    Subset: {"start": 1, "stop": 128, "cluster": "band", "step": 2},
     Workload: {
         "name": "other", "batch_size": 9, "prompt_tokens": 65, "new_tokens": 33, "benchmark": "mmlu", "seeds": (1,),
     },
@@ -118,6 +124,11 @@ BASE = {
 INSIDE = {"settings": Settings, "arm": Arm, "subset": Subset, "workload": Workload, "effort": Effort}
 
 
+def _compared(kind):
+    """Its fields but for what it is only called by."""
+    return [each for each in fields(kind) if each.compare]
+
+
 def variants(kind):
     """(name, another cell): of each field of a kind of cell, and of each field of what stands in that field."""
     base = BASE[kind]
@@ -126,7 +137,7 @@ def variants(kind):
         if inner := INSIDE.get(field.name):
             whole = replace(base, subset=Subset(0, 64)) if inner is Subset else base
             value = getattr(whole, field.name)
-            for each in fields(inner):
+            for each in _compared(inner):
                 other = replace(value, **{each.name: OTHER[inner][each.name]})
                 yield f"{field.name}.{each.name}", whole, replace(whole, **{field.name: other})
 
@@ -168,7 +179,7 @@ def test_whatever_of_a_text_is_shown_is_in_the_key(name):
 
 def test_no_field_of_what_keys_are_made_of_is_forgotten():
     for kind, others in OTHER.items():
-        assert {field.name for field in fields(kind)} == set(others)
+        assert {field.name for field in _compared(kind)} == set(others)
 
 
 def test_a_number_of_threads_holds_for_as_long_as_it_is_applied():

@@ -8,9 +8,10 @@ import torch
 from glu_prune.models.source import load, locate
 from glu_prune.pruning.blocks import find_blocks
 from glu_prune.pruning.ranking import rank
+from glu_prune.pruning.sensitivity import Predictions, without
 from glu_prune.pruning.surgery import apply
 from tools import first_tenth
-from tools.first_tenth import Text, examine, tables, without
+from tools.first_tenth import examine, tables
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +26,7 @@ def tokens():
 
 def test_zeros_do_what_pruning_does_and_are_undone(model, tokens):
     blocks = {block.name: block for block in find_blocks(model)}
-    text, before = Text(model, tokens[0]), copy.deepcopy(model.state_dict())
+    text, before = Predictions(model, list(tokens[0])), copy.deepcopy(model.state_dict())
     assert text.measured()["divergence"] == 0
     plan = rank(model, "l2").plan("0.3")
     pruned = copy.deepcopy(model)
@@ -34,10 +35,10 @@ def test_zeros_do_what_pruning_does_and_are_undone(model, tokens):
         torch.nn.functional.kl_div(*(each(row[None]).logits[0, :-1].log_softmax(-1) for each in (pruned, model)), log_target=True, reduction="none").sum(-1)
         for row in tokens[0]
     ]  # fmt: skip
-    with without(blocks, sorted(first_tenth._cut(model, ("l2", 0), "0.3", {}))):
+    with without(blocks, first_tenth._by_block(first_tenth._cut(model, ("l2", 0), "0.3", {}))):
         assert text.measured()["divergence"] == pytest.approx(float(torch.cat(expected).mean()), rel=1e-4)
         loss = text.measured()["loss"]
-    assert loss == pytest.approx(Text(pruned, tokens[0]).measured()["loss"], rel=1e-5)
+    assert loss == pytest.approx(Predictions(pruned, list(tokens[0])).measured()["loss"], rel=1e-5)
     assert all(torch.equal(each, before[name]) for name, each in model.state_dict().items())
 
 
@@ -49,7 +50,7 @@ def test_what_carries_the_damage_is_found(model, tokens, monkeypatch):
     with torch.no_grad():
         block.weights.down[:, place] *= 300
     monkeypatch.setattr(first_tenth, "_KEPT", 2)
-    found = examine(model, Text(model, tokens[0]), tokens[1], "0.1")
+    found = examine(model, Predictions(model, list(tokens[0])), tokens[1], "0.1")
     assert max(found["layers"], key=found["layers"].get) == name
     first = found["neurons"][0]
     assert (first["block"], first["neuron"]) == (name, place)
