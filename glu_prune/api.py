@@ -10,6 +10,7 @@ from glu_prune.judgement.case import Case, Entry
 from glu_prune.judgement.conclusion import conclude
 from glu_prune.judgement.experiment import Experiment
 from glu_prune.judgement.kinds.choice import ChoiceCase, ChoiceClaim
+from glu_prune.pruning.sensitivity import BY_SENSITIVITY
 from glu_prune.results.choices import ChoiceResult
 from glu_prune.results.report import Report
 
@@ -104,10 +105,6 @@ def choice(
     by_name = {capability.name: capability for capability in asked.values()}
     entry = Entry("glu-prune choose", 0, experiment, by_name)
     return ChoiceCase.of(entry, renamed, f"{Path(model).name}-{renamed.name}", None)
-
-
-BY_SENSITIVITY = "by_sensitivity"
-"""In place of files: sensitivities of this model are measured."""
 
 
 def with_sensitivities(

@@ -63,6 +63,7 @@ def test_arms_of_a_file_are_allocated(measured, monkeypatch):
     ("old", "new", "complaint"),
     [
         ("s.json", "none.json", r":3: .*none.json cannot be read"),
+        ("s.json", "by_sensitivity", r":3: a sensitivity is measured first: `glu-prune sensitivity MODEL --out FILE`"),
         ("s.json", "claims.yaml", r":3: .*is no sensitivity of layers"),
         ("{ratio: 0.4, multiple_of: 16, allocation: s.json}", "{criterion: l2, ratio: 0.4, allocation: s.json}", r":3: .*is about criterion ppm, and the arm is cut by l2"),
         ("{ratio: 0.4, multiple_of: 16, allocation: s.json}", "{layers: {0: 0.4}, allocation: s.json}", r":3: .*leave one of the two out"),

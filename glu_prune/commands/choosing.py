@@ -87,11 +87,12 @@ def choose(
     offline: Offline = False,
 ) -> Answer:
     """Choose the cheapest pruning that is certified to keep what you need; exit code 1 if there is none."""
-    from glu_prune.api import BY_SENSITIVITY, Told, choice, run, with_sensitivities
+    from glu_prune.api import Told, choice, run, with_sensitivities
     from glu_prune.experiment.cell import Settings
     from glu_prune.judgement.arms import looks_at_text
     from glu_prune.models.source import locate
     from glu_prune.pruning.checkpoint import refuse_existing
+    from glu_prune.pruning.sensitivity import BY_SENSITIVITY
     from glu_prune.report import choices
 
     if out is not None:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 Curves = tuple[tuple[int, tuple[tuple[Ratio, float], ...]], ...]
 """Layer to what cutting it alone does at each of some ratios, 0 left out."""
+BY_SENSITIVITY = "by_sensitivity"
+"""Stands for a file that is still to be measured."""
 _VERSION = 1
 
 
@@ -119,6 +121,8 @@ class Sensitivity:
             found = cls(str(said["criterion"]), curves) if whole else None
         except OSError as error:
             msg = f"{path} cannot be read: {error.strerror or error}"
+            if path.name == BY_SENSITIVITY:
+                msg = "a sensitivity is measured first: `glu-prune sensitivity MODEL --out FILE`; then name that FILE"
             raise PlanError(msg) from error
         except (ValueError, KeyError, TypeError, AttributeError, PlanError):
             found = None
