@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from glu_prune.judgement.choosing import FINALISTS, Candidate, certified, in_order
-from perf.choosing import rates, simulated
+from perf.choosing import RATIOS, Simulated, case, rates, simulated
 from tests.helpers.examples import scaled
 
 
@@ -32,6 +32,27 @@ def test_nothing_is_tested_after_the_first_that_fails():
     assert certified([1, 2, 3, 4], p, 0.05) == ([1, 2], 3)
     assert tested == [1, 2, 3]
     assert certified([], p, 0.05) == ([], None)
+
+
+class Watched(Simulated):
+    """Notes which places of the items each arm is asked."""
+
+    def scores(self, case, needed):
+        self.asked = [*getattr(self, "asked", []), *((arm, needed.part.start) for arm in needed.arms)]
+        yield from super().scores(case, needed)
+
+
+def test_what_finds_the_order_certifies_nothing():
+    source = Watched(np.random.default_rng(0), {skill: dict.fromkeys(RATIOS, 0.0) for skill in ("first", "second")})
+    (row,) = case().judge(source).tables.choices
+    asked = {(arm.label, start) for arm, start in source.asked}
+    tested = [each.arm for each in row.candidates if each.certification]
+    assert tested
+    assert {arm for arm, start in asked if start == 0} == {"dense", *(each.arm for each in row.candidates)}
+    assert {arm for arm, start in asked if start == 1} == {"dense", *tested}
+    for each in row.candidates:
+        if each.certification:
+            assert [half.delta for half in each.search] != [half.delta for half in each.certification]
 
 
 @pytest.fixture(scope="module")
