@@ -86,6 +86,14 @@ def test_the_chosen_one_is_held_against_items_that_neither_half_has(chosen, monk
     assert "n = 100)" in said
 
 
+def test_what_pins_a_choice_asks_the_items_of_both_halves(chosen, monkeypatch):
+    monkeypatch.chdir(chosen)
+    asked = ["--keep", "reading:0.2", "--among", "l2", "--ratios", "0.05", "--limit", "200", "--out", "few"]
+    assert main(["choose", "tiny-instruct", *asked]) == 0
+    assert yaml.safe_load((chosen / "few" / "expectations.yaml").read_text())["items"] == {"tiny_reading": 200}
+    assert "items" not in yaml.safe_load((chosen / "small" / "expectations.yaml").read_text())
+
+
 def test_halves_share_no_item():
     capability = SUITES["embedded"]["reading"]
     documents = {task: list(entry.eval_docs) for task, entry in Evaluator().tasks("tiny_reading", None, None).items()}

@@ -138,12 +138,12 @@ items measure:
 Half of the items found the order in which candidates were tested; the other half, which these figures are of, tested
 them (fixed sequence, arXiv:2110.01052). {len(choice.candidates)} candidates were tried.
 
-{lost}`expectations.yaml`, beside this card, has glu-prune check the promise on all items.
+{lost}`expectations.yaml`, beside this card, has glu-prune check the promise on the items of both halves.
 """
 
 
 def pinned(case: "ChoiceCase", choice: ChoiceResult) -> str:
-    """An expectation file that claims what was promised, of the same cut of the dense model, on all items."""
+    """An expectation file that claims what was promised, of the same cut of the dense model, on both halves."""
     experiment = case.experiment
     arm = next(arm for group in case.candidates for arm in group if arm.label == choice.chosen)
     ratio = arm.target.ratio if arm.target else arm.ratio
@@ -166,6 +166,8 @@ def pinned(case: "ChoiceCase", choice: ChoiceResult) -> str:
         said["chat_template"] = True
     if declared:
         said["capabilities"] = declared
+    if items := {each.task: most for each in case.kept.values() if (most := experiment.most_items(each))}:
+        said["items"] = items
     said["arms"] = {_ARM: chosen}
     said["expect"] = [
         {
