@@ -199,11 +199,12 @@ def test_ci_guards_what_was_promised(chosen, tmp_path):
     guarded = run(["-m", "pytest", "test_claims.py", "--glu-expectations", "small/expectations.yaml"], chosen, env)
     assert guarded.returncode == 0, guarded.stdout
     assert "2 passed" in guarded.stdout
-    (chosen / "choice.yaml").write_text(FILE)
+    by_l2 = FILE.replace("    ratios:", "    among: [l2]\n    ratios:")
+    (chosen / "choice.yaml").write_text(by_l2)
     asked = ["-m", "pytest", "test_claims.py", "--glu-expectations", "choice.yaml"]
     claimed = run(asked, chosen, env)
     assert "1 passed" in claimed.stdout, claimed.stdout
-    (chosen / "choice.yaml").write_text(FILE.replace("    why: w", "    chosen: ppm-0.15\n    why: w"))
+    (chosen / "choice.yaml").write_text(by_l2.replace("    why: w", "    chosen: l2-0.15\n    why: w"))
     other = run(asked, chosen, env)
-    assert "declared to be ppm-0.15" in other.stdout
+    assert "declared to be l2-0.15" in other.stdout
     assert other.returncode == 1
