@@ -10,7 +10,7 @@ import pytest
 from tests.helpers import ROOT
 from tests.helpers.commands import environment, run
 
-FEW = ["--steps", "30", "--texts", "256", "--batch-size", "8"]
+FEW = ["--steps", "20", "--texts", "256", "--batch-size", "8"]
 
 
 @pytest.fixture(scope="module")
@@ -32,20 +32,20 @@ def made(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.mark.slow("trains a model for 30 steps, and answers with eight of them")
+@pytest.mark.slow("trains a model for 20 steps, and answers with eight of them")
 def test_seven_ways_stand_in_one_table(made):
     (made / "test_claims.py").write_text(
         "def test_direction(glu_case, glu_check):\n    glu_check(glu_case)\n\n\n"
         "def test_distance(glu_distance, glu_check):\n    glu_check(glu_distance)\n"
     )
     env = environment(made)
-    asked = ["-m", "pytest", "test_claims.py", "--glu-expectations", "compare.yaml", "--glu-limit", "40"]
+    asked = ["-m", "pytest", "test_claims.py", "--glu-expectations", "compare.yaml", "--glu-limit", "24"]
     run(asked, made, env)
     report = json.loads((made / "results" / "report.json").read_text())
     arms = ["ppm", "l2", "active", "aligned", "by-layer", "healed", "int8"]
     assert list(dict.fromkeys(row["named"] for row in report["scores"])) == arms
     score = {row["named"]: row["pruned"] for row in report["scores"] if row["capability"] == "instruction_following"}
-    assert score["healed"] > score["ppm"]  # what thirty steps bring already
+    assert score["healed"] > score["ppm"]  # what twenty steps bring already
     said = run(["-m", "glu_prune.cli", "comment", "results"], made, env).stdout
     heads = [line for line in said.splitlines() if line.startswith("| claim")]
     assert [each.strip() for each in heads[0].strip("|").split("|")[1:]] == arms
