@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from glu_prune.errors import NotMeasuredError
 from glu_prune.judgement.asked import capabilities_asked, suite_of
 from glu_prune.judgement.case import Case, Entry
 from glu_prune.judgement.conclusion import conclude
@@ -36,8 +37,6 @@ def run(
     store: Path = STORE,
     limit: int | None = None,
     told: Told = Told(),
-    *,
-    measured: bool = False,
 ) -> Report:
     """What `cases` come to; runs what the store lacks.
 
@@ -47,7 +46,6 @@ def run(
         store: The folder of records.
         limit: At most so many items of each task, drawn once.
         told: Who is told how far it is.
-        measured: Whether answering is metered; measurements of cost always are.
 
     Raises:
         GluPruneError: something is missing, or a case cannot be judged.
@@ -64,7 +62,8 @@ def run(
     from glu_prune.sources.runs import Extent, RunSource
 
     effort = Effort()
-    meter: Meter = CodeCarbonMeter(effort.grid) if measured else NoMeter("not measured: `glu-prune measure` does")
+    measures = any(isinstance(case, ChoiceCase) and case.claim.measures for case in cases)
+    meter: Meter = CodeCarbonMeter(effort.grid) if measures else NoMeter("not measured: `glu-prune measure` does")
     engine = local_engine(Store(store), meter, told.say, told.work)
     source = RunSource(engine, settings, effort, Extent(limit=limit))
     if to_run := source.preflight(cases):
@@ -187,5 +186,11 @@ def choose(
     said |= {"allocation": measured, "check": check}
     claim = ChoiceClaim.model_validate({"choose": keep, **said, "confidence": confidence, "why": "what is needed"})
     case = choice(model, claim, calibration, limit)
-    (found,) = run((case,), settings or Settings(), store).choices
-    return found
+    return chosen_of(run((case,), settings or Settings(), store))
+
+
+def chosen_of(report: Report) -> ChoiceResult:
+    """The only choice of a report; raises `NotMeasuredError` if it could not be made."""
+    if not report.choices:
+        raise NotMeasuredError("; ".join(each.message for each in report.cases))
+    return report.choices[0]

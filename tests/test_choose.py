@@ -1,5 +1,6 @@
 """`glu-prune choose`, the function, and the claim in a file: from a need to a pruning that CI guards."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -186,6 +187,16 @@ def test_a_file_claims_a_choice(tmp_path):
 def test_each_mistake_in_a_file_is_one_line(tmp_path, old, new, complaint):
     with pytest.raises(ExpectationError, match=complaint):
         cases(tmp_path, FILE.replace(old, new))
+
+
+@pytest.mark.slow("measures two models in turns")
+def test_a_cost_that_has_to_be_measured_is_measured_of_what_passes(chosen, monkeypatch, capsys):
+    monkeypatch.chdir(chosen)
+    asked = ["--keep", "reading:0.2", "--among", "l2", "--ratios", "0.05,0.1", "--limit", "200"]
+    assert main(["choose", "tiny-instruct", *asked, "--minimise", "time_per_output_token"]) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"tiny-instruct: l2-0.05, [-+]\d+\.\d % time_per_output_token", said)
+    assert re.search(r"l2 0.1 +- ", said)  # what fails is not measured
 
 
 @pytest.mark.slow("two sessions that answer whole tasks with several models, as CI would")

@@ -87,7 +87,7 @@ def choose(
     offline: Offline = False,
 ) -> Answer:
     """Choose the cheapest pruning that is certified to keep what you need; exit code 1 if there is none."""
-    from glu_prune.api import Told, choice, run, with_sensitivities
+    from glu_prune.api import Told, choice, chosen_of, run, with_sensitivities
     from glu_prune.experiment.cell import Settings
     from glu_prune.judgement.arms import looks_at_text
     from glu_prune.models.source import locate
@@ -115,7 +115,7 @@ def choose(
         claim = claim.model_copy(update={"allocation": measured}).beside(Path.cwd())
         case = choice(model, claim, shown, limit, chat_template=chat)
         report = run((case,), settings, store, told=told)
-    (found,) = report.choices
+    found = chosen_of(report)
     said = [choices.text(found, report.groups)]
     if out is not None and found.chosen:
         said += _written(case, found, out)

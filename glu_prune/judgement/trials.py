@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from glu_prune.judgement.sources import Evaluation, Source
 
 Minimised = Literal["bytes", "parameters", "time_per_output_token", "time_to_first_token", "joules_per_token"]
-_EXACT: Mapping[str, str] = {"bytes": "B", "parameters": ""}
+EXACT: Mapping[str, str] = {"bytes": "B", "parameters": ""}
 """Costs that are known of a model without measuring, and their units; others are measured, of those that pass."""
 LOSES = 0.05
 """At this level a candidate is shown, on the search half, to lose too much; larger ratios are not tried then."""
@@ -190,7 +190,7 @@ class Trials:
         return float(size.parameters if self._claim.minimise == "parameters" else size.bytes)
 
     def _measure(self, tried: Sequence[_Tried], passed: Sequence[_Tried]) -> None:
-        if self._claim.minimise in _EXACT:
+        if self._claim.minimise in EXACT:
             for each in tried:
                 each.cost = self._size(each.size)
         elif passed:
@@ -205,7 +205,7 @@ class Trials:
 
     def _dense_cost(self, tried: Sequence[_Tried]) -> float | None:
         passed = [each for each in tried if each.state in ("certified", "chosen")]
-        if self._claim.minimise not in _EXACT:
+        if self._claim.minimise not in EXACT:
             return self._measured(DENSE, passed) if passed else None
         return self._size(tried[0].search[0].found.records[DENSE].size) if tried else None
 
@@ -244,7 +244,7 @@ class Trials:
         keep = " and ".join(f"{name} within {margin:g}" for name, margin in claim.choose.items())
         said = f"{chosen.arm.label} has the least {claim.minimise} of those" if chosen else "no pruning is"
         sentence = f"keep {keep}: {outcome}. {said} certified at {claim.confidence:g}; {'; '.join(reasons)}"
-        measured = claim.minimise not in _EXACT
+        measured = claim.minimise not in EXACT
         row = ChoiceResult.model_validate(
             {
                 **self._case.about,
@@ -252,7 +252,7 @@ class Trials:
                 "sentence": sentence,
                 "reasons": tuple(reasons),
                 "minimise": claim.minimise,
-                "unit": COST_METRICS[claim.minimise].unit if measured else _EXACT[claim.minimise],
+                "unit": COST_METRICS[claim.minimise].unit if measured else EXACT[claim.minimise],
                 "confidence": claim.confidence,
                 "dense_cost": self._dense_cost(tried),
                 "chosen": chosen.arm.label if chosen else "",

@@ -15,7 +15,7 @@ from glu_prune.experiment.cell import DENSE, Arm
 from glu_prune.judgement.arms import CriterionName
 from glu_prune.judgement.case import ClaimCase, Entry, Requirement
 from glu_prune.judgement.claim import ArmKey, Claim, Margin, Problem, Ratios, listed, unique
-from glu_prune.judgement.trials import Minimised, Trials
+from glu_prune.judgement.trials import EXACT, Minimised, Trials
 from glu_prune.pruning.allocation import BY_SCORE, UNIFORM
 from glu_prune.pruning.ratio import parse_ratio
 from glu_prune.pruning.sensitivity import Sensitivity
@@ -85,6 +85,11 @@ class ChoiceClaim(Claim):
     def criteria(self) -> tuple[str, ...]:
         """Among which it is chosen."""
         return self.among
+
+    @property
+    def measures(self) -> bool:
+        """Whether its cost has to be measured."""
+        return self.minimise not in EXACT
 
     def beside(self, folder: Path) -> "ChoiceClaim":
         """With absolute paths of sensitivities; raises `PlanError` for one that cannot be used."""
