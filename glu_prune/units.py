@@ -49,3 +49,12 @@ def fraction(text: str) -> float | None:
     except ValueError:
         return None
     return number if 0 <= number <= 1 else None
+
+
+def positive_number(text: str) -> float | None:
+    """The number above 0 that `text` is; None if it is none, or infinite."""
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if 0 < number < float("inf") else None

@@ -22,6 +22,7 @@ from glu_prune.commands.arguments import (
 from glu_prune.commands.store import DEFAULT
 from glu_prune.commands.terminal import Answer, connections, interruptible, work_shown
 from glu_prune.errors import PlanError, invalid
+from glu_prune.units import positive_number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -165,11 +166,7 @@ def _claim(
 
 
 def _number(name: str, margin: str) -> float:
-    try:
-        found = float(margin)
-    except ValueError:
-        found = float("nan")
-    if not 0 < found < float("inf"):
+    if (found := positive_number(margin)) is None:
         msg = f"--keep {name}:{margin}: {margin!r} is no margin; it is a number above 0, in units of the metric"
         raise typer.BadParameter(msg)
     return found
@@ -210,7 +207,7 @@ def _written(case: "ChoiceCase", found: Any, out: Path) -> list[str]:
     from glu_prune.report.choices import CALIBRATION, SENSITIVITY, certificate, pinned
 
     experiment = case.experiment
-    arm = next(arm for group in case.candidates for arm in group if arm.label == found.chosen)
+    arm = case.candidate(found.chosen)
     source = stock_source(locate(experiment.model, experiment.revision))
     checkpoint = open_disk_model(source.folder)
     seen = activations(source, arm.calibration) if arm.calibration else None

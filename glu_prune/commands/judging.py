@@ -8,17 +8,14 @@ import typer
 from glu_prune.commands.arguments import Chat, DataFolder, Device, Limit, Offline, StoreFolder, WeightsDtype, use
 from glu_prune.commands.store import DEFAULT
 from glu_prune.commands.terminal import Answer, connections, interruptible, work_shown
+from glu_prune.units import positive_number
 
 if TYPE_CHECKING:
     from glu_prune.results.report import Report
 
 
 def _margin(given: str | float) -> float:
-    try:
-        margin = float(given)
-    except ValueError:
-        margin = float("nan")
-    if not 0 < margin < float("inf"):
+    if (margin := positive_number(str(given))) is None:
         msg = f"{given!r} is not allowed; it is a number above 0, in units of the metric (nats for perplexities)"
         raise typer.BadParameter(msg)
     return margin

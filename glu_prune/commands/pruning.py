@@ -1,7 +1,6 @@
 """Commands that plan and remove neurons."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -193,13 +192,10 @@ def _allocated(target: "Target", how: str, criterion: str) -> "Target":
     if target.layer_ratios:
         msg = "--layer-ratio gives layers a ratio of their own, and --allocation allocates neurons to them; give one"
         raise PlanError(msg)
-    if how == BY_SCORE:
-        return replace(target, by_score=True)
-    found = Sensitivity.read(Path(how))
-    if found.criterion != criterion:
-        msg = f"{how} is about criterion {found.criterion}, and --criterion is {criterion}; measure it by that"
+    if how != BY_SCORE and (found := Sensitivity.read(Path(how)).criterion) != criterion:
+        msg = f"{how} is about criterion {found}, and --criterion is {criterion}; measure it by that"
         raise PlanError(msg)
-    return replace(target, curves=found.curves)
+    return target.allocating(how)
 
 
 def _layer_ratios(texts: Sequence[str]) -> dict[int, str]:

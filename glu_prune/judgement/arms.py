@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated
@@ -199,12 +198,7 @@ class DeclaredArm(ClosedModel):
 
     @property
     def _target(self) -> Target:
-        target = self._cut
-        if self.allocation == UNIFORM:
-            return target
-        if self.allocation == BY_SCORE:
-            return replace(target, by_score=True)
-        return replace(target, curves=Sensitivity.read(Path(self.allocation)).curves)
+        return self._cut.allocating(self.allocation)
 
     def beside(self, folder: Path, usual: str) -> "DeclaredArm":
         """The same with absolute paths; raises `GluPruneError` if a file cannot be used, or is of another criterion."""

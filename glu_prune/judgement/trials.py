@@ -266,8 +266,9 @@ class Trials:
 
     def _given_up(self, chosen: _Tried | None) -> Iterator[KeptCapability]:
         """What the chosen one does to capabilities that are only looked at, on all items."""
-        for capability in self._case.watched.values() if chosen else ():
-            assert chosen is not None
+        if chosen is None:
+            return
+        for capability in self._case.watched.values():
             yield self._looked(Requirement(capability, (DENSE, chosen.arm)), 0.0).row
 
     def _groups(self, chosen: _Tried | None) -> CaseTables:

@@ -8,11 +8,13 @@ from decimal import Decimal
 from fnmatch import fnmatchcase
 from fractions import Fraction
 from math import floor, gcd, lcm
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from glu_prune.errors import PlanError, shown
+from glu_prune.pruning.allocation import BY_SCORE, UNIFORM, allocated
 from glu_prune.pruning.ratio import Ratio, parse_ratio, show_ratio
-from glu_prune.pruning.sensitivity import Curves, digest, one_block_each
+from glu_prune.pruning.sensitivity import Curves, Sensitivity, digest, one_block_each
 from glu_prune.units import whole
 
 if TYPE_CHECKING:
@@ -106,6 +108,18 @@ class Target:
             tuple(skip),
         )
 
+    def allocating(self, how: str) -> "Target":
+        """The same size, allocated to layers: `uniform`, `by_score`, or as the file of a sensitivity says.
+
+        Raises:
+            PlanError: there is no such file, or it is no sensitivity.
+        """
+        if how == UNIFORM:
+            return self
+        if how == BY_SCORE:
+            return replace(self, by_score=True)
+        return replace(self, curves=Sensitivity.read(Path(how)).curves)
+
     def __str__(self) -> str:
         """As tables and plans say it."""
         if self.ratio is not None:
@@ -179,8 +193,6 @@ class Target:
 
     def _allocated(self, blocks: list["GluBlock"], uniform: Mapping[str, int]) -> dict[str, int]:
         """Widths that cost no more than the `uniform` ones, and do least damage."""
-        from glu_prune.pruning.allocation import allocated
-
         layers = one_block_each(blocks)
         found = allocated(
             self.curves,

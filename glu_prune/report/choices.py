@@ -145,7 +145,7 @@ them (fixed sequence, arXiv:2110.01052). {len(choice.candidates)} candidates wer
 def pinned(case: "ChoiceCase", choice: ChoiceResult) -> str:
     """An expectation file that claims what was promised, of the same cut of the dense model, on both halves."""
     experiment = case.experiment
-    arm = next(arm for group in case.candidates for arm in group if arm.label == choice.chosen)
+    arm = case.candidate(choice.chosen)
     ratio = arm.target.ratio if arm.target else arm.ratio
     chosen: dict[str, object] = {"criterion": arm.criterion, "ratio": float(ratio or 0)}
     if arm.target is not None and arm.target.multiple_of:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
@@ -134,22 +135,22 @@ class ChoiceCase(ClaimCase):
         """As the claim says."""
         return self.claim.verdict
 
-    @property
+    @cached_property
     def candidates(self) -> tuple[tuple[Arm, ...], ...]:
         """By criterion and allocation, as ratios grow."""
         claim = self.claim
         ways = [(name, how) for name in claim.among for how in self._allocations(name)]
         return tuple(tuple(self._arm(name, ratio, how) for ratio in sorted(claim.ratios)) for name, how in ways)
 
+    def candidate(self, label: str) -> Arm:
+        """The one that tables call `label`."""
+        return next(arm for group in self.candidates for arm in group if arm.label == label)
+
     def _allocations(self, criterion: str) -> Iterator[Target]:
         """What a target says of layers: nothing, or how neurons are allocated to them."""
         for said in self.claim.allocation:
-            if said == UNIFORM:
-                yield Target()
-            elif said == BY_SCORE:
-                yield Target(by_score=True)
-            elif (found := Sensitivity.read(Path(said))).criterion == criterion:
-                yield Target(curves=found.curves)
+            if said in (UNIFORM, BY_SCORE) or Sensitivity.read(Path(said)).criterion == criterion:
+                yield Target().allocating(said)
 
     def _arm(self, criterion: str, ratio: Decimal, how: Target) -> Arm:
         experiment, multiple = self.experiment, self.claim.multiple_of
