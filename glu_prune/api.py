@@ -62,7 +62,7 @@ def run(
     from glu_prune.sources.runs import Extent, RunSource
 
     effort = Effort()
-    measures = any(isinstance(case, ChoiceCase) and case.claim.measures for case in cases)
+    measures = any(case.measures for case in cases)
     meter: Meter = CodeCarbonMeter(effort.grid) if measures else NoMeter("not measured: `glu-prune measure` does")
     engine = local_engine(Store(store), meter, told.say, told.work)
     source = RunSource(engine, settings, effort, Extent(limit=limit))

@@ -59,18 +59,30 @@ class Simulated:
     def scores(self, case: Case, needed: Requirement) -> Iterator[Evaluation]:
         """As records of runs have them."""
         del case
-        part = slice(None) if needed.part is None else slice(needed.part.start, needed.part.stop, needed.part.step)
+        for part in _grown(needed):
+            yield self._on(part, needed)
+
+    def _on(self, part: slice, needed: Requirement) -> Evaluation:
         items = tuple(map(str, range(self.items)))[part]
         answers = self.answers(needed.capability.task)
         records = {arm: _record(arm, items, answers[arm][part]) for arm in needed.arms}
         nulls = {"nothing": {"acc": _scored([0.0] * len(items))}}
         floors = FloorRecord(key="k", task="t", versions={}, created="now", items=items, nulls=nulls)
-        yield Evaluation(PairedScores(needed.capability, records, floors), records, floors=floors)
+        return Evaluation(PairedScores(needed.capability, records, floors), records, floors=floors)
 
     def seems_allowed(self, ratio: Decimal) -> bool:
         """Whether the scores of all items lose less than the margin."""
         both = [self.answers(skill) for skill in self.losses]
         return all(np.mean(each[DENSE]) - np.mean(each[Arm("ppm", ratio)]) < MARGIN for each in both)
+
+
+def _grown(needed: Requirement) -> Iterator[slice]:
+    """The places of the items, and of fewer after each piece but the last."""
+    if needed.part is None:
+        yield slice(None)
+        return
+    for end in (each.stop for each in needed.pieces or (needed.part,)):
+        yield slice(needed.part.start, end, needed.part.step)
 
 
 def _scored(values: list[float]) -> ScoreRecord:

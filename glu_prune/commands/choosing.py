@@ -117,7 +117,7 @@ def choose(
         case = choice(model, claim, shown, limit, chat_template=chat)
         report = run((case,), settings, store, told=told)
     found = chosen_of(report)
-    said = [choices.text(found, report.groups)]
+    said = [choices.text(found, report.groups, report.findings)]
     if out is not None and found.chosen:
         said += _written(case, found, out)
     return Answer("\n".join(said), bool(found.chosen))

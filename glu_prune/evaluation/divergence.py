@@ -29,7 +29,7 @@ from glu_prune.evaluation.evaluate import Evaluator
 from glu_prune.evaluation.nulls import NullModel
 from glu_prune.evaluation.prefixes import EncodedRequest
 from glu_prune.evaluation.result import item_of
-from glu_prune.evaluation.scorer import SharedPrefixLM
+from glu_prune.evaluation.scorer import SHARED, SharedPrefixLM
 from glu_prune.evaluation.subset import Subset
 
 _ROWS = 256
@@ -120,13 +120,14 @@ def divergences(
 ) -> "np.ndarray[Any, np.dtype[np.float64]]":
     """(requests, 2): the sum of KL(first || second) over the tokens of each continuation, in nats, and their number.
 
-    The models share a tokenizer. Steps are those of the first model's scoring, so that memory is bounded by the batch
-    size; log-probabilities are taken in float32.
+    The models share a tokenizer. Steps are those of the first model's scoring, or of the second's where that may share
+    nothing, so that memory is bounded by the batch size; log-probabilities are taken in float32.
     """
     first, second = models
+    planning = first if second.scoring == SHARED else second
     found = np.empty((len(requests), 2))
     done = 0
-    for made in first.plans(requests):
+    for made in planning.plans(requests):
         values = np.empty(len(made.destinations))
         end = 0
         for step, one, other in zip(made.steps, first.logits(made), second.logits(made), strict=True):

@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from glu_prune.evaluation.capability import Capability
 from glu_prune.evaluation.shared_sources import Document, Place
@@ -31,11 +31,12 @@ class Subset:
     """Every so many of them: two subsets that begin one after the other, with a step of 2, are halves."""
 
     def __str__(self) -> str:
-        """For people: `64-128`, `32-64 by subject`, `half 2`, `half 1 of 200`."""
+        """For people: `64-128`, `32-64 by subject`, `half 2`, `half 1 of 200`, `half 1, 128-200`."""
         places = f"{self.start}-{self.stop}"
         if self.step > 1:
-            of = "" if self.stop == _MOST else f" of {self.stop}"
-            places = f"{'half' if self.step == _HALVES else f'part in {self.step}'} {self.start + 1}{of}"
+            first, whole = self.start % self.step, "" if self.stop == _MOST else f" of {self.stop}"
+            of = f", {places}" if self.start >= self.step else whole
+            places = f"{'half' if self.step == _HALVES else f'part in {self.step}'} {first + 1}{of}"
         return places + ("" if self.cluster in (None, SHARED) else f" by {self.cluster}")
 
     def documents(
@@ -90,10 +91,16 @@ def halves(capability: Capability, most: int | None = None) -> tuple[Subset, Sub
 
 def growing_subsets(capability: Capability) -> Iterator[Subset]:
     """The subsets that are evaluated one after the other, each as large as all before it together."""
-    # Totals that double keep the number of looks logarithmic and waste at most half of the items. The first subset has
+    return pieces(capability, Subset(0, _MOST, capability.cluster or SHARED), _MOST)
+
+
+def pieces(capability: Capability, whole: Subset, units: int) -> Iterator[Subset]:
+    """The same of a subset that has so many units."""
+    # Totals that double keep the number of looks logarithmic and waste at most half of the items. The first piece has
     # as many units as the tests need at least: tests of unbounded values and of clusters are asymptotic.
     first = _FIRST_UNBOUNDED if capability.logarithmic else _FIRST_DOCUMENTS
     start, stop = 0, _FIRST_CLUSTERS if capability.cluster else first
-    while start < _MOST:
-        yield Subset(start, stop, capability.cluster or SHARED)
+    while start < units:
+        begin, end = (whole.start + whole.step * place for place in (start, min(stop, units)))
+        yield replace(whole, start=begin, stop=end)
         start, stop = stop, 2 * stop

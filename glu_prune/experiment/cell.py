@@ -36,6 +36,8 @@ class Arm:
     """How narrow blocks become, where that is not one ratio of all of them."""
     checkpoint: str = ""
     """A model that takes the place of a pruned one: a folder, or whatever names a model; it is not pruned here."""
+    source: "ModelSource | None" = None
+    """Where that model is, in cells that compare it with theirs; others ask it as a model of its own."""
     adapter: Path | None = None
     """A folder of PEFT's, which is merged into the model once that is cut."""
     name: str = field(default="", compare=False)
@@ -43,9 +45,11 @@ class Arm:
 
     @property
     def label(self) -> str:
-        """As tables show it: `dense`, `ppm-0.5`, `ppm, width 512`; the name of a checkpoint."""
+        """As tables show it: `dense`, `ppm-0.5`, `ppm, width 512`; of a checkpoint its name, or its content."""
         if self.adapter is not None:
             return f"{replace(self, adapter=None).label} + adapter {self.adapter_digest[:8]}"
+        if self.source is not None:
+            return f"checkpoint {self.source.fingerprint[:8]}"
         if self.checkpoint:
             return self.name or self.checkpoint
         how = f", {self.target}" if self.target else f"-{show_ratio(self.ratio)}"
@@ -213,7 +217,10 @@ class Cell(ArmCell):
 
 @dataclass(frozen=True)
 class DistanceCell(ArmCell):
-    """How far one arm's predictions are from the dense model's on one task."""
+    """How far one arm's predictions are from another's on one task."""
+
+    reference: Arm = DENSE
+    """The other one."""
 
     @functools.cached_property
     def key(self) -> str:
@@ -230,7 +237,7 @@ class DistanceCell(ArmCell):
     def __str__(self) -> str:
         """For people: model, arm and task."""
         subset = f" {self.subset}" if self.subset else ""
-        return f"{self.source.name} {self.arm.label} from dense, {self.task}{subset}"
+        return f"{self.source.name} {self.arm.label} from {self.reference.label}, {self.task}{subset}"
 
 
 @dataclass(frozen=True)

@@ -37,8 +37,11 @@ _NO_PART_IN_A_SERIES: Mapping[str, str] = {
     "chat_template": "prompts are given as tokens, or encoded as they are",
 }
 """Settings of evaluations that change no measurement, and why."""
-_NO_PART_IN_ANSWERS: Mapping[str, str] = {"dtype_why": "the dtype itself is one"}
-"""Settings that change nothing at all, and why."""
+_NO_PART_IN_ANSWERS: Mapping[str, str] = {
+    "dtype_why": "the dtype itself is one",
+    "arm.checkpoint": "a name; what it stands for is the content of the arm's `source`",
+}
+"""What changes nothing at all, and why."""
 
 Fact = object
 """Anything that is JSON."""
@@ -59,10 +62,8 @@ def cell_key(cell: "Cell") -> str:
 
 def distance_key(cell: "DistanceCell") -> str:
     """Of distances: of scores, but that both models predict, and no other task with this one."""
-    from glu_prune.experiment.cell import DENSE
-
     facts = {
-        **_models(cell.source, (DENSE, cell.arm)),
+        **_models(cell.source, (cell.reference, cell.arm)),
         "distance": [cell.task, cell.num_fewshot, *cell.fields],
         "subset": asdict(cell.subset) if cell.subset else None,
         "data": _data(cell.task, cell.folder),
@@ -114,7 +115,7 @@ def _models(source: "ModelSource", arms: Iterable["Arm"]) -> dict[str, Fact]:
         "calibration": [arm.calibration_digest for arm in every],
         "targets": [str(arm.target or "") for arm in every],
         "adapters": [arm.adapter_digest for arm in every],
-        "checkpoints": [arm.checkpoint for arm in every],
+        "checkpoints": [arm.source.fingerprint if arm.source else "" for arm in every],
     }
     return {
         "weights": source.fingerprint,

@@ -1,4 +1,4 @@
-"""Records of parts of a task, put together; and what null models score on the items of some parts alone."""
+"""Records of parts of a task, put together; and what arms and null models score on some of their items."""
 
 from collections.abc import Iterable, Sequence
 from itertools import chain
@@ -63,23 +63,51 @@ def refuse_other_accelerators(records: Iterable[Record]) -> None:
         raise EvaluationError(msg)
 
 
+def select(record: Record, items: Sequence[str]) -> Record:
+    """What the same arm answered to some of the items, in the order of `items`; nothing says what only these took.
+
+    Raises:
+        EvaluationError: an item is not among those of the record.
+    """
+    places = _places(record, items)
+    columns = ("outputs", "margins", "lengths", "flaws", "near_ties", "answers", "sources")
+    return record.model_copy(
+        update={
+            "items": tuple(items),
+            **{name: _at(getattr(record, name), places) for name in columns},
+            "fields": {name: _at(labels, places) for name, labels in record.fields.items()},
+            "metrics": {name: _some(name, each, places) for name, each in record.metrics.items()},
+            **dict.fromkeys(("truncated", "positions", "scored_positions")),
+        }
+    )
+
+
 def restrict(floors: FloorRecord, items: Sequence[str]) -> FloorRecord:
     """What the same null models score on some of the items, in the order of `items`.
 
     Raises:
         EvaluationError: an item is not among those of the floors.
     """
-    place = {item: index for index, item in enumerate(floors.items)}
-    if missing := [item for item in items if item not in place]:
-        msg = f"{floors.task}: {len(missing)} items are not among those of its floors; cannot pair"
-        raise EvaluationError(msg)
-    places = [place[item] for item in items]
+    places = _places(floors, items)
     nulls = {
         null: {name: _some(name, each, places) for name, each in found.items()} for null, found in floors.nulls.items()
     }
-    asked = {"questions": floors.questions, "targets": floors.targets}
-    kept = {name: tuple(texts[index] for index in places) if texts else () for name, texts in asked.items()}
+    kept = {"questions": _at(floors.questions, places), "targets": _at(floors.targets, places)}
     return floors.model_copy(update={"items": tuple(items), "nulls": nulls, **kept})
+
+
+def _places(of: Record | FloorRecord, items: Sequence[str]) -> list[int]:
+    place = {item: index for index, item in enumerate(of.items)}
+    if missing := [item for item in items if item not in place]:
+        whose = "its floors" if isinstance(of, FloorRecord) else of.arm
+        msg = f"{of.task}: {len(missing)} items are not among those of {whose}; cannot pair"
+        raise EvaluationError(msg)
+    return [place[item] for item in items]
+
+
+def _at(column: Sequence[Each], places: Sequence[int]) -> tuple[Each, ...]:
+    """Of an optional column."""
+    return tuple(column[place] for place in places) if column else ()
 
 
 def _chain(columns: Iterable[Iterable[Each]]) -> tuple[Each, ...]:
@@ -101,9 +129,10 @@ def _scores(metric: str, found: Sequence[ScoreRecord]) -> ScoreRecord:
 
 
 def _some(metric: str, found: ScoreRecord, places: Sequence[int]) -> ScoreRecord:
-    values, weights = (tuple(column[place] for place in places) for column in (found.values, found.weights))
-    parts = tuple(found.parts[place] for place in places) if found.parts else ()
-    return ScoreRecord(score=aggregate(metric, values, weights), values=values, weights=weights, parts=parts)
+    values, weights = _at(found.values, places), _at(found.weights, places)
+    parts, constant = _at(found.parts, places), _at(found.constant, places)
+    score = aggregate(metric, values, weights)
+    return ScoreRecord(score=score, values=values, weights=weights, parts=parts, constant=constant)
 
 
 def _sum(counts: Sequence[int | None]) -> int | None:

@@ -33,6 +33,8 @@ class Requirement:
     """Whether the arms' predictions are compared with the dense model's, token by token, in place of their scores."""
     part: "Subset | None" = None
     """Which items; None for those of the file."""
+    pieces: "tuple[Subset, ...]" = ()
+    """In which pieces arms answer these items, after each of which something is known; the dense model answers all."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,11 @@ class Case(ABC):
     def requirements(self) -> Iterator[Requirement]:
         """The scores that it is judged by."""
         yield from ()
+
+    @property
+    def measures(self) -> bool:
+        """Whether costs have to be measured for it."""
+        return False
 
     def taken(self, arm: Arm) -> Arm:
         """The arm that answers where a requirement names `arm`."""

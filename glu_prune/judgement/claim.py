@@ -190,11 +190,6 @@ class ArmClaim(Claim):
         return found
 
     @property
-    def of_cuts_alone(self) -> bool:
-        """Whether it needs arms that are cut from the file's model, which is what they are compared with."""
-        return False
-
-    @property
     def _versus(self) -> str:
         """Ends what ids call it: what the arms are compared with, if not with the dense model."""
         return "" if self.against == DENSE_NAME else f"-vs-{show_key(self.against)}"

@@ -10,7 +10,7 @@ from glu_prune.evaluation.capability import Capability
 from glu_prune.evidence.checks import CHECKS
 from glu_prune.experiment.cell import Arm
 from glu_prune.judgement.case import ArmCase, Case, Entry
-from glu_prune.judgement.claim import DENSE_NAME, ArmClaim, ArmKey, Claim, show_key
+from glu_prune.judgement.claim import ArmClaim, ArmKey, Claim, show_key
 from glu_prune.judgement.document import Document, load
 from glu_prune.judgement.experiment import ANY, Experiment
 from glu_prune.judgement.kinds import CASE_OF
@@ -110,7 +110,7 @@ def _refuse_unknown(document: Document, experiment: Experiment, suite: Mapping[s
             if problem.unknown:
                 raise document.unknown(here, "capability", problem.unknown, tuple(suite))
             raise document.error(here, problem.complaint)
-        if complaint := _beyond_cuts(experiment, claim):
+        if complaint := _without_controls(experiment, claim):
             raise document.error(("expect", index), complaint)
     if unknown := next((name for name in experiment.baseline_margins if name not in suite), None):
         raise document.unknown(("baseline_margins", unknown), "capability", unknown, tuple(suite))
@@ -122,18 +122,12 @@ def _refuse_unknown(document: Document, experiment: Experiment, suite: Mapping[s
             raise document.unknown(("flaws", index, "check"), "check", flaw.check, tuple(CHECKS))
 
 
-def _beyond_cuts(experiment: Experiment, claim: Claim) -> str:
-    """What is wrong with a claim about arms that it cannot be about; empty if nothing is."""
-    if not isinstance(claim, ArmClaim):
+def _without_controls(experiment: Experiment, claim: Claim) -> str:
+    """What is wrong with a claim that compares an arm with controls that it cannot have; empty if nothing is."""
+    if not isinstance(claim, ArmClaim) or not getattr(claim, "specific", False):
         return ""
     checkpoints = [key for key in claim.arms_among(experiment.keys) if experiment.arm(key).checkpoint]
-    if claim.of_cuts_alone and (checkpoints or claim.against != DENSE_NAME):
-        what = f"arm {checkpoints[0]} is a checkpoint" if checkpoints else f"it is against {show_key(claim.against)}"
-        return (
-            f"{what}; {claim.name} compares the file's model with what is cut from it: name other arms, or claim "
-            "`distance: flips`; `glu-prune measure` takes any model"
-        )
-    if checkpoints and getattr(claim, "specific", False):
+    if checkpoints:
         return f"arm {checkpoints[0]} is a checkpoint, which has no controls of its size: no claim about it is specific"
     return ""
 

@@ -3,19 +3,21 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from statistics import fmean
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Literal
 
 from glu_prune.efficiency.cost_metrics import COST_METRICS
 from glu_prune.evaluation.capability import Capability
+from glu_prune.evaluation.subset import Subset, pieces
 from glu_prune.experiment.cell import DENSE, Arm
 from glu_prune.experiment.record import SizeRecord
 from glu_prune.judgement.case import Requirement
 from glu_prune.judgement.choosing import HOPELESS, Candidate, Kept, certified, in_order, p_of
 from glu_prune.judgement.explanation import groups
+from glu_prune.judgement.measured_costs import MeasuredCosts
 from glu_prune.judgement.verdict import digits, more_items, something_to_lose
 from glu_prune.pruning.ratio import show_ratio
-from glu_prune.results.base import Outcome
+from glu_prune.results.base import Interval, Outcome
 from glu_prune.results.choices import CandidateResult, ChoiceResult, KeptCapability, State
 from glu_prune.results.report import CaseResult, CaseTables
 
@@ -67,6 +69,10 @@ def _p(looked: Sequence[_Looked]) -> float:
     return p_of({each.capability.name: each.kept for each in looked})
 
 
+def _loses(looked: Sequence[_Looked]) -> bool:
+    return any(each.kept.p_lost <= LOSES for each in looked)
+
+
 def _worst(looked: Sequence[_Looked]) -> _Looked:
     return max(looked, key=lambda each: each.kept.p)
 
@@ -82,11 +88,13 @@ class _Tried:
     others: Sequence[_Looked] = field(default=())
     state: State = "beaten"
     cost: float | None = None
+    change: Interval | None = None
+    tables: CaseTables = field(default_factory=CaseTables)
 
     @property
     def loses(self) -> bool:
         """Whether the search half shows that it loses too much."""
-        return any(each.kept.p_lost <= LOSES for each in self.search)
+        return _loses(self.search)
 
     @property
     def row(self) -> CandidateResult:
@@ -96,6 +104,7 @@ class _Tried:
             target=str(self.arm.target or f"ratio {show_ratio(self.arm.ratio)}"),
             state=self.state,
             cost=self.cost,
+            change=self.change,
             width=self.size.width,
             parameters=self.size.parameters,
             bytes=self.size.bytes,
@@ -114,6 +123,9 @@ class Trials:
         self._source = source
         self._claim = case.claim
         self._failed: _Tried | None = None
+        self._costs: MeasuredCosts | None = None
+        self._pieces: dict[str, tuple[Subset, ...]] = {}
+        """Of each capability, in which pieces its search half is asked: what loses much shows it early."""
 
     def result(self) -> CaseResult:
         """What is chosen.
@@ -136,48 +148,68 @@ class Trials:
     def _nothing_to_keep(self) -> str:
         """Why a promise to keep something would be empty; no reason if it would not."""
         for name, capability in self._case.kept.items():
-            needed = Requirement(capability, (DENSE,), part=self._case.halves(capability)[0])
-            found = something_to_lose(next(iter(self._source.scores(self._case, needed))).scores, 1)
+            half = self._case.halves(capability)[0]
+            answered = next(iter(self._source.scores(self._case, Requirement(capability, (DENSE,), part=half))))
+            found = something_to_lose(answered.scores, 1)
             if found.state != "shown":
                 return f"{name}: {found.reason}, so that keeping it would promise nothing"
+            record = answered.records[DENSE]
+            units = len({*(record.clusters(capability.cluster) or record.items)})
+            self._pieces[name] = tuple(pieces(capability, half, units))
         return ""
 
     def _searched(self, group: Sequence[Arm]) -> Iterator[_Tried]:
         """Candidates of one criterion as ratios grow, until one is shown to lose too much."""
         for arm in group:
-            looked = self._look(arm, half=0)
-            one = _Tried(arm, looked[0].found.records[arm].size, looked)
-            if _p(looked) > HOPELESS:
+            one = self._tried(arm)
+            if _p(one.search) > HOPELESS:
                 one.state = "lost too much" if one.loses else "unlikely"
             yield one
             if one.loses:
                 return
 
-    def _look(self, arm: Arm, half: int) -> list[_Looked]:
-        """What a half of the items says of each capability that is to be kept."""
-        found = []
-        for name, capability in self._case.kept.items():
-            needed = Requirement(capability, (DENSE, arm), part=self._case.halves(capability)[half])
-            found.append(self._looked(needed, self._claim.choose[name]))
-        return found
+    def _tried(self, arm: Arm) -> _Tried:
+        """What the search half says of each capability, or as much of it as shows that one loses too much.
+
+        Stopping there costs no level: whatever the search finds, the other half certifies.
+        """
+        needed = [
+            Requirement(capability, (DENSE, arm), part=self._case.halves(capability)[0], pieces=self._pieces[name])
+            for name, capability in self._case.kept.items()
+        ]
+        looks: Sequence[_Looked] = ()
+        for found in zip_longest(*(self._looks(each) for each in needed)):
+            looks = [new or old for new, old in zip_longest(found, looks)]
+            if _loses(looks):
+                break
+        return _Tried(arm, looks[0].found.records[arm].size, looks)
+
+    def _certify(self, arm: Arm) -> list[_Looked]:
+        """What the other half says."""
+        every = self._case.kept.values()
+        needed = (Requirement(each, (DENSE, arm), part=self._case.halves(each)[1]) for each in every)
+        return [next(self._looks(each)) for each in needed]
 
     def _checked(self, arm: Arm) -> Iterator[_Looked]:
         """The chosen one on items that neither half has."""
-        for name, capability in self._case.kept.items():
+        for capability in self._case.kept.values():
             if (part := self._case.others(capability)) is not None:
-                yield self._looked(Requirement(capability, (DENSE, arm), part=part), self._claim.choose[name])
+                yield next(self._looks(Requirement(capability, (DENSE, arm), part=part)))
 
-    def _looked(self, needed: Requirement, margin: float) -> _Looked:
-        found, arm = next(iter(self._source.scores(self._case, needed))), needed.arms[-1]
-        kept = Kept(found.scores.contrast(arm, DENSE), margin, found.scores.better)
-        return _Looked(needed.capability, arm, kept, found)
+    def _looks(self, needed: Requirement) -> Iterator[_Looked]:
+        """After each piece of what is asked."""
+        capability, arm = needed.capability, needed.arms[-1]
+        margin = self._claim.choose.get(capability.name, 0.0)
+        for found in self._source.scores(self._case, needed):
+            kept = Kept(found.scores.contrast(arm, DENSE), margin, found.scores.better)
+            yield _Looked(capability, arm, kept, found)
 
     def _certified(self, order: Sequence[_Tried]) -> list[_Tried]:
         for each in order:
             each.state = "not tested"
 
         def p(one: _Tried) -> float:
-            one.second, one.state = self._look(one.arm, half=1), "certified"
+            one.second, one.state = self._certify(one.arm), "certified"
             return _p(one.second)
 
         passed, self._failed = certified(order, p, 1 - self._claim.confidence)
@@ -194,19 +226,15 @@ class Trials:
             for each in tried:
                 each.cost = self._size(each.size)
         elif passed:
+            measured = self._source.measured(self._case, [each.arm for each in passed])
+            costs = self._costs = MeasuredCosts(COST_METRICS[self._claim.minimise], measured)
             for each in passed:
-                each.cost = self._measured(each.arm, passed)
-
-    def _measured(self, arm: Arm, passed: Sequence[_Tried]) -> float:
-        """The mean over workloads and turns, in which all that passed were measured together."""
-        metric = COST_METRICS[self._claim.minimise]
-        series = self._source.measured(self._case, [each.arm for each in passed])
-        return fmean(fmean(metric.values(one, one.arms[arm.label])) for one in series)
+                each.cost, each.change = costs.mean(each.arm.label), costs.change(each.arm.label)
+                each.tables = costs.tables(self._case.experiment.model, each.arm)
 
     def _dense_cost(self, tried: Sequence[_Tried]) -> float | None:
-        passed = [each for each in tried if each.state in ("certified", "chosen")]
         if self._claim.minimise not in EXACT:
-            return self._measured(DENSE, passed) if passed else None
+            return self._costs.mean() if self._costs else None
         return self._size(tried[0].search[0].found.records[DENSE].size) if tried else None
 
     def _why(self, tried: Sequence[_Tried]) -> str:
@@ -261,7 +289,7 @@ class Trials:
                 "given_up": tuple(self._given_up(chosen)),
             }
         )
-        tables = CaseTables(choices=(row,)).joined([self._groups(chosen)])
+        tables = CaseTables(choices=(row,)).joined([self._groups(chosen), *(each.tables for each in tried)])
         return CaseResult(outcome=outcome, sentence=sentence, tables=tables)
 
     def _given_up(self, chosen: _Tried | None) -> Iterator[KeptCapability]:
@@ -269,7 +297,7 @@ class Trials:
         if chosen is None:
             return
         for capability in self._case.watched.values():
-            yield self._looked(Requirement(capability, (DENSE, chosen.arm)), 0.0).row
+            yield next(self._looks(Requirement(capability, (DENSE, chosen.arm)))).row
 
     def _groups(self, chosen: _Tried | None) -> CaseTables:
         """What the chosen one lost, by the labels of items of the certification half."""

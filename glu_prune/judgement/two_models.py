@@ -13,6 +13,7 @@ from glu_prune.judgement.claim import DENSE_NAME
 from glu_prune.judgement.expectation import in_families, read
 from glu_prune.judgement.experiment import Experiment
 from glu_prune.judgement.kinds import CASE_OF, AnyClaim
+from glu_prune.judgement.kinds.cost import EfficiencyClaim
 from glu_prune.judgement.kinds.direction import CapabilityClaim
 from glu_prune.judgement.kinds.distance import DistanceClaim
 
@@ -60,8 +61,8 @@ def cases_of_file(file: Path, pruned: str, dense: str) -> tuple[Case, ...]:
     claims: dict[str, tuple[Case, AnyClaim]] = {}
     for case in read(file):
         claim = getattr(case, "claim", None)
-        if not isinstance(claim, CapabilityClaim | DistanceClaim) or claim.of_cuts_alone:
-            msg = f"{case.where}: this is about one model and what is cut from it, not about any two; leave it out"
+        if not isinstance(claim, CapabilityClaim | DistanceClaim | EfficiencyClaim):
+            msg = f"{case.where}: this is not about two models; leave it out"
             raise ExpectationError(msg)
         declared = claim.verdict if isinstance(claim.verdict, str) else "confirmed"
         whole = {"ratios": None, "arms": None, "against": DENSE_NAME, "verdict": declared}

@@ -95,8 +95,7 @@ def requirements_of_contract(model: str) -> Requirements:
 
 def _model(name: str, revision: str | None, cases: Sequence[Case]) -> RequiredModel:
     measured = [case for case in cases if isinstance(case, EfficiencyCase)]
-    scored = (case.taken(arm) for case in cases for needed in case.requirements() for arm in needed.arms)
-    pruned = (arm for arm in (*scored, *(case.arm for case in measured)) if arm.criterion is not None)
+    pruned = (arm for case in cases for arm in _arms(case) if arm.criterion is not None)
     return RequiredModel(
         name,
         revision,
@@ -106,11 +105,17 @@ def _model(name: str, revision: str | None, cases: Sequence[Case]) -> RequiredMo
     )
 
 
+def _arms(case: Case) -> Iterator[Arm]:
+    """All that are run for `case`."""
+    yield from (case.taken(arm) for needed in case.requirements() for arm in needed.arms)
+    if isinstance(case, EfficiencyCase):
+        yield case.arm
+
+
 def _checkpoints(case: Case) -> Iterator[RequiredModel]:
     """Models that take the place of pruned ones."""
     experiment = case.experiment
-    arms = (case.taken(arm) for needed in case.requirements() for arm in needed.arms)
-    for arm in arms:
+    for arm in _arms(case):
         if arm.checkpoint:
             revision = experiment.revision_of(arm.checkpoint)
             yield RequiredModel(arm.checkpoint, revision, chat_template=experiment.chat_template)

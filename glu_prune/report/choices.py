@@ -12,6 +12,7 @@ from glu_prune.pruning.allocation import BY_SCORE
 from glu_prune.report.table import Column, render, wrapped
 from glu_prune.results.choices import CandidateResult, ChoiceResult, KeptCapability
 from glu_prune.results.explanations import GroupScores
+from glu_prune.results.findings import Finding
 
 if TYPE_CHECKING:
     from glu_prune.judgement.kinds.choice import ChoiceCase
@@ -27,20 +28,24 @@ SENSITIVITY = "sensitivity.json"
 """What neurons were allocated to layers by, if they were."""
 
 
-def text(choice: ChoiceResult, groups: Sequence[GroupScores] = ()) -> str:
-    """Everything that people choose by, for a terminal."""
+def text(choice: ChoiceResult, groups: Sequence[GroupScores] = (), found: Sequence[Finding] = ()) -> str:
+    """Everything that people choose by, for a terminal; `found` is what is wrong with measured costs."""
     said = [wrapped(one_line(line)) for line in _head(choice)]
     if choice.candidates:
         said.append("Changes on the search half, then on the certification half:")
         said.append(render(_columns(choice), sorted(choice.candidates, key=lambda each: -each.bytes), "simple"))
-    said += [wrapped(one_line(line)) for line in (*_certificate(choice), *_given_up(choice, groups), *_cheaper(choice))]
+    notes = (f"{each.check}: {each.says}" for each in found)
+    lines = (*_certificate(choice), *_given_up(choice, groups), *_cheaper(choice), *notes)
+    said += [wrapped(one_line(line)) for line in lines]
     return "\n\n".join(said)
 
 
 def _head(choice: ChoiceResult) -> Iterator[str]:
     chosen = choice.chosen or "nothing is certified"
     saved = f", {_saved(choice, choice.cost)} {choice.minimise}" if choice.chosen else ""
-    yield f"{choice.model}: {chosen}{saved}"
+    change = choice.best.change if choice.best else None
+    measured = f" (95 % interval {change[1]:+.1f} to {change[2]:+.1f} %)" if change else ""
+    yield f"{choice.model}: {chosen}{saved}{measured}"
 
 
 def _saved(choice: ChoiceResult, cost: float | None) -> str:
@@ -56,7 +61,7 @@ def _columns(choice: ChoiceResult) -> tuple[Column[CandidateResult], ...]:
         Column("candidate", _candidate, key=True),
         Column(choice.minimise, lambda row: _saved(choice, row.cost)),
         *changes,
-        Column("", lambda row: row.state),
+        Column("", partial(_state, max(map(_asked, choice.candidates)))),
     )
 
 
@@ -66,6 +71,17 @@ def _candidate(row: CandidateResult) -> str:
     how = next((each for each in more if each.startswith("allocated")), "").removeprefix("allocated ")
     kind = " ".join(how.split()[:2])  # without the fingerprint of a sensitivity
     return " ".join(filter(None, (row.criterion, size.removeprefix("ratio "), kind)))
+
+
+def _asked(row: CandidateResult) -> int:
+    """Items of the search half, of the capability with most of them."""
+    return max(each.items for each in row.search)
+
+
+def _state(most: int, row: CandidateResult) -> str:
+    """What came of it, and after how many items, where these were not all."""
+    asked = _asked(row)
+    return row.state if asked == most else f"{row.state} ({asked:,} items)"
 
 
 def _changes(place: int, row: CandidateResult) -> str:

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from glu_prune.results.base import Better, Number, Result
+from glu_prune.results.base import Better, Interval, Number, Result
 from glu_prune.results.claims import ClaimResult
 
 State = Literal["certified", "failed", "not tested", "beaten", "unlikely", "lost too much", "chosen"]
@@ -38,6 +38,8 @@ class CandidateResult(Result):
     state: State
     cost: Number
     """What was to be as small as possible; None where it was not measured."""
+    change: Interval | None = None
+    """(change, low, high) of a measured cost from the dense model's, in percent, at 95 %."""
     width: int
     """Neurons of its first block."""
     parameters: int
@@ -69,4 +71,9 @@ class ChoiceResult(ClaimResult):
     @property
     def cost(self) -> float | None:
         """Of the chosen one."""
-        return next((each.cost for each in self.candidates if each.state == "chosen"), None)
+        return None if (one := self.best) is None else one.cost
+
+    @property
+    def best(self) -> CandidateResult | None:
+        """The chosen one."""
+        return next((each for each in self.candidates if each.state == "chosen"), None)

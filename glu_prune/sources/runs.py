@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +18,7 @@ from glu_prune.evaluation.subset import Subset, growing_subsets
 from glu_prune.evidence.figures import Evidence
 from glu_prune.experiment.cell import DENSE, AnyCell, Arm, Cell, DistanceCell, FloorCell, SeriesCell, Settings
 from glu_prune.experiment.maintenance import entries
-from glu_prune.experiment.merging import join, restrict
+from glu_prune.experiment.merging import join, restrict, select
 from glu_prune.experiment.record import FloorRecord, Record
 from glu_prune.experiment.record_source import RecordSource
 from glu_prune.judgement.case import ArmCase, Case, Requirement
@@ -141,7 +141,7 @@ class RunSource:
         Raises:
             ExpectationError: the suite has no such workload.
         """
-        return self._series_of(case, (case.arm,), case.workloads)
+        return self._series_of(case, (self._placed(case, case.arm),), case.workloads)
 
     def _series_of(self, case: Case, arms: Sequence[Arm], workloads: Iterable[Workload]) -> list[SeriesCell]:
         source = self._located(case)
@@ -161,15 +161,23 @@ class RunSource:
         """What `arm` is asked; a checkpoint is asked as a model of its own, which is not pruned."""
         capability, experiment = needed.capability, case.experiment
         source = self._located(case)
-        if arm.checkpoint:
-            found = self._engine.located(arm.checkpoint, experiment.revision_of(arm.checkpoint))
+        if (found := self._placed(case, arm).source) is not None:
             source, arm = found, Arm(adapter=arm.adapter)
         settings = replace(self._engine.settled(self._settings, source), chat_template=experiment.chat_template)
         task = (capability.task, capability.num_fewshot, capability.fields)
         return Cell(source, arm, *task, settings, self._sample(case, needed), capability.folder)
 
+    def _placed(self, case: Case, arm: Arm) -> Arm:
+        """`arm`; of a checkpoint with where that is, as cells have it that compare it with the file's model."""
+        if not arm.checkpoint:
+            return arm
+        return replace(arm, source=self._engine.located(arm.checkpoint, case.experiment.revision_of(arm.checkpoint)))
+
     def scores(self, case: Case, needed: Requirement) -> Iterator[Evaluation]:
         """Paired items of every arm; subset by subset, if the session is to stop as soon as a claim is decided."""
+        if needed.pieces:
+            yield from self._piece_by_piece(case, needed)
+            return
         if self._by_subsets(case, needed):
             yield from self._interim(case, needed)
             return
@@ -203,6 +211,23 @@ class RunSource:
             yield Evaluation(scores, records, self._about(case, capability, found, floors))
             if scores.complete:
                 return
+
+    def _piece_by_piece(self, case: Case, needed: Requirement) -> Iterator[Evaluation]:
+        """What is known after each piece, of the items in it and in those before."""
+        capability = needed.capability
+        floors = self._null_scores(case, capability)
+        cells = self._cells(case, needed)
+        dense = _named(case.taken(DENSE), self._engine.record(cells.pop(DENSE)))
+        found: dict[Arm, list[Record]] = {each: [] for each in cells}
+        for piece in needed.pieces:
+            for each, cell in cells.items():
+                found[each].append(_named(case.taken(each), self._engine.record(replace(cell, subset=piece))))
+            joined = {each: join(taken) for each, taken in found.items()}
+            items = next(iter(joined.values())).items
+            records = {DENSE: select(dense, items), **joined}
+            null = restrict(floors, items)
+            about = self._about(case, capability, {DENSE: [dense], **found}, floors)
+            yield Evaluation(_scores(case, capability, records, null), records, about, floors)
 
     def _null_scores(self, case: Case, capability: Capability) -> FloorRecord:
         """The floors of a task, which show before any model answers whether it has the metric.
@@ -269,17 +294,15 @@ class RunSource:
         return DistanceEvidence(items, A_SAMPLE if self._sample(case, needed) else "", sample, tables)
 
     def _divergences(self, case: Case, needed: Requirement) -> list[DistanceCell]:
-        """The same questions as scores are of."""
-        return [
-            DistanceCell(
-                each.source, arm, each.task, each.num_fewshot, each.fields, each.settings, each.subset, each.folder
-            )
-            for arm, each in self._cells(case, needed).items()
-        ]
+        """The same questions as scores are of, which both models are asked in one pass."""
+        asked, reference = self._cell(case, needed, DENSE), self._placed(case, case.taken(DENSE))
+        same = {each.name: getattr(asked, each.name) for each in fields(asked)}
+        others = (self._placed(case, arm) for arm in needed.arms if arm != DENSE)
+        return [DistanceCell(**{**same, "arm": arm, "reference": reference}) for arm in others]
 
     def costs(self, case: EfficiencyCase) -> CostEvidence:
         """Our own measurements, arms in turns; energies per correct answer from what the questions say."""
-        model, label = case.experiment.model, case.arm.label
+        model, label = case.experiment.model, self._placed(case, case.arm).label
         measured = [self._engine.series(cell).series for cell in self._series(case)]
         ratio = removed(measured, label) if case.ratio is None else case.ratio
         dense, pruned, replicate = (

@@ -95,7 +95,7 @@ OTHER = {
     },
     Arm: {
         "criterion": "random", "ratio": Decimal("0.4"), "seed": 1, "calibration": CalibrationText(Path(__file__)),
-        "target": Target.of(0.3), "checkpoint": "tiny-instruct", "adapter": ADAPTER,
+        "target": Target.of(0.3), "checkpoint": "tiny-instruct", "source": locate("tiny-instruct"), "adapter": ADAPTER,
     },
     CalibrationText: {"file": Path(pytest.__file__), "tokens": 9, "seed": 1},
     Subset: {"start": 1, "stop": 128, "cluster": "band", "step": 2},
@@ -114,10 +114,10 @@ OTHER = {
     },
 }  # fmt: skip
 """Another value for every field of all that keys are made of: one that is new fails the tests until it has one."""
-OTHER[DistanceCell] = OTHER[Cell]
+OTHER[DistanceCell] = {**OTHER[Cell], "reference": CELL.arm}
 BASE = {
     Cell: CELL,
-    DistanceCell: DistanceCell(*(getattr(CELL, each.name) for each in fields(DistanceCell))),
+    DistanceCell: DistanceCell(**{each.name: getattr(CELL, each.name) for each in fields(Cell)}),
     FloorCell: FloorCell("tiny_recall", None),
     SeriesCell: SERIES,
 }
@@ -163,7 +163,15 @@ def test_every_field_is_in_every_key_unless_a_reason_is_given(tmp_path, monkeypa
 
 
 @pytest.mark.parametrize(
-    "arms", [(CELL.arm, DENSE), *((DENSE, replace(CELL.arm, **{name: value})) for name, value in OTHER[Arm].items())]
+    "arms",
+    [
+        (CELL.arm, DENSE),
+        *(
+            (DENSE, replace(CELL.arm, **{name: value}))
+            for name, value in OTHER[Arm].items()
+            if f"arm.{name}" not in keys._NO_PART_IN_ANSWERS
+        ),
+    ],
 )
 def test_which_arms_are_measured_and_in_which_order_is_in_the_key(arms):
     assert replace(SERIES, arms=arms).key != SERIES.key

@@ -14,10 +14,11 @@ from glu_prune.evaluation.subset import Subset
 from glu_prune.experiment.cell import DENSE, Arm, Cell, DistanceCell, Settings
 from glu_prune.experiment.distance_record import DistanceRecord
 from glu_prune.experiment.engine import Engine
+from glu_prune.experiment.executors.arms import Arms
 from glu_prune.experiment.executors.local import local_engine
 from glu_prune.experiment.jobs import Job, job
 from glu_prune.experiment.store import Store
-from glu_prune.models.source import locate
+from glu_prune.models.source import ModelSource, locate
 
 SOURCE = locate("tiny-base")
 CELL = DistanceCell(SOURCE, Arm("ppm", Decimal("0.3")), "tiny_recall", None, ("band",), Settings(), Subset(0, 8))
@@ -54,6 +55,23 @@ def test_where_nothing_is_cut_the_distance_is_0(tmp_path, arm):
     assert set(engine(tmp_path).distance(replace(CELL, arm=arm)).divergences) == {0.0}
 
 
+def test_a_checkpoint_is_as_far_as_the_cut_that_it_is(tmp_path):
+    """Whoever wrote it; and the two are not apart, in whichever order."""
+    folder = tmp_path / "cut"
+    Arms(SOURCE, Settings()).copy(CELL.arm).save_pretrained(folder)
+    checkpoint = Arm(checkpoint="./cut", source=ModelSource("./cut", folder))
+    runs = engine(tmp_path / "store")
+    far = runs.distance(replace(CELL, arm=checkpoint))
+    assert far.divergences == runs.distance(CELL).divergences
+    assert far.arm == f"checkpoint {checkpoint.source.fingerprint[:8]}"
+    for one, other in ((checkpoint, CELL.arm), (CELL.arm, checkpoint)):
+        assert set(runs.distance(replace(CELL, reference=one, arm=other)).divergences) == {0.0}
+    back = runs.distance(replace(CELL, reference=checkpoint, arm=DENSE))
+    assert back.divergences != far.divergences  # of which of the two is the truth, much depends
+    assert min(back.divergences) > 0
+    assert replace(CELL, arm=replace(checkpoint, checkpoint="elsewhere")).key == far.key
+
+
 def test_scores_are_the_same_beside_it(tmp_path):
     """Both models stay as they are, and so does what they answer."""
     cells = [Cell(SOURCE, arm, "tiny_recall", None, ("band",), Settings(), Subset(0, 8)) for arm in (DENSE, CELL.arm)]
@@ -82,7 +100,7 @@ def test_everything_that_changes_the_answer_changes_the_key(other):
 
 
 def test_scores_of_the_same_have_another_key():
-    assert Cell(**{each.name: getattr(CELL, each.name) for each in fields(CELL)}).key != CELL.key
+    assert Cell(**{each.name: getattr(CELL, each.name) for each in fields(Cell)}).key != CELL.key
 
 
 def test_a_job_travels_as_json():

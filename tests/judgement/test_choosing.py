@@ -1,5 +1,7 @@
 """Choices among prunings: the order, the certificate, and how often it fails over simulated models of known losses."""
 
+from decimal import Decimal
+
 import numpy as np
 import pytest
 
@@ -38,14 +40,16 @@ class Watched(Simulated):
     """Notes which places of the items each arm is asked."""
 
     def scores(self, case, needed):
-        self.asked = [*getattr(self, "asked", []), *((arm, needed.part.start) for arm in needed.arms)]
-        yield from super().scores(case, needed)
+        for found in super().scores(case, needed):
+            asked = ((arm, needed.part.start, found.scores.items) for arm in needed.arms)
+            self.asked = [*getattr(self, "asked", []), *asked]
+            yield found
 
 
 def test_what_finds_the_order_certifies_nothing():
     source = Watched(np.random.default_rng(0), {skill: dict.fromkeys(RATIOS, 0.0) for skill in ("first", "second")})
     (row,) = case().judge(source).tables.choices
-    asked = {(arm.label, start) for arm, start in source.asked}
+    asked = {(arm.label, start) for arm, start, _ in source.asked}
     tested = [each.arm for each in row.candidates if each.certification]
     assert tested
     assert {arm for arm, start in asked if start == 0} == {"dense", *(each.arm for each in row.candidates)}
@@ -53,6 +57,18 @@ def test_what_finds_the_order_certifies_nothing():
     for each in row.candidates:
         if each.certification:
             assert [half.delta for half in each.search] != [half.delta for half in each.certification]
+
+
+def test_what_loses_much_is_asked_few_items():
+    """And what does not lose is asked all of them, whatever the first few say."""
+    losses = {ratio: 0.0 if ratio < Decimal("0.3") else 0.5 for ratio in RATIOS}
+    source = Watched(np.random.default_rng(0), dict.fromkeys(("first", "second"), losses))
+    (row,) = case().judge(source).tables.choices
+    *kept, last = row.candidates
+    assert (last.target, last.state) == ("ratio 0.3", "lost too much")
+    assert {look.items for look in last.search} == {64}
+    assert {look.items for each in kept for look in each.search} == {300}
+    assert {count for arm, _, count in source.asked if arm.ratio == Decimal("0.3")} == {64}
 
 
 @pytest.fixture(scope="module")

@@ -195,8 +195,8 @@ def test_claims_become_cases(tmp_path):
     assert [each.tests for each in cases] == [1, 2, 2]
     assert [[(needed.divergent, len(needed.arms)) for needed in each.requirements()] for each in cases] == [
         [(False, 2)],
-        [(True, 1)],
-        [(True, 1)],
+        [(True, 2)],
+        [(True, 2)],
     ]
 
 

@@ -109,8 +109,7 @@ def test_controls_are_of_the_size_of_the_arm(tmp_path):
         ("against: aligned", "against: other", r":16: other is compared with itself"),
         ("aligned: refuted}", "narrow: refuted}", r"arm narrow is not among the arms of this claim"),
         ("direction: up\n", "direction: up\n    specific: true\n", r"needs controls"),
-        ("  - capability: factual_recall\n    direction: up\n", "  - efficiency: joules_per_token\n    direction: up\n", r":13: arm other is a checkpoint; joules_per_token-vs-aligned compares the file's model with what is cut from it"),
-        ("  - capability: factual_recall\n    direction: up\n", "  - {distance: kl, capability: reading, at_most: 1, why: w}\n  - capability: factual_recall\n    direction: up\n", r":13: arm other is a checkpoint; reading-kl"),
+        ("  - capability: factual_recall\n    direction: up\n", "  - efficiency: joules_per_token\n    direction: up\n", r":16: costs are measured in turns with the dense model"),
     ],
 )  # fmt: skip
 def test_each_mistake_is_one_line(tmp_path, old, new, complaint):

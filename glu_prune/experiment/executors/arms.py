@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from glu_prune.errors import EvaluationError
 from glu_prune.experiment.cell import Arm, Settings
 from glu_prune.experiment.record import DEQUANTIZED
 from glu_prune.models.adapter import merged
-from glu_prune.models.source import ModelSource, load_model, load_tokenizer
+from glu_prune.models.source import ModelSource, has_tokenizer, load_model, load_tokenizer
 from glu_prune.pruning.calibration_text import CalibrationText
 
 
@@ -45,13 +46,17 @@ class Arms:
     _activations: dict[CalibrationText, Any] = field(default_factory=dict)
     """By calibration text."""
     _cut: dict[str, ArmModel] = field(default_factory=dict)
-    _adapted: tuple[Arm, ArmModel] | None = None
+    _apart: tuple[Arm, ArmModel] | None = None
+    """The last that is not cut in place: with an adapter, or a model of its own. It is asked task after task."""
 
     @cached_property
     def model(self) -> Any:
         """The dense model."""
+        return self._load(self.source)
+
+    def _load(self, source: ModelSource) -> Any:
         how = self.settings
-        return load_model(self.source, how.dtype, how.device, attention=how.attention, device_map=how.device_map)
+        return load_model(source, how.dtype, how.device, attention=how.attention, device_map=how.device_map)
 
     @cached_property
     def tokenizer(self) -> Any:
@@ -73,11 +78,12 @@ class Arms:
 
         Raises:
             PlanError: it cannot be pruned like that.
+            EvaluationError: it is a model of its own, whose tokens are others.
         """
         from glu_prune.pruning.surgery import apply
 
-        if arm.adapter is not None:
-            return self._with_adapter(arm)
+        if arm.adapter is not None or arm.source is not None:
+            return self._set_apart(arm)
         if arm.criterion is None:
             return self.dense
         plan, found = self._plan(arm), self._cut.get(arm.criterion)
@@ -91,26 +97,42 @@ class Arms:
         return found
 
     def copy(self, arm: Arm) -> Any:
-        """A copy of the dense model of its own, pruned as `arm` says, with its adapter."""
+        """A copy of the dense model, pruned as `arm` says, or the model that takes its place; with its adapter.
+
+        Raises:
+            EvaluationError: it is a model of its own, whose tokens are others.
+        """
         from glu_prune.pruning.surgery import apply
 
-        model = copy.deepcopy(self.model)
+        if arm.source is not None:
+            self._refuse_other_tokens(arm.source)
+        model = copy.deepcopy(self.model) if arm.source is None else self._load(arm.source)
         if arm.criterion is not None:
             apply(model, self._plan(arm))
         return model if arm.adapter is None else merged(model, arm.adapter)
 
-    def _with_adapter(self, arm: Arm) -> ArmModel:
-        """The last one is kept: it is asked task after task."""
-        if self._adapted is None or self._adapted[0] != arm:
-            self._adapted = None  # before the next copy is made
+    def _set_apart(self, arm: Arm) -> ArmModel:
+        if self._apart is None or self._apart[0] != arm:
+            self._apart = None  # before the next copy is made
             plan = None if arm.criterion is None else self._plan(arm)
-            self._adapted = arm, ArmModel(self.copy(arm), plan)
-        return self._adapted[1]
+            self._apart = arm, ArmModel(self.copy(arm), plan)
+        return self._apart[1]
+
+    def _refuse_other_tokens(self, other: ModelSource) -> None:
+        """Raises `EvaluationError` if a token of `other` is not one of this model: nothing is the same per token."""
+        if not (has_tokenizer(other) and has_tokenizer(self.source)):
+            return
+        if load_tokenizer(other).get_vocab() != self.tokenizer.get_vocab():
+            msg = (
+                f"{other.name} has another vocabulary than {self.source.name}, so that neither predictions nor costs "
+                "of a token are of the same thing in both; claim what they answer: a direction, or `distance: flips`"
+            )
+            raise EvaluationError(msg)
 
     def release(self) -> None:
         """Gives up the copies that are cut in place."""
         self._cut.clear()
-        self._adapted = None
+        self._apart = None
 
     def _plan(self, arm: Arm) -> Any:
         from glu_prune.pruning.ranking import rank

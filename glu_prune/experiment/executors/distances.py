@@ -9,8 +9,8 @@ from glu_prune.experiment.distance_record import DistanceRecord
 from glu_prune.experiment.executors.scoring import Scorer, said_of
 
 
-def distance_of(cell: DistanceCell, scorer: Scorer, dense: Any, pruned: Any) -> DistanceRecord:
-    """How far the LM `pruned` is from the LM `dense` on the cell's task.
+def distance_of(cell: DistanceCell, scorer: Scorer, reference: Any, other: Any) -> DistanceRecord:
+    """How far the LM `other` is from the LM `reference` on the cell's task.
 
     Raises:
         EvaluationError: the task cannot be loaded, a divergence is not finite, or memory is too small for any batch.
@@ -21,7 +21,8 @@ def distance_of(cell: DistanceCell, scorer: Scorer, dense: Any, pruned: Any) -> 
     chat = ChatTemplate(cell.source) if cell.settings.chat_template else None
     asked = (cell.task, cell.num_fewshot, cell.subset, cell.folder, chat)
     with muted():
-        found = scorer.fitted(cell, (dense, pruned), lambda: task_divergence(scorer.evaluator, (dense, pruned), *asked))
+        models = (reference, other)
+        found = scorer.fitted(cell, models, lambda: task_divergence(scorer.evaluator, models, *asked))
     return DistanceRecord(
         **said_of(cell, found, {}),
         versions=library_versions(),

@@ -15,7 +15,7 @@ from glu_prune.efficiency.meter import Meter, NoMeter
 from glu_prune.errors import NotMeasuredError
 from glu_prune.evaluation.drafts import Drafts
 from glu_prune.evaluation.third_party import muted
-from glu_prune.experiment.cell import DENSE, Cell, DistanceCell, FloorCell, SeriesCell
+from glu_prune.experiment.cell import Cell, DistanceCell, FloorCell, SeriesCell
 from glu_prune.experiment.code import METERING, code_fingerprint
 from glu_prune.experiment.codec import AnyRecord, encoded
 from glu_prune.experiment.cost_record import Cost, CostRecord, shared_costs
@@ -137,9 +137,9 @@ class LocalExecutor:
         from glu_prune.experiment.executors.distances import distance_of
 
         arms = self._loaded(cell)
-        (dense, _), (pruned, _) = (lm_of(arms, arm) for arm in (DENSE, cell.arm))
+        (reference, _), (other, _) = (lm_of(arms, arm) for arm in (cell.reference, cell.arm))
         begin = time.perf_counter()
-        record = distance_of(cell, self._scorer, dense, pruned)
+        record = distance_of(cell, self._scorer, reference, other)
         self._progress(f"{cell}: {len(record.items)} items in {time.perf_counter() - begin:.1f} s")
         return record
 

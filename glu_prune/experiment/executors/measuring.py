@@ -12,7 +12,7 @@ from glu_prune.efficiency.series import REPLICATE
 from glu_prune.efficiency.workload import prompts
 from glu_prune.errors import WorkloadError
 from glu_prune.evaluation.third_party import muted
-from glu_prune.experiment.cell import Arm, SeriesCell
+from glu_prune.experiment.cell import DENSE, Arm, SeriesCell
 from glu_prune.experiment.code import MEASURING, code_fingerprint, library_versions
 from glu_prune.experiment.cost_record import SeriesRecord
 from glu_prune.experiment.executors.arms import Arms, dequantized
@@ -79,10 +79,19 @@ def side_by_side(arms: Arms, chosen: Sequence[Arm]) -> dict[str, Any]:
 
     Where there is more than one, they include a copy of the dense model that went the way of the others: copies lie
     elsewhere in memory than what was loaded from a file, which can cost or save time by itself.
+
+    Raises:
+        EvaluationError: one is a model of its own, whose tokens are others.
     """
     arms.release()
     first, *pruned = chosen
     models = {first.label: arms.model, **{arm.label: arms.copy(arm) for arm in pruned}}
     if pruned:
-        models[REPLICATE] = arms.copy(replace(pruned[0], ratio=Decimal(0)))
+        models[REPLICATE] = arms.copy(_uncut(pruned))
     return models
+
+
+def _uncut(pruned: Sequence[Arm]) -> Arm:
+    """The first that is cut, but that all of its neurons stay; where none is, the dense model."""
+    cut = next((arm for arm in pruned if arm.criterion is not None), DENSE)
+    return replace(cut, ratio=Decimal(0), target=None, adapter=None)

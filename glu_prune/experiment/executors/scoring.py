@@ -128,7 +128,9 @@ def lm_of(arms: Arms, arm: Arm) -> tuple[Any, SizeRecord]:
             arms.dense.lm = SharedPrefixLM(arms.model, arms.tokenizer, arms.settings.batch_size)
         found = arms.prepared(arm)
         if found.lm is None:
-            found.lm = arms.dense.lm.sibling(found.model)
+            # A model of its own may be of another architecture, which has to show by itself what it can share.
+            made = partial(SharedPrefixLM, tokenizer=arms.tokenizer, batch_size=arms.settings.batch_size)
+            found.lm = arms.dense.lm.sibling(found.model) if arm.source is None else made(found.model)
     return found.lm, _size(found.model, 0 if found.plan is None else found.plan.ties)
 
 

@@ -135,6 +135,11 @@ class ChoiceCase(ClaimCase):
         """As the claim says."""
         return self.claim.verdict
 
+    @property
+    def measures(self) -> bool:
+        """As the claim says."""
+        return self.claim.measures
+
     @cached_property
     def candidates(self) -> tuple[tuple[Arm, ...], ...]:
         """By criterion and allocation, as ratios grow."""

@@ -14,7 +14,7 @@ from glu_prune.errors import EvaluationError, ExpectationError
 from glu_prune.evaluation.capability import Capability
 from glu_prune.experiment.cell import DENSE
 from glu_prune.judgement.case import ArmCase, Entry, Requirement
-from glu_prune.judgement.claim import ArmKey, DirectionClaim, Problem, show_key
+from glu_prune.judgement.claim import DENSE_NAME, ArmKey, DirectionClaim, Problem, show_key
 from glu_prune.judgement.run_pairs import change_with, having, in_words, percent
 from glu_prune.judgement.verdict import Settled, Verdict, claim_fields, power_note, settle
 from glu_prune.results.base import Outcome
@@ -65,11 +65,6 @@ class EfficiencyClaim(DirectionClaim):
         return "-".join(filter(None, (self.efficiency, self.questions, self.workload))) + self._versus
 
     @property
-    def of_cuts_alone(self) -> bool:
-        """A model and a copy that is cut are measured in turns."""
-        return True
-
-    @property
     def about(self) -> str:
         """The figure, and where it is measured if not everywhere, in words."""
         of = f" of {self.questions}" if self.questions else ""
@@ -84,6 +79,9 @@ class EfficiencyClaim(DirectionClaim):
                 f"capability {self.questions} is no share of right answers, so there is no energy for each of them"
             )
             yield Problem("questions", complaint)
+        if self.against != DENSE_NAME:
+            complaint = "costs are measured in turns with the dense model, beside which a table has every arm"
+            yield Problem("against", complaint)
         yield from self.arm_problems(arms)
 
 
@@ -108,6 +106,11 @@ class EfficiencyCase(ArmCase):
         """The questions, where the figure is about answers."""
         if self.questions:
             yield Requirement(self.questions, (DENSE, self.arm))
+
+    @property
+    def measures(self) -> bool:
+        """Always: costs are what it is about."""
+        return True
 
     @property
     def workloads(self) -> list[Workload]:

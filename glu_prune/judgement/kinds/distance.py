@@ -47,11 +47,6 @@ class DistanceClaim(ArmClaim):
         return f"{self.capability}-{self.distance}{self._versus}"
 
     @property
-    def of_cuts_alone(self) -> bool:
-        """Predictions are compared in one pass, of a model and a copy that is cut."""
-        return self.distance == "kl"
-
-    @property
     def variant(self) -> str:
         """The same for all: bounds that differ make one claim, which is made several times."""
         return "at_most"
@@ -88,8 +83,7 @@ class DistanceCase(ArmCase):
 
     def requirements(self) -> Iterator[Requirement]:
         """The answers of the dense and the pruned model, or how their predictions differ."""
-        divergent = self.claim.distance == "kl"
-        yield Requirement(self.capability, (self.arm,) if divergent else (DENSE, self.arm), divergent)
+        yield Requirement(self.capability, (DENSE, self.arm), divergent=self.claim.distance == "kl")
 
     def judge(self, source: "Source") -> CaseResult:
         """From the items alone: nothing floors a distance, and no control has a say."""
