@@ -19,6 +19,8 @@ _MARKUP = re.compile(
 )
 """What Markdown makes code, cells, HTML, links, images, entities, emphasis and formulas of, and, where text begins,
 headings, quotes, lists and rules; bare addresses become links, too. Underscores within words are left alone."""
+_ASCII = str.maketrans("✓✗≈↑↓•≤≥±─", "+x~^v*<>~-")
+"""One sign for one, so that columns stay below each other, where an encoding cannot do more."""
 _MENTION = re.compile(r"(?<!\w)@(?=\w)")
 """Has GitHub tell someone, even where it is escaped; an empty comment after it keeps it from that, and is not seen."""
 
@@ -27,6 +29,15 @@ def one_line(text: str) -> str:
     r"""`text` in one line that only shows: `\n`, `\x1b` and `\u202e` are written out, and CI finds no command in it."""
     shown = "".join(_written(each) if _acts(each) else each for each in text)
     return _COMMAND.sub(lambda found: f"{found[1]}\\x3a" if found[1] is not None else "#\\x23", shown)
+
+
+def encodable(text: str, encoding: str) -> str:
+    """`text` as a terminal of that encoding can show it: our signs by others, what it still lacks written out."""
+    try:
+        text.encode(encoding)
+    except (UnicodeEncodeError, LookupError):
+        return text.translate(_ASCII).encode("ascii", "backslashreplace").decode()
+    return text
 
 
 def markdown(text: str) -> str:

@@ -108,10 +108,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _say(text: str) -> int:
     """Writes what a command found, which only shows, whatever names are in it; 1 if it cannot be written, else 0."""
-    from glu_prune.clean import one_line
+    from glu_prune.clean import encodable, one_line
 
     encoding = sys.stdout.encoding or "utf-8"
-    lines = (one_line(line).encode(encoding, "backslashreplace").decode(encoding) for line in text.split("\n"))
+    lines = (encodable(one_line(line), encoding) for line in text.split("\n"))
     return _put("\n".join(lines) + "\n")
 
 

@@ -309,16 +309,15 @@ def test_costs_are_measured_dense_and_pruned(tmp_path, capsys, monkeypatch):
     out = tmp_path / "tables"
     assert main(["measure", "tiny-base", "--ratio", "0.5", *SMALL, "--processes", "1", "--out", str(out)]) == 0
     shown = capsys.readouterr().out
-    assert "tiny-base: efficiency\n" in shown
-    assert "tiny-base: energy by channel\n" in shown
-    (line,) = (line for line in shown.splitlines() if " time_per_output_token " in line)
-    interval = r"[\d.,e-]+ \([-\d.,e]+ to [\d.,e-]+\)"
-    change = r"[+-][\d.,]+ \([+-][\d.,]+ to ([+-][\d.,]+|open)\)"
-    assert re.fullmatch(
-        rf"0\.5 +p8_n4_b1 +time_per_output_token +ms +2 +{interval} +{interval} +{change} +{change} +host clock *", line
-    )
-    assert re.search(r" joules_per_token +J +2 .*(cpu|gpu): (nvml|rapl|counter|sampled|modelled)", shown)
-    assert re.search(r" peak_memory +MB +1 .*resident set; its high-water mark", shown)
+    assert shown.startswith("tiny-base, p8_n4_b1, 2 turns\n")
+    assert re.search(r"^figure +dense +ppm-0\.5 +dense again *$", shown, re.MULTILINE)
+    change = r"[+-][\d.,]+ \([+-][\d.,]+, ([+-][\d.,]+|open)\)"
+    assert re.search(rf"^time_per_output_token +[\d.,]+ ms +{change} +{change} *$", shown, re.MULTILINE)
+    assert re.search(r"^joules_per_token +[\d.,]+ J ", shown, re.MULTILINE)
+    assert re.search(r"^peak_memory +[\d.,]+ MB ", shown, re.MULTILINE)
+    how = {name: row["how"] for name, row in rows_of(out / "efficiency.csv").items()}
+    assert re.search(r"(cpu|gpu): (nvml|rapl|counter|sampled|modelled)", how["joules_per_token"])
+    assert how["peak_memory"].startswith("resident set; its high-water mark")
     assert f"{machine()}; float32 on cpu; prompts: tokens drawn at random" in shown.splitlines()[-1]
     assert "Student's t" in shown
     found = rows_of(out / "efficiency.csv")
@@ -378,8 +377,8 @@ def test_without_a_ratio_the_dense_model_alone_is_measured(tmp_path, capsys, mon
     monkeypatch.setenv("COLUMNS", "250")  # each row is one line
     assert main(["measure", "tiny-base", *SMALL, "--processes", "0", "--out", str(tmp_path)]) == 0
     shown = capsys.readouterr().out
-    (line,) = (line for line in shown.splitlines() if " time_to_last_token " in line)
-    assert re.fullmatch(r"0\.0 +p8_n4_b1 +time_to_last_token +ms +2 +[\d.,]+ \(.*\) +- +- +- +host clock *", line)
+    (line,) = (line for line in shown.splitlines() if line.startswith("time_to_last_token "))
+    assert re.fullmatch(r"time_to_last_token +[\d.,]+ ms *", line)
     assert "memory" not in "".join(rows_of(tmp_path / "efficiency.csv"))
     with (tmp_path / "energy.csv").open(newline="") as file:
         assert {row["arm"] for row in csv.DictReader(file)} == {"dense"}

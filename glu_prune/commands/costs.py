@@ -170,11 +170,11 @@ def _tables(
     from glu_prune.judgement.conclusion import conclude
     from glu_prune.judgement.cost_runs import findings
     from glu_prune.judgement.cost_tables import cost_tables
-    from glu_prune.report.formats import terminal
+    from glu_prune.report import measured as shown_as
 
     pruned = [(source.name, arm.ratio, measured, arm.label) for arm in arms[1:] or arms]
     report = conclude([cost_tables(*about, findings(*about)) for about in pruned])
-    shown = terminal.text(report)
+    shown = shown_as.text(report)
     notes = [*_written(report, out)] if out is not None else []
     prompts = ", ".join(dict.fromkeys(series.prompts for series in measured))
     why = f" ({settings.dtype_why})" if settings.dtype_why else ""

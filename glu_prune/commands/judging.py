@@ -76,7 +76,8 @@ def _shown(report: "Report", out: Path | None) -> Answer:
     from glu_prune.report import files
     from glu_prune.report.formats import terminal
 
-    said = [line.plain for line in terminal.lines_of(report, terminal.Shape())]
+    shape = terminal.Shape(declared=False, more="" if out else "--out DIR writes more")
+    said = [line.plain for line in terminal.lines_of(report, shape)]
     if out is not None:
         written = files.write(report, out)
         said.append(f"tables: {out}/ ({len(written.names)} files)")

@@ -58,14 +58,14 @@ def _columns(choice: ChoiceResult) -> tuple[Column[CandidateResult], ...]:
     names = [each.capability for each in choice.candidates[0].search]
     changes = [Column[CandidateResult](name, partial(_changes, place)) for place, name in enumerate(names)]
     return (
-        Column("candidate", _candidate, key=True),
+        Column("candidate", candidate_name, key=True),
         Column(choice.minimise, lambda row: _saved(choice, row.cost)),
         *changes,
         Column("", partial(_state, max(map(_asked, choice.candidates)))),
     )
 
 
-def _candidate(row: CandidateResult) -> str:
+def candidate_name(row: CandidateResult) -> str:
     """Criterion and size, and how neurons are allocated to layers; what all share is said once above."""
     size, *more = row.target.split(", ")
     how = next((each for each in more if each.startswith("allocated")), "").removeprefix("allocated ")

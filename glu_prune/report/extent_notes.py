@@ -9,13 +9,13 @@ from glu_prune.results.report import CaseOutcome
 def limits(cells: Sequence[CellResult]) -> Iterator[str]:
     """That only some items were asked, where so."""
     for limit in dict.fromkeys(cell.limit for cell in cells if cell.limit):
-        yield f"A quick look: at most {limit} items of each task (--glu-limit)."
+        yield f"A quick look: at most {limit} items of each task."
 
 
 def left_out(cases: Sequence[CaseOutcome]) -> Iterator[str]:
     """That claims were not judged, where so."""
     if skipped := sum(case.result == "skipped" for case in cases):
-        yield f"{skipped} of {len(cases)} claims were not judged; `-rs` says why of each."
+        yield f"{skipped} of {len(cases)} claims were not judged; pytest -rs says why of each."
 
 
 def dequantizations(cells: Sequence[CellResult]) -> Iterator[str]:

@@ -33,8 +33,6 @@ SIGNS = {"confirmed": "✓", "refuted": "✗", "artefact": "≈", "inconclusive"
 """Verdicts differ by more than colour."""
 STYLES = {"confirmed": "green", "refuted": "red", "artefact": "magenta", "inconclusive": "yellow"}
 FAILED = "bold red"
-ASCII = str.maketrans("✓✗≈↑↓•≤≥±─", "+x~^v*<>~-")
-"""One sign for one, where a terminal's encoding cannot do more."""
 _DIRECTIONS = {"up": "↑", "down": "↓", "kept": "≥"}
 _LONG = 1000
 _INDENT = " " * 4
@@ -154,12 +152,14 @@ NAMES = (*DEFAULT, *_OTHERS)
 class Notes:
     """What lines share, said once below all of them, each by a letter."""
 
-    def __init__(self) -> None:
-        """None yet."""
+    def __init__(self, *, declared: bool = True) -> None:
+        """None yet; where nothing is declared, nothing is said of that."""
         self._letters: dict[str, str] = {}
+        self.declared = declared
 
-    def letter(self, text: str) -> str:
-        """That of `text`; empty if there is none."""
+    def letter(self, row: ArmResult) -> str:
+        """That of what must be known of `row`; empty if nothing must."""
+        text = _aside(row, declared=self.declared)
         return self._letters.setdefault(text, _letter(len(self._letters))) if text else ""
 
     @property
@@ -212,7 +212,7 @@ def _ordered(rows: Sequence[ArmResult], sort: str) -> list[ArmResult]:
 
 
 def _line(row: ArmResult, columns: Sequence[Column[Any]], notes: Notes | None) -> Line:
-    letter = notes.letter(_aside(row)) if notes else ""
+    letter = notes.letter(row) if notes else ""
     verdict = f"{SIGNS[row.outcome]}{letter} {row.outcome}"
     cells = tuple(
         (column.name, verdict if column is _VERDICT else one_line(column.show(column.get(row)))) for column in columns
@@ -220,12 +220,12 @@ def _line(row: ArmResult, columns: Sequence[Column[Any]], notes: Notes | None) -
     return Line(row, cells, remark(row), FAILED if has_failed(row) else STYLES[row.outcome])
 
 
-def _aside(row: ArmResult) -> str:
+def _aside(row: ArmResult, *, declared: bool) -> str:
     """Of a claim that is as declared or not decided: why that is so, and which way its score counts."""
     lower = "a lower score is better" if isinstance(row, CapabilityResult) and row.better == "lower" else ""
     open_ = row.outcome == "inconclusive"
     known = row.note if row.outcome == row.declared or (open_ and isinstance(row, CostResult)) else ""
-    undecided = f"declared {row.declared}" if open_ and row.declared != row.outcome else ""
+    undecided = f"declared {row.declared}" if declared and open_ and row.declared != row.outcome else ""
     return one_line("; ".join(filter(None, (undecided, known, lower))))
 
 

@@ -9,7 +9,7 @@ from glu_prune.clean import markdown
 from glu_prune.report import lines
 from glu_prune.report.table import Column, render
 from glu_prune.results.base import Outcome
-from glu_prune.results.claims import ArmResult
+from glu_prune.results.claims import ArmResult, ClaimResult
 from glu_prune.results.report import Report
 
 LEGEND = "; ".join(f"{sign} {name}" for name, sign in lines.SIGNS.items()) + "; **!** not as declared"
@@ -27,6 +27,10 @@ class Matrix:
     arms: tuple[str, ...]
     """Ratios as they grow, then names."""
     rows: tuple[Claimed, ...]
+    across: tuple[ClaimResult, ...] = ()
+    """Claims about no arm alone: trends and choices."""
+    named: str = ""
+    """What arms with a name are, as far as cells tell."""
 
     @property
     def text(self) -> str:
@@ -40,14 +44,15 @@ class Matrix:
     @property
     def counts(self) -> str:
         """How many verdicts of which kind."""
-        every = [row.outcome for _, found in self.rows for row in found if row]
+        every = [row.outcome for _, found in self.rows for row in found if row] + [row.outcome for row in self.across]
         return ", ".join(f"{every.count(each)} {each}" for each in get_args(Outcome) if each in every)
 
 
 def matrices(report: Report) -> Iterator[Matrix]:
     """A matrix for each model."""
     every: list[ArmResult] = [*report.scores, *report.distances, *report.costs]
-    for model in dict.fromkeys(row.model for row in every):
+    others: list[ClaimResult] = [*report.trends, *report.choices]
+    for model in dict.fromkeys(row.model for row in (*every, *others)):
         mine = [row for row in every if row.model == model]
         arms = tuple(dict.fromkeys(row.at for row in sorted(mine, key=lambda row: row.order)))
         found: dict[tuple[str, int], dict[str, ArmResult]] = {}
@@ -57,7 +62,11 @@ def matrices(report: Report) -> Iterator[Matrix]:
             place = next(each for each in count() if row.at not in found.get((name, each), {}))
             found.setdefault((name, place), {})[row.at] = row
         rows = tuple((name, tuple(map(row.get, arms))) for (name, _), row in found.items())
-        yield Matrix(model, arms, rows)
+        cuts = {
+            cell.named: cell.arm for cell in report.cells if cell.model == model and cell.named not in ("", cell.arm)
+        }
+        named = "; ".join(f"{name}: {arm}" for name, arm in cuts.items())
+        yield Matrix(model, arms, rows, tuple(row for row in others if row.model == model), named)
 
 
 def _shown(row: ArmResult | None) -> str:
@@ -66,5 +75,5 @@ def _shown(row: ArmResult | None) -> str:
 
 def headed(report: Report) -> Iterator[tuple[str, str]]:
     """(heading, table) of each model, for a page of Markdown."""
-    for matrix in matrices(report):
+    for matrix in filter(lambda each: each.rows, matrices(report)):
         yield markdown(f"{matrix.model}: {matrix.counts}"), matrix.text

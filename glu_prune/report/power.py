@@ -14,7 +14,7 @@ units of the metric; nats for perplexities.
 floor: how far above its floor the score must be (where it goes down, the dense one). draws: how many draws of a \
 control there are, and how far beyond their mean the criterion must lie. ?: the store has no such records.
 enough: whether the run can answer the claim, and what would do. spread: from which records it is known how items \
-vary; `assumed`: so many right-or-wrong items change, half of them for the better (--changed, or --glu-changed).
+vary; `assumed`: so many right-or-wrong items change, half of them for the better.
 a pilot: `pytest benchmarks -k ratio_R --glu-limit 100`, with a ratio of the claim for R (without -k for a trend), \
 leaves records that this table reads."""
 
@@ -44,8 +44,8 @@ def _items(row: PlannedClaim) -> str:
 
 
 _COLUMNS: tuple[Column[PlannedClaim], ...] = (
-    Column("claim", lambda row: row.claim),
-    Column("ratio", lambda row: "all" if row.ratio is None and not row.named else row.at),
+    Column("claim", lambda row: row.claim, key=True),
+    Column("ratio", lambda row: "all" if row.ratio is None and not row.named else row.at, key=True),
     Column("items", _items),
     Column("alpha", lambda row: f"{ALPHA:g}/{row.tests}" if row.tests > 1 else f"{ALPHA:g}"),
     Column("finds", lambda row: row.smallest, _number),

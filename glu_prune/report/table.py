@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _WIDEST = 100
 _NARROWEST = 6
-_TIGHT, _READABLE = 10, 24
+_TIGHT, _READABLE = 10, 25
 """Characters of a column: in the narrowest window, in a table that is kept in one piece, and in one that is not or in a
 column that says which row it is."""
 _FEW = 5

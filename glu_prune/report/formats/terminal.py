@@ -13,22 +13,16 @@ from typing import Any, get_args
 from rich.cells import cell_len
 from rich.text import Text
 
-from glu_prune.clean import one_line
+from glu_prune.clean import encodable, one_line
 from glu_prune.report import lines
 from glu_prune.report.baseline_notes import is_news
-from glu_prune.report.table import render, terminal_width, wrapped
+from glu_prune.report.table import render, terminal_width
 from glu_prune.report.tables import extents, notes, sections
 from glu_prune.results.base import OfArm, Outcome
-from glu_prune.results.claims import ArmResult, ClaimResult, CostResult
+from glu_prune.results.claims import ArmResult, CapabilityResult, ClaimResult, CostResult
 from glu_prune.results.costs import ModelSize
 from glu_prune.results.findings import Finding
 from glu_prune.results.report import Report
-
-_LEGEND = (
-    "verdicts as declared unless said; perplexities change in nats; p corrected for ratios; floor: of answers without "
-    "content; -v shows more"
-)
-
 
 _WORDS: Mapping[str, str] = {}
 """In place of signs of verdicts."""
@@ -45,6 +39,10 @@ class Shape:
     long: bool = False
     columns: Sequence[str] = lines.DEFAULT
     sort: str = ""
+    declared: bool = True
+    """Whether files declare what is to be found."""
+    more: str = "-v shows more"
+    """Where the rest is."""
 
 
 @dataclass(frozen=True)
@@ -62,23 +60,35 @@ class Block:
 
 def blocks(report: Report, shape: Shape) -> Iterator[Block]:
     """What is printed: of each model its arms, claims across ratios and news of baselines; then what checks found."""
-    width, asides = terminal_width(), None if shape.long else lines.Notes()
+    width, asides = terminal_width(), None if shape.long else lines.Notes(declared=shape.declared)
     headed: lines.Headings = set()
     for model in dict.fromkeys(row.model for name in _CLAIMS for row in report.rows(name)):
         yield from _arms(report, model, shape, width, asides, headed)
         yield from _others(report, model, shape, width)
     if report.findings and not shape.long:  # else there is a table of them
-        yield Block("", tuple(_findings(report.findings, width)))
+        yield Block("", tuple(bullets(report.findings, width)))
     if shape.long:
         for section in sections(report):
             yield Block(one_line(section.heading), _plain(render(section.columns, section.rows, "simple")))
-    said = notes(report) if shape.long else (*_legend(report, asides), *extents(report))
+    said = notes(report) if shape.long else (*_legend(report, shape, asides), *extents(report))
     yield Block("", tuple(line for each in said for line in lines.hanging(each, width, "", "dim")))
 
 
-def _legend(report: Report, asides: lines.Notes | None) -> Iterator[str]:
-    if any(map(report.rows, _CLAIMS)):
-        yield f"{asides.text}; {_LEGEND}" if asides and asides.text else _LEGEND
+def _legend(report: Report, shape: Shape, asides: lines.Notes | None) -> Iterator[str]:
+    """How to read the lines, as far as they need it."""
+    if not any(map(report.rows, _CLAIMS)):
+        return
+    judged = [row for name in _AT_RATIOS for row in report.rows(name) if isinstance(row, ArmResult)]
+    capabilities = [row for row in judged if isinstance(row, CapabilityResult)]
+    said = {
+        asides.text if asides else "": True,
+        "verdicts as declared unless said": shape.declared,
+        "perplexities change in nats": any(row.better == "lower" for row in capabilities),
+        "p corrected for ratios": any(row.tests > 1 for row in judged),
+        "floor: of answers without content": any(row.floor is not None for row in capabilities),
+        shape.more: True,
+    }
+    yield "; ".join(text for text, applies in said.items() if text and applies)
 
 
 def lines_of(report: Report, shape: Shape) -> Iterator[Text]:
@@ -93,22 +103,13 @@ def printed(line: Text, *, colour: bool, encoding: str) -> str:
     """`line` as a terminal of that encoding is given it, in which CI finds no command, wherever it was broken."""
     if (safe := one_line(line.plain)) != line.plain:
         line = Text(safe, style=line.style)
-    try:
-        line.plain.encode(encoding)
-    except (UnicodeEncodeError, LookupError):
-        line = Text(line.plain.translate(lines.ASCII), spans=line.spans, style=line.style)
+    if (plain := encodable(line.plain, encoding)) != line.plain:
+        line = Text(plain, spans=line.spans, style=line.style)
     if not colour:
         return line.plain
     with lines.console().capture() as captured:
         lines.console().print(line, end="", no_wrap=True, soft_wrap=True)
     return captured.get()
-
-
-def text(report: Report) -> Iterator[str]:
-    """All tables, each under its heading, and how to read them: what a command prints."""
-    for section in sections(report):
-        yield f"{one_line(section.heading)}\n{render(section.columns, section.rows, 'simple')}"
-    yield from map(wrapped, notes(report))
 
 
 _AT_RATIOS = ("scores", "distances", "costs")
@@ -198,7 +199,7 @@ def _others(report: Report, model: str, shape: Shape, width: int) -> Iterator[Bl
         yield Block(one_line(f"{model} against {against}"), tuple(lines.laid_out(found, width, _said(shape), set())))
 
 
-def _findings(rows: Sequence[Finding], width: int) -> Iterator[Text]:
+def bullets(rows: Sequence[Finding], width: int) -> Iterator[Text]:
     """A bullet for each check that spoils figures, with the first of what it found; then the others that found some."""
     checks = {check: [row for row in rows if row.check == check] for check in dict.fromkeys(row.check for row in rows)}
     spoilt = [check for check, mine in checks.items() if any(row.spoils for row in mine)]

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from glu_prune.report.choices import candidate_name
 from glu_prune.report.page.figure import INK, Figure, base, file_name
 from glu_prune.results.choices import ChoiceResult
 from glu_prune.results.report import Report
@@ -44,7 +45,7 @@ def _points(choice: ChoiceResult, place: int) -> Iterator[dict[str, Any]]:
         change, low, high = (each if each is None else sign * each for each in (looked.delta, looked.low, looked.high))
         share = None if each.cost is None or not choice.dense_cost else 100 * each.cost / choice.dense_cost
         yield {
-            "candidate": each.arm, "state": each.state, "change": change, "low": low, "high": high,
+            "candidate": candidate_name(each), "state": each.state, "change": change, "low": low, "high": high,
             "cost": each.bytes if share is None else share,
             "axis": "bytes" if share is None else f"{choice.minimise.replace('_', ' ')}, % of the dense model's",
             "half": "certification" if each.certification else "search", "margin": -looked.margin,
@@ -56,7 +57,7 @@ def _draw(rows: Sequence[dict[str, Any]]) -> "alt.TopLevelMixin":
 
     there = [state for state in _COLOURS if any(row["state"] == state for row in rows)]
     shapes = dict(zip(_COLOURS, _SHAPES, strict=True))
-    x = alt.X("cost:Q", title=rows[0]["axis"], scale=alt.Scale(zero=False))
+    x = alt.X("cost:Q", title=rows[0]["axis"], scale=alt.Scale(zero=False, padding=40))
     y = alt.Y("change:Q", title="change, up is better")
     colour = alt.Color("state:N", title=None, scale=alt.Scale(domain=there, range=[_COLOURS[each] for each in there]))
     shape = alt.Shape("state:N", title=None, scale=alt.Scale(domain=there, range=[shapes[each] for each in there]))
@@ -70,4 +71,5 @@ def _draw(rows: Sequence[dict[str, Any]]) -> "alt.TopLevelMixin":
         margin,
         bars.encode(x=x, color=colour, **limits),
         points.encode(x=x, y=y, color=colour, shape=shape, tooltip=tooltip),
+        base(rows).mark_text(align="left", dx=7, fontSize=10).encode(x=x, y=y, text="candidate:N"),
     ).properties(width=270, height=200)

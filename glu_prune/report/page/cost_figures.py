@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from glu_prune.pruning.ratio import show_ratio
-from glu_prune.report.page.figure import Figure, base, by_model, file_name, is_perplexity
+from glu_prune.report.page.figure import INK, MEASURED, Figure, base, by_model, by_verdict, file_name, is_perplexity
 from glu_prune.results.claims import CapabilityResult
 from glu_prune.results.report import Report
 
@@ -61,7 +61,7 @@ def _on_front(scores: Sequence[CapabilityResult], costs: Mapping[tuple[str, str]
                 about = {
                     "model": row.model,
                     "capability": row.capability,
-                    "arm": at,
+                    "arm": "dense" if at == _DENSE else at,
                     "joined": at == _DENSE or not row.named,
                 }
                 yield {**about, "cost": cost, "score": score, "floor": row.floor}
@@ -74,7 +74,7 @@ def _draw_front(rows: Sequence[dict[str, Any]], title: str) -> "alt.TopLevelMixi
     choice = alt.binding_select(options=names, name="capability ")
     chosen = alt.selection_point(name="capability", fields=["capability"], value=names[0], bind=choice)
     y = alt.Y("score:Q", scale=alt.Scale(zero=False), title="score")
-    at = {"x": alt.X("cost:Q", title=title, scale=alt.Scale(zero=False)), "y": y, "color": by_model()}
+    at = {"x": alt.X("cost:Q", title=title, scale=alt.Scale(zero=False, padding=24)), "y": y, "color": by_model()}
     chart = base(rows).transform_filter(chosen)
     return (
         alt.layer(
@@ -82,7 +82,7 @@ def _draw_front(rows: Sequence[dict[str, Any]], title: str) -> "alt.TopLevelMixi
             chart.mark_point(filled=True, size=70, opacity=1).encode(
                 **at, tooltip=["model:N", "arm:N", "cost:Q", "score:Q"]
             ),
-            chart.mark_text(dy=-10).encode(**at, text="arm:N"),
+            chart.mark_text(dy=-10).encode(**{**at, "color": alt.value(INK)}, text="arm:N"),
             chart.mark_rule(strokeDash=[4, 4]).encode(y=alt.Y("floor:Q", title="score"), color=by_model()),
         )
         .add_params(chosen)
@@ -92,22 +92,22 @@ def _draw_front(rows: Sequence[dict[str, Any]], title: str) -> "alt.TopLevelMixi
 
 def costs(report: Report) -> Iterator[Figure]:
     """Changes of figures of cost: as claims were judged, and as they were measured."""
-    judged = [(row.model, row.capability, row.at, row.percent, row.outcome, row.note) for row in report.costs]
+    judged = [(row.model, row.capability, row.at, row.percent, row.outcome, "", row.note) for row in report.costs]
     measured = [
-        (row.model, f"{row.figure} ({row.workload})", row.at, row.change, row.how, "")
+        (row.model, f"{row.figure} ({row.workload})", row.at, row.change, MEASURED, row.how, "")
         for row in report.efficiency
         if row.change is not None
     ]
     rows: list[dict[str, Any]] = []
-    for model, figure, at, (change, low, high), how, spoilt in (*judged, *measured):
-        about = {"model": model, "figure": figure, "arm": at, "how": how, "spoilt": spoilt}
+    for model, figure, at, (change, low, high), verdict, how, spoilt in (*judged, *measured):
+        about = {"model": model, "figure": figure, "arm": at, "verdict": verdict, "how": how, "spoilt": spoilt}
         rows.append({**about, "change": change, "low": low, "high": high})
     for figure in dict.fromkeys(row["figure"] for row in rows):
         mine = [row for row in rows if row["figure"] == figure]
         spoilt = ", ".join(dict.fromkeys(row["spoilt"] for row in mine if row["spoilt"]))
         caption = (
             "Change from the dense model in percent, with its 95 % interval over pairs of runs; shapes: the verdict, "
-            f"or how it was obtained.{f' What is wrong with these figures: {spoilt}.' if spoilt else ''}"
+            f"where one was claimed.{f' What is wrong with these figures: {spoilt}.' if spoilt else ''}"
         )
         yield Figure(file_name("cost", figure), figure, caption, mine, _draw_cost)
 
@@ -118,11 +118,11 @@ def _draw_cost(rows: Sequence[dict[str, Any]]) -> "alt.TopLevelMixin":
     title = "change, %"
     x = alt.X("arm:N", title="share of neurons removed, or arm", sort=None, axis=alt.Axis(labelAngle=0))
     y, colour = alt.Y("change:Q", title=title), by_model()
-    tooltip = ["model:N", "arm:N", "change:Q", "low:Q", "high:Q", "how:N", "spoilt:N"]
+    tooltip = ["model:N", "arm:N", "change:Q", "low:Q", "high:Q", "verdict:N", "how:N", "spoilt:N"]
     return alt.layer(
-        base([{"zero": 0}]).mark_rule(strokeDash=[4, 4]).encode(y=alt.Y("zero:Q", title=title)),
+        base([{"zero": 0}]).mark_rule(strokeDash=[4, 4], color=INK).encode(y=alt.Y("zero:Q", title=title)),
         base(rows).mark_rule().encode(x=x, y=alt.Y("low:Q", title=title), y2="high:Q", color=colour),
         base(rows)
         .mark_point(filled=True, size=70, opacity=1)
-        .encode(x=x, y=y, color=colour, shape=alt.Shape("how:N", title=None), tooltip=tooltip),
+        .encode(x=x, y=y, color=colour, shape=by_verdict(rows), tooltip=tooltip),
     ).properties(width=270, height=180)

@@ -3,8 +3,9 @@
 import json
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 from glu_prune.clean import one_line
@@ -33,6 +34,8 @@ class Figure:
     rows: Sequence[dict[str, Any]]
     """What is drawn."""
     draw: "Callable[[Sequence[dict[str, Any]]], alt.TopLevelMixin]"
+    models: Sequence[str] = ()
+    """All of the report: each has its colour in every figure."""
 
     def spec(self) -> dict[str, Any]:
         """Its specification, with its data."""
@@ -41,7 +44,25 @@ class Figure:
             {key: one_line(each) if isinstance(each, str) else each for key, each in row.items()} for row in self.rows
         ]
         found: dict[str, Any] = _dressed(self.draw(rows)).to_dict()
+        there = {row.get("model") for row in rows}
+        _colour(
+            found, {one_line(model): colour for model, colour in zip(self.models, cycle(_MODELS), strict=False)}, there
+        )
         return found
+
+
+def _colour(spec: Any, colours: Mapping[str, str], there: Collection[object]) -> None:
+    """Gives models that are `there` their own colours, wherever a colour stands for a model."""
+    if isinstance(spec, dict):
+        scale = spec.get("scale")
+        if spec.get("field") == "model" and scale and scale.get("range") == list(_MODELS):
+            mine = {model: colour for model, colour in colours.items() if model in there}
+            scale |= {"domain": [*mine], "range": [*mine.values()]} if mine else {}
+        for each in spec.values():
+            _colour(each, colours, there)
+    elif isinstance(spec, list):
+        for each in spec:
+            _colour(each, colours, there)
 
 
 def written(figure: Figure, form: str) -> str | bytes:
@@ -115,6 +136,8 @@ def by_model() -> "alt.Color":
     return alt.Color("model:N", scale=alt.Scale(range=list(_MODELS)), title=None)
 
 
+MEASURED = "measured"
+"""In the place of a verdict: a figure that no claim is about."""
 REFERENCE = "compared with"
 """In the place of a verdict: what arms are compared with that is not the dense model."""
 
@@ -123,7 +146,9 @@ def by_verdict(rows: Sequence[dict[str, Any]]) -> "alt.Shape":
     """A shape for each verdict that occurs, the same in every figure."""
     import altair as alt
 
-    there = [each for each in ("dense", REFERENCE, *_SHAPES) if any(row.get("verdict") == each for row in rows)]
+    there = [
+        each for each in ("dense", REFERENCE, MEASURED, *_SHAPES) if any(row.get("verdict") == each for row in rows)
+    ]
     return alt.Shape(
         "verdict:N", scale=alt.Scale(domain=there, range=[_SHAPES.get(each, "square") for each in there]), title=None
     )
@@ -139,7 +164,10 @@ def _dressed(chart: "alt.TopLevelMixin") -> "alt.TopLevelMixin":
     words = {"labelColor": INK, "titleColor": INK}
     dressed: alt.TopLevelMixin = chart.configure(
         background="transparent", axis=axis, title={"color": INK},
-        legend={**words, "orient": "bottom", "direction": "vertical", "labelLimit": 240, "symbolOpacity": 1},
+        legend={
+            **words, "orient": "bottom", "direction": "vertical", "labelLimit": 240, "symbolOpacity": 1,
+            "symbolFillColor": INK, "symbolStrokeColor": INK,
+        },
         view={"stroke": "#88888844"}, font="sans-serif", text={"color": INK},
     )  # fmt: skip
     return dressed

@@ -4,6 +4,7 @@ What is drawn is a row of the report; nothing is computed here but the place of 
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from glu_prune.judgement.ties import REDRAWN
@@ -34,7 +35,12 @@ _KNOWLEDGE, _TRUTH = "factual_knowledge", ("truthfulness_mc2", "truthfulness")
 
 
 def figures(report: Report) -> Iterator[Figure]:
-    """Every figure for which the report has rows."""
+    """Every figure for which the report has rows; a model has one colour in all of them."""
+    models = [*dict.fromkeys(row.model for row in report.claims)]
+    return (replace(each, models=models) for each in _every(report))
+
+
+def _every(report: Report) -> Iterator[Figure]:
     scores = [row for row in report.scores if row.dense is not None and row.pruned is not None]
     by_ratio = [row for row in scores if row.ratio is not None and not row.against]
     for capability in dict.fromkeys(row.capability for row in by_ratio):
@@ -64,7 +70,8 @@ def _dose(capability: str, rows: Sequence[CapabilityResult], report: Report) -> 
     caption = (
         f"{first.metric}{' (lower is better)' if first.better == 'lower' else ''} of n = {items} items. Bars: 95 % "
         f"interval of the change from the dense model on the same items; shapes: verdict by {tests}, p corrected for "
-        f"the ratios of the claim; dashed: {floor_named(rows)}; small marks: the controls at the same ratio"
+        f"the ratios of the claim; dashed: {floor_named(rows)}"
+        f"{'; small marks: the controls at the same ratio' if any(row.controls for row in rows) else ''}"
         f"{', circles each of their draws' if any(row.draws for row in rows) else ''}."
     )
     return Figure(
@@ -119,7 +126,7 @@ def _draw_dose(logarithmic: bool) -> "Callable[[Sequence[dict[str, Any]]], alt.T
             "floor": of("floor").mark_rule(strokeDash=[4, 4], color=INK).encode(y=y)
             + of("floor").mark_text(align="right", dy=-6, fontSize=9).encode(x=alt.value("width"), y=y, text="said:N"),
             "control": control.mark_tick(thickness=2, width=10).encode(tooltip=["criterion:N", "score:Q"])
-            + control.mark_text(align="left", dx=8, fontSize=9).encode(text="criterion:N"),
+            + control.mark_text(align="left", dx=8, fontSize=10).encode(text="criterion:N", color=alt.value(INK)),
             "draw": of("draw")
             .mark_point(size=18, opacity=0.6)
             .encode(x=x, y=y, color=colour, tooltip=["criterion:N", "score:Q"]),
@@ -189,5 +196,5 @@ def _draw_truth(rows: Sequence[dict[str, Any]]) -> "alt.TopLevelMixin":
         base(rows)
         .mark_point(filled=True, size=60, opacity=1)
         .encode(**at, shape=alt.Shape("measure:N", title=None), tooltip=tooltip),
-        base(rows).mark_text(dy=-9).encode(**at, text="removed:N"),
+        base(rows).mark_text(dy=-9).encode(**{**at, "color": alt.value(INK)}, text="removed:N"),
     ).properties(width=270, height=220)

@@ -8,6 +8,7 @@ for (const place of document.querySelectorAll(".chart")) {
 }
 
 const dialog = document.getElementById("cell");
+dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
 for (const cell of document.querySelectorAll(".matrix button")) {
   cell.addEventListener("click", () => {
     document.getElementById("cell-title").textContent = cell.getAttribute("aria-label");
@@ -22,10 +23,10 @@ const text = document.getElementById("filter-text");
 const verdict = document.getElementById("filter-verdict");
 const claims = [...document.querySelectorAll(".claims li")];
 function filter() {
-  const wanted = text.value.toLowerCase();
+  const words = text.value.toLowerCase().split(/\s+/);
   let shown = 0;
   for (const claim of claims) {
-    claim.hidden = !(claim.textContent.toLowerCase().includes(wanted) && (!verdict.value || claim.dataset.verdict === verdict.value));
+    claim.hidden = !(words.every((word) => claim.textContent.toLowerCase().includes(word)) && (!verdict.value || claim.dataset.verdict === verdict.value));
     shown += !claim.hidden;
   }
   document.getElementById("filter-count").textContent = `${shown} of ${claims.length} claims`;
@@ -54,13 +55,13 @@ const of = document.getElementById("items-of");
 function list() {
   const chosen = items[of.selectedIndex];
   const kind = document.getElementById("items-kind").value;
-  const wanted = document.getElementById("items-text").value.toLowerCase();
+  const words = document.getElementById("items-text").value.toLowerCase().split(/\s+/);
   const place = document.getElementById("items-list");
   place.replaceChildren();
   let shown = 0;
   for (const row of chosen.rows) {
     const all = [row.question, row.target, row.dense, row.pruned, ...row.groups].join("\n").toLowerCase();
-    if ((kind && row.change !== kind) || !all.includes(wanted)) continue;
+    if ((kind && row.change !== kind) || !words.every((word) => all.includes(word))) continue;
     shown += 1;
     const item = made("article", "", place);
     item.className = "item";
