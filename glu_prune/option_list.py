@@ -210,6 +210,28 @@ _MODEL_OPTIONS = (
 )
 """How models are run."""
 
+_EXECUTOR_OPTIONS = (
+    _option(
+        "--glu-executor",
+        "what runs cells: this process (local), or a Ray cluster (pip install 'glu-prune[ray]'; default: local)",
+        default="local",
+        choices=("local", "ray"),
+    ),
+    _option(
+        "--glu-ray-address",
+        "the cluster, such as auto or ray://HOST:10001 (default: one on this machine, as long as the session lasts)",
+        default="",
+        metavar="ADDRESS",
+    ),
+    _option(
+        "--glu-ray-worker",
+        "what of a machine each worker takes (default: cpus=1, or gpus=1 where models run on one)",
+        default="",
+        metavar="cpus=N,gpus=N,memory=BYTES,accelerator=NAME",
+    ),
+)
+"""Where cells are run."""
+
 _COST_OPTIONS = (
     _number("--glu-rounds", "number of rounds", "turns of every arm when costs are measured (default: 8)", 8),
     _number(
@@ -228,5 +250,5 @@ _COST_OPTIONS = (
 )
 """How costs are measured."""
 
-OPTIONS = (*_DATA_OPTIONS, *_JUDGING_OPTIONS, *_SCREEN_OPTIONS, *_MODEL_OPTIONS, *_COST_OPTIONS)
+OPTIONS = (*_DATA_OPTIONS, *_JUDGING_OPTIONS, *_SCREEN_OPTIONS, *_MODEL_OPTIONS, *_EXECUTOR_OPTIONS, *_COST_OPTIONS)
 """All of them, in the order in which help shows them."""

@@ -16,7 +16,7 @@ from glu_prune.sources.judged import PUBLISHED, RUNS, named_store
 if TYPE_CHECKING:
     from glu_prune.efficiency.effort import Effort
     from glu_prune.experiment.executors import Executor
-    from glu_prune.progress.work import Step
+    from glu_prune.progress.work import Work
     from glu_prune.report.formats.terminal import Shape
 
 _PLACES = MappingProxyType(
@@ -86,11 +86,14 @@ def shape(config: pytest.Config) -> "Shape":
     return Shape(config.option.verbose > 0, config.getoption("--glu-columns"), config.getoption("--glu-sort"))
 
 
-def executor(config: pytest.Config, folder: Path, progress: Callable[[str], None], step: "Step") -> "Executor":
-    """What runs cells: this process, which measures what that costs unless others run cells beside it.
+def executor(config: pytest.Config, folder: Path, progress: Callable[[str], None], work: "Work") -> "Executor":
+    """What runs cells: this process, which measures what that costs unless others run cells beside it; or a cluster.
 
     What has to lie on disk for a while is put in `folder`; `progress` is called with one line about what is being done,
-    `step` with how far a job is.
+    `work` is told how far a job is.
+
+    Raises:
+        NotReadyError: the cluster cannot be used.
     """
     from glu_prune.efficiency.meter import Meter, NoMeter
     from glu_prune.efficiency.tracking import CodeCarbonMeter
@@ -100,7 +103,13 @@ def executor(config: pytest.Config, folder: Path, progress: Callable[[str], None
         meter: Meter = NoMeter("not measured: cases run side by side under pytest-xdist; measure with -n 0")
     else:
         meter = CodeCarbonMeter(effort(config).grid)
-    return LocalExecutor(folder, meter, progress, step)
+    here = LocalExecutor(folder, meter, progress, work.step)
+    if config.getoption("--glu-executor") == "local":
+        return here
+    from glu_prune.experiment.executors.on_ray import RayExecutor, share_of
+
+    share = share_of(config.getoption("--glu-ray-worker"), settings(config))
+    return RayExecutor(config.getoption("--glu-ray-address"), share, here, progress, work)
 
 
 def is_worker(config: pytest.Config) -> bool:
@@ -126,6 +135,7 @@ def refuse_contradictions(config: pytest.Config) -> None:
     if plans(config) and (sequential or kept):
         msg = f"--glu-plan is about runs of all items; leave out {'--glu-sequential' if sequential else evidence}"
         raise pytest.UsageError(msg)
+    _refuse_no_cluster(config)
     if plans(config) and (is_worker(config) or config.getoption("numprocesses", None)):
         msg = "--glu-plan runs nothing, so there is nothing to divide among workers; leave out -n"
         raise pytest.UsageError(msg)
@@ -135,6 +145,26 @@ def refuse_contradictions(config: pytest.Config) -> None:
     if config.getoption("--glu-contract") and config.getoption("--glu-dtype") == AUTO:
         msg = "--glu-dtype auto compares data types before models are scored; with --glu-contract, name one"
         raise pytest.UsageError(msg)
+
+
+def _refuse_no_cluster(config: pytest.Config) -> None:
+    """Raises `pytest.UsageError` for options of a cluster without one, or that say nothing that it understands."""
+    address, worker = (config.getoption(each) for each in ("--glu-ray-address", "--glu-ray-worker"))
+    if config.getoption("--glu-executor") == "local":
+        if address or worker:
+            msg = f"--glu-ray-{'address' if address else 'worker'} is about a cluster; add --glu-executor ray"
+            raise pytest.UsageError(msg)
+        return
+    if is_worker(config) or config.getoption("numprocesses", None):
+        msg = "--glu-executor ray runs cells side by side itself; leave out -n"
+        raise pytest.UsageError(msg)
+    from glu_prune.experiment.executors.on_ray import share_of
+
+    try:
+        share_of(worker, settings(config))
+    except ValueError as error:
+        msg = f"--glu-ray-worker: {error}"
+        raise pytest.UsageError(msg) from error
 
 
 def refuse_report(config: pytest.Config) -> None:

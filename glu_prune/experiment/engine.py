@@ -1,8 +1,10 @@
 """Gives the record of any cell: looks it up, or locks it, has it run, and puts it into the store."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from functools import partial
 from pathlib import Path
+from threading import RLock
 from typing import Any
 
 from glu_prune.errors import CorruptError, EvaluationError, GluPruneError, StoreError
@@ -35,6 +37,8 @@ class Engine(RecordSource):
         self._submitted: dict[str, tuple[Job, Answer]] = {}
         """By the keys of cells."""
         self._records: dict[str, AnyRecord] = {}
+        self._keeping = RLock()
+        """What works ahead tells of records in a thread of its own."""
         self._settled: dict[tuple[Settings, ModelSource], Settings] = {}
 
     def settled(self, settings: Settings, source: ModelSource) -> Settings:
@@ -58,7 +62,7 @@ class Engine(RecordSource):
         if not self._executor.ahead:
             return
         for each in jobs(cell for cell in dict.fromkeys(cells) if self._stored(cell.key, _kind(cell)) is None):
-            answer = self._executor.submit(each.to_json())
+            answer = self._executor.submit(each.to_json(), partial(self._keep, each))
             self._submitted.update((cell.key, (each, answer)) for cell in each.answers)
 
     def cost(self, of: Cell | Record) -> CostRecord | None:
@@ -95,7 +99,9 @@ class Engine(RecordSource):
         """Has `cell` run and keeps what comes; where a job of several fails, alone: it may be another that failed."""
         alone = job(cell)
         done, answer = self._submitted.get(cell.key) or (alone, self._executor.submit(alone.to_json()))
-        with self._work.running(str(cell), {each.key: each.about for each in done.answers}):
+        # What was begun ahead says itself where it runs.
+        begun = {} if cell.key in self._submitted else {each.key: each.about for each in done.answers}
+        with self._work.running(str(cell), begun) if begun else nullcontext():
             try:
                 contents = answer.result()
             except GluPruneError:
@@ -106,6 +112,13 @@ class Engine(RecordSource):
 
     def _keep(self, done: Job, contents: Sequence[bytes]) -> None:
         """Puts what the store lacks into it: costs before scores, as what has scores is never answered again."""
+        with self._keeping:
+            self._put_all(done, contents)
+        for each in done.cells:
+            with suppress(OSError):
+                self.store.draft(job(each).key).unlink(missing_ok=True)
+
+    def _put_all(self, done: Job, contents: Sequence[bytes]) -> None:
         cells = {cell.key: cell for cell in done.answers}
         records = [(recognised(content, f"what came for {done.answers[0]}"), content) for content in contents]
         costs = {record.cell: (record, content) for record, content in records if isinstance(record, CostRecord)}
@@ -117,9 +130,6 @@ class Engine(RecordSource):
                     self._trusted(cell, cost.key, CostRecord)
                     self._put(cost, of_cost)
                 self._put(record, content)
-        for each in done.cells:
-            with suppress(OSError):
-                self.store.draft(job(each).key).unlink(missing_ok=True)
 
     def _put(self, record: AnyRecord, content: bytes) -> None:
         self.store.write(record.key, type(record), content)

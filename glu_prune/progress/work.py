@@ -138,6 +138,8 @@ class Work:
         self._found: set[str] = set()
         self._seconds: dict[str, tuple[int, float]] = {}
         self._running: Running | None = None
+        self._elsewhere: dict[str, tuple[Running, float]] = {}
+        """Where something else runs, to what that is and when it began."""
         self._began = 0.0
         self._first = (0.0, 0, 0)
         """Of what is running, when its first step was told, and how many items and tokens were done then."""
@@ -167,11 +169,27 @@ class Work:
             yield
             share = (self._clock() - self._began) / max(1, len(of))
             for kind in of.values():
-                records, spent = self._seconds.get(kind, (0, 0.0))
-                self._seconds[kind] = records + 1, spent + share
+                self._took(kind, share)
         finally:
             self._running = None
             self.show()
+
+    def begin(self, where: str, what: str, kinds: Mapping[str, str]) -> None:
+        """Elsewhere, `what` is computed, which gives the records of all keys in `kinds`, a key to its kind of work."""
+        self._elsewhere[where] = Running(f"{where}: {what}", tuple(kinds)), self._clock()
+        self._show(self.snapshot)
+
+    def end(self, where: str, *, done: bool = True) -> None:
+        """What ran there runs no more; its records are there, if it is `done`."""
+        what, began = self._elsewhere.pop(where)
+        kinds = [self._missing[key] for key in what.keys if key in self._missing] if done else []
+        for kind in kinds:
+            self._took(kind, (self._clock() - began) / len(kinds))
+        self._show(self.snapshot)
+
+    def _took(self, kind: str, seconds: float) -> None:
+        records, spent = self._seconds.get(kind, (0, 0.0))
+        self._seconds[kind] = records + 1, spent + seconds
 
     def step(self, doing: str, done: int, total: int, tokens: int = 0) -> None:
         """Of what is running, so much is done of `total`, for which so many tokens were computed."""
@@ -194,7 +212,7 @@ class Work:
             missing=dict(self._missing),
             found=tuple(sorted(self._found)),
             seconds=dict(self._seconds),
-            running=() if self._running is None else (self._running,),
+            running=(*filter(None, [self._running]), *(each for each, _ in self._elsewhere.copy().values())),
         )
 
 

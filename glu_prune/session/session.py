@@ -84,7 +84,7 @@ class Session:
         from glu_prune.sources.runs import Extent, RunSource
 
         say, work = self.screen.say, self.screen.work
-        executor = options.executor(config, self.store, say, work.step)
+        executor = options.executor(config, self.store, say, work)
         config.add_cleanup(executor.shutdown)
         engine = Engine(Store(self.store), executor, say, work)
         extent = Extent(config.getoption("--glu-sequential"), config.getoption("--glu-limit"))

@@ -25,6 +25,7 @@ from glu_prune.judgement.case import ArmCase, Case, Requirement
 from glu_prune.judgement.cost_runs import QuestionCost, findings, removed, runs
 from glu_prune.judgement.cost_tables import cost_tables
 from glu_prune.judgement.distances import ItemDistances, flips
+from glu_prune.judgement.kinds.choice import ChoiceCase
 from glu_prune.judgement.kinds.cost import EfficiencyCase
 from glu_prune.judgement.kinds.distance import DistanceCase
 from glu_prune.judgement.run_pairs import paired
@@ -86,7 +87,9 @@ class RunSource:
 
     def submit(self, cases: Iterable[Case]) -> None:
         """Hands all cells to the engine, which has an executor begin that works ahead of being asked."""
-        self._engine.submit(cell for case in cases for cell in self._all_cells(case))
+        # A choice finds out on the way what it has to ask.
+        told = (case for case in cases if not isinstance(case, ChoiceCase))
+        self._engine.submit(cell for case in told for cell in self._all_cells(case))
 
     def run(self, cases: Iterable[Case]) -> None:
         """Runs what is missing model by model, so that each is loaded once; before that floors, which take none."""

@@ -49,7 +49,7 @@ class Elsewhere:
         self._folder = folder
         self._pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
 
-    def submit(self, text: str) -> Future[tuple[bytes, ...]]:
+    def submit(self, text: str, arrived=None) -> Future[tuple[bytes, ...]]:
         self.jobs.append(text)
         return self._pool.submit(run, self._folder, text)
 
@@ -87,7 +87,7 @@ class Done:
         self.jobs: list[Job] = []
         self._run = run_job
 
-    def submit(self, text: str) -> Future[tuple[bytes, ...]]:
+    def submit(self, text: str, arrived=None) -> Future[tuple[bytes, ...]]:
         self.jobs.append(Job.from_json(text))
         future: Future[tuple[bytes, ...]] = Future()
         try:

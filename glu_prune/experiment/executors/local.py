@@ -20,6 +20,7 @@ from glu_prune.experiment.code import METERING, code_fingerprint
 from glu_prune.experiment.codec import AnyRecord, encoded
 from glu_prune.experiment.cost_record import Cost, CostRecord, shared_costs
 from glu_prune.experiment.engine import Engine
+from glu_prune.experiment.executors import Arrived
 from glu_prune.experiment.executors.arms import Arms
 from glu_prune.experiment.executors.backend_arms import BackendArms
 from glu_prune.experiment.executors.scoring import Scorer, lm_of, record_of
@@ -74,8 +75,9 @@ class LocalExecutor:
         self._arms: Arms | None = None
         self._backends = BackendArms(self._copies, progress)
 
-    def submit(self, job: str) -> _Later:
+    def submit(self, job: str, arrived: Arrived = lambda _: None) -> _Later:
         """Keeps the job in mind."""
+        del arrived
         return _Later(lambda: tuple(map(encoded, self._run(Job.from_json(job)))))
 
     def shutdown(self) -> None:

@@ -1,0 +1,444 @@
+"""Runs cells on a Ray cluster: one worker per share of a machine, each with one model in its memory.
+
+The driver gives every worker that has nothing to do the next arm of the task it is at, else a task of the model that it
+has loaded, else one of the model that has most tasks left for each worker. So a model is loaded and ranked once by each
+worker that takes it up, and its arms are cut from each other.
+
+What crosses is JSON there and the bytes of records back, cell by cell: whoever asked puts a record into the store as
+soon as it is there, so that neither a lost machine nor a killed driver loses what was finished. Costs are measured by
+the driver itself, when nothing runs on the cluster: they belong to the machine that they are asked for on.
+"""
+
+import itertools
+import os
+import shutil
+import tempfile
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from glu_prune import errors
+from glu_prune.errors import EvaluationError, NotReadyError
+from glu_prune.experiment.cell import AnyCell, Settings
+from glu_prune.experiment.executors import Answer, Arrived, Executor
+from glu_prune.experiment.jobs import Job, job
+from glu_prune.models.source import ModelSource
+from glu_prune.progress.work import Work
+
+TRIES = 3
+"""So many workers may die of one cell before that is its error. Those whose machine is lost do not count."""
+_LOOKED = 0.2
+"""Seconds between two looks at what has come."""
+_CLUSTER = "gp-"
+"""Begins the name of the folder of a cluster that was started here; the number of its process ends it."""
+_GOODBYE = 5.0
+"""Seconds for workers to tidy up."""
+_PASSED_ON = ("GLU_PRUNE_", "HF_", "NLTK_", "TOKENIZERS_", "PYTHONPATH", "LD_LIBRARY_PATH")
+"""Beginnings of the names of variables that workers are given."""
+
+Model = tuple[ModelSource | None, Settings | None]
+"""What a worker has in its memory: a model, and how it is loaded; neither where floors alone are asked for."""
+Outcome = tuple[str, str, str, tuple[bytes, ...]]
+"""On which machine, the kind of an error and what it says, both empty if there was none, and records."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """What of a machine one worker takes."""
+
+    cpus: float = 1
+    gpus: float = 0
+    memory: int | None = None
+    """In bytes, which Ray sets aside by their number; None: as Ray says."""
+    accelerator: str | None = None
+    """A kind of accelerator, as Ray names it, to which all workers are bound."""
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """For an actor of Ray."""
+        found: dict[str, Any] = {"num_cpus": self.cpus, "num_gpus": self.gpus}
+        if self.memory is not None:
+            found["memory"] = self.memory
+        if self.accelerator is not None:
+            found["accelerator_type"] = self.accelerator
+        return found
+
+    def times(self, there: "dict[str, float]") -> int:
+        """How many of them what is `there` holds."""
+        wanted = {"CPU": self.cpus, "GPU": self.gpus, "memory": self.memory or 0}
+        return int(min(there.get(name, 0) // each for name, each in wanted.items() if each))
+
+
+@dataclass
+class _Task:
+    """A job: its cells one by one, and what came of them."""
+
+    job: Job
+    arrived: Arrived
+    left: deque[Job]
+    contents: list[bytes] = field(default_factory=list)
+    error: Exception | None = None
+    answer: "Future[tuple[bytes, ...]]" = field(default_factory=Future)
+
+    @property
+    def model(self) -> Model:
+        cell: Any = next(iter(self.job.answers))
+        source = getattr(cell, "source", None)
+        return source, cell.settings.loading if source else None
+
+
+@dataclass
+class _Worker:
+    """An actor, and what it is at."""
+
+    actor: Any
+    name: str
+    model: Model = (None, None)
+    task: _Task | None = None
+    machine: str = ""
+    """As Ray numbers it; empty until something has come from there."""
+
+
+class RayExecutor:
+    """Hands jobs to the workers of a cluster, from a thread of its own that alone talks to Ray."""
+
+    ahead = True
+
+    def __init__(self, address: str, share: Share, here: Executor, say: Callable[[str], None], work: Work) -> None:
+        """The cluster is at `address`; where that is empty, one is started on this machine until `shutdown`.
+
+        `here` measures costs; `say` is told what is lost, `work` what runs where.
+        """
+        self._address, self._here, self._share, self._say, self._work = address, here, share, say, work
+        self._open = ExitStack()
+        self._thread: threading.Thread | None = None
+        self._workers: dict[Any, _Worker] = {}
+        """By what they will give; of those that have nothing to do, by name."""
+        self._tasks: deque[_Task] = deque()
+        self._deaths: Counter[str] = Counter()
+        """By the key of a job, how often its worker died."""
+        self._lock = threading.Condition(threading.RLock())
+        self._over = False
+        self._numbers = itertools.count(1)
+
+    @cached_property
+    def _ray(self) -> Any:
+        """The cluster, joined when the first job comes.
+
+        Raises:
+            NotReadyError: Ray is not installed, or there is no such cluster, or no machine in it holds a share.
+        """
+        ray = _joined(self._address, self._open)
+        if not (count := self._share.times(ray.cluster_resources())):
+            has = ", ".join(f"{name} {count:g}" for name, count in sorted(ray.cluster_resources().items()))
+            msg = f"no worker that takes {self._share.options} fits a cluster of {has}"
+            raise NotReadyError(msg)
+        self._say(f"a cluster of {len(ray.nodes())} machines with room for {count} workers")
+        return ray
+
+    def submit(self, job: str, arrived: Arrived = lambda _: None) -> Answer:
+        """Takes a job; costs are measured once nothing else is to be run, by whoever asks for the result.
+
+        Raises:
+            NotReadyError: there is no cluster that could run it.
+        """
+        said = Job.from_json(job)
+        if said.series is not None:
+            return _Quiet(self, job)
+        task, _ = _Task(said, arrived, deque(_one_by_one(said))), self._ray
+        with self._lock:
+            self._tasks.append(task)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._serve, daemon=True)
+                self._thread.start()
+            self._lock.notify_all()
+        return task.answer
+
+    def shutdown(self) -> None:
+        """Ends all workers; and the cluster, if it was started here."""
+        with self._lock:
+            self._over = True
+            self._lock.notify_all()
+        if self._thread is not None:
+            self._thread.join()
+        self._here.shutdown()
+        self._open.close()
+
+    def measured(self, job: str) -> tuple[bytes, ...]:
+        """The result of a job about costs."""
+        with self._lock:
+            self._lock.wait_for(lambda: self._over or not (self._tasks or self._busy))
+        return self._here.submit(job).result()
+
+    @property
+    def _busy(self) -> list[_Worker]:
+        return [each for each in self._workers.values() if each.task]
+
+    def _serve(self) -> None:
+        """Until the end: gives work to whoever has none, and takes what has come."""
+        try:
+            while self._waited():
+                self._employ()
+                if not (refs := [ref for ref, worker in self._workers.items() if worker.task]):
+                    time.sleep(_LOOKED)  # there are tasks, and no machine: others may join the cluster
+                    continue
+                for ref in self._ray.wait(refs, num_returns=1, timeout=_LOOKED)[0]:
+                    self._take(ref, self._workers.pop(ref))
+        except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
+            self._fail(error)
+        else:
+            self._fail(EvaluationError("the session ended before this was run"))
+        finally:
+            self._dismiss()
+
+    def _waited(self) -> bool:
+        """Whether it goes on; returns once there is something to do."""
+        with self._lock:
+            self._lock.wait_for(lambda: self._over or self._tasks or self._busy)
+            return not self._over
+
+    def _dismiss(self) -> None:
+        """Has idle workers remove what they wrote; whoever is at something is ended with the session."""
+        idle = [each.actor.close.remote() for each in self._workers.values() if not each.task]
+        with suppress(self._ray.exceptions.RayError):
+            self._ray.wait(idle, num_returns=len(idle), timeout=_GOODBYE) if idle else None
+        for each in self._workers.values():
+            self._ray.kill(each.actor)
+        self._workers.clear()
+
+    def _fail(self, error: Exception) -> None:
+        with self._lock:
+            self._over = True
+            for task in (*self._tasks, *(each.task for each in self._busy if each.task)):
+                if not task.answer.done():
+                    task.answer.set_exception(error)
+            self._tasks.clear()
+            self._lock.notify_all()
+
+    def _employ(self) -> None:
+        """Gives every idle worker something to do, and has as many as the machines that are there hold."""
+        with self._lock:
+            wanted = min(self._share.times(self._ray.cluster_resources()), len(self._tasks) + len(self._busy))
+            for _ in range(wanted - len(self._workers)):
+                worker = self._hired()
+                self._workers[worker.name] = worker
+            for key, worker in [(key, each) for key, each in self._workers.items() if not each.task]:
+                if (task := self._next(worker)) is not None:
+                    del self._workers[key]
+                    worker.task, worker.model = task, task.model
+                    self._send(worker)
+
+    def _hired(self) -> _Worker:
+        actor = self._ray.remote(_Remote).options(scheduling_strategy="SPREAD", **self._share.options)
+        env = {name: value for name, value in os.environ.items() if name.startswith(_PASSED_ON)}
+        return _Worker(actor.remote(str(Path.cwd()), env), f"worker {next(self._numbers)}")
+
+    def _next(self, worker: _Worker) -> _Task | None:
+        """A task of the model that `worker` has, else of the one that has most of them left for each worker."""
+        if not self._tasks:
+            return None
+        at = Counter(each.model for each in self._busy)
+        left = Counter(each.model for each in self._tasks)
+        model = worker.model if worker.model in left else max(left, key=lambda each: left[each] / (1 + at[each]))
+        task = next(each for each in self._tasks if each.model == model)
+        self._tasks.remove(task)
+        return task
+
+    def _send(self, worker: _Worker) -> None:
+        """The next cell of its task."""
+        assert worker.task is not None
+        cell = worker.task.left[0]
+        self._workers[worker.actor.run.remote(cell.to_json())] = worker
+        answers = cell.answers
+        self._work.begin(worker.name, str(answers[0]), {each.key: each.about for each in answers})
+
+    def _take(self, ref: Any, worker: _Worker) -> None:
+        """What came of a cell; the next one is sent, or the task is done."""
+        task = worker.task
+        assert task is not None
+        try:
+            worker.machine, kind, says, contents = self._ray.get(ref)
+        except self._ray.exceptions.RayError as error:
+            self._lost(worker, task, error)
+            return
+        self._work.end(worker.name)
+        task.left.popleft()
+        if kind:
+            task.error = task.error or _as_ours(kind, says)
+        else:
+            task.contents += contents
+            task.arrived(contents)
+        with self._lock:
+            if task.left and not self._over:
+                self._send(worker)
+                return
+            worker.task = None
+            self._workers[worker.name] = worker
+            _settle(task)
+            self._lock.notify_all()
+
+    def _lost(self, worker: _Worker, task: _Task, error: Exception) -> None:
+        """A worker died. Its cell is run again, unless workers die of it; the others of its task go on elsewhere."""
+        self._work.end(worker.name, done=False)
+        cell = task.left[0]
+        said = str(error).strip().splitlines()[0]
+        out_of_memory = isinstance(error, self._ray.exceptions.OutOfMemoryError)
+        with suppress(self._ray.exceptions.RayError):
+            self._ray.kill(worker.actor)  # it may only have been out of reach
+        alive = {each["NodeID"] for each in self._ray.nodes() if each["Alive"]}
+        if not worker.machine or worker.machine in alive:
+            self._deaths[cell.key] += 1
+        if out_of_memory or self._deaths[cell.key] >= TRIES:
+            why = "memory ran out" if out_of_memory else f"{TRIES} workers died of it"
+            task.error = task.error or EvaluationError(f"{cell.answers[0]}: {why}: {said}")
+            task.left.popleft()
+        self._say(f"{cell.answers[0]}: {worker.name} is lost: {said}")
+        with self._lock:
+            if task.left:
+                self._tasks.appendleft(task)
+            else:
+                _settle(task)
+            self._lock.notify_all()
+
+
+@dataclass(frozen=True)
+class _Quiet:
+    """A job about costs, which is run when its result is asked for."""
+
+    executor: RayExecutor
+    job: str
+
+    def result(self) -> tuple[bytes, ...]:
+        """Runs it, once nothing else does."""
+        return self.executor.measured(self.job)
+
+
+class _Remote:
+    """The other end, in a process of a machine of the cluster."""
+
+    def __init__(self, started_in: str, env: dict[str, str]) -> None:
+        """Works in the folder of the driver, where that is here, too, with its variables."""
+        os.environ.update(env)
+        if Path(started_in).is_dir():
+            os.chdir(started_in)
+        from glu_prune.efficiency.meter import NoMeter
+        from glu_prune.experiment.executors.local import LocalExecutor
+        from glu_prune.experiment.scratch import scratch
+
+        self._open = ExitStack()
+        folder = self._open.enter_context(scratch(Path(tempfile.gettempdir())))
+        meter = NoMeter("not measured: cells run side by side on a cluster; measure without --glu-executor")
+        self._executor = LocalExecutor(folder, meter, lambda _: None)
+
+    def run(self, text: str) -> Outcome:
+        """The records of a job, or the error that it failed with."""
+        import ray
+
+        here = ray.get_runtime_context().get_node_id()
+        try:
+            return here, "", "", self._executor.submit(text).result()
+        except errors.GluPruneError as error:
+            return here, type(error).__name__, str(error), ()
+        except Exception as error:  # noqa: BLE001 - it is this cell's, and the others go on
+            return here, EvaluationError.__name__, f"{Job.from_json(text).answers[0]}: {errors.first_line(error)}", ()
+
+    def close(self) -> None:
+        """Frees its model, and removes what it wrote."""
+        self._executor.shutdown()
+        self._open.close()
+
+
+def _as_ours(kind: str, says: str) -> Exception:
+    found = getattr(errors, kind, EvaluationError)
+    made: Exception = found(says)
+    return made
+
+
+def _settle(task: _Task) -> None:
+    if task.error is not None:
+        task.answer.set_exception(task.error)
+    else:
+        task.answer.set_result(tuple(task.contents))
+
+
+def _one_by_one(said: Job) -> Iterator[Job]:
+    cells: Iterable[AnyCell] = said.cells or said.answers
+    return map(job, cells)
+
+
+def _joined(address: str, open_: ExitStack) -> Any:
+    """Ray, connected until `open_` is closed."""
+    try:
+        import ray
+    except ImportError as error:
+        msg = "--glu-executor ray needs Ray, which is not installed: pip install 'glu-prune[ray]'"
+        raise NotReadyError(msg) from error
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+    own: dict[str, Any] = (
+        {} if address else {"_temp_dir": _folder(open_), "num_cpus": _cores(), "include_dashboard": False}
+    )
+    try:
+        ray.init(address=address or None, **own, **quiet)
+    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        where = f"at {address}" if address else "on this machine"
+        msg = f"no Ray cluster {where}: {errors.first_line(error)}; `ray start --head` starts one"
+        raise NotReadyError(msg) from error
+    open_.callback(ray.shutdown)
+    return ray
+
+
+def _folder(open_: ExitStack) -> str:
+    """A folder for a cluster of this process, removed with it; those of processes that were killed are removed, too.
+
+    Its name is short, as Ray puts sockets below it, whose paths may have 107 characters.
+    """
+    parent = Path("/tmp" if os.name == "posix" else tempfile.gettempdir())
+    for each in parent.glob(f"{_CLUSTER}*"):
+        if not psutil.pid_exists(int(each.name.removeprefix(_CLUSTER) or 0)):
+            shutil.rmtree(each, ignore_errors=True)
+    folder = parent / f"{_CLUSTER}{os.getpid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    open_.callback(shutil.rmtree, folder, ignore_errors=True)
+    return str(folder)
+
+
+def _cores() -> int:
+    allowed = getattr(os, "sched_getaffinity", None)
+    return len(allowed(0)) if allowed else os.cpu_count() or 1
+
+
+def share_of(text: str, settings: Settings) -> Share:
+    """What `cpus=2,memory=8e9,gpus=1,accelerator=A100` says; by default a core, or a GPU where models run on one.
+
+    Raises:
+        ValueError: it says something else.
+    """
+    found = Share(gpus=float(settings.device != "cpu"))
+    for each in filter(None, text.split(",")):
+        name, _, value = (part.strip() for part in each.partition("="))
+        if name not in ("cpus", "gpus", "memory", "accelerator") or not value:
+            msg = f"{each!r}: write cpus=N, gpus=N, memory=BYTES or accelerator=NAME, with commas between them"
+            raise ValueError(msg)
+        changed: dict[str, Any] = {name: value if name == "accelerator" else _number(name, value)}
+        found = replace(found, **changed)
+    return found
+
+
+def _number(name: str, value: str) -> float | int:
+    try:
+        number = float(value)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number < float("inf"):
+        msg = f"{name}={value}: it is a number of {'bytes' if name == 'memory' else name}"
+        raise ValueError(msg)
+    return int(number) if name == "memory" else number

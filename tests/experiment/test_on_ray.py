@@ -1,0 +1,179 @@
+"""Cells on a Ray cluster: the same records, whatever dies on the way; nothing of it stays."""
+
+import sys
+import time
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+from threading import Thread
+
+import psutil
+import pytest
+
+from glu_prune.efficiency.effort import Effort
+from glu_prune.efficiency.meter import NoMeter
+from glu_prune.efficiency.workload import drawn
+from glu_prune.errors import EvaluationError, NotMeasuredError, NotReadyError
+from glu_prune.evaluation.subset import Subset
+from glu_prune.experiment.cell import DENSE, Arm, Cell, DistanceCell, FloorCell, SeriesCell, Settings
+from glu_prune.experiment.engine import Engine
+from glu_prune.experiment.executors import on_ray
+from glu_prune.experiment.executors.local import LocalExecutor
+from glu_prune.experiment.executors.on_ray import RayExecutor, Share, share_of
+from glu_prune.experiment.store import Store
+from glu_prune.models.source import locate
+from glu_prune.progress.work import Work
+
+SLOW = pytest.mark.slow("starts a cluster, whose workers import torch")
+TASK = ("tiny_recall", None, ("band",), Settings(), Subset(0, 16))
+ARMS = (DENSE, *(Arm(name, Decimal(ratio)) for name in ("ppm", "random") for ratio in ("0.2", "0.4")))
+CELLS = [Cell(locate(model), arm, *TASK) for model in ("tiny-base", "tiny-instruct") for arm in ARMS]
+FLOORS = FloorCell("tiny_recall", None)
+DISTANCE = DistanceCell(locate("tiny-base"), ARMS[1], *TASK)
+SERIES = SeriesCell(locate("tiny-base"), (DENSE, ARMS[1]), drawn(8, 4, 1), Settings(), Effort(seconds=0.5))
+PLAIN = {"created": True}
+
+
+@pytest.fixture
+def two_nodes():
+    """A cluster of two machines of one core each, beside a head that computes nothing."""
+    pytest.importorskip("ray", reason="Ray is not installed: pip install 'glu-prune[ray]'")
+    import ray
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
+    yield cluster, nodes
+    ray.shutdown()
+    cluster.shutdown()
+
+
+def local(folder: Path) -> Engine:
+    return Engine(Store(folder), LocalExecutor(folder, NoMeter("none"), lambda _: None), lambda _: None)
+
+
+def on(address: str, folder: Path, said: list[str] | None = None) -> Engine:
+    here = LocalExecutor(folder, NoMeter("no meter in this test"), lambda _: None)
+    work, say = Work(), (said if said is not None else []).append
+    return Engine(Store(folder), RayExecutor(address, Share(), here, say, work), say, work)
+
+
+class Counted(Store):
+    """Counts what is written under each key."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.written: list[str] = []
+
+    def write(self, key, kind, content):
+        self.written.append(key)
+        super().write(key, kind, content)
+
+
+@SLOW
+def test_a_cluster_gives_the_records_of_one_process_and_goes_on_without_a_machine(tmp_path, two_nodes):
+    cluster, nodes = two_nodes
+    said: list[str] = []
+    engine = on(cluster.address, tmp_path / "there", said)
+    engine.store = Counted(tmp_path / "there")
+    engine.submit([FLOORS, *CELLS, DISTANCE])
+
+    def kill() -> None:
+        while len(engine.store.written) < 4:
+            time.sleep(0.05)
+        cluster.remove_node(nodes[0], allow_graceful=False)
+
+    killing = Thread(target=kill, daemon=True)
+    killing.start()
+    here = local(tmp_path / "here")
+    for cell in CELLS:
+        assert engine.record(cell).model_dump(exclude=PLAIN) == here.record(cell).model_dump(exclude=PLAIN)
+    assert engine.floors(FLOORS).nulls == here.floors(FLOORS).nulls
+    assert engine.distance(DISTANCE).divergences == here.distance(DISTANCE).divergences
+    killing.join()
+    assert sorted(engine.store.written) == sorted(set(engine.store.written)), "nothing that was finished ran again"
+    with pytest.raises(NotMeasuredError, match="no meter in this test"):
+        engine.series(SERIES)  # by the driver itself, which has none
+    engine._executor.shutdown()
+
+
+@SLOW
+def test_a_cell_that_kills_its_worker_fails_alone_and_nothing_stays(tmp_path, monkeypatch):
+    pytest.importorskip("ray", reason="Ray is not installed: pip install 'glu-prune[ray]'")
+    (tmp_path / "deadly.py").write_text('"""A criterion."""\nimport os\n\n\ndef score(neurons):\n    """Dies."""\n    os.kill(os.getpid(), 9)\n')  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    deadly = replace(CELLS[1], arm=Arm("deadly:score", Decimal("0.2")))
+    unknown = replace(CELLS[1], arm=Arm("ppm", Decimal("0.2"), adapter=tmp_path / "none"))
+    before = {each.pid for each in psutil.Process().children(recursive=True)}
+    folders = set(Path("/tmp").glob(f"{on_ray._CLUSTER}*"))
+    engine = on("", tmp_path / "store")
+    try:
+        monkeypatch.setattr("glu_prune.models.adapter.digest", lambda _: "none")
+        engine.submit([CELLS[0], deadly, unknown, CELLS[2]])
+        with pytest.raises(EvaluationError, match="3 workers died of it"):
+            engine.record(deadly)
+        assert engine.record(CELLS[0]).items == engine.record(CELLS[2]).items
+    finally:
+        engine._executor.shutdown()
+    left = [each for each in psutil.Process().children(recursive=True) if each.pid not in before]
+    assert [each.name() for each in left if "ray" in " ".join(each.cmdline())] == []
+    assert set(Path("/tmp").glob(f"{on_ray._CLUSTER}*")) <= folders
+
+
+@pytest.mark.parametrize(
+    ("text", "device", "share"),
+    [
+        ("", "cpu", Share(1, 0)),
+        ("", "cuda", Share(1, 1)),
+        ("cpus=4, memory=8e9", "cpu", Share(4, 0, 8_000_000_000)),
+        ("gpus=0.5,accelerator=H200", "cuda", Share(1, 0.5, None, "H200")),
+    ],
+)
+def test_what_a_worker_takes(text, device, share):
+    assert share_of(text, Settings(device=device)) == share
+
+
+@pytest.mark.parametrize("text", ["cpu=1", "cpus", "cpus=", "cpus=-1", "memory=much", "cpus=inf", "cpus=nan"])
+def test_what_a_worker_cannot_take_is_said(text):
+    with pytest.raises(ValueError, match=r"write cpus=N|it is a number of"):
+        share_of(text, Settings())
+
+
+@pytest.mark.parametrize(
+    ("share", "count"),
+    [(Share(1), 5), (Share(2), 2), (Share(1, 1), 2), (Share(0, 0.5), 4), (Share(1, 0, 6 << 30), 2), (Share(8), 0)],
+)
+def test_how_many_workers_a_cluster_holds(share, count):
+    assert share.times({"CPU": 5, "GPU": 2, "memory": float(12 << 30)}) == count
+
+
+def test_without_ray_one_line_says_how_to_get_it(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    engine = on("", tmp_path)
+    with pytest.raises(NotReadyError, match=r"pip install 'glu-prune\[ray\]'"):
+        engine.submit(CELLS[:1])
+
+
+def test_nothing_starts_where_nothing_is_to_be_run(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    local(tmp_path).record(CELLS[0])
+    engine = on("", tmp_path)
+    engine.submit(CELLS[:1])
+    assert engine.record(CELLS[0]).task == "tiny_recall"
+    engine._executor.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--glu-ray-address=auto"], "--glu-ray-address is about a cluster; add --glu-executor ray"),
+        (["--glu-ray-worker=cpus=2"], "--glu-ray-worker is about a cluster; add --glu-executor ray"),
+        (["--glu-executor=ray", "-n2"], "leave out -n"),
+        (["--glu-executor=ray", "--glu-ray-worker=cpus=two"], "--glu-ray-worker: cpus=two: it is a number of cpus"),
+    ],
+)
+def test_options_that_cannot_be_meant_are_one_line(pytester, arguments, complaint):
+    result = pytester.runpytest_inprocess(*arguments)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert complaint in result.stderr.str()
