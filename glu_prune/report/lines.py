@@ -217,7 +217,8 @@ def _line(row: ArmResult, columns: Sequence[Column[Any]], notes: Notes | None) -
     cells = tuple(
         (column.name, verdict if column is _VERDICT else one_line(column.show(column.get(row)))) for column in columns
     )
-    return Line(row, cells, remark(row), FAILED if has_failed(row) else STYLES[row.outcome])
+    said = remark(row, declared=notes is None or notes.declared)
+    return Line(row, cells, said, FAILED if has_failed(row) else STYLES[row.outcome])
 
 
 def _aside(row: ArmResult, *, declared: bool) -> str:
@@ -229,16 +230,16 @@ def _aside(row: ArmResult, *, declared: bool) -> str:
     return one_line("; ".join(filter(None, (undecided, known, lower))))
 
 
-def remark(row: ClaimResult) -> str:
+def remark(row: ClaimResult, *, declared: bool = True) -> str:
     """What else must be known of a claim, in one line that only shows; of what is known already, nothing."""
-    declared = f"FAILED: declared {row.declared}" if has_failed(row) else ""
+    failed = f"FAILED: declared {row.declared}" if declared and has_failed(row) else ""
     note = row.note if isinstance(row, ArmResult) else "; ".join(row.reasons)
     asked = ""
     if isinstance(row, ChangeResult) and row.total_items is not None:
         asked = f"after {row.items:,} of {row.total_items:,} items"
     known = row.outcome == row.declared and isinstance(row, ArmResult)
     told = is_news(row) and not known and not (isinstance(row, CostResult) and row.outcome == "inconclusive")
-    return one_line("; ".join(filter(None, (declared, asked, note if told else ""))))
+    return one_line("; ".join(filter(None, (failed, asked, note if told else ""))))
 
 
 def trend_line(row: TrendResult) -> Line:

@@ -131,13 +131,15 @@ def _arms(
         parts = [[row for row in mine if isinstance(row, CostResult) is cost] for cost in (False, True)]
         found = [lines.lines(part, shape.columns, shape.sort, asides) for part in parts if part]
         shown = [lines.laid_out(each, width, _said(shape), headed) for each in found]
-        yield Block(_heading(f"{model}{_arm(report, model, mine[0])}", mine, width), tuple(chain(*shown)))
+        yield Block(_heading(f"{model}{_arm(report, model, mine[0])}", mine, width, shape), tuple(chain(*shown)))
 
 
-def _heading(about: str, rows: Sequence[ClaimResult], width: int) -> str:
+def _heading(about: str, rows: Sequence[ClaimResult], width: int, shape: Shape) -> str:
     """What a block is about, and how often which verdict: by signs where words are too long for a line."""
-    said = one_line(f"{about}: {_counts(rows)}")
-    return said if cell_len(said) + _RULED <= width else one_line(f"{about}: {_counts(rows, lines.SIGNS)}")
+    said, short = (
+        one_line(f"{about}: {_counts(rows, signs, declared=shape.declared)}") for signs in (_WORDS, lines.SIGNS)
+    )
+    return said if cell_len(said) + _RULED <= width else short
 
 
 def _said(shape: Shape) -> Any:
@@ -173,10 +175,10 @@ def _change(dense: ModelSize, pruned: ModelSize) -> str:
     return f"{dense.parameters:,} -> {pruned.parameters:,} parameters"
 
 
-def _counts(rows: Sequence[ClaimResult], signs: Mapping[str, str] = _WORDS) -> str:
+def _counts(rows: Sequence[ClaimResult], signs: Mapping[str, str] = _WORDS, *, declared: bool = True) -> str:
     found = Counter(row.outcome for row in rows)
     said = [f"{found[outcome]} {signs.get(outcome, outcome)}" for outcome in get_args(Outcome) if found[outcome]]
-    failed = sum(map(lines.has_failed, rows))
+    failed = declared and sum(map(lines.has_failed, rows))
     return ", ".join([*said, f"{failed} NOT AS DECLARED"] if failed else said)
 
 
