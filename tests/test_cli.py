@@ -227,7 +227,7 @@ def test_a_plan_file_is_applied_and_a_wrong_one_refused(tmp_path, capsys):
 
 def test_calibration_text_decides(tmp_path, capsys):
     text = tmp_path / "text.txt"
-    text.write_text("Question: Where?\n\nOnce upon a time there was a fox.\n")
+    text.write_text("Question: Where?\n\n" + "Once upon a time there was a fox.\n" * 5)
     out = tmp_path / "out"
     arguments = ["prune", "tiny-base", "--ratio", "0.5", "--criterion", "wanda", "--calibration", str(text)]
     assert main([*arguments, "--out", str(out)]) == 0
@@ -240,12 +240,15 @@ def test_calibration_text_decides(tmp_path, capsys):
 
 def test_a_part_of_calibration_text_is_drawn_by_the_seed(tmp_path, capsys):
     text = tmp_path / "text.txt"
-    text.write_text("Question: Where?\nOnce upon a time there was a fox.\nAnna lives in Rome.\n")
+    lines = ("Question: Where?", "Once upon a time there was a fox.", "Anna lives in Rome.")
+    text.write_text("".join(f"{line} {line} {line} {line}\n" for line in lines))
     arguments = ["prune", "tiny-base", "--ratio", "0.5", "--criterion", "flap", "--calibration", str(text)]
+    assert main([*arguments, "--calibration-tokens", "3", "--out", str(tmp_path / "x")]) == 1
+    assert "calibration by 3 tokens of" in capsys.readouterr().err
     plans = []
     for seed in ("1", "2"):
         out = tmp_path / seed
-        assert main([*arguments, "--calibration-tokens", "6", "--seed", seed, "--out", str(out)]) == 0
+        assert main([*arguments, "--calibration-tokens", "34", "--seed", seed, "--out", str(out)]) == 0
         plans.append((out / PLAN_FILE).read_text())
     assert plans[0] != plans[1]
     capsys.readouterr()

@@ -17,6 +17,8 @@ from glu_prune.pruning.glu_block import GluBlock
 
 MOST_TOKENS = 2048
 """Of a line of calibration text."""
+LEAST_TOKENS = 32
+"""With fewer, what neurons put out says more of these tokens than of the model."""
 
 
 def sequences(texts: Any) -> list[tuple[int, ...]]:
@@ -110,10 +112,15 @@ def token_rows(tokenizer: Any, text: CalibrationText) -> list[list[int]]:
         shown.append(tokens)
         if left is not None and not (left := left - len(tokens)):
             break
+    there = sum(map(len, shown))
     if left:
-        there = sum(map(len, shown))
         asked = f"{text.tokens:,} were asked for: ask for at most {there:,}"
         msg = f"{text.file} has {there:,} of the model's tokens, {asked}"
+        raise PlanError(msg)
+    if there < LEAST_TOKENS:
+        msg = (
+            f"calibration by {there} tokens of {text.file} tells little; show at least {LEAST_TOKENS}, better thousands"
+        )
         raise PlanError(msg)
     return shown
 

@@ -154,6 +154,8 @@ def pruning(required: RequiredModel, run: Run) -> Iterator[CheckResult]:
 def _try_pruning(source: ModelSource, required: RequiredModel, dtype: str) -> None:
     import torch
 
+    from glu_prune.models.source import load_tokenizer
+    from glu_prune.pruning.calibration import token_rows
     from glu_prune.pruning.criteria import Activations, criterion
     from glu_prune.pruning.disk_model import open_disk_model, read_blocks
     from glu_prune.pruning.glu_block import GluWeights
@@ -166,6 +168,8 @@ def _try_pruning(source: ModelSource, required: RequiredModel, dtype: str) -> No
         replace(Target.of(aim), by_score=False).widths(opened.width_map)
     name, saved = next(read_blocks(opened))
     cast = GluWeights(*(part.to(getattr(torch, dtype)) for part in (saved.gate, saved.up, saved.down)))
+    for text in dict.fromkeys(arm.calibration for arm in required.arms if arm.calibration is not None):
+        token_rows(load_tokenizer(source), text)
     # Calibration takes a pass of the whole model; that a formula can be computed shows with any activations.
     seen = Activations(*(torch.ones(len(cast.gate)),) * 3)
     for called, seed in dict.fromkeys((str(arm.criterion), arm.seed) for arm in required.arms):

@@ -190,9 +190,11 @@ def shown(monkeypatch) -> list[list[int]]:
 
 
 LINES = "a bb ccc\n\ndddd eeeee\nffffff\n"
+FEW = "glu_prune.pruning.calibration.LEAST_TOKENS"
 
 
-def test_all_lines_are_shown_as_they_stand_unless_a_part_is_drawn(tmp_path, shown):
+def test_all_lines_are_shown_as_they_stand_unless_a_part_is_drawn(tmp_path, shown, monkeypatch):
+    monkeypatch.setattr(FEW, 1)
     file = tmp_path / "text.txt"
     file.write_text(LINES)
     measure_on(None, Words(), CalibrationText(file, seed=3))
@@ -206,6 +208,7 @@ def test_a_part_has_exactly_so_many_tokens_of_lines_that_a_seed_draws(tmp_path_f
     with pytest.MonkeyPatch.context() as patch:
         seen: list[list[int]] = []
         patch.setattr(calibration, "measure", lambda _, texts: seen.extend(texts))
+        patch.setattr(FEW, 1)
         measure_on(None, Words(), CalibrationText(file, tokens, seed))
     assert sum(map(len, seen)) == tokens
     assert all(any(line[: len(each)] == each for line in ([1, 2, 3], [4, 5], [6])) for each in seen)
@@ -218,6 +221,14 @@ def test_draws_differ_and_can_be_repeated(tmp_path):
     orders = [tuple(CalibrationText(file, 40, seed).lines()) for seed in (0, 1, 2, 0)]
     assert len(set(orders)) == 3
     assert all(sorted(order) == sorted(orders[0]) for order in orders)
+
+
+def test_a_handful_of_tokens_is_no_calibration(tmp_path, shown):
+    file = tmp_path / "text.txt"
+    file.write_text("a bb ccc\n")
+    with pytest.raises(PlanError, match=r"calibration by 3 tokens of .*text.txt tells little; show at least 32"):
+        measure_on(None, Words(), CalibrationText(file))
+    assert shown == []
 
 
 def test_more_tokens_than_there_are_cannot_be_drawn(tmp_path, shown):

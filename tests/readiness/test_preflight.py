@@ -147,12 +147,16 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 def test_criteria_that_look_at_text_or_spare_neurons_are_tried_too(tmp_path):
     def run(criterion: str) -> None:
-        (tmp_path / "text.txt").write_text("anna lives in rome .")
+        (tmp_path / "text.txt").write_text("anna lives in rome .\n" * 8)
         more = f"criterion: {criterion}\n" + ("calibration: text.txt\n" if "wanda" in criterion else "")
         refuse_obstacles(cases(tmp_path, more=more), Settings())
 
     for criterion in ("wanda", "reversed-wanda", "ppm keeping 0:97", "wanda keeping 4:639"):
         run(criterion)
+    (tmp_path / "text.txt").write_text("a b\n")
+    few = cases(tmp_path, more="criterion: wanda\ncalibration: text.txt\n")
+    with pytest.raises(NotReadyError, match=r"^pruning of tiny-base: calibration by \d+ tokens of .* tells little"):
+        refuse_obstacles(few, Settings())
     with pytest.raises(NotReadyError, match=r"^pruning of tiny-base: criterion ppm keeping 4:640: .* has 640 neurons"):
         run("ppm keeping 4:640")
 
