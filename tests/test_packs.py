@@ -53,7 +53,7 @@ class Project:
         self._run = pytester.runpytest_inprocess
         (self.path / "expectations").mkdir()
         (self.path / "expectations" / "tiny.yaml").write_text(EXPECTATIONS)
-        (self.path / "expectations" / "text.txt").write_text("anna lives in rome .\nthe parrot sees a lamp .\n")
+        (self.path / "expectations" / "text.txt").write_text("anna lives in rome .\nthe parrot sees a lamp .\n" * 4)
         (self.path / "test_claims.py").write_text(TESTS)
 
     def run(self, *options):
@@ -123,6 +123,15 @@ def test_what_models_wrote_is_not_in_a_pack(project, store, tmp_path):
     scores = pd.read_csv(tmp_path / "pack" / SCORES)
     assert set(scores["arm"]) == {"dense", "ppm-0.5", "random-0.5", "wanda-0.5", "ppm keeping 0:1,2-0.5"}
     assert set(scores["items"]) == {8, 24}
+
+
+def test_a_pack_of_a_pack_is_the_same(project, store, tmp_path):
+    """Digests of texts are not taken again: else what others ran could not be held against it."""
+    pack(store, tmp_path / "first", "*")
+    pack(tmp_path / "first", tmp_path / "second", "*")
+    one, other = (sorted(records(tmp_path / name), key=lambda each: each.key) for name in ("first", "second"))
+    assert one == other
+    assert any(each.lengths for each in one), "there are texts among them"
 
 
 def test_a_later_answer_takes_the_place_of_an_earlier_one(project, store, tmp_path):

@@ -23,6 +23,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from glu_prune.errors import GluPruneError
 from glu_prune.files import write_whole
+from glu_prune.pruning.criteria import KEEPING
 from glu_prune.pruning.ratio import show_ratio
 from glu_prune.report.columns import WHY
 from glu_prune.report.page.figure import written
@@ -118,6 +119,11 @@ class Found:
         )
         return render(columns, rows, "pipe")
 
+    def keeping(self, capability: str, ratio: str) -> float | None:
+        """What the control scores that spares some neurons."""
+        controls = self.at(capability, ratio).controls
+        return next((score for name, score in controls.items() if KEEPING in name), None)
+
     def draws(self, capability: str, ratio: str) -> list[float]:
         """What each draw of the control `random` scores on a capability at a ratio."""
         return sorted(self.at(capability, ratio).draws.get("random", ()))
@@ -168,7 +174,8 @@ def _at(ratio: Decimal, rows: Mapping[str, Sequence[CapabilityResult]]) -> Colum
 
 
 def _control(name: str) -> Column[CapabilityResult]:
-    return Column(name, lambda row: row.controls.get(name), number)
+    how, keeping, _ = name.partition(KEEPING)  # which neurons these are is said elsewhere
+    return Column(f"{how}{keeping}".strip(), lambda row: row.controls.get(name), number)
 
 
 def number(value: float | None) -> str:
