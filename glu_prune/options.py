@@ -106,7 +106,8 @@ def executor(config: pytest.Config, folder: Path, progress: Callable[[str], None
     here = LocalExecutor(folder, meter, progress, work.step)
     if config.getoption("--glu-executor") == "local":
         return here
-    from glu_prune.experiment.executors.on_ray import RayExecutor, share_of
+    from glu_prune.experiment.executors.on_ray import RayExecutor
+    from glu_prune.experiment.executors.shares import share_of
 
     share = share_of(config.getoption("--glu-ray-worker"), settings(config))
     return RayExecutor(config.getoption("--glu-ray-address"), share, here, progress, work)
@@ -158,7 +159,7 @@ def _refuse_no_cluster(config: pytest.Config) -> None:
     if is_worker(config) or config.getoption("numprocesses", None):
         msg = "--glu-executor ray runs cells side by side itself; leave out -n"
         raise pytest.UsageError(msg)
-    from glu_prune.experiment.executors.on_ray import share_of
+    from glu_prune.experiment.executors.shares import share_of
 
     try:
         share_of(worker, settings(config))

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 @functools.cache
 def machine() -> str:
     """The machine, in words: system, processor, cores it may use, whether their energy can be read, and GPUs."""
-    known = (f"{platform.system()} {platform.machine()}", _processor(), _cores(), _rapl(), *_gpus())
+    known = (f"{platform.system()} {platform.machine()}", _processor(), f"{cores()} cores", _rapl(), *_gpus())
     return ", ".join(filter(None, known))
 
 
@@ -41,9 +41,10 @@ def _processor() -> str:
     return next(iter(models), ", ".join(parts) or platform.processor())
 
 
-def _cores() -> str:
+def cores() -> int:
+    """How many cores this process may use."""
     allowed = getattr(os, "sched_getaffinity", None)
-    return f"{len(allowed(0)) if allowed else os.cpu_count()} cores"
+    return len(allowed(0)) if allowed else os.cpu_count() or 1
 
 
 def _rapl() -> str:

@@ -168,8 +168,10 @@ def _try_pruning(source: ModelSource, required: RequiredModel, dtype: str) -> No
         replace(Target.of(aim), by_score=False).widths(opened.width_map)
     name, saved = next(read_blocks(opened))
     cast = GluWeights(*(part.to(getattr(torch, dtype)) for part in (saved.gate, saved.up, saved.down)))
-    for text in dict.fromkeys(arm.calibration for arm in required.arms if arm.calibration is not None):
-        token_rows(load_tokenizer(source), text)
+    if texts := dict.fromkeys(arm.calibration for arm in required.arms if arm.calibration is not None):
+        tokenizer = load_tokenizer(source)
+        for text in texts:
+            token_rows(tokenizer, text)
     # Calibration takes a pass of the whole model; that a formula can be computed shows with any activations.
     seen = Activations(*(torch.ones(len(cast.gate)),) * 3)
     for called, seed in dict.fromkeys((str(arm.criterion), arm.seed) for arm in required.arms):

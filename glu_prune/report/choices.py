@@ -8,6 +8,7 @@ import yaml
 
 from glu_prune.clean import markdown, one_line
 from glu_prune.judgement.verdict import digits
+from glu_prune.models.fetchable import FETCHABLE
 from glu_prune.pruning.allocation import BY_SCORE
 from glu_prune.report.table import Column, render, wrapped
 from glu_prune.results.choices import CandidateResult, ChoiceResult, KeptCapability
@@ -194,8 +195,9 @@ def pinned(case: "ChoiceCase", choice: ChoiceResult) -> str:
         }
         for name, margin in case.claim.choose.items()
     ]
+    named = f" --glu-model {experiment.model}" if experiment.model in FETCHABLE else ""  # else it is left out
     head = (
         "# What `glu-prune choose` promised of a pruning, as claims about the same cut of the dense model:\n"
-        "#     pytest benchmarks --glu-expectations expectations.yaml\n"
+        f"#     pytest benchmarks --glu-expectations expectations.yaml{named}\n"
     )
     return head + yaml.safe_dump(said, sort_keys=False, width=120, allow_unicode=True)

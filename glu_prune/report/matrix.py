@@ -75,5 +75,6 @@ def _shown(row: ArmResult | None) -> str:
 
 def headed(report: Report) -> Iterator[tuple[str, str]]:
     """(heading, table) of each model, for a page of Markdown."""
-    for matrix in filter(lambda each: each.rows, matrices(report)):
-        yield markdown(f"{matrix.model}: {matrix.counts}"), matrix.text
+    for matrix in matrices(report):
+        if matrix.rows:
+            yield markdown(f"{matrix.model}: {matrix.counts}"), matrix.text

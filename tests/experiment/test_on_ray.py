@@ -19,7 +19,8 @@ from glu_prune.experiment.cell import DENSE, Arm, Cell, DistanceCell, FloorCell,
 from glu_prune.experiment.engine import Engine
 from glu_prune.experiment.executors import on_ray
 from glu_prune.experiment.executors.local import LocalExecutor
-from glu_prune.experiment.executors.on_ray import RayExecutor, Share, share_of
+from glu_prune.experiment.executors.on_ray import RayExecutor
+from glu_prune.experiment.executors.shares import Share, share_of
 from glu_prune.experiment.store import Store
 from glu_prune.models.source import locate
 from glu_prune.progress.work import Work

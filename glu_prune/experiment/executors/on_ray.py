@@ -11,6 +11,7 @@ the driver itself, when nothing runs on the cluster: they belong to the machine 
 
 import itertools
 import os
+import re
 import shutil
 import tempfile
 import threading
@@ -19,7 +20,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,9 @@ from glu_prune import errors
 from glu_prune.errors import EvaluationError, NotReadyError
 from glu_prune.experiment.cell import AnyCell, Settings
 from glu_prune.experiment.executors import Answer, Arrived, Executor
+from glu_prune.experiment.executors.shares import Share
 from glu_prune.experiment.jobs import Job, job
+from glu_prune.experiment.machine import cores
 from glu_prune.models.source import ModelSource
 from glu_prune.progress.work import Work
 
@@ -39,10 +42,11 @@ TRIES = 3
 _LOOKED = 0.2
 """Seconds between two looks at what has come."""
 _CLUSTER = "gp-"
-"""Begins the name of the folder of a cluster that was started here; the number of its process ends it."""
+"""Begins the name of the folder of a cluster that was started here; the number of its process follows."""
+_FOLDER = re.compile(rf"{_CLUSTER}(\d+)-\w+")
 _GOODBYE = 5.0
 """Seconds for workers to tidy up."""
-_PASSED_ON = ("GLU_PRUNE_", "HF_", "NLTK_", "TOKENIZERS_", "PYTHONPATH", "LD_LIBRARY_PATH")
+_PASSED_ON = ("GLU_PRUNE_", "HF_", "NLTK_", "TOKENIZERS_")
 """Beginnings of the names of variables that workers are given."""
 
 Model = tuple[ModelSource | None, Settings | None]
@@ -51,34 +55,7 @@ Outcome = tuple[str, str, str, tuple[bytes, ...]]
 """On which machine, the kind of an error and what it says, both empty if there was none, and records."""
 
 
-@dataclass(frozen=True)
-class Share:
-    """What of a machine one worker takes."""
-
-    cpus: float = 1
-    gpus: float = 0
-    memory: int | None = None
-    """In bytes, which Ray sets aside by their number; None: as Ray says."""
-    accelerator: str | None = None
-    """A kind of accelerator, as Ray names it, to which all workers are bound."""
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """For an actor of Ray."""
-        found: dict[str, Any] = {"num_cpus": self.cpus, "num_gpus": self.gpus}
-        if self.memory is not None:
-            found["memory"] = self.memory
-        if self.accelerator is not None:
-            found["accelerator_type"] = self.accelerator
-        return found
-
-    def times(self, there: "dict[str, float]") -> int:
-        """How many of them what is `there` holds."""
-        wanted = {"CPU": self.cpus, "GPU": self.gpus, "memory": self.memory or 0}
-        return int(min(there.get(name, 0) // each for name, each in wanted.items() if each))
-
-
-@dataclass
+@dataclass(eq=False)
 class _Task:
     """A job: its cells one by one, and what came of them."""
 
@@ -124,6 +101,9 @@ class RayExecutor:
         self._workers: dict[Any, _Worker] = {}
         """By what they will give; of those that have nothing to do, by name."""
         self._tasks: deque[_Task] = deque()
+        """Those that no worker is at."""
+        self._unsettled: list[_Task] = []
+        """All that somebody may wait for."""
         self._deaths: Counter[str] = Counter()
         """By the key of a job, how often its worker died."""
         self._lock = threading.Condition(threading.RLock())
@@ -157,6 +137,7 @@ class RayExecutor:
         task, _ = _Task(said, arrived, deque(_one_by_one(said))), self._ray
         with self._lock:
             self._tasks.append(task)
+            self._unsettled.append(task)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._serve, daemon=True)
                 self._thread.start()
@@ -176,7 +157,7 @@ class RayExecutor:
     def measured(self, job: str) -> tuple[bytes, ...]:
         """The result of a job about costs."""
         with self._lock:
-            self._lock.wait_for(lambda: self._over or not (self._tasks or self._busy))
+            self._lock.wait_for(lambda: self._over or not self._unsettled)
         return self._here.submit(job).result()
 
     @property
@@ -203,7 +184,7 @@ class RayExecutor:
     def _waited(self) -> bool:
         """Whether it goes on; returns once there is something to do."""
         with self._lock:
-            self._lock.wait_for(lambda: self._over or self._tasks or self._busy)
+            self._lock.wait_for(lambda: self._over or self._unsettled)
             return not self._over
 
     def _dismiss(self) -> None:
@@ -218,9 +199,9 @@ class RayExecutor:
     def _fail(self, error: Exception) -> None:
         with self._lock:
             self._over = True
-            for task in (*self._tasks, *(each.task for each in self._busy if each.task)):
-                if not task.answer.done():
-                    task.answer.set_exception(error)
+            for task in self._unsettled:
+                task.answer.set_exception(error)
+            self._unsettled.clear()
             self._tasks.clear()
             self._lock.notify_all()
 
@@ -283,8 +264,7 @@ class RayExecutor:
                 return
             worker.task = None
             self._workers[worker.name] = worker
-            _settle(task)
-            self._lock.notify_all()
+            self._settle(task)
 
     def _lost(self, worker: _Worker, task: _Task, error: Exception) -> None:
         """A worker died. Its cell is run again, unless workers die of it; the others of its task go on elsewhere."""
@@ -306,8 +286,16 @@ class RayExecutor:
             if task.left:
                 self._tasks.appendleft(task)
             else:
-                _settle(task)
-            self._lock.notify_all()
+                self._settle(task)
+
+    def _settle(self, task: _Task) -> None:
+        """Tells whoever waits for it what came of it."""
+        self._unsettled.remove(task)
+        if task.error is not None:
+            task.answer.set_exception(task.error)
+        else:
+            task.answer.set_result(tuple(task.contents))
+        self._lock.notify_all()
 
 
 @dataclass(frozen=True)
@@ -363,13 +351,6 @@ def _as_ours(kind: str, says: str) -> Exception:
     return made
 
 
-def _settle(task: _Task) -> None:
-    if task.error is not None:
-        task.answer.set_exception(task.error)
-    else:
-        task.answer.set_result(tuple(task.contents))
-
-
 def _one_by_one(said: Job) -> Iterator[Job]:
     cells: Iterable[AnyCell] = said.cells or said.answers
     return map(job, cells)
@@ -384,7 +365,7 @@ def _joined(address: str, open_: ExitStack) -> Any:
         raise NotReadyError(msg) from error
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     own: dict[str, Any] = (
-        {} if address else {"_temp_dir": _folder(open_), "num_cpus": _cores(), "include_dashboard": False}
+        {} if address else {"_temp_dir": _folder(open_), "num_cpus": cores(), "include_dashboard": False}
     )
     try:
         ray.init(address=address or None, **own, **quiet)
@@ -403,42 +384,10 @@ def _folder(open_: ExitStack) -> str:
     """
     parent = Path("/tmp" if os.name == "posix" else tempfile.gettempdir())
     for each in parent.glob(f"{_CLUSTER}*"):
-        if not psutil.pid_exists(int(each.name.removeprefix(_CLUSTER) or 0)):
+        named = _FOLDER.fullmatch(each.name)
+        # Ours alone: a folder of that name which Ray has written to, and whose process is gone.
+        if named and (each / "session_latest").is_symlink() and not psutil.pid_exists(int(named[1])):
             shutil.rmtree(each, ignore_errors=True)
-    folder = parent / f"{_CLUSTER}{os.getpid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
+    folder = tempfile.mkdtemp(prefix=f"{_CLUSTER}{os.getpid()}-", dir=parent)
     open_.callback(shutil.rmtree, folder, ignore_errors=True)
-    return str(folder)
-
-
-def _cores() -> int:
-    allowed = getattr(os, "sched_getaffinity", None)
-    return len(allowed(0)) if allowed else os.cpu_count() or 1
-
-
-def share_of(text: str, settings: Settings) -> Share:
-    """What `cpus=2,memory=8e9,gpus=1,accelerator=A100` says; by default a core, or a GPU where models run on one.
-
-    Raises:
-        ValueError: it says something else.
-    """
-    found = Share(gpus=float(settings.device != "cpu"))
-    for each in filter(None, text.split(",")):
-        name, _, value = (part.strip() for part in each.partition("="))
-        if name not in ("cpus", "gpus", "memory", "accelerator") or not value:
-            msg = f"{each!r}: write cpus=N, gpus=N, memory=BYTES or accelerator=NAME, with commas between them"
-            raise ValueError(msg)
-        changed: dict[str, Any] = {name: value if name == "accelerator" else _number(name, value)}
-        found = replace(found, **changed)
-    return found
-
-
-def _number(name: str, value: str) -> float | int:
-    try:
-        number = float(value)
-    except ValueError:
-        number = -1.0
-    if not 0 <= number < float("inf"):
-        msg = f"{name}={value}: it is a number of {'bytes' if name == 'memory' else name}"
-        raise ValueError(msg)
-    return int(number) if name == "memory" else number
+    return folder

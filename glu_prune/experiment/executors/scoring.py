@@ -123,14 +123,17 @@ def lm_of(arms: Arms, arm: Arm) -> tuple[Any, SizeRecord]:
     """
     from glu_prune.evaluation.scorer import SharedPrefixLM
 
+    def lm_for(model: Any) -> SharedPrefixLM:
+        return SharedPrefixLM(model, arms.tokenizer, arms.settings.batch_size)
+
     with muted():
         if arms.dense.lm is None:
-            arms.dense.lm = SharedPrefixLM(arms.model, arms.tokenizer, arms.settings.batch_size)
+            arms.dense.lm = lm_for(arms.model)
         found = arms.prepared(arm)
         if found.lm is None:
             # A model of its own may be of another architecture, which has to show by itself what it can share.
-            made = partial(SharedPrefixLM, tokenizer=arms.tokenizer, batch_size=arms.settings.batch_size)
-            found.lm = arms.dense.lm.sibling(found.model) if arm.source is None else made(found.model)
+            own = arm.source is not None
+            found.lm = lm_for(found.model) if own else arms.dense.lm.sibling(found.model)
     return found.lm, _size(found.model, 0 if found.plan is None else found.plan.ties)
 
 
