@@ -25,7 +25,7 @@ _COMPLETION = "_GLU_PRUNE_COMPLETE"
 app = typer.Typer(
     help="Width pruning of GLU language models.",
     rich_markup_mode=None,  # help and errors stay plain text, as scripts and tests read them
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 
 

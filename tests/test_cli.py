@@ -22,6 +22,21 @@ from glu_prune.pruning.width_map import map_widths
 from tools.survey import tiny
 
 
+@pytest.mark.parametrize("width", ["80", "100"])
+def test_help_fits_the_window_and_no_summary_is_cut(monkeypatch, capsys, width):
+    monkeypatch.setenv("COLUMNS", width)
+    assert main(["--help"]) == 0
+    assert main(["store", "--help"]) == 0
+    said = capsys.readouterr().out
+    assert "..." not in said.replace("[ARGS]...", "")
+    names = re.findall(r"^  ([a-z]+)  +[A-Z]", said, re.MULTILINE)
+    assert len(names) > 25
+    for name in names:
+        with contextlib.suppress(SystemExit):
+            main([name, "--help"]) and main(["store", name, "--help"])
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= int(width)
+
+
 def test_help_names_every_command_and_imports_nothing_heavy():
     code = "import sys; from glu_prune.cli import main; main(['--help']); sys.exit('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -67,7 +82,7 @@ def test_shells_complete_commands(monkeypatch, capsys):
     [
         ([], "Missing command; see `glu-prune --help`"),
         (["prun"], "No such command 'prun'. Did you mean 'prune'?; see `glu-prune --help`"),
-        (["store", "ls", "x"], "Got unexpected extra argument(s) (x); see `glu-prune store ls --help`"),
+        (["store", "ls", "x"], "x is too much; a store is named by --store DIR; see `glu-prune store ls --help`"),
         (["prune", "tiny-base"], "Missing option '--out'; see `glu-prune prune --help`"),
         (["plan", "tiny-base", "--\x1b[31m"], "No such option: --\\x1b[31m; see `glu-prune plan --help`"),
     ],

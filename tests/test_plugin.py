@@ -120,7 +120,7 @@ def test_claims_pass_and_tables_are_shown_and_written(project):
             "[?]* inconclusive *factual_knowledge *0.??? -> 0.??? *0.290",
             "[?]* inconclusive *= story_modelling ±5 *1.431",
             "*random ppm-0.5, width 64 -> 32: *",
-            "• spoil nothing: *at_chance (1)*",
+            "• found too, without changing a verdict: *at_chance (1)*",
             "*verdicts as declared unless said*",
             "tables: *results/*",
         ]

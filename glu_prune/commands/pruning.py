@@ -64,7 +64,10 @@ def plan(
     revision: Revision = None,
     offline: Offline = False,
 ) -> Answer:
-    """Show what a target means for a model, from its configuration; weights are read only to count ties."""
+    """Show what a target means for a model.
+
+    From its configuration; weights are read only to count ties.
+    """
     target = _target(ratio, expansion_ratio, width, multiple_of, layer_ratio or (), skip or ())
     from glu_prune.models.source import locate
     from glu_prune.pruning.disk_model import open_disk_model  # takes seconds, and a mistyped target is told at once
@@ -102,7 +105,7 @@ def prune(
     revision: Revision = None,
     offline: Offline = False,
 ) -> Answer:
-    """Remove neurons from a model on disk, into a new folder."""
+    """Remove neurons from a model, into a new folder."""
     from glu_prune.clean import one_line
     from glu_prune.models.source import locate
     from glu_prune.pruning.checkpoint import refuse_existing

@@ -35,7 +35,10 @@ def report(
         Path, typer.Option(metavar="PATH", help="The claims that records and published figures are judged by.")
     ] = Path("expectations"),
 ) -> Answer:
-    """Show what was found: a page with every verdict, figure and table, or files for a paper."""
+    """Make a page of what was found, or files for a paper.
+
+    The page has every verdict, figure and table.
+    """
     from glu_prune.report.page.saved import refuse_page, save_files, save_page
     from glu_prune.sources.judged import merged, opened
 
@@ -55,7 +58,10 @@ def comment(
         "results"
     ),
 ) -> Answer:
-    """Print a comment on a pull request, in Markdown: verdicts and what to look at first, all tables folded."""
+    """Print a comment on a pull request, in Markdown.
+
+    Verdicts and what to look at first; all tables are folded.
+    """
     from glu_prune.report.summary import comment
     from glu_prune.sources.written import read_report
 

@@ -28,7 +28,7 @@ def init(
         str, typer.Option(metavar="NAME", help="What to make claims about; see `glu-prune models`.")
     ] = "tiny-base",
 ) -> Answer:
-    """Write tests, claims and a CI workflow into a repository of your own."""
+    """Write tests, claims and a CI workflow into a repository."""
     from glu_prune.project.write import is_here, write_project
 
     with interruptible():
@@ -62,7 +62,10 @@ def doctor(
         ),
     ] = "",
 ) -> Answer:
-    """Check that all is here that a run of expectation files needs; options are those that the run will have."""
+    """Check that all is here that a run needs.
+
+    Options are those that the run will have.
+    """
     from glu_prune.experiment.cell import Settings
     from glu_prune.readiness.check import Run
     from glu_prune.readiness.doctor import doctor
@@ -76,7 +79,7 @@ def doctor(
 
 
 def prefetch(files: ExpectationFiles = None, data: DataFolder = None) -> Answer:
-    """Download what is missing for a run of expectation files."""
+    """Download what is missing for a run."""
     from glu_prune.readiness.prefetch import prefetch
 
     with interruptible(lambda: "what was fetched stays"):
@@ -108,7 +111,10 @@ def power(
         bool, typer.Option("--require", help="Exit code 1 if the run cannot answer some claim, or that is unknown.")
     ] = False,
 ) -> Answer:
-    """Say, before a run, the smallest effect that it will find of each claim; loads no model."""
+    """Say before a run which effects it will find.
+
+    That is, the smallest one of each claim; no model is loaded.
+    """
     from glu_prune.judgement.expectation import read, told_apart
     from glu_prune.report.power import text
     from glu_prune.sources.pilots import Pilots
@@ -160,7 +166,7 @@ def compare(
         Path | None, typer.Option(metavar="FILE", help="Write all rows to this .json, .csv or .md file.")
     ] = None,
 ) -> Answer:
-    """Judge one run against another, item by item."""
+    """Compare one run with another, item by item."""
     from glu_prune.baseline.compare import FAIL_ON
     from glu_prune.baseline.sources import compared
     from glu_prune.report.against import compared_rows, refuse_file, text, write

@@ -32,7 +32,10 @@ def sensitivity(
     revision: Revision = None,
     offline: Offline = False,
 ) -> Answer:
-    """Measure how much worse a model predicts text with one layer cut, layer by layer, to allocate neurons by."""
+    """Measure what a cut of each single layer costs.
+
+    That is, how much worse the model then predicts text: to allocate neurons by.
+    """
     from glu_prune.experiment.layers import sensitivity_of
     from glu_prune.files import write_whole
     from glu_prune.models.source import locate

@@ -174,10 +174,6 @@ AGAINST: tuple[Column[BaselineResult], ...] = (
     Column("note", lambda row: row.note),
 )
 
-SCORES_OF_BOTH = tuple(
-    column for column in AGAINST if column.name in ("arm", "capability", "metric", "items", "before", "now", "outcome")
-)
-"""Of what is no news, its scores alone."""
 
 WHY: tuple[Column[Explanation], ...] = (
     _RATIO,

@@ -1,13 +1,9 @@
-"""Claims as lines of text: what is said of each, in which order, and how they fit into a window."""
+"""Claims as lines of text: what is said of each, and in which order."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from typing import Any
-
-from rich.cells import cell_len, set_cell_size
-from rich.console import Console
-from rich.text import Text
 
 from glu_prune.clean import one_line
 from glu_prune.efficiency.cost_metrics import CORRECT_ANSWER, COST_METRICS
@@ -35,7 +31,8 @@ STYLES = {"confirmed": "green", "refuted": "red", "artefact": "magenta", "inconc
 FAILED = "bold red"
 _DIRECTIONS = {"up": "↑", "down": "↓", "kept": "≥"}
 _LONG = 1000
-_INDENT = " " * 4
+_BIG = 10
+"""From here on a change is said to one place less."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +81,8 @@ def claim(row: ArmResult) -> str:
     return f"{_DIRECTIONS.get(kind, '=')} {about}{f' {sign}{margin}' if margin else ''}{beside}"
 
 
-def _number(value: float | None) -> str:
+def number(value: float | None) -> str:
+    """A score or a cost, in as many digits as a line has room for."""
     if value is None:
         return "-"
     if abs(value) < _LONG:
@@ -94,10 +92,10 @@ def _number(value: float | None) -> str:
 
 def _values(row: ArmResult) -> str:
     if isinstance(row, CostResult):
-        return f"{_number(row.dense)} -> {_number(row.pruned)} {_unit(row)}".rstrip()
+        return f"{number(row.dense)} -> {number(row.pruned)} {_unit(row)}".rstrip()
     if isinstance(row, ChangeResult):
-        return f"{_number(row.dense)} -> {_number(row.pruned)}"
-    return f"{_number(row.value)} (≤ {row.at_most:g})" if isinstance(row, DistanceResult) else "-"
+        return f"{number(row.dense)} -> {number(row.pruned)}"
+    return f"{number(row.value)} (≤ {row.at_most:g})" if isinstance(row, DistanceResult) else "-"
 
 
 def _unit(row: CostResult) -> str:
@@ -109,23 +107,23 @@ def _unit(row: CostResult) -> str:
 
 def _change(row: ArmResult) -> str:
     if isinstance(row, CostResult):
-        change, low, high = (_signed(value, 1) for value in row.percent)
+        change, low, high = ("open" if value is None else f"{value:+,.1f}" for value in row.percent)
         return f"{change} ({low}, {high}) %"
     if isinstance(row, ChangeResult):
         return f"{_signed(row.delta)} ({_signed(row.low)}, {_signed(row.high)})"
-    return f"({_number(row.low)}, {_number(row.high)})"
+    return f"({number(row.low)}, {number(row.high)})"
 
 
-def _signed(value: float | None, places: int = 3) -> str:
-    return "open" if value is None else f"{value:+,.{places}f}"
+def _signed(value: float | None) -> str:
+    return "open" if value is None else f"{value:+,.{3 if abs(value) < _BIG else 2}f}"
 
 
 def _floor(row: ArmResult) -> str:
-    return _number(row.floor) if isinstance(row, ChangeResult) else "-"
+    return number(row.floor) if isinstance(row, ChangeResult) else "-"
 
 
 def _control(row: ArmResult, name: str) -> str:
-    return _number(row.controls.get(name)) if isinstance(row, CapabilityResult) else "-"
+    return number(row.controls.get(name)) if isinstance(row, CapabilityResult) else "-"
 
 
 _VERDICT: Column[ArmResult] = Column("verdict", _verdict)
@@ -174,14 +172,17 @@ def _letter(place: int) -> str:
     return f"{_letter(before - 1) if before else ''}{chr(ord('a') + last)}"
 
 
-def lines(rows: Sequence[ArmResult], names: Sequence[str], sort: str, notes: Notes | None = None) -> list[Line]:
-    """A line for each of `rows`, of the columns of `names`, in the order of the column `sort`, or else by urgency.
+def columns(names: Sequence[str], rows: Sequence[ArmResult]) -> list[Column[Any]]:
+    """Those of `names`, as `rows` have them, and those of hooks."""
+    return [*(column for name in names for column in _columns(name, rows)), *extra_columns(rows)]
+
+
+def lines(rows: Sequence[ArmResult], shown: Sequence[Column[Any]], sort: str, notes: Notes | None = None) -> list[Line]:
+    """A line of the columns `shown` for each of `rows`, in the order of the column `sort`, or else by urgency.
 
     What is to be known of a claim that is no news goes to `notes`, if there are any.
     """
-    chosen = [column for name in names for column in _columns(name, rows)]
-    columns = [*chosen, *extra_columns(rows)]
-    return [_line(row, columns, notes) for row in _ordered(rows, sort)]
+    return [_line(row, shown, notes) for row in _ordered(rows, sort)]
 
 
 def _columns(name: str, rows: Sequence[ArmResult]) -> Iterator[Column[Any]]:
@@ -211,11 +212,11 @@ def _ordered(rows: Sequence[ArmResult], sort: str) -> list[ArmResult]:
     return [*sorted(known, key=column.get, reverse=sort.startswith("-")), *unknown]
 
 
-def _line(row: ArmResult, columns: Sequence[Column[Any]], notes: Notes | None) -> Line:
+def _line(row: ArmResult, shown: Sequence[Column[Any]], notes: Notes | None) -> Line:
     letter = notes.letter(row) if notes else ""
     verdict = f"{SIGNS[row.outcome]}{letter} {row.outcome}"
     cells = tuple(
-        (column.name, verdict if column is _VERDICT else one_line(column.show(column.get(row)))) for column in columns
+        (column.name, verdict if column is _VERDICT else one_line(column.show(column.get(row)))) for column in shown
     )
     said = remark(row, declared=notes is None or notes.declared)
     return Line(row, cells, said, FAILED if has_failed(row) else STYLES[row.outcome])
@@ -257,7 +258,7 @@ def choice_line(row: ChoiceResult) -> Line:
     cells = (
         ("verdict", _verdict(row)),
         ("chosen", one_line(row.chosen or "nothing")),
-        (one_line(row.minimise), f"{_number(row.dense_cost)} -> {_number(row.cost)} {row.unit}".rstrip()),
+        (one_line(row.minimise), f"{number(row.dense_cost)} -> {number(row.cost)} {row.unit}".rstrip()),
         ("keeps", one_line(keep(row))),
     )
     return Line(row, cells, remark(row), FAILED if has_failed(row) else STYLES[row.outcome])
@@ -267,71 +268,13 @@ _STATES = {"improved": ("✓", "green"), "regressed": ("✗", FAILED)}
 
 
 def baseline_line(row: BaselineResult) -> Line:
-    """An arm against a baseline."""
+    """A capability of an arm against what was."""
     sign, style = _STATES.get(row.outcome, ("?", "yellow"))
     cells = (
         ("outcome", f"{sign} {row.outcome}"),
-        ("arm and capability", one_line(f"{row.arm} {row.capability}")),
-        ("before->now", f"{_number(row.before)} -> {_number(row.after)}"),
+        ("capability", one_line(row.capability)),
+        ("before->now", f"{number(row.before)} -> {number(row.after)}"),
         ("change (95 %)", f"{_signed(row.delta)} ({_signed(row.low)}, {_signed(row.high)})"),
         ("p", "-" if row.p is None else probability(row.p)),
     )
     return Line(row, cells, one_line(row.note), style)
-
-
-Headings = set[tuple[str, ...]]
-"""Those that stand above already."""
-
-
-def laid_out(found: Sequence[Line], width: int, remarks: Callable[[Line], str], headed: Headings) -> Iterator[Text]:
-    """`found` in lines of at most `width` characters, below its headings unless lines `headed` by them stand above.
-
-    What does not fit beside the rest of a line is said below it.
-    """
-    headings = [name for name, _ in found[0].cells]
-    widths = [
-        max(cell_len(text) for text in (name, *(line.cells[place][1] for line in found)))
-        for place, name in enumerate(headings)
-    ]
-    fit = len(widths)
-    while fit > 1 and sum(widths[:fit]) + fit - 1 > width:
-        fit -= 1
-    widths = widths[:fit] if fit > 1 else [min(widths[0], width)]
-    shown = tuple(headings[:fit])
-    if not any(each[:fit] == shown for each in headed):
-        yield Text(_row(shown, widths), style="dim")
-    headed.add(shown)
-    for line in found:
-        text = Text(_row([text for _, text in line.cells[:fit]], widths))
-        text.stylize(line.style, 0, widths[0])
-        yield text
-        below = [f"{name} {text}" for name, text in line.cells[fit:] if text != "-"]
-        if said := "; ".join(filter(None, (*below, remarks(line)))):
-            yield from hanging(said, width, _INDENT, FAILED if said.startswith("FAILED") else "dim")
-
-
-def rule(heading: str, width: int) -> Iterator[Text]:
-    """`heading` in a line across the window, or in several."""
-    said = f"── {heading} "
-    if cell_len(said) <= width:
-        yield Text(said + "─" * (width - cell_len(said)), "bold")
-    else:
-        yield from hanging(heading, width, "── ", "bold")
-
-
-def _row(cells: Sequence[str], widths: Sequence[int]) -> str:
-    padded = (set_cell_size(text, width) for text, width in zip(cells, widths, strict=True))
-    return " ".join(padded).rstrip()
-
-
-@cache
-def console() -> Console:
-    """What wraps text, and writes colours that light and dark terminals show."""
-    return Console(force_terminal=True, color_system="standard", width=10_000, legacy_windows=False)
-
-
-def hanging(text: str, width: int, first: str, style: str = "") -> Iterator[Text]:
-    """`text` in lines of at most `width` characters, the first of which begins with `first`, the others as far in."""
-    for place, line in enumerate(Text(text, style).wrap(console(), max(width - len(first), 1))):
-        line.rstrip()
-        yield Text((first if place == 0 else " " * len(first)), style) + line

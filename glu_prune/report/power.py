@@ -1,6 +1,7 @@
 """What a run will be able to show, as one table for people."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from glu_prune.clean import one_line
 from glu_prune.judgement.verdict import ALPHA
@@ -34,7 +35,7 @@ def _draws(row: PlannedClaim) -> str:
 
 def _enough(row: PlannedClaim) -> str:
     said = "unknown" if row.answerable is None else "yes" if row.answerable else "no"
-    return f"{said}: {row.remedy}" if row.remedy else said
+    return f"{said}: needs {row.remedy}" if row.remedy else said
 
 
 def _items(row: PlannedClaim) -> str:
@@ -43,17 +44,49 @@ def _items(row: PlannedClaim) -> str:
     return str(row.items) if row.unit == "items" else f"{row.items} in {row.units or '?'} {row.unit}"
 
 
-_COLUMNS: tuple[Column[PlannedClaim], ...] = (
-    Column("claim", lambda row: row.claim, key=True),
-    Column("ratio", lambda row: "all" if row.ratio is None and not row.named else row.at, key=True),
-    Column("items", _items),
-    Column("alpha", lambda row: f"{ALPHA:g}/{row.tests}" if row.tests > 1 else f"{ALPHA:g}"),
-    Column("finds", lambda row: row.smallest, _number),
-    Column("floor", _floor),
-    Column("draws", _draws),
-    Column("enough", _enough),
-    Column("spread", lambda row: row.spread),
+@dataclass(frozen=True)
+class _Together:
+    """A claim at those ratios at which as many items answer it, or do not."""
+
+    rows: Sequence[PlannedClaim]
+
+    def said(self, show: Callable[[PlannedClaim], str]) -> str:
+        """What is so at all of its ratios."""
+        return show(self.rows[0])
+
+    def each(self, show: Callable[[PlannedClaim], str]) -> str:
+        """All that is so at its ratios: of numbers, from which to which."""
+        found = sorted(set(map(show, self.rows)))
+        numbers = all(text.replace(".", "", 1).isdecimal() for text in found)
+        return f"{found[0]} to {found[-1]}" if numbers and len(found) > 1 else ", ".join(found)
+
+
+def _together(rows: Sequence[PlannedClaim]) -> list[_Together]:
+    found: dict[object, list[PlannedClaim]] = {}
+    for row in rows:
+        found.setdefault((row.claim, _enough(row), _items(row), row.tests), []).append(row)
+    return list(map(_Together, found.values()))
+
+
+def _at(row: PlannedClaim) -> str:
+    return "all" if row.ratio is None and not row.named else row.at
+
+
+_COLUMNS: tuple[Column[_Together], ...] = (
+    Column("claim", lambda some: some.said(lambda row: row.claim), key=True),
+    Column("ratio", lambda some: ", ".join(map(_at, some.rows)), key=True),
+    Column("enough", lambda some: some.said(_enough)),
+    Column("items", lambda some: some.said(_items)),
+    Column("finds", lambda some: some.each(lambda row: _number(row.smallest))),
+    Column("alpha", lambda some: some.said(_alpha)),
+    Column("floor", lambda some: some.each(_floor)),
+    Column("draws", lambda some: some.each(_draws)),
+    Column("spread", lambda some: some.each(lambda row: row.spread)),
 )
+
+
+def _alpha(row: PlannedClaim) -> str:
+    return f"{ALPHA:g}/{row.tests}" if row.tests > 1 else f"{ALPHA:g}"
 
 
 def text(rows: Sequence[PlannedClaim], left_out: int) -> str:
@@ -65,7 +98,7 @@ def text(rows: Sequence[PlannedClaim], left_out: int) -> str:
     lines = map(wrapped, (*_LEGEND.splitlines(), summary))
     models = dict.fromkeys(row.model for row in rows)
     tables = (
-        f"{one_line(model)}:\n{render(_COLUMNS, [row for row in rows if row.model == model], 'simple')}\n"
+        f"{one_line(model)}:\n{render(_COLUMNS, _together([row for row in rows if row.model == model]), 'simple')}\n"
         for model in models
     )
     return "\n".join([*tables, *lines])

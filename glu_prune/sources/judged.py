@@ -119,7 +119,7 @@ def opened(name: str, expectations: Path, here: Path, against: Path | None = Non
 def _changes(before: Path, after: Path) -> tuple[BaselineResult, ...]:
     from glu_prune.baseline.sources import compared
 
-    return tuple(each.result(each.about.model, str(before)) for each in compared(before, after))
+    return tuple(each.result(each.about.subject, str(before)) for each in compared(before, after))
 
 
 def judged(name: str, expectations: Path, here: Path) -> Judged:

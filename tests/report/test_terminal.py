@@ -1,9 +1,11 @@
 """What a session prints: claims as lines that a window holds."""
 
 import re
+from decimal import Decimal
 
 import pytest
 from rich.cells import cell_len
+from rich.text import Text
 
 from glu_prune.report import lines
 from glu_prune.report.formats.terminal import Shape, blocks, lines_of, printed
@@ -134,7 +136,7 @@ def test_findings_are_bullets_each_once_and_what_spoils_nothing_is_named(monkeyp
     bullets = [line for line in found if line.startswith("• ")]
     assert [line.split()[1] for line in bullets[:-1]] == ["energy_unit:", "first_token_is_last", "unequal_lengths"]
     assert re.match(r"• unequal_lengths \(\d+\): ", bullets[2])
-    assert bullets[-1].startswith("• spoil nothing: at_chance (")
+    assert bullets[-1].startswith("• found too, without changing a verdict: at_chance (")
 
 
 @pytest.mark.parametrize(
@@ -159,4 +161,27 @@ def test_colours_come_only_where_they_are_wanted(monkeypatch):
 def test_no_line_is_a_command_of_ci_wherever_it_was_broken(monkeypatch):
     row = one(note=f"{'a' * 96} ::error::x {'b' * 96}::error::y")
     for line in shown(Report(scores=(row,)), monkeypatch):
-        assert not printed(lines.Text(line), colour=False, encoding="utf-8").lstrip().startswith("::")
+        assert not printed(Text(line), colour=False, encoding="utf-8").lstrip().startswith("::")
+
+
+def test_all_arms_have_the_same_columns_and_say_verdicts_alike(monkeypatch):
+    narrow = one()
+    wide = one(ratio=Decimal("0.2"), capability="a_capability_with_a_rather_long_name", low=None, high=None)
+    found = shown(Report(scores=(narrow, wide)), monkeypatch, 100)
+    starts = {line.index("->") for line in found if " -> " in line or line.startswith("verdict")}
+    assert len(starts) <= 2, "one of the heading, one of all claims"
+    assert sum(line.startswith("verdict") for line in found) == 1
+    heading = 60 * "m"
+    rows = [one(model=heading), one(model=heading, ratio=Decimal("0.2"))]
+    many = [
+        each.model_copy(update={"outcome": "inconclusive", "capability": f"c{n}"}) for n in range(9) for each in rows
+    ]
+    rules = [line for line in shown(Report(scores=(*rows[:1], *many)), monkeypatch, 90) if line.startswith("── ")]
+    assert len({("?" in rule, "inconclusive" in rule) for rule in rules}) == 1
+
+
+def test_verdicts_that_pass_without_a_confirmation_are_counted(monkeypatch):
+    known = [one(outcome=each, declared=each) for each in ("confirmed", "artefact", "artefact")]
+    said = " ".join(shown(Report(scores=tuple(known)), monkeypatch))
+    assert "verdicts as declared unless said (so 2 artefact pass)" in said
+    assert "pass)" not in " ".join(shown(Report(scores=tuple(known[:1])), monkeypatch))

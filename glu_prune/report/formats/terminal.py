@@ -15,7 +15,9 @@ from rich.text import Text
 
 from glu_prune.clean import encodable, one_line
 from glu_prune.report import lines
+from glu_prune.report.against import arms
 from glu_prune.report.baseline_notes import is_news
+from glu_prune.report.layout import Layout, console, hanging, rule
 from glu_prune.report.table import render, terminal_width
 from glu_prune.report.tables import extents, notes, sections
 from glu_prune.results.base import OfArm, Outcome
@@ -58,12 +60,26 @@ class Block:
         return "\n".join(line.plain for line in self.lines)
 
 
+@dataclass(frozen=True)
+class _Arm:
+    """What is said of one arm: of capabilities, and below that of costs, which have neither floor nor controls."""
+
+    model: str
+    about: str
+    rows: Sequence[ArmResult]
+    parts: Sequence[Sequence[lines.Line]]
+
+
 def blocks(report: Report, shape: Shape) -> Iterator[Block]:
     """What is printed: of each model its arms, claims across ratios and news of baselines; then what checks found."""
     width, asides = terminal_width(), None if shape.long else lines.Notes(declared=shape.declared)
-    headed: lines.Headings = set()
+    arms = list(_arms(report, shape, asides))
+    layout = Layout((line for arm in arms for part in arm.parts for line in part), width)
+    signs = _signs(arms, width, shape)
     for model in dict.fromkeys(row.model for name in _CLAIMS for row in report.rows(name)):
-        yield from _arms(report, model, shape, width, asides, headed)
+        for arm in (arm for arm in arms if arm.model == model):
+            shown = [layout.text(part, _said(shape)) for part in arm.parts]
+            yield Block(_heading(arm, signs, shape), tuple(chain(*shown)))
         yield from _others(report, model, shape, width)
     if report.findings and not shape.long:  # else there is a table of them
         yield Block("", tuple(bullets(report.findings, width)))
@@ -71,7 +87,7 @@ def blocks(report: Report, shape: Shape) -> Iterator[Block]:
         for section in sections(report):
             yield Block(one_line(section.heading), _plain(render(section.columns, section.rows, "simple")))
     said = notes(report) if shape.long else (*_legend(report, shape, asides), *extents(report))
-    yield Block("", tuple(line for each in said for line in lines.hanging(each, width, "", "dim")))
+    yield Block("", tuple(line for each in said for line in hanging(each, width, "", "dim")))
 
 
 def _legend(report: Report, shape: Shape, asides: lines.Notes | None) -> Iterator[str]:
@@ -82,7 +98,7 @@ def _legend(report: Report, shape: Shape, asides: lines.Notes | None) -> Iterato
     capabilities = [row for row in judged if isinstance(row, CapabilityResult)]
     said = {
         asides.text if asides else "": True,
-        "verdicts as declared unless said": shape.declared,
+        _as_declared(report): shape.declared,
         "perplexities change in nats": any(row.better == "lower" for row in capabilities),
         "p corrected for ratios": any(row.tests > 1 for row in judged),
         "floor: of answers without content": any(row.floor is not None for row in capabilities),
@@ -91,11 +107,19 @@ def _legend(report: Report, shape: Shape, asides: lines.Notes | None) -> Iterato
     yield "; ".join(text for text, applies in said.items() if text and applies)
 
 
+def _as_declared(report: Report) -> str:
+    """That verdicts are those that files declare, and how many of these are no confirmation."""
+    claims = [row for name in _CLAIMS for row in report.rows(name) if isinstance(row, ClaimResult)]
+    known = Counter(row.outcome for row in claims if row.outcome == row.declared != "confirmed")
+    passed = ", ".join(f"{known[outcome]} {outcome}" for outcome in get_args(Outcome) if known[outcome])
+    return "verdicts as declared unless said" + (f" (so {passed} pass)" if passed else "")
+
+
 def lines_of(report: Report, shape: Shape) -> Iterator[Text]:
     """What is printed, line by line."""
     for block in blocks(report, shape):
         if block.heading:
-            yield from lines.rule(block.heading, terminal_width())
+            yield from rule(block.heading, terminal_width())
         yield from block.lines
 
 
@@ -107,8 +131,8 @@ def printed(line: Text, *, colour: bool, encoding: str) -> str:
         line = Text(plain, spans=line.spans, style=line.style)
     if not colour:
         return line.plain
-    with lines.console().capture() as captured:
-        lines.console().print(line, end="", no_wrap=True, soft_wrap=True)
+    with console().capture() as captured:
+        console().print(line, end="", no_wrap=True, soft_wrap=True)
     return captured.get()
 
 
@@ -120,26 +144,30 @@ def _plain(text: str) -> tuple[Text, ...]:
     return tuple(map(Text, text.splitlines()))
 
 
-def _arms(
-    report: Report, model: str, shape: Shape, width: int, asides: lines.Notes | None, headed: lines.Headings
-) -> Iterator[Block]:
-    every = [row for name in _AT_RATIOS for row in report.rows(name) if row.model == model]
-    rows = [row for row in every if isinstance(row, ArmResult)]
-    for at in dict.fromkeys(row.at for row in sorted(rows, key=lambda row: row.order)):
-        mine = [row for row in rows if row.at == at]
-        # Costs have neither floor nor controls: in columns of their own, below those of capabilities.
-        parts = [[row for row in mine if isinstance(row, CostResult) is cost] for cost in (False, True)]
-        found = [lines.lines(part, shape.columns, shape.sort, asides) for part in parts if part]
-        shown = [lines.laid_out(each, width, _said(shape), headed) for each in found]
-        yield Block(_heading(f"{model}{_arm(report, model, mine[0])}", mine, width, shape), tuple(chain(*shown)))
+def _arms(report: Report, shape: Shape, asides: lines.Notes | None) -> Iterator[_Arm]:
+    every = [row for name in _AT_RATIOS for row in report.rows(name) if isinstance(row, ArmResult)]
+    parts = [[row for row in every if isinstance(row, CostResult) is cost] for cost in (False, True)]
+    columns = [lines.columns(shape.columns, part) for part in parts]
+    for model in dict.fromkeys(row.model for name in _CLAIMS for row in report.rows(name)):
+        rows = sorted((row for row in every if row.model == model), key=lambda row: row.order)
+        for at in dict.fromkeys(row.at for row in rows):
+            mine = [[row for row in part if (row.model, row.at) == (model, at)] for part in parts]
+            found = [
+                lines.lines(part, shown, shape.sort, asides) for part, shown in zip(mine, columns, strict=True) if part
+            ]
+            flat = [*chain(*mine)]
+            yield _Arm(model, _about(report, model, flat[0], shape), flat, found)
 
 
-def _heading(about: str, rows: Sequence[ClaimResult], width: int, shape: Shape) -> str:
-    """What a block is about, and how often which verdict: by signs where words are too long for a line."""
-    said, short = (
-        one_line(f"{about}: {_counts(rows, signs, declared=shape.declared)}") for signs in (_WORDS, lines.SIGNS)
-    )
-    return said if cell_len(said) + _RULED <= width else short
+def _heading(arm: _Arm, signs: Mapping[str, str], shape: Shape) -> str:
+    """What a block is about, and how often which verdict."""
+    return one_line(f"{arm.about}: {_counts(arm.rows, signs, declared=shape.declared)}")
+
+
+def _signs(arms: Sequence[_Arm], width: int, shape: Shape) -> Mapping[str, str]:
+    """How headings say verdicts: by signs, where words are too long for a line of any of them."""
+    fit = all(cell_len(_heading(arm, _WORDS, shape)) + _RULED <= width for arm in arms)
+    return _WORDS if fit else lines.SIGNS
 
 
 def _said(shape: Shape) -> Any:
@@ -152,18 +180,21 @@ def _said(shape: Shape) -> Any:
     return sentence if shape.long else lambda line: line.remark
 
 
-def _arm(report: Report, model: str, of: OfArm) -> str:
+def _about(report: Report, model: str, of: OfArm, shape: Shape) -> str:
     """Which arm that is, and how large it is beside the dense one, as far as cells tell."""
     mine = [cell for cell in report.cells if cell.model == model and not cell.control]
     pruned = {cell.arm: cell.size for cell in mine if cell.at == of.at and cell.ratio != 0}
     dense = next((cell.size for cell in mine if cell.ratio == 0), None)
-    said = f" {of.named}" if of.named else "" if pruned and dense else f" at {of.at}"
+    if not shape.declared and of.named:
+        said = f"{of.named} against {model}"
+    else:
+        said = model + (f" {of.named}" if of.named else "" if pruned and dense else f" at {of.at}")
     if not pruned or dense is None:
         return said
     sizes = {(size.width, size.parameters): size for size in pruned.values()}.values()
     widths = ", ".join(_change(dense, size) for size in sizes)
     arms = ", ".join(arm for arm in pruned if arm != of.named)
-    return f"{said}{':' if said and arms else ''}{f' {arms}' if arms else ''}, {widths}"
+    return f"{said}{':' if of.named and arms else ''}{f' {arms}' if arms else ''}, {widths}"
 
 
 def _change(dense: ModelSize, pruned: ModelSize) -> str:
@@ -188,17 +219,18 @@ def _others(report: Report, model: str, shape: Shape, width: int) -> Iterator[Bl
         found = [lines.trend_line(row) for row in trends]
         yield Block(
             one_line(f"{model} across ratios: {_counts(trends)}"),
-            tuple(lines.laid_out(found, width, _said(shape), set())),
+            tuple(Layout(found, width).text(found, _said(shape))),
         )
     choices = sorted((row for row in report.choices if row.model == model), key=lines.urgency)
     if choices:
         found = [lines.choice_line(row) for row in choices]
-        shown = tuple(lines.laid_out(found, width, _said(shape), set()))
+        shown = tuple(Layout(found, width).text(found, _said(shape)))
         yield Block(one_line(f"{model}, chosen: {_counts(choices)}"), shown)
     news = [row for row in report.baseline if row.model == model and is_news(row)]
     for against in dict.fromkeys(row.against for row in news):
-        found = [lines.baseline_line(row) for row in news if row.against == against]
-        yield Block(one_line(f"{model} against {against}"), tuple(lines.laid_out(found, width, _said(shape), set())))
+        mine = [row for row in news if row.against == against]
+        for arm, said in arms(mine, width, _said(shape)):
+            yield Block(one_line(f"{arm} against {against}"), tuple(said))
 
 
 def bullets(rows: Sequence[Finding], width: int) -> Iterator[Text]:
@@ -208,7 +240,7 @@ def bullets(rows: Sequence[Finding], width: int) -> Iterator[Text]:
     for check in spoilt:
         first, *more = checks[check]
         about = f"{check} ({1 + len(more)})" if more else f"{check}: {first.model}"
-        said, *rest = lines.hanging(one_line(f"{about}: {first.says.partition('. ')[0]}"), width - len(_MORE), "• ")
+        said, *rest = hanging(one_line(f"{about}: {first.says.partition('. ')[0]}"), width - len(_MORE), "• ")
         yield said.append(_MORE if rest else "")
     if others := ", ".join(f"{check} ({len(mine)})" for check, mine in checks.items() if check not in spoilt):
-        yield from lines.hanging(one_line(f"spoil nothing: {others}"), width, "• ")
+        yield from hanging(one_line(f"found too, without changing a verdict: {others}"), width, "• ")
