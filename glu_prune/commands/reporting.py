@@ -47,8 +47,8 @@ def report(
     every = [opened(source, expectations, Path.cwd(), against) for source in dict.fromkeys(sources)]
     found = merged(zip(dict.fromkeys(sources), (each.report for each in every), strict=True))
     if form is None:
-        items, facts = chain(*(each.changes for each in every)), chain(*(each.facts for each in every))
-        save_page(found, out, sources, [*items], [*facts])
+        items = list(chain(*(each.changes for each in every)))
+        save_page(found, out, list(dict.fromkeys(sources)), items, [each.facts for each in every])
         return Answer(f"{out}: {len(found.cases)} claims of {', '.join(sources)}")
     return Answer("\n".join(f"{out / name}" for name in save_files(found, out, form)))
 

@@ -259,7 +259,7 @@ class Session:
             command = f"pytest {shlex.join(self._config.invocation_params.args)}"
             kept = options.pack(self._config) or (self.store if options.runs(self._config) else None)
             facts = provenance(kept, (case.experiment.subject for case in decided)) if kept else []
-            save_page(report, page, [command], changes(self.source, decided), facts)
+            save_page(report, page, [command], changes(self.source, decided), [facts])
         except GluPruneError as error:
             lines.append(f"the page was not written: {error}")
             return False

@@ -82,9 +82,9 @@ def choice(**changes: object) -> ChoiceResult:
 
 def test_a_choice_has_a_figure_for_each_capability_that_is_kept():
     (figure,) = figures(Report(choices=(choice(),)))
-    assert [(row["state"], row["cost"], row["change"], row["half"]) for row in figure.rows] == [
-        ("chosen", 80.0, -0.02, "certification"),
-        ("beaten", 90.0, -0.03, "search"),
+    assert [(row["state"], row["cost"], row["change"], row["tip"].rpartition(" · ")[2]) for row in figure.rows] == [
+        ("chosen", 80.0, -0.02, "certification half"),
+        ("beaten", 90.0, -0.03, "search half"),
     ]
     assert "ppm, ratio 0.1, multiple of 16 is chosen at 0.95" in figure.caption
     assert figure.draw(figure.rows).to_dict()

@@ -14,6 +14,7 @@ from glu_prune.errors import ReportError
 from glu_prune.report.page import saved
 from glu_prune.report.page.figure import written
 from glu_prune.report.page.figures import figures
+from glu_prune.report.page.labels import PLACE, apart
 from glu_prune.report.page.saved import save_files, save_page
 from glu_prune.results.baselines import BaselineResult
 from glu_prune.results.report import Report
@@ -190,6 +191,39 @@ def test_the_keyboard_opens_a_verdict_and_filters_claims(browser, page):
 
 
 @pytest.mark.slow("starts a browser")
+def test_a_matrix_is_one_stop_of_the_keyboard_and_arrows_go_through_it(browser, page):
+    tab, said = opened(browser, page)
+    stops = tab.locator(".matrix button[tabindex='0']")
+    assert stops.count() == tab.locator(".matrix").count() == len({row.model for row in published().claims})
+    stops.first.focus()
+    here = "document.activeElement.getAttribute('aria-label')"
+    first = tab.evaluate(here)
+    tab.keyboard.press("ArrowRight")
+    assert tab.evaluate(here) == first.replace("0.1:", "0.4:"), "the next ratio of that model"
+    tab.keyboard.press("ArrowLeft")
+    tab.keyboard.press("ArrowUp")
+    assert tab.evaluate(here) == first, "there is nothing above"
+    tab.keyboard.press("ArrowDown")
+    second = tab.evaluate(here)
+    tab.keyboard.press("Tab")
+    tab.keyboard.press("Shift+Tab")
+    assert tab.evaluate(here) == second != first
+    assert said == []
+
+
+@pytest.mark.slow("starts a browser")
+def test_on_paper_nothing_is_cut(browser, page):
+    tab, said = opened(browser, page, viewport={"width": 794, "height": 1123})
+    tab.locator("#tables summary").first.click()
+    tab.emulate_media(media="print")
+    wide = "[...document.querySelectorAll('table')].filter((each) => each.getBoundingClientRect().right > innerWidth)"
+    assert tab.evaluate(f"{wide}.length") == 0
+    assert tab.locator("#tables details:visible").count() == 1
+    assert tab.locator(".filter:visible").count() == 0
+    assert said == []
+
+
+@pytest.mark.slow("starts a browser")
 def test_hostile_text_shows_as_text(browser, tmp_path):
     names = {"model": HOSTILE, "capability": HOSTILE, "sentence": HOSTILE, "why": HOSTILE, "note": HOSTILE}
     rows = tuple(row.model_copy(update=names) for row in published().scores[:2])
@@ -236,6 +270,22 @@ def test_draws_of_a_control_are_points_beside_their_mean():
     ]
     assert "circles each of their draws" in figure.caption
     assert written(figure, "svg").count("random (mean of 2)") >= 1
+
+
+def test_labels_that_would_cover_each_other_are_moved_up():
+    rows = [{"x": 0.1, "y": 0.5}, {"x": 0.1, "y": 0.501}, {"x": 0.4, "y": 0.5}, {"x": 0.0, "y": 0.0}]
+    low, high, far, _ = (each[PLACE] for each in apart(rows, "x", "y", (270, 180), 60))
+    assert (low, far) == (pytest.approx(0.5), pytest.approx(0.5))
+    assert high - low == pytest.approx(0.501 * 13 / 180)
+    (only,) = apart([{"x": 1, "y": 10.0}], "x", "y", (270, 180), 60, logarithmic=True)
+    assert only[PLACE] == pytest.approx(10)
+
+
+def test_each_source_has_its_own_provenance(tmp_path):
+    facts = [("records", "7")], [("records", "9")]
+    save_page(published(), tmp_path / "x.html", ["one", "two", "three"], facts=facts)
+    said = re.sub(r"\s*<[^>]+>\s*", " ", (tmp_path / "x.html").read_text().split('id="h-provenance"')[1])
+    assert "one records 7 two records 9 three Shown by glu-prune" in " ".join(said.split())
 
 
 def test_a_pack_is_held_against_another(tmp_path, capsys, monkeypatch):

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from glu_prune.report.lines import number
 from glu_prune.report.page.figure import (
     INK,
     REFERENCE,
@@ -11,10 +12,12 @@ from glu_prune.report.page.figure import (
     beside,
     by_verdict,
     file_name,
+    floor_lines,
     floor_named,
     floors,
     is_perplexity,
 )
+from glu_prune.report.page.labels import point_told, told
 from glu_prune.results.claims import CapabilityResult
 
 if TYPE_CHECKING:
@@ -31,8 +34,9 @@ def named_arms(scores: Sequence[CapabilityResult]) -> Iterator[Figure]:
 def _of(model: str, capability: str, against: str, rows: Sequence[CapabilityResult]) -> Figure:
     first, reference = rows[0], against or "dense"
     drawn: list[dict[str, Any]] = [
-        {"kind": "arm", "arm": reference, "score": first.dense, "verdict": REFERENCE if against else "dense"}
-    ]
+        {"kind": "arm", "arm": reference, "score": first.dense, "verdict": REFERENCE if against else "dense",
+         "tip": told(reference, number(first.dense))}
+    ]  # fmt: skip
     drawn += [_point(row) for row in rows]
     drawn += floors(rows)
     caption = (
@@ -48,7 +52,7 @@ def _of(model: str, capability: str, against: str, rows: Sequence[CapabilityResu
 def _point(row: CapabilityResult) -> dict[str, Any]:
     return {
         "kind": "arm", "arm": row.at, "score": row.pruned, "low": beside(row, row.low), "high": beside(row, row.high),
-        "verdict": row.outcome, "claim": row.claim, "p": row.p_ratios,
+        "verdict": row.outcome, "tip": point_told(row),
     }  # fmt: skip
 
 
@@ -62,13 +66,12 @@ def _draw(logarithmic: bool) -> Any:
         y = alt.Y("arm:N", title=None, sort=[row["arm"] for row in arms], axis=alt.Axis(labelLimit=220))
         limits = {"x": alt.X("low:Q", title="score", scale=scale), "x2": "high:Q"}
         bars = base([row for row in arms if row.get("low") is not None]).mark_rule(color=INK).encode(y=y, **limits)
-        tooltip = ["arm:N", "score:Q", "low:Q", "high:Q", "claim:N", "verdict:N", "p:Q"]
         points = (
             base(arms)
             .mark_point(filled=True, size=60, opacity=1, color="#3C8DD9")
-            .encode(x=x, y=y, shape=by_verdict(arms), tooltip=tooltip)
+            .encode(x=x, y=y, shape=by_verdict(arms), tooltip="tip:N")
         )
-        floor = base([row for row in rows if row["kind"] == "floor"]).mark_rule(strokeDash=[4, 4], color=INK)
-        return alt.layer(floor.encode(x=x), bars, points).properties(width=200, height=alt.Step(16))
+        layers = [floor_lines(rows, x=x)] if len(arms) < len(rows) else []
+        return alt.layer(*layers, bars, points).properties(width=200, height=alt.Step(16))
 
     return draw

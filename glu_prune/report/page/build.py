@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
+from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from glu_prune.clean import one_line
 from glu_prune.report import lines
@@ -19,6 +20,9 @@ from glu_prune.report.tables import extents, sections
 from glu_prune.results.changes import ItemChanges
 from glu_prune.results.claims import ClaimResult
 from glu_prune.results.report import Report
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
 
 _HERE = Path(__file__).parent
 
@@ -31,8 +35,8 @@ class Page:
     title: str
     sources: Sequence[str]
     """What it was made of, in words."""
-    facts: Sequence[tuple[str, str]] = ()
-    """(what, which) of where it comes from."""
+    facts: Sequence[Sequence[tuple[str, str]]] = ()
+    """(what, which) of where each source comes from, as far as that is known."""
     changes: Sequence[ItemChanges] = ()
     """What changed, item by item, where that is known."""
 
@@ -57,12 +61,13 @@ class Page:
             lstrip_blocks=True,
         )
         environment.tests["failed"] = lines.has_failed
-        environment.filters |= {"one_line": one_line}
+        environment.filters |= {"one_line": one_line, "breakable": _breakable}
         style, script = (_HERE / "page.css").read_text(encoding="utf-8"), _bundle()
         return environment.get_template("page.html.j2").render(
             page=self,
             report=self.report,
             matrices=list(matrices(self.report)),
+            provenance=list(zip_longest(self.sources, self.facts, fillvalue=())),
             claims=self._claims(),
             signs=lines.SIGNS,
             sections=list(sections(self.report)),
@@ -78,6 +83,13 @@ class Page:
     def _claims(self) -> list[ClaimResult]:
         """All claims: what failed, what surprises, what held."""
         return sorted(self.report.claims, key=lines.urgency)
+
+
+def _breakable(name: str) -> "Markup":
+    """A name on one line, which may go on in another after an underscore."""
+    from markupsafe import Markup
+
+    return Markup("_<wbr>").join(one_line(name).split("_"))
 
 
 def _items(changes: ItemChanges) -> dict[str, Any]:

@@ -3,7 +3,9 @@
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from glu_prune.report.lines import number
 from glu_prune.report.page.figure import INK, Figure, base, file_name
+from glu_prune.report.page.labels import between, told
 from glu_prune.results.baselines import BaselineResult
 from glu_prune.results.report import Report
 
@@ -41,7 +43,11 @@ def _point(row: BaselineResult) -> dict[str, Any]:
         low, high = high, low
     return {
         "what": f"{row.capability}, {row.arm}", "change": change, "low": low, "high": high,
-        "outcome": row.outcome, "before": row.before, "after": row.after, "items": row.items, "p": row.p,
+        "outcome": row.outcome,
+        "tip": told(
+            f"{row.capability}, {row.arm}", f"{number(row.before)} -> {number(row.after)}",
+            f"change {number(change)} ({between(low, high)})", f"{row.items:,} items", row.outcome,
+        ),
     }  # fmt: skip
 
 
@@ -54,13 +60,12 @@ def _draw(rows: Sequence[dict[str, Any]]) -> "alt.TopLevelMixin":
     y = alt.Y("what:N", title=None, axis=alt.Axis(labelLimit=220))
     colour = alt.Color("outcome:N", title=None, scale=alt.Scale(domain=there, range=[_COLOURS[each] for each in there]))
     shape = alt.Shape("outcome:N", title=None, scale=alt.Scale(domain=there, range=[shapes[each] for each in there]))
-    shown = ("what:N", "before:Q", "after:Q", "change:Q", "low:Q", "high:Q", "p:Q", "items:Q", "outcome:N")
     limits = {"x": alt.X("low:Q", title="change, right is better"), "x2": "high:Q"}
     bars = base([row for row in rows if row["low"] is not None]).mark_rule().encode(y=y, color=colour, **limits)
     points = (
         base(rows)
         .mark_point(filled=True, size=45, opacity=1)
-        .encode(x=x, y=y, color=colour, shape=shape, tooltip=list(shown))
+        .encode(x=x, y=y, color=colour, shape=shape, tooltip="tip:N")
     )
     zero = base([{"change": 0}]).mark_rule(strokeDash=[4, 4], color=INK).encode(x=x)
     return alt.layer(zero, bars, points).properties(width=200, height=alt.Step(14))

@@ -4,7 +4,9 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from glu_prune.report.choices import candidate_name
+from glu_prune.report.lines import number
 from glu_prune.report.page.figure import INK, Figure, base, file_name
+from glu_prune.report.page.labels import PLACE, apart, between, told
 from glu_prune.results.choices import ChoiceResult
 from glu_prune.results.report import Report
 
@@ -21,6 +23,10 @@ _COLOURS = {
     "lost too much": "#8B2F7C",
 }
 _SHAPES = ("diamond", "circle", "cross", "triangle-up", "square", "triangle-down", "triangle-left")
+_SIZE = (270, 200)
+"""Pixels of a figure."""
+_NAMES = 90
+"""Pixels of the longest name in it."""
 
 
 def choices(report: Report) -> Iterator[Figure]:
@@ -48,7 +54,11 @@ def _points(choice: ChoiceResult, place: int) -> Iterator[dict[str, Any]]:
             "candidate": candidate_name(each), "state": each.state, "change": change, "low": low, "high": high,
             "cost": each.bytes if share is None else share,
             "axis": "bytes" if share is None else f"{choice.minimise.replace('_', ' ')}, % of the dense model's",
-            "half": "certification" if each.certification else "search", "margin": -looked.margin,
+            "margin": -looked.margin,
+            "tip": told(
+                candidate_name(each), each.state, f"change {number(change)}", between(low, high),
+                "certification half" if each.certification else "search half",
+            ),
         }  # fmt: skip
 
 
@@ -61,15 +71,17 @@ def _draw(rows: Sequence[dict[str, Any]]) -> "alt.TopLevelMixin":
     y = alt.Y("change:Q", title="change, up is better")
     colour = alt.Color("state:N", title=None, scale=alt.Scale(domain=there, range=[_COLOURS[each] for each in there]))
     shape = alt.Shape("state:N", title=None, scale=alt.Scale(domain=there, range=[shapes[each] for each in there]))
-    tooltip = ["candidate:N", "state:N", "cost:Q", "change:Q", "low:Q", "high:Q", "half:N"]
     title = "change, up is better"
     limits = {"y": alt.Y("low:Q", title=title), "y2": "high:Q"}
+    names = apart([row for row in rows if row["change"] is not None], "cost", "change", _SIZE, _NAMES)
     margin = base(rows[:1]).mark_rule(strokeDash=[4, 4], color=INK).encode(y=alt.Y("margin:Q", title=title))
     bars = base([row for row in rows if row["low"] is not None]).mark_rule(opacity=0.5)
     points = base(rows).mark_point(filled=True, size=70, opacity=1)
     return alt.layer(
         margin,
         bars.encode(x=x, color=colour, **limits),
-        points.encode(x=x, y=y, color=colour, shape=shape, tooltip=tooltip),
-        base(rows).mark_text(align="left", dx=7, fontSize=10).encode(x=x, y=y, text="candidate:N"),
-    ).properties(width=270, height=200)
+        points.encode(x=x, y=y, color=colour, shape=shape, tooltip="tip:N"),
+        base(names)
+        .mark_text(align="left", dx=7, fontSize=10, limit=_NAMES)
+        .encode(x=x, y=alt.Y(f"{PLACE}:Q", title=title), text="candidate:N", tooltip="tip:N"),
+    ).properties(width=_SIZE[0], height=_SIZE[1])

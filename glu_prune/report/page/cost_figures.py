@@ -6,7 +6,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from glu_prune.pruning.ratio import show_ratio
+from glu_prune.report.lines import number
 from glu_prune.report.page.figure import INK, MEASURED, Figure, base, by_model, by_verdict, file_name, is_perplexity
+from glu_prune.report.page.labels import PLACE, apart, between, told
 from glu_prune.results.claims import CapabilityResult
 from glu_prune.results.report import Report
 
@@ -14,6 +16,10 @@ if TYPE_CHECKING:
     import altair as alt
 
 _DENSE = show_ratio(Decimal(0))
+_SIZE = (270, 220)
+"""Pixels of a front."""
+_ARMS = 60
+"""Pixels of the longest name in it."""
 _COSTS = ("joules_per_token", "time_per_output_token")
 """Figures of cost, beside size, that capabilities are shown against."""
 
@@ -58,35 +64,42 @@ def _on_front(scores: Sequence[CapabilityResult], costs: Mapping[tuple[str, str]
             cost, key = costs.get((row.model, at)), (row.model, row.capability, at)
             if cost is not None and row.floor is not None and not is_perplexity(row) and key not in seen:
                 seen.add(key)
-                about = {
+                about: dict[str, Any] = {
                     "model": row.model,
                     "capability": row.capability,
                     "arm": "dense" if at == _DENSE else at,
                     "joined": at == _DENSE or not row.named,
                 }
-                yield {**about, "cost": cost, "score": score, "floor": row.floor}
+                tip = told(row.model, about["arm"], f"score {number(score)}", f"cost {number(cost)}")
+                yield {**about, "cost": cost, "score": score, "floor": row.floor, "tip": tip}
 
 
 def _draw_front(rows: Sequence[dict[str, Any]], title: str) -> "alt.TopLevelMixin":
     import altair as alt
 
     names = list(dict.fromkeys(row["capability"] for row in rows))
+    placed = [
+        each
+        for name in names
+        for each in apart([row for row in rows if row["capability"] == name], "cost", "score", _SIZE, _ARMS)
+    ]
     choice = alt.binding_select(options=names, name="capability ")
     chosen = alt.selection_point(name="capability", fields=["capability"], value=names[0], bind=choice)
     y = alt.Y("score:Q", scale=alt.Scale(zero=False), title="score")
     at = {"x": alt.X("cost:Q", title=title, scale=alt.Scale(zero=False, padding=24)), "y": y, "color": by_model()}
-    chart = base(rows).transform_filter(chosen)
+    chart, place = (
+        base(placed).transform_filter(chosen),
+        alt.Y(f"{PLACE}:Q", scale=alt.Scale(zero=False), title="score"),
+    )
     return (
         alt.layer(
             chart.transform_filter("datum.joined").mark_line(opacity=0.4).encode(**at, order="cost:Q"),
-            chart.mark_point(filled=True, size=70, opacity=1).encode(
-                **at, tooltip=["model:N", "arm:N", "cost:Q", "score:Q"]
-            ),
-            chart.mark_text(dy=-10).encode(**{**at, "color": alt.value(INK)}, text="arm:N"),
+            chart.mark_point(filled=True, size=70, opacity=1).encode(**at, tooltip="tip:N"),
+            chart.mark_text(dy=-10, limit=_ARMS).encode(x=at["x"], y=place, text="arm:N", tooltip="tip:N"),
             chart.mark_rule(strokeDash=[4, 4]).encode(y=alt.Y("floor:Q", title="score"), color=by_model()),
         )
         .add_params(chosen)
-        .properties(width=270, height=220)
+        .properties(width=_SIZE[0], height=_SIZE[1])
     )
 
 
@@ -100,8 +113,10 @@ def costs(report: Report) -> Iterator[Figure]:
     ]
     rows: list[dict[str, Any]] = []
     for model, figure, at, (change, low, high), verdict, how, spoilt in (*judged, *measured):
-        about = {"model": model, "figure": figure, "arm": at, "verdict": verdict, "how": how, "spoilt": spoilt}
-        rows.append({**about, "change": change, "low": low, "high": high})
+        about = {"model": model, "figure": figure, "arm": at, "verdict": verdict, "spoilt": spoilt}
+        interval = f"({between(low, high)})" if between(low, high) else ""
+        tip = told(f"{model} {at}", f"{number(change)} % {interval}".rstrip(), verdict, how, spoilt)
+        rows.append({**about, "change": change, "low": low, "high": high, "tip": tip})
     for figure in dict.fromkeys(row["figure"] for row in rows):
         mine = [row for row in rows if row["figure"] == figure]
         spoilt = ", ".join(dict.fromkeys(row["spoilt"] for row in mine if row["spoilt"]))
@@ -118,11 +133,10 @@ def _draw_cost(rows: Sequence[dict[str, Any]]) -> "alt.TopLevelMixin":
     title = "change, %"
     x = alt.X("arm:N", title="share of neurons removed, or arm", sort=None, axis=alt.Axis(labelAngle=0))
     y, colour = alt.Y("change:Q", title=title), by_model()
-    tooltip = ["model:N", "arm:N", "change:Q", "low:Q", "high:Q", "verdict:N", "how:N", "spoilt:N"]
     return alt.layer(
         base([{"zero": 0}]).mark_rule(strokeDash=[4, 4], color=INK).encode(y=alt.Y("zero:Q", title=title)),
         base(rows).mark_rule().encode(x=x, y=alt.Y("low:Q", title=title), y2="high:Q", color=colour),
         base(rows)
         .mark_point(filled=True, size=70, opacity=1)
-        .encode(x=x, y=y, color=colour, shape=by_verdict(rows), tooltip=tooltip),
+        .encode(x=x, y=y, color=colour, shape=by_verdict(rows), tooltip="tip:N"),
     ).properties(width=270, height=180)

@@ -104,7 +104,14 @@ def floors(rows: Sequence[CapabilityResult]) -> Iterator[dict[str, Any]]:
     """A line for each floor, once where models share it, with what scores so."""
     for score in dict.fromkeys(row.floor for row in rows if row.floor is not None):
         names = dict.fromkeys(row.floor_of for row in rows if row.floor == score and row.floor_of)
-        yield {"kind": "floor", "score": score, "said": f"without content: {', '.join(names) or 'floor'}"}
+        yield {"kind": "floor", "score": score, "tip": f"without content: {', '.join(names) or 'floor'} {score:,.3f}"}
+
+
+def floor_lines(rows: Sequence[dict[str, Any]], **at: Any) -> "alt.Chart":
+    """Those of `rows` that are floors as dashed lines, which the caption names: words would be drawn over."""
+    mine = base([row for row in rows if row["kind"] == "floor"])
+    lines: alt.Chart = mine.mark_rule(strokeDash=[4, 4], color=INK).encode(tooltip="tip:N", **at)
+    return lines
 
 
 def floor_named(rows: Sequence[CapabilityResult]) -> str:

@@ -8,29 +8,37 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from glu_prune.judgement.ties import REDRAWN
+from glu_prune.report.lines import number
 from glu_prune.report.page.arm_figures import named_arms
 from glu_prune.report.page.change_figures import changes
 from glu_prune.report.page.choice_figures import choices
 from glu_prune.report.page.cost_figures import costs, fronts
 from glu_prune.report.page.figure import (
-    INK,
     Figure,
     base,
     beside,
     by_model,
     by_verdict,
     file_name,
+    floor_lines,
     floor_named,
     floors,
     is_perplexity,
     removed,
 )
+from glu_prune.report.page.labels import PLACE, apart, point_told, told
 from glu_prune.results.claims import CapabilityResult
 from glu_prune.results.report import Report
 
 if TYPE_CHECKING:
     import altair as alt
 
+_SIZE = (270, 180)
+"""Pixels of a figure."""
+_SHARES = 24
+"""Pixels of a share of neurons."""
+_NAMES = 110
+"""Pixels of the longest name in it."""
 _KNOWLEDGE, _TRUTH = "factual_knowledge", ("truthfulness_mc2", "truthfulness")
 
 
@@ -60,13 +68,15 @@ def _dose(capability: str, rows: Sequence[CapabilityResult], report: Report) -> 
     drawn: list[dict[str, Any]] = []
     for model in dict.fromkeys(row.model for row in rows):
         mine = [row for row in rows if row.model == model]
-        drawn.append({"kind": "model", "model": model, "removed": 0.0, "score": mine[0].dense, "verdict": "dense"})
+        tip = told(model, "dense", number(mine[0].dense))
+        start = {"kind": "model", "model": model, "removed": 0.0, "score": mine[0].dense, "verdict": "dense"}
+        drawn.append({**start, "tip": tip})
         drawn += [_point(row) for row in mine]
         drawn += [mark for row in mine for mark in _controls(row)]
     drawn += floors(rows)
     drawn += _bands(report, rows)
     items = ", ".join(f"{count:,}" for count in dict.fromkeys(row.items for row in rows))
-    tests = ", ".join(dict.fromkeys(row.test for row in rows))
+    tests = ", ".join(_tests(rows))
     caption = (
         f"{first.metric}{' (lower is better)' if first.better == 'lower' else ''} of n = {items} items. Bars: 95 % "
         f"interval of the change from the dense model on the same items; shapes: verdict by {tests}, p corrected for "
@@ -79,11 +89,18 @@ def _dose(capability: str, rows: Sequence[CapabilityResult], report: Report) -> 
     )
 
 
+def _tests(rows: Sequence[CapabilityResult]) -> Iterator[str]:
+    """The name of each test, with the numbers of what it was made over."""
+    for name in dict.fromkeys(row.test.partition(" over ")[0] for row in rows):
+        over = dict.fromkeys(row.test.partition(" over ")[2] for row in rows if row.test.startswith(name))
+        yield name + (f" over {', '.join(over)}" if any(over) else "")
+
+
 def _point(row: CapabilityResult) -> dict[str, Any]:
+    low, high = beside(row, row.low), beside(row, row.high)
     return {
         "kind": "model", "model": row.model, "removed": float(row.ratio or 0), "score": row.pruned,
-        "verdict": row.outcome, "low": beside(row, row.low), "high": beside(row, row.high), "p": row.p_ratios,
-        "claim": row.claim,
+        "verdict": row.outcome, "low": low, "high": high, "tip": point_told(row),
     }  # fmt: skip
 
 
@@ -94,8 +111,11 @@ def _controls(row: CapabilityResult) -> Iterator[dict[str, Any]]:
         if name != REDRAWN:
             drawn = row.draws.get(name, ())
             said = f"{name} (mean of {len(drawn)})" if drawn else name
-            yield {"kind": "control", **at, "score": score, "criterion": said}
-            yield from ({"kind": "draw", **at, "score": each, "criterion": name} for each in drawn)
+            tip = told(row.model, said, number(score))
+            yield {"kind": "control", **at, "score": score, "criterion": said, "tip": tip}
+            for each in drawn:
+                tip = told(row.model, f"a draw of {name}", number(each))
+                yield {"kind": "draw", **at, "score": each, "criterion": name, "tip": tip}
 
 
 def _bands(report: Report, rows: Sequence[CapabilityResult]) -> Iterator[dict[str, Any]]:
@@ -115,32 +135,35 @@ def _draw_dose(logarithmic: bool) -> "Callable[[Sequence[dict[str, Any]]], alt.T
         score = alt.Axis(title="score", tickCount=5)
         x, y, colour = removed(rows), alt.Y("score:Q", axis=score, scale=scale), by_model()
         limits = {"y": alt.Y("low:Q", axis=score, scale=scale), "y2": "high:Q", "x": x, "color": colour}
-        tooltip = ["model:N", "removed:Q", "score:Q", "low:Q", "high:Q", "claim:N", "verdict:N", "p:Q"]
+        placed = [row for row in rows if "removed" in row and row.get("score") is not None]
+        placed = apart(placed, "removed", "score", _SIZE, _NAMES, logarithmic=logarithmic)
+        place = alt.Y(f"{PLACE}:Q", axis=score, scale=scale)
 
         def of(kind: str) -> "alt.Chart":
             return base([row for row in rows if row["kind"] == kind])
 
         model, control = of("model"), of("control").encode(x=x, y=y, color=colour)
+        names = base([row for row in placed if row["kind"] == "control"])
         layers = {
             "band": of("band").mark_area(opacity=0.15).encode(**limits),
-            "floor": of("floor").mark_rule(strokeDash=[4, 4], color=INK).encode(y=y)
-            + of("floor").mark_text(align="right", dy=-6, fontSize=9).encode(x=alt.value("width"), y=y, text="said:N"),
-            "control": control.mark_tick(thickness=2, width=10).encode(tooltip=["criterion:N", "score:Q"])
-            + control.mark_text(align="left", dx=8, fontSize=10).encode(text="criterion:N", color=alt.value(INK)),
-            "draw": of("draw")
-            .mark_point(size=18, opacity=0.6)
-            .encode(x=x, y=y, color=colour, tooltip=["criterion:N", "score:Q"]),
+            "floor": floor_lines(rows, y=y),
+            "control": control.mark_tick(thickness=2, width=10).encode(tooltip="tip:N")
+            + names.mark_text(align="left", dx=8, fontSize=10, limit=_NAMES).encode(
+                x=x, y=place, text="criterion:N", tooltip="tip:N"
+            ),
+            "draw": of("draw").mark_point(size=18, opacity=0.6).encode(x=x, y=y, color=colour, tooltip="tip:N"),
             "model": model.mark_line(opacity=0.5).encode(x=x, y=y, color=colour)
             + base([row for row in rows if row.get("low") is not None and row["kind"] == "model"])
             .mark_rule()
             .encode(**limits)
             + model.mark_point(filled=True, size=70, opacity=1).encode(
-                x=x, y=y, color=colour, shape=by_verdict(rows), tooltip=tooltip
+                x=x, y=y, color=colour, shape=by_verdict(rows), tooltip="tip:N"
             ),
         }
         there = {row["kind"] for row in rows}
         found = alt.layer(*(layer for kind, layer in layers.items() if kind in there))
-        return found.properties(width=270, height=180)
+        width, height = _SIZE
+        return found.properties(width=width, height=height)
 
     return draw
 
@@ -168,7 +191,8 @@ def _truth(scores: Sequence[CapabilityResult]) -> Iterator[Figure]:
 def _dense(row: dict[str, Any]) -> dict[str, Any]:
     """The dense model's point, of which no interval is known."""
     unknown = dict.fromkeys(("kl", "kh", "tl", "th"))
-    return {**row, **unknown, "removed": "0", "knowledge": row["k0"], "truth": row["t0"]}
+    said = told(row["model"], "dense", f"knowledge {number(row['k0'])}", f"{row['measure']} {number(row['t0'])}")
+    return {**row, **unknown, "removed": "0", "knowledge": row["k0"], "truth": row["t0"], "tip": said}
 
 
 def _pair(row: CapabilityResult, other: CapabilityResult, name: str) -> dict[str, Any]:
@@ -177,6 +201,7 @@ def _pair(row: CapabilityResult, other: CapabilityResult, name: str) -> dict[str
         "knowledge": row.pruned, "truth": other.pruned, "k0": row.dense, "t0": other.dense,
         "kl": beside(row, row.low), "kh": beside(row, row.high),
         "tl": beside(other, other.low), "th": beside(other, other.high),
+        "tip": told(row.model, row.at, f"knowledge {number(row.pruned)}", f"{name} {number(other.pruned)}"),
     }  # fmt: skip
 
 
@@ -189,12 +214,13 @@ def _draw_truth(rows: Sequence[dict[str, Any]]) -> "alt.TopLevelMixin":
     at = {"x": x, "y": y, "color": by_model()}
     across = {"x": alt.X("kl:Q", title="factual knowledge"), "x2": "kh:Q", "y": y, "color": by_model()}
     along = {"x": x, "y": alt.Y("tl:Q", title="truthfulness"), "y2": "th:Q", "color": by_model()}
-    tooltip = ["model:N", "measure:N", "removed:N", "knowledge:Q", "truth:Q"]
+    names = apart(rows, "knowledge", "truth", _SIZE, _SHARES)
+    place = alt.Y(f"{PLACE}:Q", title="truthfulness", scale=alt.Scale(zero=False))
     return alt.layer(
         base(measured).mark_rule(opacity=0.4).encode(**across),
         base(measured).mark_rule(opacity=0.4).encode(**along),
         base(rows)
         .mark_point(filled=True, size=60, opacity=1)
-        .encode(**at, shape=alt.Shape("measure:N", title=None), tooltip=tooltip),
-        base(rows).mark_text(dy=-9).encode(**{**at, "color": alt.value(INK)}, text="removed:N"),
+        .encode(**at, shape=alt.Shape("measure:N", title=None), tooltip="tip:N"),
+        base(names).mark_text(dy=-9).encode(x=x, y=place, text="removed:N"),
     ).properties(width=270, height=220)

@@ -3,12 +3,40 @@ for (const place of document.querySelectorAll(".chart")) {
   const spec = JSON.parse(document.getElementById(`spec-${place.dataset.figure}`).textContent);
   const bind = document.getElementById(`choice-${place.dataset.figure}`);
   vegaEmbed(place, spec, {bind, actions: false, ast: true, renderer: "svg", defaultStyle: false, tooltip: {disableDefaultStyle: true}})
-    .then(() => { place.dataset.drawn = "yes"; })
+    .then(() => {
+      place.dataset.drawn = "yes";
+      // Only what can be scrolled is a stop of the keyboard.
+      const frame = place.parentElement;
+      if (frame.scrollWidth > frame.clientWidth) frame.tabIndex = 0;
+    })
     .catch((error) => { place.textContent = `not drawn: ${error.message}`; });
 }
 
 const dialog = document.getElementById("cell");
 dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
+// Each matrix is one stop of the keyboard; arrow keys go from cell to cell.
+const STEPS = {ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0]};
+for (const matrix of document.querySelectorAll(".matrix")) {
+  const rows = [...matrix.tBodies[0].rows].map((row) => [...row.cells].slice(1).map((cell) => cell.firstElementChild));
+  const every = rows.flat().filter(Boolean);
+  const stop = (cell) => { for (const each of every) each.tabIndex = each === cell ? 0 : -1; };
+  stop(every[0]);
+  matrix.addEventListener("focusin", (event) => stop(event.target));
+  matrix.addEventListener("keydown", (event) => {
+    const step = STEPS[event.key];
+    if (!step) return;
+    let row = rows.findIndex((each) => each.includes(event.target));
+    let column = rows[row].indexOf(event.target);
+    let next;
+    do {
+      row += step[0];
+      column += step[1];
+      next = rows[row]?.[column];
+    } while (next === null);
+    event.preventDefault();
+    next?.focus();
+  });
+}
 for (const cell of document.querySelectorAll(".matrix button")) {
   cell.addEventListener("click", () => {
     document.getElementById("cell-title").textContent = cell.getAttribute("aria-label");

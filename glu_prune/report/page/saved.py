@@ -41,9 +41,11 @@ def save_page(
     path: Path,
     sources: Sequence[str],
     changes: Sequence[ItemChanges] = (),
-    facts: Sequence[tuple[str, str]] = (),
+    facts: Sequence[Sequence[tuple[str, str]]] = (),
 ) -> None:
-    """Writes a report, with what changed item by item and where it comes from, as one HTML file, whole or not at all.
+    """Writes a report as one HTML file, whole or not at all, with what changed item by item.
+
+    `facts` are those of each source, in their order.
 
     Raises:
         ReportError: the chart library is missing, or the file cannot be written.
