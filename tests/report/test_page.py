@@ -3,6 +3,8 @@
 import json
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -161,14 +163,43 @@ def opened(browser, path: Path, **settings: object):
     return tab, said
 
 
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory, page) -> dict[str, Path]:
+    """Pages of published figures, of the packs, and of a session about an embedded model, which has answers."""
+    folder = tmp_path_factory.mktemp("pages")
+    packs = [str(each.parent) for each in (ROOT / "expectations" / "evidence").glob("*/glu-prune-store.json")]
+    expectations = f"--expectations={ROOT / 'expectations'}"
+    assert main(["report", *packs, expectations, "--out", str(folder / "replication.html")]) == 0
+    session = [sys.executable, "-m", "pytest", "benchmarks", "-k", "tiny-instruct-ratio_0.5", "--glu-limit=40"]
+    places = ["--glu-store", folder / "store", "--glu-results", folder, "--glu-report", folder / "embedded.html"]
+    subprocess.run([*session, *places], cwd=ROOT, capture_output=True, check=False)
+    return {"published": page, **{path.stem: path for path in folder.glob("*.html")}}
+
+
 @pytest.mark.slow("starts a browser")
 @pytest.mark.parametrize(("width", "scheme"), [(1200, "light"), (400, "dark")])
-def test_a_browser_draws_every_figure_and_finds_nothing_wrong(browser, page, width, scheme):
-    tab, said = opened(browser, page, viewport={"width": width, "height": 800}, color_scheme=scheme)
-    assert tab.locator(".chart svg").count() == len([*figures(published())])
+@pytest.mark.parametrize("name", ["published", "replication", "embedded"])
+def test_a_browser_draws_every_figure_and_finds_nothing_wrong(browser, pages, name, width, scheme):
+    tab, said = opened(browser, pages[name], viewport={"width": width, "height": 800}, color_scheme=scheme)
+    assert tab.locator(".chart svg").count() == tab.locator("figure").count() > 3
     assert tab.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+    for place in tab.locator("nav a").all():
+        place.click()
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe().run(tab)
     assert [each["id"] for each in axe.response["violations"] if each["impact"] in ("serious", "critical")] == []
+    assert said == []
+
+
+@pytest.mark.slow("starts a browser")
+def test_changed_answers_are_found_by_what_changed_and_by_words(browser, pages):
+    tab, said = opened(browser, pages["embedded"])
+    tab.locator("#items-kind").select_option("worse")
+    shown = tab.locator("#items-list article")
+    count = shown.count()
+    assert 0 < count == int(tab.locator("#items-count").inner_text().split()[0])
+    assert all(each.startswith("worse") for each in tab.locator("#items-list h3").all_inner_texts())
+    tab.locator("#items-text").fill("no such word anywhere")
+    assert shown.count() == 0
     assert said == []
 
 
