@@ -96,7 +96,7 @@ def _seconds(text: str) -> float:
 _DATA_OPTIONS = (
     _option("--glu-model", "only the expectations about this model", metavar="NAME"),
     _option("--glu-expectations", "a file or folder of expectations (default: expectations/)", metavar="PATH"),
-    _option("--glu-store", "where records are kept (default: .glu-prune/)", metavar="DIR"),
+    _option("--glu-store", "where records are kept (default: .glu-prune/); also s3://BUCKET/NAME", metavar="DIR"),
     _option("--glu-baselines", "where baselines are (default: baselines/)", metavar="DIR"),
     _option("--glu-results", "where tables are written (default: results/)", metavar="DIR"),
     _option(

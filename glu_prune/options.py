@@ -9,6 +9,7 @@ import pytest
 
 from glu_prune.errors import ReportError
 from glu_prune.experiment.cell import Settings
+from glu_prune.experiment.shared import folder_of, is_address
 from glu_prune.models.dtypes import AUTO
 from glu_prune.option_list import OPTIONS
 from glu_prune.sources.judged import PUBLISHED, RUNS, named_store
@@ -194,6 +195,16 @@ def judges_published(config: pytest.Config) -> bool:
 def runs(config: pytest.Config) -> bool:
     """Whether what is judged is run here."""
     return bool(config.getoption("--glu-evidence") == RUNS)
+
+
+def store(config: pytest.Config) -> Path:
+    """The folder of records; of a store elsewhere, its copy.
+
+    Raises:
+        StoreError: the copy cannot be made.
+    """
+    named = str(config.getoption("--glu-store") or "")
+    return folder_of(named) if is_address(named) else place(config, "--glu-store")
 
 
 def pack(config: pytest.Config) -> Path | None:

@@ -28,6 +28,13 @@ def data_folder(text: str) -> Path:
     return Path(text)
 
 
+def store_folder(given: str | Path) -> Path:
+    """A folder of records; of a store elsewhere, its copy."""
+    from glu_prune.experiment.shared import folder_of, is_address
+
+    return folder_of(str(given)) if is_address(str(given)) else Path(given)
+
+
 def use(data: Path | None) -> None:
     """Makes the data folder that was named, if one was, the one that is used."""
     from glu_prune.evaluation.local_data import VARIABLE
@@ -97,5 +104,8 @@ Limit = Annotated[
     typer.Option(parser=positive, metavar="N", help="Items of each task, drawn once.", show_default="all"),
 ]
 Chat = Annotated[bool, typer.Option("--chat", help="Put prompts into the model's chat template.")]
-StoreFolder = Annotated[Path, typer.Option("--store", metavar="DIR", help="Where records are kept.")]
+StoreFolder = Annotated[
+    Path,
+    typer.Option("--store", parser=store_folder, metavar="DIR", help="Where records are kept; also s3://BUCKET/NAME."),
+]
 NewFolder = Annotated[Path, typer.Option("--out", metavar="DIR", help="The new folder that is written.")]

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from glu_prune.commands.arguments import store_folder
 from glu_prune.commands.terminal import Answer
 from glu_prune.report.page.saved import FileFormat
 
@@ -28,7 +29,9 @@ def report(
     against: Annotated[
         Path | None,
         typer.Option(
-            metavar="BEFORE", help="A store, a pack or a baseline's file: show what changed since, item by item."
+            parser=store_folder,
+            metavar="BEFORE",
+            help="A store, a pack or a baseline's file: show what changed since, item by item.",
         ),
     ] = None,
     expectations: Annotated[

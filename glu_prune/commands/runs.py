@@ -16,6 +16,7 @@ from glu_prune.commands.arguments import (
     StoreFolder,
     WeightsDtype,
     positive,
+    store_folder,
     use,
 )
 from glu_prune.commands.terminal import Answer, connections, interruptible
@@ -148,8 +149,8 @@ _PLACE = "A store, a baseline's JSON file, or lm-eval's results JSON."
 
 
 def compare(
-    before: Annotated[Path, typer.Argument(metavar="A", help=f"What was: {_PLACE}")],
-    after: Annotated[Path, typer.Argument(metavar="B", help=f"What is: {_PLACE}")],
+    before: Annotated[Path, typer.Argument(metavar="A", parser=store_folder, help=f"What was: {_PLACE}")],
+    after: Annotated[Path, typer.Argument(metavar="B", parser=store_folder, help=f"What is: {_PLACE}")],
     fail_on: Annotated[
         Literal["regressed", "incomparable", "change"],
         typer.Option(help="What exit code 1 is for: regressions, also what cannot be compared, or any change."),
@@ -169,12 +170,13 @@ def compare(
     """Compare one run with another, item by item."""
     from glu_prune.baseline.compare import FAIL_ON
     from glu_prune.baseline.sources import compared
+    from glu_prune.experiment.shared import address_of
     from glu_prune.report.against import compared_rows, refuse_file, text, write
 
     if out is not None:
         refuse_file(out)
     found = compared(before, after, margin, allow_missing or ())
-    rows = compared_rows(found, str(before))
+    rows = compared_rows(found, address_of(before) or str(before))
     if out is not None:
         write(out, rows)
     return Answer(text(rows), not any(each.outcome in FAIL_ON[fail_on] for each in found))

@@ -132,8 +132,8 @@ class Engine(RecordSource):
                 self._put(record, content)
 
     def _put(self, record: AnyRecord, content: bytes) -> None:
-        self.store.write(record.key, type(record), content)
-        self._remember(record)
+        stands = self.store.write(record.key, type(record), content)
+        self._remember(stands or record)
 
     @contextmanager
     def _alone(self, cell: AnyCell) -> Iterator[None]:

@@ -24,6 +24,7 @@ from glu_prune.experiment.marker import (
     UNFINISHED,
     refuse_others,
 )
+from glu_prune.experiment.shared import address_of, fetched
 from glu_prune.experiment.store import Store
 from glu_prune.files import ABANDONED_AFTER, PARTIAL, unfinished
 
@@ -49,6 +50,7 @@ def entries(folder: Path) -> list[Entry]:
         StoreError: there is no store.
     """
     refuse_others(folder)
+    fetched(folder)
     files = sorted(path for path in (folder / CELLS).glob("*") if RECORD.fullmatch(path.name) and path.is_file())
     return [entry_of(path) for path in files]
 
@@ -106,9 +108,12 @@ def removals(folder: Path) -> Iterator[Removal]:
     All of it was written by this package, which knows it by its name, and has read of records that they are useless.
 
     Raises:
-        StoreError: there is no store.
+        StoreError: there is no store, or it is elsewhere.
         OSError: it cannot be read.
     """
+    if address := address_of(folder):
+        msg = f"nothing is removed from {address}, where others may be at work; use the tools of that place"
+        raise StoreError(msg)
     for entry in entries(folder):
         if why := entry.useless:
             about = (entry.head.get(name) for name in ("model", "arm", "task"))

@@ -75,16 +75,28 @@ def is_marked(folder: Path) -> bool:
         msg = f"{path} is no file, so that nothing says of which version the store is; name another store"
         raise StoreError(msg)
     try:
-        found = json.loads(path.read_bytes())["store"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        msg = f"{path} does not say of which version the store is ({type(error).__name__}); name another store"
+        content = path.read_bytes()
+    except OSError as error:
+        msg = f"{path} cannot be read ({error.strerror}), so that nothing says of which version the store is"
+        raise StoreError(msg) from error
+    version_said(content, folder)
+    return True
+
+
+def version_said(content: bytes, where: object) -> None:
+    """Raises `StoreError` unless the marker of the store `where` says that it is of this version."""
+    try:
+        found = json.loads(content)["store"]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        msg = (
+            f"{where}/{MARKER} does not say of which version the store is ({type(error).__name__}); name another store"
+        )
         raise StoreError(msg) from error
     if type(found) is not int or found != VERSION:
         msg = (
-            f"{folder} is a store of version {shown(found)}; this glu-prune reads {VERSION}: update it, or name another"
+            f"{where} is a store of version {shown(found)}; this glu-prune reads {VERSION}: update it, or name another"
         )
         raise StoreError(msg)
-    return True
 
 
 def _refuse_foreign(folder: Path) -> None:

@@ -1,10 +1,14 @@
-"""Records on disk, one file per key: written whole or not at all, and checked when read."""
+"""Records on disk, one file per key: written whole or not at all, and checked when read.
+
+Of a store elsewhere there is a copy on disk (`shared.py`), through which all is read and written.
+"""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from pydantic import TypeAdapter
 
@@ -14,6 +18,7 @@ from glu_prune.experiment.codec import AnyRecord, RecordT, decoded, encoded, suf
 from glu_prune.experiment.locks import held
 from glu_prune.experiment.marker import CELLS, CHECKPOINTS, CHOSEN, CORRUPT, DECLARED, DRAFTS, LOCKS, is_marked, mark
 from glu_prune.experiment.record import Record
+from glu_prune.experiment.shared import shared
 from glu_prune.files import write_whole
 
 _TEXTS = TypeAdapter(dict[str, str])
@@ -25,6 +30,7 @@ class Store:
     def __init__(self, folder: Path) -> None:
         """The folder is made, and marked as a store, when the first record is written."""
         self.folder = folder
+        self._shared = shared(folder)
         self._prepared = False
 
     def path(self, key: str, kind: type[AnyRecord] = Record) -> Path:
@@ -47,27 +53,48 @@ class Store:
         try:
             content = path.read_bytes()
         except FileNotFoundError:
-            return None
+            return self._fetched(key, kind)
         except OSError as error:
             msg = f"{path} cannot be read: {error.strerror}; choose another store with --glu-store DIR"
             raise StoreError(msg) from error
-        record = decoded(content, kind, str(path))
-        if record.key != key:
-            msg = f"{path}: it holds the record of {record.key[:12]}"
-            raise CorruptError(msg)
+        return _of_key(key, content, kind, str(path))
+
+    def _fetched(self, key: str, kind: type[RecordT]) -> RecordT | None:
+        """The record of `key` from elsewhere, which is kept here from then on."""
+        path = self.path(key, kind)
+        if self._shared is None or (content := self._shared.fetch(path.name)) is None:
+            return None
+        record = _of_key(key, content, kind, f"{self._shared.address}/{CELLS}/{path.name}")
+        self._keep(path, content)
         return record
 
     def put(self, record: AnyRecord) -> None:
         """Saves `record`, as `write` does."""
         self.write(record.key, type(record), encoded(record))
 
-    def write(self, key: str, kind: type[AnyRecord], content: bytes) -> None:
+    def write(self, key: str, kind: type[AnyRecord], content: bytes) -> AnyRecord | None:
         """Saves an encoded record under its key: complete once this returns, absent or as before if it fails.
+
+        Gives the record that stands there instead, where somebody else has put one into a store elsewhere meanwhile.
 
         Raises:
             StoreError: the store cannot be written.
         """
         path = self.path(key, kind)
+        self._keep(path, content)
+        if self._shared is None or (stands := self._shared.create(path.name, content)) == content:
+            return None
+        try:
+            other: Any = kind
+            record: AnyRecord = _of_key(key, stands, other, f"{self._shared.address}/{CELLS}/{path.name}")
+        except CorruptError:
+            self._shared.set_aside(path.name)
+            self._shared.create(path.name, content)
+            return None
+        self._keep(path, stands)
+        return record
+
+    def _keep(self, path: Path, content: bytes) -> None:
         with self._writing():
             path.parent.mkdir(parents=True, exist_ok=True)
             write_whole(path, content, sync=True)
@@ -80,7 +107,10 @@ class Store:
                 self._prepare()
                 path.parent.mkdir(parents=True, exist_ok=True)
                 first = datetime.now(UTC).isoformat(timespec="seconds")
-                write_whole(path, json.dumps({"first": first, **what}, indent=1).encode())
+                said = json.dumps({"first": first, **what}, indent=1).encode()
+                if self._shared is not None:
+                    said = self._shared.create_beside(f"{DECLARED}/{path.name}", said)
+                write_whole(path, said)
 
     def declare_as(self, other: "Store") -> None:
         """Keeps what was declared in `other`, too, and when that was first in either.
@@ -134,11 +164,14 @@ class Store:
             StoreError: the store cannot be written.
         """
         path, number = self.path(key, kind), 1
+        if self._shared is not None:
+            self._shared.set_aside(path.name)
         with self._writing():
             (self.folder / CORRUPT).mkdir(exist_ok=True)
             while (target := self.folder / CORRUPT / f"{path.name}.{number}").exists():
                 number += 1
-            path.rename(target)
+            if self._shared is None or path.exists():  # else it was corrupt elsewhere, and never came here
+                path.rename(target)
             return target
 
     @contextmanager
@@ -171,3 +204,12 @@ class Store:
         except OSError as error:
             msg = f"the store {self.folder} cannot be written: {error}; choose another with --glu-store DIR"
             raise StoreError(msg) from error
+
+
+def _of_key(key: str, content: bytes, kind: type[RecordT], where: str) -> RecordT:
+    """The record that `content` holds; raises `CorruptError` if it is another one, or cannot be trusted."""
+    record = decoded(content, kind, where)
+    if record.key != key:
+        msg = f"{where}: it holds the record of {record.key[:12]}"
+        raise CorruptError(msg)
+    return record

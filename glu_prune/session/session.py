@@ -106,7 +106,7 @@ class Session:
     @property
     def store(self) -> Path:
         """Where records are kept."""
-        return options.place(self._config, "--glu-store")
+        return options.store(self._config)
 
     def preflight(self, items: Iterable[pytest.Item]) -> None:
         """Finds what would stop the run of `items`, before any model loads.

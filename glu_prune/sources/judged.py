@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from glu_prune.clean import one_line
 from glu_prune.errors import ExpectationError, NotMeasuredError, ReportError, StoreError
 from glu_prune.experiment.marker import MARKER
+from glu_prune.experiment.shared import folder_of, is_address
 from glu_prune.judgement.case import Case
 from glu_prune.judgement.conclusion import conclude
 from glu_prune.judgement.expectation import files, read, told_apart
@@ -54,6 +55,8 @@ def named_store(name: str, expectations: Path, here: Path) -> Path:
     Raises:
         StoreError: there is none.
     """
+    if is_address(name):
+        return folder_of(name)
     beside = (expectations if expectations.is_dir() else expectations.parent) / "evidence"
     for folder in (beside / name, here / name):
         if (folder / MARKER).is_file():
