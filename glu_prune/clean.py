@@ -19,7 +19,7 @@ _MARKUP = re.compile(
 )
 """What Markdown makes code, cells, HTML, links, images, entities, emphasis and formulas of, and, where text begins,
 headings, quotes, lists and rules; bare addresses become links, too. Underscores within words are left alone."""
-_ASCII = str.maketrans("✓✗≈↑↓•≤≥±─", "+x~^v*<>~-")
+_ASCII = str.maketrans("✓✗≈↑↓•≤≥±─", "+x#^v*<>~-")
 """One sign for one, so that columns stay below each other, where an encoding cannot do more."""
 _MENTION = re.compile(r"(?<!\w)@(?=\w)")
 """Has GitHub tell someone, even where it is escaped; an empty comment after it keeps it from that, and is not seen."""

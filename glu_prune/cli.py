@@ -23,7 +23,7 @@ _COMPLETION = "_GLU_PRUNE_COMPLETE"
 """Where a shell asks what a line may go on with; typer answers, and ends Python."""
 
 app = typer.Typer(
-    help="Width pruning of GLU language models.",
+    help="Prune GLU language models, and find out what that does to them.",
     rich_markup_mode=None,  # help and errors stay plain text, as scripts and tests read them
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
@@ -61,7 +61,7 @@ def _glu_prune(
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """Width pruning of GLU language models."""
+    """Prune GLU language models, and find out what that does to them; `pytest benchmarks` runs experiments."""
 
 
 _COMMANDS: tuple[Callable[..., Answer], ...] = (

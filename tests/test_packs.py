@@ -249,4 +249,4 @@ def test_controls_that_a_pack_lacks_are_missed_by_claims_about_them_alone(projec
     same = ["dense", "pruned", "p", "verdict"]
     assert after.loc["factual_knowledge", same].equals(before.loc["factual_knowledge", same])
     assert after.loc["factual_recall", "verdict"].startswith("inconclusive")
-    assert "controls not run" in after.loc["factual_recall", "note"]
+    assert "random not run" in after.loc["factual_recall", "note"]

@@ -60,7 +60,9 @@ Calibration = Annotated[
 ]
 CalibrationTokens = Annotated[
     int | None,
-    typer.Option(min=1, metavar="N", help="Show so many tokens of it, of lines that --seed draws.", show_default="all"),
+    typer.Option(
+        parser=positive, metavar="N", help="Show so many tokens of it, of lines that --seed draws.", show_default="all"
+    ),
 ]
 Device = Annotated[str, typer.Option(metavar="DEVICE", help="Torch device.")]
 WeightsDtype = Annotated[

@@ -54,8 +54,10 @@ def folder_of(address: str) -> Path:
 
 def address_of(folder: Path) -> str:
     """What `folder` is a copy of; empty if it is none."""
-    with suppress(OSError, ValueError, TypeError, AttributeError):
-        return str(json.loads((folder / MARKER).read_bytes()).get(_OF, ""))
+    marker = folder / MARKER
+    with suppress(OSError, ValueError, TypeError, AttributeError, RecursionError):
+        if marker.is_file():  # a pipe would be read for ever
+            return str(json.loads(marker.read_bytes()).get(_OF, ""))
     return ""
 
 

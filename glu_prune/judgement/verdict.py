@@ -151,6 +151,10 @@ def under(conditions: list[Condition]) -> tuple[Outcome, int | None]:
     return ("inconclusive" if "open" in states else "confirmed"), max(needed, default=None)
 
 
+_UNDER = "under"
+"""In a note: where a score is beside its floor, whether that is shown or is only what it looks like."""
+
+
 def above_floor(measured: CapabilityScores, arm: Arm, tests: int, note: str, *, below_fails: bool = True) -> Condition:
     """Whether `arm` scores more than each of its floors; `note` names it if not.
 
@@ -182,7 +186,9 @@ def _above(
     if excess <= 0:
         return Condition("open", f"{subject} not {what}, nor shown to be below", note=note)
     needed = more_items(beyond, excess, ALPHA / tests)
-    return Condition("open", f"{subject} not shown to be {what}, p = {p:.2g}", needed, note=f"{note}?")
+    return Condition(
+        "open", f"{subject} not shown to be {what}, p = {p:.2g}", needed, note=note.replace(_UNDER, "not shown above")
+    )
 
 
 def _gained_as(floor: Floor, tests: int) -> str | None:

@@ -25,16 +25,29 @@ def compared_rows(found: Sequence[Compared], against: str) -> list[BaselineResul
 
 
 _WORST: tuple[State, ...] = ("regressed", "missing", "incomparable", "improved", "not shown", "unchanged")
+_LEGEND = (
+    "changes are B minus A on the same items, in nats for perplexities, of which a lower one is better; p corrected "
+    "for all that was compared; --out FILE has every item"
+)
 _NAMED = 3
 """How many items that changed are named on a screen."""
 
 
 def text(rows: Sequence[BaselineResult]) -> str:
-    """How often what; then arm by arm what was found."""
+    """How often what; then arm by arm what was found; arms of which there is nothing any more; how to read it."""
     width = terminal_width()
     said = [line for each in counts(rows) for line in hanging(one_line(each), width, "")]
-    for heading, found in arms(rows, width, below):
+    there = {(row.model, row.arm) for row in rows if row.outcome != "missing"}
+    for heading, found in arms([row for row in rows if (row.model, row.arm) in there], width, below):
         said += [*rule(heading, width), *found]
+    gone = [row for row in rows if (row.model, row.arm) not in there]
+    if gone:
+        said += rule("arms that are missing", width)
+    for model, arm in dict.fromkeys((row.model, row.arm) for row in gone):
+        names = ", ".join(row.capability for row in gone if (row.model, row.arm) == (model, arm))
+        said += hanging(one_line(f"{model} {arm}: {names}"), width, "")
+    if any(row.delta is not None for row in rows):
+        said += hanging(_LEGEND, width, "")
     return "\n".join(line.plain for line in said)
 
 

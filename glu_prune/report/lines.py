@@ -111,7 +111,8 @@ def _change(row: ArmResult) -> str:
         return f"{change} ({low}, {high}) %"
     if isinstance(row, ChangeResult):
         return f"{_signed(row.delta)} ({_signed(row.low)}, {_signed(row.high)})"
-    return f"({number(row.low)}, {number(row.high)})"
+    what = "nats" if isinstance(row, DistanceResult) and row.distance == "kl" else "share"
+    return f"{what} ({number(row.low)}, {number(row.high)})"
 
 
 def _signed(value: float | None) -> str:
@@ -224,10 +225,10 @@ def _line(row: ArmResult, shown: Sequence[Column[Any]], notes: Notes | None) -> 
 
 def _aside(row: ArmResult, *, declared: bool) -> str:
     """Of a claim that is as declared or not decided: why that is so, and which way its score counts."""
-    lower = "a lower score is better" if isinstance(row, CapabilityResult) and row.better == "lower" else ""
+    lower = "lower is better" if isinstance(row, CapabilityResult) and row.better == "lower" else ""
     open_ = row.outcome == "inconclusive"
     known = row.note if row.outcome == row.declared or (open_ and isinstance(row, CostResult)) else ""
-    undecided = f"declared {row.declared}" if declared and open_ and row.declared != row.outcome else ""
+    undecided = f"{row.declared} was declared" if declared and open_ and row.declared != row.outcome else ""
     return one_line("; ".join(filter(None, (undecided, known, lower))))
 
 

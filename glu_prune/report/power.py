@@ -8,13 +8,16 @@ from glu_prune.judgement.verdict import ALPHA
 from glu_prune.report.table import Column, render, wrapped
 from glu_prune.results.power import PlannedClaim
 
+_MANY = 4
+"""Ratios that are not named one by one."""
 _LEGEND = """\
 alpha: level of each test, 0.05 over how often the claim is made. finds: the smallest effect that is found with \
 probability 0.8; for `preserved`, the smallest margin that is confirmed with that probability if nothing changes. In \
 units of the metric; nats for perplexities.
 floor: how far above its floor the score must be (where it goes down, the dense one). draws: how many draws of a \
 control there are, and how far beyond their mean the criterion must lie. ?: the store has no such records.
-enough: whether the run can answer the claim, and what would do. spread: from which records it is known how items \
+enough: whether the run can answer the claim, and what would do; `if`: what it \
+rests on beside, of which no record tells. spread: from which records it is known how items \
 vary; `assumed`: so many right-or-wrong items change, half of them for the better.
 a pilot: `pytest benchmarks -k ratio_R --glu-limit 100`, with a ratio of the claim for R (without -k for a trend), \
 leaves records that this table reads."""
@@ -34,6 +37,10 @@ def _draws(row: PlannedClaim) -> str:
 
 
 def _enough(row: PlannedClaim) -> str:
+    if row.answerable and row.floor is None:
+        return "if above its floor"
+    if row.answerable and row.draws is not None and row.beyond_draws is None:
+        return "if beyond the draws"
     said = "unknown" if row.answerable is None else "yes" if row.answerable else "no"
     return f"{said}: needs {row.remedy}" if row.remedy else said
 
@@ -58,7 +65,9 @@ class _Together:
         """All that is so at its ratios: of numbers, from which to which."""
         found = sorted(set(map(show, self.rows)))
         numbers = all(text.replace(".", "", 1).isdecimal() for text in found)
-        return f"{found[0]} to {found[-1]}" if numbers and len(found) > 1 else ", ".join(found)
+        if numbers and len(found) > 1:
+            return f"{found[0]} to {found[-1]}"
+        return ", ".join(dict.fromkeys(found[:1] + [each.removeprefix(_STORED) for each in found[1:]]))
 
 
 def _together(rows: Sequence[PlannedClaim]) -> list[_Together]:
@@ -68,13 +77,23 @@ def _together(rows: Sequence[PlannedClaim]) -> list[_Together]:
     return list(map(_Together, found.values()))
 
 
+_STORED = "stored at "
+"""Begins where a spread is from, if that is another ratio."""
+
+
+def _ratios(rows: Sequence[PlannedClaim]) -> str:
+    """All of them, or the first and the last of many."""
+    first, *between, last = map(_at, (rows[0], *rows))
+    return f"{first} to {last}: {len(rows)}" if len(between) >= _MANY else ", ".join(map(_at, rows))
+
+
 def _at(row: PlannedClaim) -> str:
     return "all" if row.ratio is None and not row.named else row.at
 
 
 _COLUMNS: tuple[Column[_Together], ...] = (
     Column("claim", lambda some: some.said(lambda row: row.claim), key=True),
-    Column("ratio", lambda some: ", ".join(map(_at, some.rows)), key=True),
+    Column("ratio", lambda some: _ratios(some.rows), key=True),
     Column("enough", lambda some: some.said(_enough)),
     Column("items", lambda some: some.said(_items)),
     Column("finds", lambda some: some.each(lambda row: _number(row.smallest))),

@@ -1,6 +1,7 @@
 """What the store and the documents of tasks tell of cases before they run; no model is loaded, nothing computed."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import cached_property
@@ -66,9 +67,9 @@ class Pilots:
     def known(self, case: PlannableCase) -> Known:
         """What is known of `case`: how many items it will have, the floors of its task, and the nearest records."""
         capability = capability_of(case)
-        floors = self._floors(case, capability)
-        size = self._size(case, capability, floors)
         at, records = self._nearest(case)
+        floors = self._floors(case, capability) or self._floors_of(records)
+        size = self._size(case, capability, floors)
         scores = _paired(capability, records, floors) if records else None
         known = Known(floors=floors, scores=scores, at=at if scores else None)
         if size is None:
@@ -85,6 +86,17 @@ class Pilots:
             return self._store.get(key, FloorRecord)
         except (EvaluationError, ModelNotFoundError, StoreError):
             return None
+
+    def _floors_of(self, records: Records | None) -> FloorRecord | None:
+        """Those that other code computed on the items of `records`, as a pack has them."""
+        for entry in self._stored if records else ():
+            record = next(iter((records or {}).values()))
+            if entry.kind is FloorRecord and entry.head["task"] == record.task:
+                with suppress(StoreError):
+                    found = self._store.get(entry.key, FloorRecord)
+                    if found is not None and {*record.items} <= {*found.items}:
+                        return found
+        return None
 
     def _size(self, case: PlannableCase, capability: Capability, floors: FloorRecord | None) -> _Size | None:
         """Of its task: from floors or a record of all items, else from its documents; None if these are not here."""
@@ -154,12 +166,17 @@ class Pilots:
         return groups
 
     @cached_property
+    def _stored(self) -> list[Entry]:
+        """All records that can be read."""
+        try:
+            return [entry for entry in entries(self._store.folder) if not entry.problem]
+        except StoreError:
+            return []
+
+    @cached_property
     def _entries(self) -> dict[tuple[str, str], list[Entry]]:
         """All records of scores by model and task, the latest first."""
-        try:
-            stored = [entry for entry in entries(self._store.folder) if entry.kind is Record]
-        except StoreError:
-            return {}
+        stored = [entry for entry in self._stored if entry.kind is Record]
         names = {name: identity(name) for name in {str(entry.head.get("model")) for entry in stored}}
         found: dict[tuple[str, str], list[Entry]] = {}
         for entry in sorted(stored, key=lambda entry: str(entry.head.get("created")), reverse=True):

@@ -51,8 +51,8 @@ _PASSED_ON = ("GLU_PRUNE_", "HF_", "NLTK_", "TOKENIZERS_")
 
 Model = tuple[ModelSource | None, Settings | None]
 """What a worker has in its memory: a model, and how it is loaded; neither where floors alone are asked for."""
-Outcome = tuple[str, str, str, tuple[bytes, ...]]
-"""On which machine, the kind of an error and what it says, both empty if there was none, and records."""
+Outcome = tuple[str, str, tuple[bytes, ...]]
+"""The kind of an error and what it says, both empty if there was none, and records."""
 
 
 @dataclass(eq=False)
@@ -82,7 +82,7 @@ class _Worker:
     model: Model = (None, None)
     task: _Task | None = None
     machine: str = ""
-    """As Ray numbers it; empty until something has come from there."""
+    """As Ray numbers it; empty until it has begun: there may be no room for it, whatever the cluster says it has."""
 
 
 class RayExecutor:
@@ -99,7 +99,9 @@ class RayExecutor:
         self._open = ExitStack()
         self._thread: threading.Thread | None = None
         self._workers: dict[Any, _Worker] = {}
-        """By what they will give; of those that have nothing to do, by name."""
+        """By what they will give, which at first is where they are; of those that have nothing to do, by name."""
+        self._failed_starts = 0
+        """In a row."""
         self._tasks: deque[_Task] = deque()
         """Those that no worker is at."""
         self._unsettled: list[_Task] = []
@@ -169,11 +171,12 @@ class RayExecutor:
         try:
             while self._waited():
                 self._employ()
-                if not (refs := [ref for ref, worker in self._workers.items() if worker.task]):
+                if not (refs := [ref for ref, each in self._workers.items() if each.task or not each.machine]):
                     time.sleep(_LOOKED)  # there are tasks, and no machine: others may join the cluster
                     continue
                 for ref in self._ray.wait(refs, num_returns=1, timeout=_LOOKED)[0]:
-                    self._take(ref, self._workers.pop(ref))
+                    worker = self._workers.pop(ref)
+                    (self._take if worker.task else self._begun)(ref, worker)
         except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
             self._fail(error)
         else:
@@ -189,7 +192,7 @@ class RayExecutor:
 
     def _dismiss(self) -> None:
         """Has idle workers remove what they wrote; whoever is at something is ended with the session."""
-        idle = [each.actor.close.remote() for each in self._workers.values() if not each.task]
+        idle = [each.actor.close.remote() for each in self._workers.values() if each.machine and not each.task]
         with suppress(self._ray.exceptions.RayError):
             self._ray.wait(idle, num_returns=len(idle), timeout=_GOODBYE) if idle else None
         for each in self._workers.values():
@@ -211,8 +214,9 @@ class RayExecutor:
             wanted = min(self._share.times(self._ray.cluster_resources()), len(self._tasks) + len(self._busy))
             for _ in range(wanted - len(self._workers)):
                 worker = self._hired()
-                self._workers[worker.name] = worker
-            for key, worker in [(key, each) for key, each in self._workers.items() if not each.task]:
+                self._workers[worker.actor.where.remote()] = worker
+            idle = [(key, each) for key, each in self._workers.items() if each.machine and not each.task]
+            for key, worker in idle:
                 if (task := self._next(worker)) is not None:
                     del self._workers[key]
                     worker.task, worker.model = task, task.model
@@ -222,6 +226,25 @@ class RayExecutor:
         actor = self._ray.remote(_Remote).options(scheduling_strategy="SPREAD", **self._share.options)
         env = {name: value for name, value in os.environ.items() if name.startswith(_PASSED_ON)}
         return _Worker(actor.remote(str(Path.cwd()), env), f"worker {next(self._numbers)}")
+
+    def _begun(self, ref: Any, worker: _Worker) -> None:
+        """A worker says where it is, or could not begin.
+
+        Raises:
+            EvaluationError: none can.
+        """
+        try:
+            worker.machine = self._ray.get(ref)
+        except self._ray.exceptions.RayError as error:
+            said = errors.first_line(error)
+            self._failed_starts += 1
+            self._say(f"{worker.name} could not begin: {said}")
+            if self._failed_starts >= TRIES:
+                msg = f"{TRIES} workers in a row could not begin: {said}"
+                raise EvaluationError(msg) from error
+        else:
+            self._failed_starts = 0
+            self._workers[worker.name] = worker
 
     def _next(self, worker: _Worker) -> _Task | None:
         """A task of the model that `worker` has, else of the one that has most of them left for each worker."""
@@ -247,7 +270,7 @@ class RayExecutor:
         task = worker.task
         assert task is not None
         try:
-            worker.machine, kind, says, contents = self._ray.get(ref)
+            kind, says, contents = self._ray.get(ref)
         except self._ray.exceptions.RayError as error:
             self._lost(worker, task, error)
             return
@@ -275,7 +298,7 @@ class RayExecutor:
         with suppress(self._ray.exceptions.RayError):
             self._ray.kill(worker.actor)  # it may only have been out of reach
         alive = {each["NodeID"] for each in self._ray.nodes() if each["Alive"]}
-        if not worker.machine or worker.machine in alive:
+        if worker.machine in alive:
             self._deaths[cell.key] += 1
         if out_of_memory or self._deaths[cell.key] >= TRIES:
             why = "memory ran out" if out_of_memory else f"{TRIES} workers died of it"
@@ -327,17 +350,20 @@ class _Remote:
         meter = NoMeter("not measured: cells run side by side on a cluster; measure without --glu-executor")
         self._executor = LocalExecutor(folder, meter, lambda _: None)
 
-    def run(self, text: str) -> Outcome:
-        """The records of a job, or the error that it failed with."""
+    def where(self) -> str:
+        """The machine that it is on, as Ray numbers it."""
         import ray
 
-        here = ray.get_runtime_context().get_node_id()
+        return str(ray.get_runtime_context().get_node_id())
+
+    def run(self, text: str) -> Outcome:
+        """The records of a job, or the error that it failed with."""
         try:
-            return here, "", "", self._executor.submit(text).result()
+            return "", "", self._executor.submit(text).result()
         except errors.GluPruneError as error:
-            return here, type(error).__name__, str(error), ()
+            return type(error).__name__, str(error), ()
         except Exception as error:  # noqa: BLE001 - it is this cell's, and the others go on
-            return here, EvaluationError.__name__, f"{Job.from_json(text).answers[0]}: {errors.first_line(error)}", ()
+            return EvaluationError.__name__, f"{Job.from_json(text).answers[0]}: {errors.first_line(error)}", ()
 
     def close(self) -> None:
         """Frees its model, and removes what it wrote."""

@@ -282,13 +282,13 @@ def _specific(case: DirectionCase, measured: CapabilityScores, name: str, arms: 
     there are draws: the criterion must lie beyond what another draw would give, and beyond the mean of these on items
     like these, each shown by a test of its own.
     """
-    there = sum(map(measured.has, arms))
+    there, short = sum(map(measured.has, arms)), textwrap.shorten(name, _SHORT, placeholder=" ..")
     if there < len(arms):
         what = f"{there} of {len(arms)} draws of the control {name} were" if there else f"the control {name} was not"
         reason = f"not shown to be specific: {what} measured"
-        return Condition("open", reason, note="controls not run")
+        return Condition("open", reason, note=f"{short} not run")
     better: Side = 1 if (measured.better > 0) != (case.claim.direction == "down") else -1
-    drawn, short = case.experiment.is_drawn(name), textwrap.shorten(name, _SHORT, placeholder=" ..")
+    drawn = case.experiment.is_drawn(name)
     what = f"{'above' if better > 0 else 'below'} what {_told(measured, name, arms)}"
     if drawn and len(arms) < LEAST_DRAWS:
         reason = (

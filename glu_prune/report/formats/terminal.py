@@ -5,12 +5,11 @@ encoding has no more.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, get_args
 
-from rich.cells import cell_len
 from rich.text import Text
 
 from glu_prune.clean import encodable, one_line
@@ -26,12 +25,8 @@ from glu_prune.results.costs import ModelSize
 from glu_prune.results.findings import Finding
 from glu_prune.results.report import Report
 
-_WORDS: Mapping[str, str] = {}
-"""In place of signs of verdicts."""
 _MORE = " .."
 """Follows what is said in full by tables and with `-v`."""
-_RULED = 6
-"""Characters of a rule around a heading."""
 
 
 @dataclass(frozen=True)
@@ -75,11 +70,11 @@ def blocks(report: Report, shape: Shape) -> Iterator[Block]:
     width, asides = terminal_width(), None if shape.long else lines.Notes(declared=shape.declared)
     arms = list(_arms(report, shape, asides))
     layout = Layout((line for arm in arms for part in arm.parts for line in part), width)
-    signs = _signs(arms, width, shape)
     for model in dict.fromkeys(row.model for name in _CLAIMS for row in report.rows(name)):
         for arm in (arm for arm in arms if arm.model == model):
             shown = [layout.text(part, _said(shape)) for part in arm.parts]
-            yield Block(_heading(arm, signs, shape), tuple(chain(*shown)))
+            heading = f"{arm.about}: {_counts(arm.rows, declared=shape.declared)}"
+            yield Block(one_line(heading), tuple(chain(*shown)))
         yield from _others(report, model, shape, width)
     if report.findings and not shape.long:  # else there is a table of them
         yield Block("", tuple(bullets(report.findings, width)))
@@ -97,22 +92,24 @@ def _legend(report: Report, shape: Shape, asides: lines.Notes | None) -> Iterato
     judged = [row for name in _AT_RATIOS for row in report.rows(name) if isinstance(row, ArmResult)]
     capabilities = [row for row in judged if isinstance(row, CapabilityResult)]
     said = {
-        asides.text if asides else "": True,
         _as_declared(report): shape.declared,
         "perplexities change in nats": any(row.better == "lower" for row in capabilities),
         "p corrected for ratios": any(row.tests > 1 for row in judged),
         "floor: of answers without content": any(row.floor is not None for row in capabilities),
         shape.more: True,
     }
-    yield "; ".join(text for text, applies in said.items() if text and applies)
+    if asides and asides.text:
+        yield asides.text
+    if found := "; ".join(text for text, applies in said.items() if text and applies):
+        yield found
 
 
 def _as_declared(report: Report) -> str:
     """That verdicts are those that files declare, and how many of these are no confirmation."""
     claims = [row for name in _CLAIMS for row in report.rows(name) if isinstance(row, ClaimResult)]
-    known = Counter(row.outcome for row in claims if row.outcome == row.declared != "confirmed")
-    passed = ", ".join(f"{known[outcome]} {outcome}" for outcome in get_args(Outcome) if known[outcome])
-    return "verdicts as declared unless said" + (f" (so {passed} pass)" if passed else "")
+    known = Counter(row.outcome for row in claims if row.outcome == row.declared)
+    passed = ", ".join(f"{known[outcome]} {outcome}" for outcome in ("refuted", "artefact") if known[outcome])
+    return "verdicts as declared unless said" + (f" ({passed}: these pass)" if passed else "")
 
 
 def lines_of(report: Report, shape: Shape) -> Iterator[Text]:
@@ -159,17 +156,6 @@ def _arms(report: Report, shape: Shape, asides: lines.Notes | None) -> Iterator[
             yield _Arm(model, _about(report, model, flat[0], shape), flat, found)
 
 
-def _heading(arm: _Arm, signs: Mapping[str, str], shape: Shape) -> str:
-    """What a block is about, and how often which verdict."""
-    return one_line(f"{arm.about}: {_counts(arm.rows, signs, declared=shape.declared)}")
-
-
-def _signs(arms: Sequence[_Arm], width: int, shape: Shape) -> Mapping[str, str]:
-    """How headings say verdicts: by signs, where words are too long for a line of any of them."""
-    fit = all(cell_len(_heading(arm, _WORDS, shape)) + _RULED <= width for arm in arms)
-    return _WORDS if fit else lines.SIGNS
-
-
 def _said(shape: Shape) -> Any:
     """What stands below a line: its remark or, where more is wanted, the whole sentence and why it was claimed."""
 
@@ -206,9 +192,9 @@ def _change(dense: ModelSize, pruned: ModelSize) -> str:
     return f"{dense.parameters:,} -> {pruned.parameters:,} parameters"
 
 
-def _counts(rows: Sequence[ClaimResult], signs: Mapping[str, str] = _WORDS, *, declared: bool = True) -> str:
+def _counts(rows: Sequence[ClaimResult], *, declared: bool = True) -> str:
     found = Counter(row.outcome for row in rows)
-    said = [f"{found[outcome]} {signs.get(outcome, outcome)}" for outcome in get_args(Outcome) if found[outcome]]
+    said = [f"{found[outcome]} {outcome}" for outcome in get_args(Outcome) if found[outcome]]
     failed = declared and sum(map(lines.has_failed, rows))
     return ", ".join([*said, f"{failed} NOT AS DECLARED"] if failed else said)
 
@@ -243,4 +229,4 @@ def bullets(rows: Sequence[Finding], width: int) -> Iterator[Text]:
         said, *rest = hanging(one_line(f"{about}: {first.says.partition('. ')[0]}"), width - len(_MORE), "• ")
         yield said.append(_MORE if rest else "")
     if others := ", ".join(f"{check} ({len(mine)})" for check, mine in checks.items() if check not in spoilt):
-        yield from hanging(one_line(f"found too, without changing a verdict: {others}"), width, "• ")
+        yield from hanging(one_line(f"spoil no verdict: {others}"), width, "• ")
