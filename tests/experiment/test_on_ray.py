@@ -17,7 +17,7 @@ from glu_prune.errors import EvaluationError, NotMeasuredError, NotReadyError
 from glu_prune.evaluation.subset import Subset
 from glu_prune.experiment.cell import DENSE, Arm, Cell, DistanceCell, FloorCell, SeriesCell, Settings
 from glu_prune.experiment.engine import Engine
-from glu_prune.experiment.executors import on_ray
+from glu_prune.experiment.executors import ray_cluster
 from glu_prune.experiment.executors.local import LocalExecutor
 from glu_prune.experiment.executors.on_ray import RayExecutor
 from glu_prune.experiment.executors.shares import Share, share_of
@@ -107,7 +107,7 @@ def test_a_cell_that_kills_its_worker_fails_alone_and_nothing_stays(tmp_path, mo
     deadly = replace(CELLS[1], arm=Arm("deadly:score", Decimal("0.2")))
     unknown = replace(CELLS[1], arm=Arm("ppm", Decimal("0.2"), adapter=tmp_path / "none"))
     before = {each.pid for each in psutil.Process().children(recursive=True)}
-    folders = set(Path("/tmp").glob(f"{on_ray._CLUSTER}*"))
+    folders = set(Path("/tmp").glob(f"{ray_cluster._CLUSTER}*"))
     engine = on("", tmp_path / "store")
     try:
         monkeypatch.setattr("glu_prune.models.adapter.digest", lambda _: "none")
@@ -119,7 +119,7 @@ def test_a_cell_that_kills_its_worker_fails_alone_and_nothing_stays(tmp_path, mo
         engine._executor.shutdown()
     left = [each for each in psutil.Process().children(recursive=True) if each.pid not in before]
     assert [each.name() for each in left if "ray" in " ".join(each.cmdline())] == []
-    assert set(Path("/tmp").glob(f"{on_ray._CLUSTER}*")) <= folders
+    assert set(Path("/tmp").glob(f"{ray_cluster._CLUSTER}*")) <= folders
 
 
 @pytest.mark.parametrize(

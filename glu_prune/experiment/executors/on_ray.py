@@ -1,8 +1,9 @@
 """Runs cells on a Ray cluster: one worker per share of a machine, each with one model in its memory.
 
-The driver gives every worker that has nothing to do the next arm of the task it is at, else a task of the model that it
-has loaded, else one of the model that has most tasks left for each worker. So a model is loaded and ranked once by each
-worker that takes it up, and its arms are cut from each other.
+The driver gives every worker the next arm of the task it is at, else a task of the model that it has loaded, else one
+of the model that has most tasks left for each worker; of these the one that takes longest, as far as that is known from
+others, so that no long one is begun last. When there are none, it joins one that another is at, from its other end. So
+a model is loaded and ranked once by each worker that takes it up, and its arms are cut from each other.
 
 What crosses is JSON there and the bytes of records back, cell by cell: whoever asked puts a record into the store as
 soon as it is there, so that neither a lost machine nor a killed driver loses what was finished. Costs are measured by
@@ -10,10 +11,8 @@ the driver itself, when nothing runs on the cluster: they belong to the machine 
 """
 
 import itertools
+import math
 import os
-import re
-import shutil
-import tempfile
 import threading
 import time
 from collections import Counter, deque
@@ -25,15 +24,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from glu_prune import errors
 from glu_prune.errors import EvaluationError, NotReadyError
 from glu_prune.experiment.cell import AnyCell, Settings
 from glu_prune.experiment.executors import Answer, Arrived, Executor
+from glu_prune.experiment.executors.ray_cluster import Remote, connected
 from glu_prune.experiment.executors.shares import Share
 from glu_prune.experiment.jobs import Job, job
-from glu_prune.experiment.machine import cores
 from glu_prune.models.source import ModelSource
 from glu_prune.progress.work import Work
 
@@ -41,9 +38,6 @@ TRIES = 3
 """So many workers may die of one cell before that is its error. Those whose machine is lost do not count."""
 _LOOKED = 0.2
 """Seconds between two looks at what has come."""
-_CLUSTER = "gp-"
-"""Begins the name of the folder of a cluster that was started here; the number of its process follows."""
-_FOLDER = re.compile(rf"{_CLUSTER}(\d+)-\w+")
 _GOODBYE = 5.0
 """Seconds for workers to tidy up."""
 _PASSED_ON = ("GLU_PRUNE_", "HF_", "NLTK_", "TOKENIZERS_")
@@ -51,8 +45,6 @@ _PASSED_ON = ("GLU_PRUNE_", "HF_", "NLTK_", "TOKENIZERS_")
 
 Model = tuple[ModelSource | None, Settings | None]
 """What a worker has in its memory: a model, and how it is loaded; neither where floors alone are asked for."""
-Outcome = tuple[str, str, tuple[bytes, ...]]
-"""The kind of an error and what it says, both empty if there was none, and records."""
 
 
 @dataclass(eq=False)
@@ -62,6 +54,8 @@ class _Task:
     job: Job
     arrived: Arrived
     left: deque[Job]
+    workers: int = 0
+    """How many are at it."""
     contents: list[bytes] = field(default_factory=list)
     error: Exception | None = None
     answer: "Future[tuple[bytes, ...]]" = field(default_factory=Future)
@@ -72,6 +66,12 @@ class _Task:
         source = getattr(cell, "source", None)
         return source, cell.settings.loading if source else None
 
+    @property
+    def kind(self) -> tuple[type, object]:
+        """What takes about as long for one model as for another: the same questions."""
+        cell: Any = next(iter(self.job.answers))
+        return type(cell), getattr(cell, "task", None)
+
 
 @dataclass
 class _Worker:
@@ -81,6 +81,11 @@ class _Worker:
     name: str
     model: Model = (None, None)
     task: _Task | None = None
+    cell: Job | None = None
+    """Of its task, the one it is at."""
+    since: float = 0.0
+    backwards: bool = False
+    """Whether it has joined a task, and takes its cells from the end."""
     machine: str = ""
     """As Ray numbers it; empty until it has begun: there may be no room for it, whatever the cluster says it has."""
 
@@ -106,6 +111,8 @@ class RayExecutor:
         """Those that no worker is at."""
         self._unsettled: list[_Task] = []
         """All that somebody may wait for."""
+        self._took: dict[object, float] = {}
+        """By what tasks ask, the seconds of the last cell."""
         self._deaths: Counter[str] = Counter()
         """By the key of a job, how often its worker died."""
         self._lock = threading.Condition(threading.RLock())
@@ -119,7 +126,7 @@ class RayExecutor:
         Raises:
             NotReadyError: Ray is not installed, or there is no such cluster, or no machine in it holds a share.
         """
-        ray = _joined(self._address, self._open)
+        ray = connected(self._address, self._open)
         if not (count := self._share.times(ray.cluster_resources())):
             has = ", ".join(f"{name} {count:g}" for name, count in sorted(ray.cluster_resources().items()))
             msg = f"no worker that takes {self._share.options} fits a cluster of {has}"
@@ -211,19 +218,23 @@ class RayExecutor:
     def _employ(self) -> None:
         """Gives every idle worker something to do, and has as many as the machines that are there hold."""
         with self._lock:
-            wanted = min(self._share.times(self._ray.cluster_resources()), len(self._tasks) + len(self._busy))
+            left = sum(len(each.left) for each in self._unsettled)
+            wanted = min(self._share.times(self._ray.cluster_resources()), left + len(self._busy))
             for _ in range(wanted - len(self._workers)):
                 worker = self._hired()
                 self._workers[worker.actor.where.remote()] = worker
             idle = [(key, each) for key, each in self._workers.items() if each.machine and not each.task]
             for key, worker in idle:
-                if (task := self._next(worker)) is not None:
+                own = self._next(worker)
+                if (task := own or self._joined(worker)) is not None:
                     del self._workers[key]
+                    worker.backwards = own is None
                     worker.task, worker.model = task, task.model
+                    task.workers += 1
                     self._send(worker)
 
     def _hired(self) -> _Worker:
-        actor = self._ray.remote(_Remote).options(scheduling_strategy="SPREAD", **self._share.options)
+        actor = self._ray.remote(Remote).options(scheduling_strategy="SPREAD", **self._share.options)
         env = {name: value for name, value in os.environ.items() if name.startswith(_PASSED_ON)}
         return _Worker(actor.remote(str(Path.cwd()), env), f"worker {next(self._numbers)}")
 
@@ -247,20 +258,33 @@ class RayExecutor:
             self._workers[worker.name] = worker
 
     def _next(self, worker: _Worker) -> _Task | None:
-        """A task of the model that `worker` has, else of the one that has most of them left for each worker."""
+        """A task of the model that `worker` has, else of the one that has most of them left for each worker.
+
+        Of these one of a kind of which nothing is known yet, else the one that will take longest.
+        """
         if not self._tasks:
             return None
         at = Counter(each.model for each in self._busy)
         left = Counter(each.model for each in self._tasks)
         model = worker.model if worker.model in left else max(left, key=lambda each: left[each] / (1 + at[each]))
-        task = next(each for each in self._tasks if each.model == model)
+        task = max((each for each in self._tasks if each.model == model), key=self._will_take)
         self._tasks.remove(task)
         return task
 
+    def _joined(self, worker: _Worker) -> _Task | None:
+        """A task that others are at, of the model that `worker` has, or with more than one cell left."""
+        there = [each for each in self._unsettled if len(each.left) > (each.model != worker.model)]
+        return max(there, key=self._will_take, default=None)
+
+    def _will_take(self, task: _Task) -> float:
+        return len(task.left) * self._took.get(task.kind, math.inf)
+
     def _send(self, worker: _Worker) -> None:
         """The next cell of its task."""
-        assert worker.task is not None
-        cell = worker.task.left[0]
+        task = worker.task
+        assert task is not None
+        cell = worker.cell = task.left.pop() if worker.backwards else task.left.popleft()
+        worker.since = time.monotonic()
         self._workers[worker.actor.run.remote(cell.to_json())] = worker
         answers = cell.answers
         self._work.begin(worker.name, str(answers[0]), {each.key: each.about for each in answers})
@@ -275,7 +299,7 @@ class RayExecutor:
             self._lost(worker, task, error)
             return
         self._work.end(worker.name)
-        task.left.popleft()
+        self._took[task.kind] = time.monotonic() - worker.since
         if kind:
             task.error = task.error or _as_ours(kind, says)
         else:
@@ -287,12 +311,13 @@ class RayExecutor:
                 return
             worker.task = None
             self._workers[worker.name] = worker
-            self._settle(task)
+            self._left(task)
 
     def _lost(self, worker: _Worker, task: _Task, error: Exception) -> None:
         """A worker died. Its cell is run again, unless workers die of it; the others of its task go on elsewhere."""
         self._work.end(worker.name, done=False)
-        cell = task.left[0]
+        cell = worker.cell
+        assert cell is not None
         said = str(error).strip().splitlines()[0]
         out_of_memory = isinstance(error, self._ray.exceptions.OutOfMemoryError)
         with suppress(self._ray.exceptions.RayError):
@@ -303,16 +328,20 @@ class RayExecutor:
         if out_of_memory or self._deaths[cell.key] >= TRIES:
             why = "memory ran out" if out_of_memory else f"{TRIES} workers died of it"
             task.error = task.error or EvaluationError(f"{cell.answers[0]}: {why}: {said}")
-            task.left.popleft()
+        else:
+            task.left.appendleft(cell)
         self._say(f"{cell.answers[0]}: {worker.name} is lost: {said}")
         with self._lock:
-            if task.left:
-                self._tasks.appendleft(task)
-            else:
-                self._settle(task)
+            self._left(task)
 
-    def _settle(self, task: _Task) -> None:
-        """Tells whoever waits for it what came of it."""
+    def _left(self, task: _Task) -> None:
+        """A worker is no longer at `task`: the last one to go gives it back, or tells whoever waits what came of it."""
+        task.workers -= 1
+        if task.workers:
+            return
+        if task.left:
+            self._tasks.appendleft(task)
+            return
         self._unsettled.remove(task)
         if task.error is not None:
             task.answer.set_exception(task.error)
@@ -333,44 +362,6 @@ class _Quiet:
         return self.executor.measured(self.job)
 
 
-class _Remote:
-    """The other end, in a process of a machine of the cluster."""
-
-    def __init__(self, started_in: str, env: dict[str, str]) -> None:
-        """Works in the folder of the driver, where that is here, too, with its variables."""
-        os.environ.update(env)
-        if Path(started_in).is_dir():
-            os.chdir(started_in)
-        from glu_prune.efficiency.meter import NoMeter
-        from glu_prune.experiment.executors.local import LocalExecutor
-        from glu_prune.experiment.scratch import scratch
-
-        self._open = ExitStack()
-        folder = self._open.enter_context(scratch(Path(tempfile.gettempdir())))
-        meter = NoMeter("not measured: cells run side by side on a cluster; measure without --glu-executor")
-        self._executor = LocalExecutor(folder, meter, lambda _: None)
-
-    def where(self) -> str:
-        """The machine that it is on, as Ray numbers it."""
-        import ray
-
-        return str(ray.get_runtime_context().get_node_id())
-
-    def run(self, text: str) -> Outcome:
-        """The records of a job, or the error that it failed with."""
-        try:
-            return "", "", self._executor.submit(text).result()
-        except errors.GluPruneError as error:
-            return type(error).__name__, str(error), ()
-        except Exception as error:  # noqa: BLE001 - it is this cell's, and the others go on
-            return EvaluationError.__name__, f"{Job.from_json(text).answers[0]}: {errors.first_line(error)}", ()
-
-    def close(self) -> None:
-        """Frees its model, and removes what it wrote."""
-        self._executor.shutdown()
-        self._open.close()
-
-
 def _as_ours(kind: str, says: str) -> Exception:
     found = getattr(errors, kind, EvaluationError)
     made: Exception = found(says)
@@ -380,40 +371,3 @@ def _as_ours(kind: str, says: str) -> Exception:
 def _one_by_one(said: Job) -> Iterator[Job]:
     cells: Iterable[AnyCell] = said.cells or said.answers
     return map(job, cells)
-
-
-def _joined(address: str, open_: ExitStack) -> Any:
-    """Ray, connected until `open_` is closed."""
-    try:
-        import ray
-    except ImportError as error:
-        msg = "--glu-executor ray needs Ray, which is not installed: pip install 'glu-prune[ray]'"
-        raise NotReadyError(msg) from error
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
-    own: dict[str, Any] = (
-        {} if address else {"_temp_dir": _folder(open_), "num_cpus": cores(), "include_dashboard": False}
-    )
-    try:
-        ray.init(address=address or None, **own, **quiet)
-    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-        where = f"at {address}" if address else "on this machine"
-        msg = f"no Ray cluster {where}: {errors.first_line(error)}; `ray start --head` starts one"
-        raise NotReadyError(msg) from error
-    open_.callback(ray.shutdown)
-    return ray
-
-
-def _folder(open_: ExitStack) -> str:
-    """A folder for a cluster of this process, removed with it; those of processes that were killed are removed, too.
-
-    Its name is short, as Ray puts sockets below it, whose paths may have 107 characters.
-    """
-    parent = Path("/tmp" if os.name == "posix" else tempfile.gettempdir())
-    for each in parent.glob(f"{_CLUSTER}*"):
-        named = _FOLDER.fullmatch(each.name)
-        # Ours alone: a folder of that name which Ray has written to, and whose process is gone.
-        if named and (each / "session_latest").is_symlink() and not psutil.pid_exists(int(named[1])):
-            shutil.rmtree(each, ignore_errors=True)
-    folder = tempfile.mkdtemp(prefix=f"{_CLUSTER}{os.getpid()}-", dir=parent)
-    open_.callback(shutil.rmtree, folder, ignore_errors=True)
-    return folder
