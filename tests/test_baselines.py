@@ -179,7 +179,7 @@ def test_what_got_better_passes_and_is_shown(project):
     code, said = project.run("--glu-compare=worse")
     assert code == 0
     assert {row["outcome"] for row in project.rows if row["arm"] == "dense"} == {"improved"}
-    assert re.search(r"✓ improved +dense factual_recall ", said)
+    assert re.search(r"^── .* dense against .*\n.*\n✓ improved +factual_recall ", said, re.MULTILINE)
 
 
 @pytest.mark.slow("judges another model twice")

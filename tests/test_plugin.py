@@ -120,7 +120,7 @@ def test_claims_pass_and_tables_are_shown_and_written(project):
             "[?]* inconclusive *factual_knowledge *0.??? -> 0.??? *0.290",
             "[?]* inconclusive *= story_modelling ±5 *1.431",
             "*random ppm-0.5, width 64 -> 32: *",
-            "• found too, without changing a verdict: *at_chance (1)*",
+            "• spoil no verdict: *at_chance (1)*",
             "*verdicts as declared unless said*",
             "tables: *results/*",
         ]
@@ -199,7 +199,7 @@ def test_unexpectedly_inconclusive_is_its_own_outcome(project):
     project.expect("confirmed")
     result = project.run()
     assert result.ret == 0
-    result.stdout.fnmatch_lines(["*: 2 inconclusive ─*", "*: declared confirmed*", "*2 passed, 2 inconclusive*"])
+    result.stdout.fnmatch_lines(["*: 2 inconclusive ─*", "*: confirmed was declared*", "*2 passed, 2 inconclusive*"])
 
 
 def test_strict_fails_what_is_inconclusive(project):

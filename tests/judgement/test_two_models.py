@@ -110,7 +110,7 @@ def test_a_copy_loses_nothing_and_another_model_does(copied, tmp_path, monkeypat
     assert main(["judge", str(copied), *asked]) == 0
     row = json.loads((tmp_path / "tables" / "report.json").read_text())["scores"][0]
     assert (row["named"], row["delta"], row["gained"], row["lost"]) == ("copied", 0, 0, 0)
-    assert "copied, " in capsys.readouterr().out
+    assert "copied against " in capsys.readouterr().out
     other = ["--against", "tiny-base", "--tasks", "instruction_following", "--limit", "40"]
     assert main(["judge", "tiny-instruct", *other]) == 1
     assert "refuted" in capsys.readouterr().out
