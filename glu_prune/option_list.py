@@ -147,6 +147,13 @@ _JUDGING_OPTIONS = (
         action="store_true",
     ),
     _option(
+        "--glu-probe",
+        "with --glu-plan: load each model and answer each task of which the store has no arm for so many seconds, to "
+        "tell how long a run takes",
+        type=_seconds,
+        metavar="SECONDS",
+    ),
+    _option(
         "--glu-changed",
         "with --glu-plan: share of right-or-wrong items assumed to change, where no record tells (default: 0.2)",
         type=_share,

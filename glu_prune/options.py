@@ -134,6 +134,9 @@ def refuse_contradictions(config: pytest.Config) -> None:
     if sequential and config.getoption("--glu-limit"):
         msg = "--glu-sequential and --glu-limit both say how many items are asked; give one of them"
         raise pytest.UsageError(msg)
+    if config.getoption("--glu-probe") is not None and not plans(config):
+        msg = "--glu-probe tells how long a run takes; add --glu-plan"
+        raise pytest.UsageError(msg)
     if plans(config) and (sequential or kept):
         msg = f"--glu-plan is about runs of all items; leave out {'--glu-sequential' if sequential else evidence}"
         raise pytest.UsageError(msg)

@@ -14,6 +14,7 @@ import pytest
 from glu_prune import options
 from glu_prune.clean import one_line
 from glu_prune.evaluation import local_data
+from glu_prune.experiment.machine import see_one_gpu
 from glu_prune.judgement.case import Case
 from glu_prune.models.source import locate
 from glu_prune.readiness.network import offline
@@ -71,6 +72,8 @@ def pytest_configure(config: pytest.Config) -> None:
         _collect_contract(config)
     if not options.is_worker(config):
         config.pluginmanager.register(_Collector(config), "glu-prune-collector")
+    elif options.settings(config).device == "cuda":  # without a number: each worker has a GPU of its own
+        see_one_gpu(int(config.workerinput["workerid"].removeprefix("gw")))  # type: ignore[attr-defined]
 
 
 def _use_data(config: pytest.Config, folder: Path) -> None:

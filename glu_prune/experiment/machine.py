@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     from glu_prune.experiment.cell import Settings
 
 
+_VISIBLE = "CUDA_VISIBLE_DEVICES"
+"""The variable that says which GPUs a process sees."""
+
+
 @functools.cache
 def machine() -> str:
     """The machine, in words: system, processor, cores it may use, whether their energy can be read, and GPUs."""
@@ -25,8 +29,21 @@ def accelerator(settings: "Settings") -> str:
     if settings.device == "cpu" and not (settings.device_map or settings.backend):
         return ""
     kinds = list(dict.fromkeys(_gpus()))
-    seen = f" (CUDA_VISIBLE_DEVICES={os.environ.get('CUDA_VISIBLE_DEVICES')})" if len(kinds) > 1 else ""
+    seen = f" ({_VISIBLE}={os.environ.get(_VISIBLE)})" if len(kinds) > 1 else ""
     return " + ".join(kinds) + seen
+
+
+def see_one_gpu(number: int) -> str:
+    """Has this process, the worker of that number, see one of several GPUs; gives its name among them, or nothing.
+
+    Before CUDA is used: afterwards it changes nothing. Workers beyond the number of GPUs share them.
+    """
+    named = os.environ.get(_VISIBLE)
+    there = [each.strip() for each in named.split(",")] if named else [str(each) for each in range(len(_gpus()))]
+    if len(there) < 2:
+        return ""
+    os.environ[_VISIBLE] = there[number % len(there)]
+    return os.environ[_VISIBLE]
 
 
 def _processor() -> str:

@@ -173,7 +173,7 @@ class Session:
         self.unselected = self.gate.unselected([*self._left_out, *named, *others], selected)
 
     def plan(self, items: list[pytest.Item]) -> str:
-        """What a run of `items` would be able to show, as text; nothing is run."""
+        """What a run of `items` would be able to show, and what it would take, as text; nothing is kept."""
         from glu_prune.readiness.network import offline
         from glu_prune.report.power import text
         from glu_prune.sources.pilots import Pilots
@@ -183,7 +183,21 @@ class Session:
             return "nothing to plan: no selected claim is about a model that is here; --glu-model NAME says more"
         pilots = Pilots(self.store, self._config.getoption("--glu-limit"))
         with offline():
-            return text(*pilots.plan(cases, self._config.getoption("--glu-changed")))
+            shown = text(*pilots.plan(cases, self._config.getoption("--glu-changed")))
+        return f"{shown}\n\n{self._takes(cases)}"
+
+    def _takes(self, cases: list[Case]) -> str:
+        """What a run would take, tried for some seconds of each task if that is asked for."""
+        from glu_prune.report import forecast
+        from glu_prune.sources.runs import RunSource
+
+        prober, source = None, self.source
+        assert isinstance(source, RunSource)
+        if (budget := self._config.getoption("--glu-probe")) is not None:
+            from glu_prune.experiment.executors.probing import Prober
+
+            prober = Prober(budget, self.screen.say)
+        return forecast.text(source.forecast(cases, prober))
 
     def place(self, case: Case) -> int:
         """Where `case` stands among all cases that may be collected."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields, replace
 from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from glu_prune.baseline.gate import Gate
 from glu_prune.efficiency.effort import Effort
@@ -17,6 +18,7 @@ from glu_prune.evaluation.capability import Capability
 from glu_prune.evaluation.subset import Subset, growing_subsets
 from glu_prune.evidence.figures import Evidence
 from glu_prune.experiment.cell import DENSE, AnyCell, Arm, Cell, DistanceCell, FloorCell, SeriesCell, Settings
+from glu_prune.experiment.engine import Engine
 from glu_prune.experiment.maintenance import entries
 from glu_prune.experiment.merging import join, restrict, select
 from glu_prune.experiment.record import FloorRecord, Record
@@ -35,6 +37,10 @@ from glu_prune.models.source import ModelSource
 from glu_prune.results.findings import Finding
 from glu_prune.results.report import CaseTables
 from glu_prune.sources.rows import cell_result, floor_scores, readings
+
+if TYPE_CHECKING:
+    from glu_prune.experiment.executors.probing import Prober
+    from glu_prune.sources.forecast import Forecast
 
 IS_RATIO = re.compile(r"0\.\d+")
 
@@ -85,6 +91,22 @@ class RunSource:
         checked = [(case, list(map(self._engine.check, self._all_cells(case)))) for case in cases]
         return [case for case, missing in checked if any(missing)]
 
+    def cells(self, cases: Iterable[Case]) -> list[AnyCell]:
+        """All that may have to be run, each once."""
+        return list(dict.fromkeys(cell for case in cases for cell in self._all_cells(case)))
+
+    def forecast(self, cases: Iterable[Case], prober: "Prober | None") -> "Forecast":
+        """What a run of `cases` will take; of choices nothing is known.
+
+        Raises:
+            GluPruneError: the store or a model cannot be read.
+        """
+        from glu_prune.sources.forecast import forecast
+
+        told = (case for case in cases if not isinstance(case, ChoiceCase))
+        assert isinstance(self._engine, Engine)
+        return forecast(self._engine, self.cells(told), prober)
+
     def submit(self, cases: Iterable[Case]) -> None:
         """Hands all cells to the engine, which has an executor begin that works ahead of being asked."""
         # A choice finds out on the way what it has to ask.
@@ -93,7 +115,7 @@ class RunSource:
 
     def run(self, cases: Iterable[Case]) -> None:
         """Runs what is missing model by model, so that each is loaded once; before that floors, which take none."""
-        every = list(dict.fromkeys(cell for case in cases for cell in self._all_cells(case)))
+        every = self.cells(cases)
         for floors in (cell for cell in every if isinstance(cell, FloorCell)):
             self._engine.floors(floors)
         answers = [cell for cell in every if isinstance(cell, Cell)]

@@ -1,9 +1,7 @@
 """Runs cells on a Ray cluster: one worker per share of a machine, each with one model in its memory.
 
-The driver gives every worker the next arm of the task it is at, else a task of the model that it has loaded, else one
-of the model that has most tasks left for each worker; of these the one that takes longest, as far as that is known from
-others, so that no long one is begun last. When there are none, it joins one that another is at, from its other end. So
-a model is loaded and ranked once by each worker that takes it up, and its arms are cut from each other.
+The driver gives every worker the next arm of the task it is at, else another task (`schedule.py` says which), so that a
+model is loaded and ranked once by each worker that takes it up, and its arms are cut from each other.
 
 What crosses is JSON there and the bytes of records back, cell by cell: whoever asked puts a record into the store as
 soon as it is there, so that neither a lost machine nor a killed driver loses what was finished. Costs are measured by
@@ -11,12 +9,11 @@ the driver itself, when nothing runs on the cluster: they belong to the machine 
 """
 
 import itertools
-import math
 import os
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
@@ -29,6 +26,7 @@ from glu_prune.errors import EvaluationError, NotReadyError
 from glu_prune.experiment.cell import AnyCell, Settings
 from glu_prune.experiment.executors import Answer, Arrived, Executor
 from glu_prune.experiment.executors.ray_cluster import Remote, connected
+from glu_prune.experiment.executors.schedule import Schedule, Task
 from glu_prune.experiment.executors.shares import Share
 from glu_prune.experiment.jobs import Job, job
 from glu_prune.models.source import ModelSource
@@ -48,29 +46,21 @@ Model = tuple[ModelSource | None, Settings | None]
 
 
 @dataclass(eq=False)
-class _Task:
+class _Task(Task[Job]):
     """A job: its cells one by one, and what came of them."""
 
-    job: Job
-    arrived: Arrived
-    left: deque[Job]
-    workers: int = 0
-    """How many are at it."""
+    arrived: Arrived = lambda _: None
     contents: list[bytes] = field(default_factory=list)
     error: Exception | None = None
     answer: "Future[tuple[bytes, ...]]" = field(default_factory=Future)
 
-    @property
-    def model(self) -> Model:
-        cell: Any = next(iter(self.job.answers))
-        source = getattr(cell, "source", None)
-        return source, cell.settings.loading if source else None
-
-    @property
-    def kind(self) -> tuple[type, object]:
-        """What takes about as long for one model as for another: the same questions."""
-        cell: Any = next(iter(self.job.answers))
-        return type(cell), getattr(cell, "task", None)
+    @classmethod
+    def of(cls, said: Job, arrived: Arrived) -> "_Task":
+        """Of a job that was submitted."""
+        first: Any = next(iter(said.answers))
+        source = getattr(first, "source", None)
+        model: Model = source, first.settings.loading if source else None
+        return cls(deque(_one_by_one(said)), model, (type(first), getattr(first, "task", None)), arrived=arrived)
 
 
 @dataclass
@@ -79,7 +69,7 @@ class _Worker:
 
     actor: Any
     name: str
-    model: Model = (None, None)
+    model: Hashable = (None, None)
     task: _Task | None = None
     cell: Job | None = None
     """Of its task, the one it is at."""
@@ -107,12 +97,8 @@ class RayExecutor:
         """By what they will give, which at first is where they are; of those that have nothing to do, by name."""
         self._failed_starts = 0
         """In a row."""
-        self._tasks: deque[_Task] = deque()
-        """Those that no worker is at."""
-        self._unsettled: list[_Task] = []
+        self._tasks: Schedule[_Task] = Schedule()
         """All that somebody may wait for."""
-        self._took: dict[object, float] = {}
-        """By what tasks ask, the seconds of the last cell."""
         self._deaths: Counter[str] = Counter()
         """By the key of a job, how often its worker died."""
         self._lock = threading.Condition(threading.RLock())
@@ -143,10 +129,9 @@ class RayExecutor:
         said = Job.from_json(job)
         if said.series is not None:
             return _Quiet(self, job)
-        task, _ = _Task(said, arrived, deque(_one_by_one(said))), self._ray
+        task, _ = _Task.of(said, arrived), self._ray
         with self._lock:
-            self._tasks.append(task)
-            self._unsettled.append(task)
+            self._tasks.waiting.append(task)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._serve, daemon=True)
                 self._thread.start()
@@ -166,7 +151,7 @@ class RayExecutor:
     def measured(self, job: str) -> tuple[bytes, ...]:
         """The result of a job about costs."""
         with self._lock:
-            self._lock.wait_for(lambda: self._over or not self._unsettled)
+            self._lock.wait_for(lambda: self._over or not any(self._tasks))
         return self._here.submit(job).result()
 
     @property
@@ -194,7 +179,7 @@ class RayExecutor:
     def _waited(self) -> bool:
         """Whether it goes on; returns once there is something to do."""
         with self._lock:
-            self._lock.wait_for(lambda: self._over or self._unsettled)
+            self._lock.wait_for(lambda: self._over or any(self._tasks))
             return not self._over
 
     def _dismiss(self) -> None:
@@ -209,28 +194,25 @@ class RayExecutor:
     def _fail(self, error: Exception) -> None:
         with self._lock:
             self._over = True
-            for task in self._unsettled:
+            for task in self._tasks:
                 task.answer.set_exception(error)
-            self._unsettled.clear()
-            self._tasks.clear()
+            self._tasks = Schedule()
             self._lock.notify_all()
 
     def _employ(self) -> None:
         """Gives every idle worker something to do, and has as many as the machines that are there hold."""
         with self._lock:
-            left = sum(len(each.left) for each in self._unsettled)
+            left = sum(len(each.left) for each in self._tasks)
             wanted = min(self._share.times(self._ray.cluster_resources()), left + len(self._busy))
             for _ in range(wanted - len(self._workers)):
                 worker = self._hired()
                 self._workers[worker.actor.where.remote()] = worker
             idle = [(key, each) for key, each in self._workers.items() if each.machine and not each.task]
             for key, worker in idle:
-                own = self._next(worker)
-                if (task := own or self._joined(worker)) is not None:
+                if (given := self._tasks.give(worker.model)) is not None:
                     del self._workers[key]
-                    worker.backwards = own is None
-                    worker.task, worker.model = task, task.model
-                    task.workers += 1
+                    worker.task, worker.backwards = given
+                    worker.model = worker.task.model
                     self._send(worker)
 
     def _hired(self) -> _Worker:
@@ -257,28 +239,6 @@ class RayExecutor:
             self._failed_starts = 0
             self._workers[worker.name] = worker
 
-    def _next(self, worker: _Worker) -> _Task | None:
-        """A task of the model that `worker` has, else of the one that has most of them left for each worker.
-
-        Of these one of a kind of which nothing is known yet, else the one that will take longest.
-        """
-        if not self._tasks:
-            return None
-        at = Counter(each.model for each in self._busy)
-        left = Counter(each.model for each in self._tasks)
-        model = worker.model if worker.model in left else max(left, key=lambda each: left[each] / (1 + at[each]))
-        task = max((each for each in self._tasks if each.model == model), key=self._will_take)
-        self._tasks.remove(task)
-        return task
-
-    def _joined(self, worker: _Worker) -> _Task | None:
-        """A task that others are at, of the model that `worker` has, or with more than one cell left."""
-        there = [each for each in self._unsettled if len(each.left) > (each.model != worker.model)]
-        return max(there, key=self._will_take, default=None)
-
-    def _will_take(self, task: _Task) -> float:
-        return len(task.left) * self._took.get(task.kind, math.inf)
-
     def _send(self, worker: _Worker) -> None:
         """The next cell of its task."""
         task = worker.task
@@ -299,7 +259,7 @@ class RayExecutor:
             self._lost(worker, task, error)
             return
         self._work.end(worker.name)
-        self._took[task.kind] = time.monotonic() - worker.since
+        self._tasks.took[task.kind] = time.monotonic() - worker.since
         if kind:
             task.error = task.error or _as_ours(kind, says)
         else:
@@ -335,14 +295,9 @@ class RayExecutor:
             self._left(task)
 
     def _left(self, task: _Task) -> None:
-        """A worker is no longer at `task`: the last one to go gives it back, or tells whoever waits what came of it."""
-        task.workers -= 1
-        if task.workers:
+        """A worker is no longer at `task`; when all of it is done, whoever waits is told what came of it."""
+        if not self._tasks.leave(task):
             return
-        if task.left:
-            self._tasks.appendleft(task)
-            return
-        self._unsettled.remove(task)
         if task.error is not None:
             task.answer.set_exception(task.error)
         else:
