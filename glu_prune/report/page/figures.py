@@ -136,18 +136,20 @@ def _draw_dose(logarithmic: bool) -> "Callable[[Sequence[dict[str, Any]]], alt.T
         x, y, colour = removed(rows), alt.Y("score:Q", axis=score, scale=scale), by_model()
         limits = {"y": alt.Y("low:Q", axis=score, scale=scale), "y2": "high:Q", "x": x, "color": colour}
         placed = [row for row in rows if "removed" in row and row.get("score") is not None]
-        placed = apart(placed, "removed", "score", _SIZE, _NAMES, logarithmic=logarithmic)
+        # Each control is named once, where most neurons are gone.
+        last = {row["criterion"]: row for row in placed if row["kind"] == "control"}
+        named = apart([*last.values()], "removed", "score", _SIZE, _NAMES, among=placed, logarithmic=logarithmic)
         place = alt.Y(f"{PLACE}:Q", axis=score, scale=scale)
 
         def of(kind: str) -> "alt.Chart":
             return base([row for row in rows if row["kind"] == kind])
 
         model, control = of("model"), of("control").encode(x=x, y=y, color=colour)
-        names = base([row for row in placed if row["kind"] == "control"])
+        names = base(named)
         layers = {
             "band": of("band").mark_area(opacity=0.15).encode(**limits),
             "floor": floor_lines(rows, y=y),
-            "control": control.mark_tick(thickness=2, width=10).encode(tooltip="tip:N")
+            "control": control.mark_tick(thickness=2, size=12, orient="horizontal").encode(tooltip="tip:N")
             + names.mark_text(align="left", dx=8, fontSize=10, limit=_NAMES).encode(
                 x=x, y=place, text="criterion:N", tooltip="tip:N"
             ),

@@ -32,15 +32,25 @@ def between(low: float | None, high: float | None) -> str:
 
 
 def apart(
-    rows: Sequence[dict[str, Any]], x: str, y: str, size: tuple[int, int], wide: int, *, logarithmic: bool = False
+    rows: Sequence[dict[str, Any]],
+    x: str,
+    y: str,
+    size: tuple[int, int],
+    wide: int,
+    *,
+    among: Sequence[dict[str, Any]] = (),
+    logarithmic: bool = False,
 ) -> list[dict[str, Any]]:
-    """`rows` with the place of their labels, of at most `wide` pixels, in a figure of `size`.
+    """`rows` with the place of their labels, of at most `wide` pixels, in a figure of `size` of `rows` and `among`.
 
     Of labels that would cover each other the upper ones are moved up.
     """
-    across = [float(row[x]) for row in rows]
-    along = [math.log(row[y]) if logarithmic else float(row[y]) for row in rows]
-    unit_x, unit_y = (_unit(values, pixels) for values, pixels in zip((across, along), size, strict=True))
+
+    def values(some: Sequence[dict[str, Any]]) -> tuple[list[float], list[float]]:
+        return [float(row[x]) for row in some], [math.log(row[y]) if logarithmic else float(row[y]) for row in some]
+
+    across, along = values(rows)
+    unit_x, unit_y = (_unit(each, pixels) for each, pixels in zip(values([*rows, *among]), size, strict=True))
     placed: list[tuple[float, float]] = []
     found = [dict(row) for row in rows]
     for each in sorted(range(len(rows)), key=lambda each: along[each]):
@@ -55,4 +65,4 @@ def apart(
 
 def _unit(values: Sequence[float], pixels: int) -> float:
     """How much of the scale is a pixel."""
-    return (max(values) - min(values)) / pixels or 1.0
+    return (max(values) - min(values)) / pixels or 1.0 if values else 1.0
