@@ -113,7 +113,7 @@ def known(words: list[str], block: Block) -> None:
             module = arguments[1] if arguments[0] == "-m" else ""
             assert importlib.util.find_spec(module) if module else (ROOT / arguments[0]).is_file(), block
         case other:
-            assert other in {"pip", "source", "gh", "hf"}, block
+            assert other in {"pip", "source", "gh", "hf", "sbatch"}, block
 
 
 def parsed(arguments: list[str]) -> None:
