@@ -28,9 +28,14 @@ def accelerator(settings: "Settings") -> str:
     """
     if settings.device == "cpu" and not (settings.device_map or settings.backend):
         return ""
-    kinds = list(dict.fromkeys(_gpus()))
+    kinds = set(_gpus())
     seen = f" ({_VISIBLE}={os.environ.get(_VISIBLE)})" if len(kinds) > 1 else ""
-    return " + ".join(kinds) + seen
+    return gpus() + seen
+
+
+def gpus() -> str:
+    """The kinds of NVIDIA GPUs of this machine."""
+    return " + ".join(dict.fromkeys(_gpus()))
 
 
 def see_one_gpu(number: int) -> str:

@@ -20,7 +20,7 @@ from glu_prune.experiment.engine import Engine
 from glu_prune.experiment.executors import ray_cluster
 from glu_prune.experiment.executors.local import LocalExecutor
 from glu_prune.experiment.executors.on_ray import RayExecutor
-from glu_prune.experiment.executors.shares import Share, share_of
+from glu_prune.experiment.executors.shares import Share, refuse_other_gpus, share_of
 from glu_prune.experiment.store import Store
 from glu_prune.models.source import locate
 from glu_prune.progress.work import Work
@@ -120,6 +120,23 @@ def test_a_cell_that_kills_its_worker_fails_alone_and_nothing_stays(tmp_path, mo
     left = [each for each in psutil.Process().children(recursive=True) if each.pid not in before]
     assert [each.name() for each in left if "ray" in " ".join(each.cmdline())] == []
     assert set(Path("/tmp").glob(f"{ray_cluster._CLUSTER}*")) <= folders
+
+
+@pytest.mark.parametrize(
+    ("share", "here", "there", "refused"),
+    [
+        (Share(gpus=1), "A", "A", False),
+        (Share(gpus=1), "", "A", True),
+        (Share(gpus=0.5), "A", "B", True),
+        (Share(), "", "A", False),
+    ],
+)
+def test_workers_with_another_gpu_are_refused(share, here, there, refused):
+    if not refused:
+        refuse_other_gpus(share, here, there)
+        return
+    with pytest.raises(EvaluationError, match=f"has {there}, this one {here or 'none'}; arms of different acc"):
+        refuse_other_gpus(share, here, there)
 
 
 @pytest.mark.parametrize(

@@ -27,8 +27,9 @@ from glu_prune.experiment.cell import AnyCell, Settings
 from glu_prune.experiment.executors import Answer, Arrived, Executor
 from glu_prune.experiment.executors.ray_cluster import Remote, connected
 from glu_prune.experiment.executors.schedule import Schedule, Task
-from glu_prune.experiment.executors.shares import Share
+from glu_prune.experiment.executors.shares import Share, refuse_other_gpus
 from glu_prune.experiment.jobs import Job, job
+from glu_prune.experiment.machine import gpus
 from glu_prune.models.source import ModelSource
 from glu_prune.progress.work import Work
 
@@ -224,10 +225,11 @@ class RayExecutor:
         """A worker says where it is, or could not begin.
 
         Raises:
-            EvaluationError: none can.
+            EvaluationError: none can, or it has GPUs of another kind.
         """
         try:
-            worker.machine = self._ray.get(ref)
+            worker.machine, kind = self._ray.get(ref)
+            refuse_other_gpus(self._share, gpus(), kind)
         except self._ray.exceptions.RayError as error:
             said = errors.first_line(error)
             self._failed_starts += 1

@@ -13,7 +13,7 @@ import psutil
 from glu_prune import errors
 from glu_prune.errors import EvaluationError, NotReadyError
 from glu_prune.experiment.jobs import Job
-from glu_prune.experiment.machine import cores
+from glu_prune.experiment.machine import cores, gpus
 
 _CLUSTER = "gp-"
 """Begins the name of the folder of a cluster that was started here; the number of its process follows."""
@@ -39,11 +39,11 @@ class Remote:
         meter = NoMeter("not measured: cells run side by side on a cluster; measure without --glu-executor")
         self._executor = LocalExecutor(folder, meter, lambda _: None)
 
-    def where(self) -> str:
-        """The machine that it is on, as Ray numbers it."""
+    def where(self) -> tuple[str, str]:
+        """The machine that it is on, as Ray numbers it, and the kind of its GPUs."""
         import ray
 
-        return str(ray.get_runtime_context().get_node_id())
+        return str(ray.get_runtime_context().get_node_id()), gpus()
 
     def run(self, text: str) -> Outcome:
         """The records of a job, or the error that it failed with."""

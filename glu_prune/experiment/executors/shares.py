@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
+from glu_prune.errors import EvaluationError
 from glu_prune.experiment.cell import Settings
 
 
@@ -31,6 +32,20 @@ class Share:
         """How many of them what is `there` holds."""
         wanted = {"CPU": self.cpus, "GPU": self.gpus, "memory": self.memory or 0}
         return int(min(there.get(name, 0) // each for name, each in wanted.items() if each))
+
+
+def refuse_other_gpus(share: Share, here: str, there: str) -> None:
+    """Raises `EvaluationError` for a worker with another kind of GPU, `there`, than the machine that asks has, `here`.
+
+    Keys name the kind of GPU, so that its records would be of cells that nobody asked for.
+    """
+    if share.gpus and here != there:
+        msg = (
+            f"a machine of the cluster has {there or 'no GPU'}, this one {here or 'none'}; arms of different "
+            "accelerators are never paired: run pytest on a machine like those that compute, and name one kind with "
+            "--glu-ray-worker accelerator=NAME"
+        )
+        raise EvaluationError(msg)
 
 
 def share_of(text: str, settings: Settings) -> Share:
