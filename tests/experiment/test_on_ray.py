@@ -21,6 +21,7 @@ from glu_prune.experiment.executors import ray_cluster
 from glu_prune.experiment.executors.local import LocalExecutor
 from glu_prune.experiment.executors.on_ray import RayExecutor
 from glu_prune.experiment.executors.shares import Share, refuse_other_gpus, share_of
+from glu_prune.experiment.jobs import job
 from glu_prune.experiment.store import Store
 from glu_prune.models.source import locate
 from glu_prune.progress.work import Work
@@ -195,3 +196,11 @@ def test_options_that_cannot_be_meant_are_one_line(pytester, arguments, complain
     result = pytester.runpytest_inprocess(*arguments)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert complaint in result.stderr.str()
+
+
+def test_after_its_end_a_cluster_takes_nothing_more(tmp_path, monkeypatch):
+    executor = RayExecutor("", Share(), LocalExecutor(tmp_path, NoMeter("none"), print), print, Work())
+    monkeypatch.setattr(RayExecutor, "_ray", None)
+    executor._fail(EvaluationError("no worker could begin"))
+    with pytest.raises(EvaluationError, match="no worker could begin"):
+        executor.submit(job(CELLS[0]).to_json())

@@ -34,7 +34,8 @@ from glu_prune.models.source import ModelSource
 from glu_prune.progress.work import Work
 
 TRIES = 3
-"""So many workers may die of one cell before that is its error. Those whose machine is lost do not count."""
+"""So many workers may die of one cell before that is its error, and so many in a row before they begin. Those whose
+machine is lost do not count."""
 _LOOKED = 0.2
 """Seconds between two looks at what has come."""
 _GOODBYE = 5.0
@@ -77,6 +78,8 @@ class _Worker:
     since: float = 0.0
     backwards: bool = False
     """Whether it has joined a task, and takes its cells from the end."""
+    around: frozenset[str] = frozenset()
+    """The machines that there were when it was hired."""
     machine: str = ""
     """As Ray numbers it; empty until it has begun: there may be no room for it, whatever the cluster says it has."""
 
@@ -103,7 +106,7 @@ class RayExecutor:
         self._deaths: Counter[str] = Counter()
         """By the key of a job, how often its worker died."""
         self._lock = threading.Condition(threading.RLock())
-        self._over = False
+        self._over, self._why = False, ""
         self._numbers = itertools.count(1)
 
     @cached_property
@@ -126,12 +129,15 @@ class RayExecutor:
 
         Raises:
             NotReadyError: there is no cluster that could run it.
+            EvaluationError: it is over with this one.
         """
         said = Job.from_json(job)
         if said.series is not None:
             return _Quiet(self, job)
         task, _ = _Task.of(said, arrived), self._ray
         with self._lock:
+            if self._over:
+                raise EvaluationError(self._why or "the session has ended")
             self._tasks.waiting.append(task)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._serve, daemon=True)
@@ -194,7 +200,7 @@ class RayExecutor:
 
     def _fail(self, error: Exception) -> None:
         with self._lock:
-            self._over = True
+            self._over, self._why = True, str(error)
             for task in self._tasks:
                 task.answer.set_exception(error)
             self._tasks = Schedule()
@@ -219,7 +225,12 @@ class RayExecutor:
     def _hired(self) -> _Worker:
         actor = self._ray.remote(Remote).options(scheduling_strategy="SPREAD", **self._share.options)
         env = {name: value for name, value in os.environ.items() if name.startswith(_PASSED_ON)}
-        return _Worker(actor.remote(str(Path.cwd()), env), f"worker {next(self._numbers)}")
+        return _Worker(actor.remote(str(Path.cwd()), env), f"worker {next(self._numbers)}", around=self._machines)
+
+    @property
+    def _machines(self) -> frozenset[str]:
+        """Those that are there."""
+        return frozenset(each["NodeID"] for each in self._ray.nodes() if each["Alive"])
 
     def _begun(self, ref: Any, worker: _Worker) -> None:
         """A worker says where it is, or could not begin.
@@ -232,7 +243,7 @@ class RayExecutor:
             refuse_other_gpus(self._share, gpus(), kind)
         except self._ray.exceptions.RayError as error:
             said = errors.first_line(error)
-            self._failed_starts += 1
+            self._failed_starts += worker.around <= self._machines
             self._say(f"{worker.name} could not begin: {said}")
             if self._failed_starts >= TRIES:
                 msg = f"{TRIES} workers in a row could not begin: {said}"
@@ -284,8 +295,7 @@ class RayExecutor:
         out_of_memory = isinstance(error, self._ray.exceptions.OutOfMemoryError)
         with suppress(self._ray.exceptions.RayError):
             self._ray.kill(worker.actor)  # it may only have been out of reach
-        alive = {each["NodeID"] for each in self._ray.nodes() if each["Alive"]}
-        if worker.machine in alive:
+        if worker.machine in self._machines:
             self._deaths[cell.key] += 1
         if out_of_memory or self._deaths[cell.key] >= TRIES:
             why = "memory ran out" if out_of_memory else f"{TRIES} workers died of it"
