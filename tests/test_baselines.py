@@ -343,7 +343,7 @@ def test_the_command_compares_stores_and_baselines(project, first, capsys):
         out = project.folder / "out.json"
         assert compare(place, worse, "--out", out) == 1
         said = capsys.readouterr().out
-        assert "dense factual_recall (tiny_recall) exact_match: regressed, " in said
+        assert re.search(r"^── \S+ dense ─+\n(?:outcome .*\n)?✗ regressed +factual_recall ", said, re.MULTILINE)
         (dense,) = (row for row in json.loads(out.read_text()) if row["arm"] == "dense")
         assert dense["band"] == 0.0
         assert len(dense["worse_items"]) == dense["worse"] > 50
