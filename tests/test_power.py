@@ -10,6 +10,8 @@ from glu_prune.experiment.cell import DENSE
 from glu_prune.experiment.record import Record, ScoreRecord
 from glu_prune.experiment.store import Store
 from glu_prune.judgement.expectation import read
+from glu_prune.report.power import _number, _Together
+from glu_prune.results.power import PlannedClaim
 from glu_prune.sources.pilots import Pilots
 from tests.helpers.records import record
 from tests.helpers.verdicts import share
@@ -213,3 +215,9 @@ def test_a_plan_of_nothing_says_why(pytester):
     assert "nothing to plan: no selected claim is about a model that is here; --glu-model NAME says more" in str(
         found.stdout
     )
+
+
+def test_ranges_of_a_claim_are_from_its_least_to_its_greatest_number():
+    row = PlannedClaim.model_construct(smallest=9.5)
+    some = _Together([row, row.model_copy(update={"smallest": 10.25}), row.model_copy(update={"smallest": 9.75})])
+    assert some.each(lambda each: _number(each.smallest)) == "9.500 to 10.250"

@@ -126,16 +126,12 @@ class Shared:
         with self._used():
             try:
                 self._files.pipe_file(f"{self._root}/{path}", content, mode="create")
-            except Exception:
+            except Exception:  # each file system has its own for a name that is taken; any other is raised again
                 found = self._read(path)
                 if found is None:
                     raise
                 return found
         return content
-
-    def read_beside(self, path: str) -> bytes | None:
-        """Any file of the store."""
-        return self._read(path)
 
     def set_aside(self, name: str) -> None:
         """Moves a record that cannot be trusted out of the way.

@@ -64,9 +64,8 @@ class _Together:
     def each(self, show: Callable[[PlannedClaim], str]) -> str:
         """All that is so at its ratios: of numbers, from which to which."""
         found = sorted(set(map(show, self.rows)))
-        numbers = all(text.replace(".", "", 1).isdecimal() for text in found)
-        if numbers and len(found) > 1:
-            return f"{found[0]} to {found[-1]}"
+        if len(found) > 1 and all(text.replace(".", "", 1).isdecimal() for text in found):
+            return f"{min(found, key=float)} to {max(found, key=float)}"
         return ", ".join(dict.fromkeys(found[:1] + [each.removeprefix(_STORED) for each in found[1:]]))
 
 
@@ -83,8 +82,8 @@ _STORED = "stored at "
 
 def _ratios(rows: Sequence[PlannedClaim]) -> str:
     """All of them, or the first and the last of many."""
-    first, *between, last = map(_at, (rows[0], *rows))
-    return f"{first} to {last}: {len(rows)}" if len(between) >= _MANY else ", ".join(map(_at, rows))
+    names = list(map(_at, rows))
+    return f"{names[0]} to {names[-1]}: {len(names)}" if len(names) > _MANY else ", ".join(names)
 
 
 def _at(row: PlannedClaim) -> str:

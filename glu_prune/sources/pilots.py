@@ -89,12 +89,14 @@ class Pilots:
 
     def _floors_of(self, records: Records | None) -> FloorRecord | None:
         """Those that other code computed on the items of `records`, as a pack has them."""
-        for entry in self._stored if records else ():
-            record = next(iter((records or {}).values()))
-            if entry.kind is FloorRecord and entry.head["task"] == record.task:
+        if records is None:
+            return None
+        answered = records[DENSE]
+        for entry in self._stored:
+            if entry.kind is FloorRecord and entry.head["task"] == answered.task:
                 with suppress(StoreError):
                     found = self._store.get(entry.key, FloorRecord)
-                    if found is not None and {*record.items} <= {*found.items}:
+                    if found is not None and {*answered.items} <= {*found.items}:
                         return found
         return None
 

@@ -16,7 +16,7 @@ from glu_prune.errors import ReportError
 from glu_prune.report.page import saved
 from glu_prune.report.page.figure import written
 from glu_prune.report.page.figures import figures
-from glu_prune.report.page.labels import PLACE, apart
+from glu_prune.report.page.labels import PLACE, apart, point_told
 from glu_prune.report.page.saved import save_files, save_page
 from glu_prune.results.baselines import BaselineResult
 from glu_prune.results.report import Report
@@ -333,3 +333,9 @@ def test_a_pack_is_held_against_another(tmp_path, capsys, monkeypatch):
         against = () if source.startswith("baselines") else ("--against", str(pack))
         assert main(["report", source, *against, "--out", str(out)]) == 1
         assert why in capsys.readouterr().err
+
+
+def test_a_point_of_which_a_limit_is_open_says_so():
+    row = next(each for each in published().scores if each.delta is not None)
+    assert "+0.1 (open to open)" in point_told(row.model_copy(update={"delta": 0.1, "low": None, "high": None}))
+    assert "(-0.5 to open)" in point_told(row.model_copy(update={"low": -0.5, "high": None}))

@@ -22,7 +22,10 @@ def told(*parts: str | None) -> str:
 def point_told(row: CapabilityResult) -> str:
     """What a point of a claim says."""
     p = "" if row.p_ratios is None else f"p {probability(row.p_ratios)}"
-    change = f"change {row.delta:+.3g} ({row.low:+.3g} to {row.high:+.3g})" if None not in (row.delta, row.low) else ""
+    change = ""
+    if row.delta is not None:
+        low, high = ("open" if each is None else f"{each:+.3g}" for each in (row.low, row.high))
+        change = f"change {row.delta:+.3g} ({low} to {high})"
     return told(f"{row.model} {row.at}", number(row.pruned), change, f"{row.claim} {row.outcome}", p)
 
 
