@@ -1,12 +1,13 @@
 """What a run will take, before it starts."""
 
+from contextlib import contextmanager
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
-from glu_prune.efficiency.meter import NoMeter
+from glu_prune.efficiency.meter import NoMeter, Reading
 from glu_prune.evaluation.subset import Subset
 from glu_prune.experiment.cell import DENSE, Arm, Cell, FloorCell, Settings
 from glu_prune.experiment.engine import Engine
@@ -16,6 +17,7 @@ from glu_prune.experiment.store import Store
 from glu_prune.models.source import locate
 from glu_prune.report.forecast import duration, text
 from glu_prune.sources.forecast import PROBED, forecast
+from glu_prune.units import Joules
 
 pytest_plugins = ["pytester"]
 CHOICE = Cell(locate("tiny-base"), DENSE, "tiny_recall_mc", None, (), Settings(), Subset(0, 60))
@@ -62,6 +64,26 @@ def test_without_a_probe_or_a_run_the_time_is_unknown(tmp_path):
     assert "1 cells are to be run, 0 are in the store" in said
     assert "of 1 tasks that is unknown (--glu-probe 10 tries them)" in said
     assert "Not in it: 1 floors; judging." in said
+
+
+class Metered(NoMeter):
+    """Reads 3 J from a GPU's counter, and assumes 100 J for memory."""
+
+    @contextmanager
+    def window(self):
+        with super().window() as window:
+            yield window
+        window.readings = {"gpu": Reading(Joules(3.0), "nvml"), "ram": Reading(Joules(100.0), "modelled")}
+
+
+@pytest.mark.parametrize(("meter", "joules"), [(Metered("in a test"), 6.0), (NoMeter("in a test"), None)])
+def test_joules_are_those_that_meters_read_here(tmp_path, meter, joules):
+    there = Engine(Store(tmp_path), LocalExecutor(tmp_path, meter, print), print)
+    there.record(CHOICE)
+    left = [replace(CHOICE, arm=each) for each in (PRUNED, replace(PRUNED, ratio=Decimal("0.2")))]
+    found = forecast(there, [CHOICE, *left], None)
+    assert found.tasks[0].joules == joules
+    assert ("6 J by this machine's meters, for 1 of 1 tasks." in text(found)) == (joules is not None)
 
 
 @pytest.mark.parametrize(("seconds", "said"), [(9.6, "10 s"), (600, "10 min"), (9000, "2.5 h")])

@@ -6,7 +6,7 @@ from glu_prune.clean import one_line
 from glu_prune.report.table import Column, render, wrapped
 from glu_prune.sources.forecast import Forecast, TaskWork
 
-_MINUTE, _HOUR = 60, 3600
+_MINUTE, _HOUR, _KWH = 60, 3600, 3_600_000
 
 
 def duration(seconds: float) -> str:
@@ -14,6 +14,10 @@ def duration(seconds: float) -> str:
     if seconds < _MINUTE:
         return f"{seconds:.0f} s"
     return f"{seconds / _MINUTE:.0f} min" if seconds < 2 * _HOUR else f"{seconds / _HOUR:.1f} h"
+
+
+def _energy(joules: float) -> str:
+    return f"{joules / _KWH:.2f} kWh" if joules >= _KWH / 10 else f"{joules:,.0f} J"
 
 
 def _tokens(value: float | None) -> str:
@@ -49,6 +53,8 @@ def _said(found: Forecast, rows: list[TaskWork]) -> Iterator[str]:
     else:
         said += f"{takes} on this machine, one after the other"
     yield one_line(f"{said}; {found.gigabytes:.2f} GB of weights are read, by each machine.")
+    if joules := [row.joules for row in rows if row.joules is not None]:
+        yield f"{_energy(sum(joules))} by this machine's meters, for {len(joules)} of {len(rows)} tasks."
     others = {
         "floors": found.floors,
         "series of costs": found.series,

@@ -2,9 +2,11 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from math import fsum
 from statistics import fmean
 from typing import TYPE_CHECKING
 
+from glu_prune.efficiency.meter import MEASURED
 from glu_prune.errors import EvaluationError
 from glu_prune.experiment.cell import AnyCell, Cell, DistanceCell, FloorCell, SeriesCell
 from glu_prune.experiment.engine import Engine
@@ -33,6 +35,8 @@ class TaskWork:
     """Of all of them, dense and pruned alike; None if that is not known."""
     how: str
     """Where the seconds are from, or why they are not known."""
+    joules: float | None = None
+    """Of all of them, by meters; None if arms in the store were not metered, or there are none."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,7 @@ def _work(engine: Engine, cells: Sequence[Cell], missing: set[str], prober: "Pro
     first = cells[0]
     arms = {cell.arm for cell in cells}
     left = {cell.arm for cell in cells if cell.key in missing}
-    seconds, tokens, how = _known(engine, cells)
+    seconds, tokens, joules, how = _known(engine, cells)
     if left and seconds is None and prober is not None:
         try:
             found = prober.probe(first)
@@ -103,20 +107,25 @@ def _work(engine: Engine, cells: Sequence[Cell], missing: set[str], prober: "Pro
         tokens=tokens,
         seconds=seconds if left else 0.0,
         how=how,
+        joules=None if joules is None else joules * len(left),
     )
 
 
-def _known(engine: Engine, cells: Sequence[Cell]) -> tuple[float | None, float | None, str]:
-    """Seconds and tokens of an arm, from those that were run on this machine."""
+def _known(engine: Engine, cells: Sequence[Cell]) -> tuple[float | None, float | None, float | None, str]:
+    """Seconds, tokens and joules of an arm, from those that were run on this machine."""
     by_arm: dict[object, float] = {}
-    tokens = []
+    tokens, joules = [], []
     for cell in cells:
         if (cost := engine.cost(cell)) is not None:
             by_arm[cell.arm] = by_arm.get(cell.arm, 0.0) + cost.cost.seconds
             tokens.append(float(engine.record(cell).positions or 0))
+            metered = [each.joules for each in cost.cost.energy.values() if each.method in MEASURED]
+            joules += [fsum(metered)] if metered else []
     if not by_arm:
-        return None, None, "unknown: no arm was run on this machine"
-    return fmean(by_arm.values()), fmean(tokens), STORED
+        return None, None, None, "unknown: no arm was run on this machine"
+    # Tasks that are answered together have a share each, so that an arm's joules are the sum over them.
+    energy = fsum(joules) / len(by_arm) if len(joules) == len(tokens) else None
+    return fmean(by_arm.values()), fmean(tokens), energy, STORED
 
 
 def _count(cells: Sequence[AnyCell], missing: set[str], kind: type) -> int:

@@ -36,15 +36,15 @@ SERIES = SeriesCell(locate("tiny-base"), (DENSE, ARMS[1]), drawn(8, 4, 1), Setti
 PLAIN = {"created": True}
 
 
-@pytest.fixture
-def two_nodes():
-    """A cluster of two machines of one core each, beside a head that computes nothing."""
+@pytest.fixture(params=[2, 4])
+def machines(request):
+    """A cluster of two or four machines of one core each, beside a head that computes nothing."""
     pytest.importorskip("ray", reason="Ray is not installed: pip install 'glu-prune[ray]'")
     import ray
     from ray.cluster_utils import Cluster
 
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-    nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
+    nodes = [cluster.add_node(num_cpus=1) for _ in range(request.param)]
     yield cluster, nodes
     ray.shutdown()
     cluster.shutdown()
@@ -73,8 +73,8 @@ class Counted(Store):
 
 
 @SLOW
-def test_a_cluster_gives_the_records_of_one_process_and_goes_on_without_a_machine(tmp_path, two_nodes):
-    cluster, nodes = two_nodes
+def test_a_cluster_gives_the_records_of_one_process_and_goes_on_without_a_machine(tmp_path, machines):
+    cluster, nodes = machines
     said: list[str] = []
     engine = on(cluster.address, tmp_path / "there", said)
     engine.store = Counted(tmp_path / "there")
@@ -121,6 +121,28 @@ def test_a_cell_that_kills_its_worker_fails_alone_and_nothing_stays(tmp_path, mo
     left = [each for each in psutil.Process().children(recursive=True) if each.pid not in before]
     assert [each.name() for each in left if "ray" in " ".join(each.cmdline())] == []
     assert set(Path("/tmp").glob(f"{ray_cluster._CLUSTER}*")) <= folders
+
+
+@SLOW
+def test_a_cell_whose_worker_runs_out_of_memory_fails_alone(tmp_path, monkeypatch):
+    pytest.importorskip("ray", reason="Ray is not installed: pip install 'glu-prune[ray]'")
+    (tmp_path / "greedy.py").write_text('"""A criterion."""\nimport time\n\n\ndef score(neurons):\n    """Takes all memory."""\n    taken = []\n    while True:\n        taken.append(bytearray(b"x" * (64 << 20)))\n        time.sleep(0.02)\n')  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    memory = psutil.virtual_memory()  # Ray ends workers once the machine has less than 3 GB of what is free now
+    monkeypatch.setenv("RAY_memory_usage_threshold", str(1 - (memory.available - (3 << 30)) / memory.total))
+    greedy = replace(CELLS[1], arm=Arm("greedy:score", Decimal("0.2")))
+    said: list[str] = []
+    engine = on("", tmp_path / "store", said)
+    try:
+        engine.submit([CELLS[0], greedy, CELLS[2], CELLS[5]])
+        with pytest.raises(EvaluationError, match="memory ran out"):
+            engine.record(greedy)
+        assert engine.record(CELLS[0]).items == local(tmp_path / "here").record(CELLS[0]).items
+        assert engine.record(CELLS[2]).task == engine.record(CELLS[5]).task == "tiny_recall"
+    finally:
+        engine._executor.shutdown()
+    assert any("is lost" in line for line in said)
 
 
 @pytest.mark.parametrize(
