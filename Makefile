@@ -1,11 +1,12 @@
-# make bench | baseline | bench-pruning | bench-sweep | bench-shapes | profile | test | test-all | check | docs | clean: each sets up .venv when it is missing or out of date.
+# make bench | baseline | bench-pruning | bench-sweep | bench-shapes | profile | test | test-all | test-versions | check | docs | dist | clean:
+# each sets up .venv when it is missing or out of date.
 PYTHON ?= python3.11
 # Where this is set, each of hundreds of processes would compile all modules again.
 unexport PYTHONDONTWRITEBYTECODE
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: bench baseline bench-pruning bench-sweep bench-shapes profile test test-all check docs format clean
+.PHONY: bench baseline bench-pruning bench-sweep bench-shapes profile test test-all test-versions check docs dist format clean
 
 # Half of the neurons of the embedded models: what the claims say, and whether any arm does worse than what is pinned.
 bench: $(READY)
@@ -55,15 +56,38 @@ test: $(READY)
 test-all: $(READY)
 	$(TESTS) --durations=25 --junitxml results/tests.xml
 
+# The fast tests on another Python, with the newest or the oldest versions that pyproject.toml allows; needs uv.
+RESOLUTION ?= highest
+test-versions:
+	uv venv --quiet --clear --python $(PYTHON) build/versions
+	uv pip install --quiet --python build/versions/bin/python --resolution $(RESOLUTION) -e '.[dev]'
+	OMP_NUM_THREADS=1 build/versions/bin/pytest tests -n $(WORKERS) --dist loadscope -m "not slow"
+
 # The documentation, to site/index.html; fails on a broken link.
 docs: $(READY)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
 	$(BIN)/python -m tools.site
 
+# What is released, to dist/: built, checked, and tried as a user would, in an environment and a folder that are empty.
+FRESH = build/fresh
+dist: $(READY)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[release]'
+	rm -rf dist $(FRESH)
+	$(BIN)/python -m build
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/check-wheel-contents dist/*.whl
+	$(PYTHON) -m venv $(FRESH)/venv
+	$(FRESH)/venv/bin/pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	$(FRESH)/venv/bin/pip install --quiet --disable-pip-version-check -c constraints.txt "$$(ls $$PWD/dist/*.whl)[report]"
+	mkdir $(FRESH)/project
+	cd $(FRESH)/project && PATH=$$PWD/../venv/bin:$$PATH && glu-prune init && glu-prune lint && \
+	  pytest benchmarks -k ratio_0.5 --glu-report report.html && glu-prune comment results > comment.md
+
 check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/zizmor --offline --pedantic --quiet .github action.yml comment
 
 format: $(READY)
 	$(BIN)/ruff format .

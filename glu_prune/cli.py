@@ -66,7 +66,7 @@ def _glu_prune(
 
 _COMMANDS: tuple[Callable[..., Answer], ...] = (
     *(pruning.plan, pruning.prune, sensitivity.sensitivity),
-    *(runs.init, runs.doctor, runs.prefetch, runs.power, judging.judge, runs.compare),
+    *(runs.init, runs.lint, runs.doctor, runs.prefetch, runs.power, judging.judge, runs.compare),
     *(reporting.report, reporting.comment),
     *(models.convert, models.fetch, models.shape, models.criteria, models.families, models.models),
 )

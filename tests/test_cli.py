@@ -49,6 +49,7 @@ def test_help_names_every_command_and_imports_nothing_heavy():
         "fetch",
         "shape",
         "init",
+        "lint",
         "doctor",
         "prefetch",
         "power",

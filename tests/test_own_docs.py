@@ -13,6 +13,7 @@ import yaml
 from glu_prune.cli import main
 from glu_prune.judgement.declared import Declared
 from tests.helpers import ROOT
+from tests.helpers.actions import run_action
 
 GUIDE = (ROOT / "docs" / "own.md").read_text()
 FILES = {
@@ -68,16 +69,16 @@ def project(tmp_path_factory) -> Path:
 
 
 @pytest.mark.slow("judges six claims as the guide's workflow does")
-def test_the_workflow_judges_all_that_the_guide_adds(project):
-    """The capability, its groups, the criterion, the column; at one ratio, by the workflow's own command."""
-    workflow = yaml.safe_load((project / WORKFLOW).read_text())
-    (command,) = (step["run"] for step in workflow["jobs"]["claims"]["steps"] if step.get("name") == "Judge")
-    assert f"\n{command}\n" in GUIDE
-    done = shell(
-        project, f"export GITHUB_STEP_SUMMARY=summary.md; MODEL={workflow['env']['MODEL']}; {command} -k ratio_0.5"
-    )
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
-    assert "6 passed" in done.stdout
+def test_the_workflow_judges_all_that_the_guide_adds(project, monkeypatch):
+    """The capability, its groups, the criterion, the column; at one ratio, by the scripts of the action."""
+    (step,) = yaml.safe_load((project / WORKFLOW).read_text())["jobs"]["claims"]["steps"][1:]
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    given = {"model": step["with"]["model"], "select": "ratio_0.5"}
+    github = {"github.run_id": "1", "runner.os": "Linux", "GITHUB_STEP_SUMMARY": "summary.md"}
+    done = run_action(ROOT, project, given, github, skip=["Install"])
+    assert done.code == 0, done.output
+    assert "6 passed" in done.output["Judge"]
     scores = pd.read_csv(project / "results" / "scores.csv")
     assert list(scores.columns)[-1] == "kept, %"
     row = scores.set_index("capability").loc["sums_by_choice"]
@@ -92,14 +93,8 @@ def test_the_workflow_judges_all_that_the_guide_adds(project):
     assert mine["pruned"].nunique() == 2
     assert mine["ppm"].notna().sum() == 1
     assert row["kept, %"] == pytest.approx(100 * row["pruned"] / row["dense"], abs=0.06)
-    steps = workflow["jobs"]["claims"]["steps"]
     assert (project / "results" / "junit.xml").is_file()
     assert "sums_by_choice" in (project / "summary.md").read_text()
-    paths = [step["with"]["path"] for step in steps if "path" in step.get("with", {})]
-    assert paths == [".glu-prune", "results/"]
-    assert all((project / path).is_dir() for path in paths)
-    (fetch,) = (step for step in steps if step.get("name") == "Fetch the model")
-    assert shell(project, f"MODEL=benchmarks; {fetch['run']}").returncode == 0
 
 
 @pytest.mark.slow("imports all libraries in a process of its own")

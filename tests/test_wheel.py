@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import zipfile
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -48,7 +49,7 @@ def test_all_data_of_the_package_is_in_the_wheel(wheel):
     }
     names = set(zipfile.ZipFile(wheel).namelist())
     assert ours <= names
-    assert {name.split("/")[0] for name in names} == {"glu_prune", "glu_prune-0.1.0.dist-info"}
+    assert {name.split("/")[0] for name in names} == {"glu_prune", f"glu_prune-{version('glu-prune')}.dist-info"}
 
 
 @pytest.mark.slow("installs, and judges a model in a process of its own")

@@ -40,6 +40,30 @@ def init(
     return Answer(f"{one_line(str(folder))}:\n{written}\nnext: {fetch}{there}pytest benchmarks -k ratio_0.5")
 
 
+def lint(files: ExpectationFiles = None) -> Answer:
+    """Check expectation files; no model and no data is needed.
+
+    Each is read as a run reads it, which imports modules that `criterion:` names. A line for each that cannot be used.
+    """
+    from glu_prune.errors import ExpectationError
+    from glu_prune.judgement.expectation import Case, read, told_apart
+
+    complaints: list[str] = []
+    cases: list[Case] = []
+    every = _expectations(files, None)
+    for file in every:
+        try:
+            cases += read(file)
+        except ExpectationError as error:
+            complaints.append(str(error))
+    try:
+        cases = list(told_apart(cases))
+    except ExpectationError as error:
+        complaints.append(str(error))
+    said = [*complaints, f"{len(every)} files: {len(cases)} cases, {len(complaints)} errors"]
+    return Answer("\n".join(said), not complaints)
+
+
 def doctor(
     files: ExpectationFiles = None,
     data: DataFolder = None,

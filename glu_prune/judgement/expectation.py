@@ -205,12 +205,13 @@ def told_apart(cases: Sequence[Case]) -> tuple[Case, ...]:
 def in_families(cases: Iterable[Case]) -> tuple[Case, ...]:
     """`cases`, each with all that is declared of its claim: how entries and files divide it changes no verdict."""
     every = tuple(cases)
+    keys = {id(case): case.family_key for case in every if isinstance(case, ArmCase)}
     members: dict[tuple[str, ...], list[str]] = {}
     for case in every:
         if isinstance(case, ArmCase):
-            members.setdefault(case.family_key, []).append(case.member)
+            members.setdefault(keys[id(case)], []).append(case.member)
     return tuple(
-        replace(case, family=tuple(members[case.family_key])) if isinstance(case, ArmCase) else case for case in every
+        replace(case, family=tuple(members[keys[id(case)]])) if isinstance(case, ArmCase) else case for case in every
     )
 
 

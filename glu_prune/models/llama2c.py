@@ -10,14 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from glu_prune.errors import CheckpointError
 from glu_prune.files import content_digest, regular
 from glu_prune.models import llama2c_tokenizer
 from glu_prune.models.llama2c_tokenizer import FIXED, tokenizer_file, unreadable
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
@@ -248,6 +247,7 @@ def _read_header(path: Path) -> tuple[Header, bool]:
 
 def _read_weights(path: Path, header: Header, *, rope_tables: bool) -> "dict[str, Tensor]":
     """The float32 weights under their names in transformers, query and key rows reordered."""
+    import numpy as np
     import torch
 
     weights = {}
@@ -268,5 +268,7 @@ def _read_weights(path: Path, header: Header, *, rope_tables: bool) -> "dict[str
 
 def _half_split(rows: "np.ndarray[Any, Any]", head: int) -> "np.ndarray[Any, Any]":
     """`rows` (heads x head, dim) with those of each head in the order 0, 2, 4, ..., 1, 3, 5, ..."""
+    import numpy as np
+
     pairs = rows.reshape(-1, head // 2, 2, rows.shape[1])
     return np.ascontiguousarray(pairs.swapaxes(1, 2)).reshape(rows.shape)

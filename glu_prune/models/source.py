@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,7 @@ class ModelSource:
         return recognised(self.folder) or stock
 
 
+@cache
 def embedded_models() -> tuple[str, ...]:
     """The names of the models that come with this package."""
     return tuple(sorted(path.parent.name for path in MODELS.glob("*/config.json")))

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -47,7 +48,9 @@ def test_a_project_about_a_model_of_the_hub(tmp_path, capsys):
     found = claims(folder)
     assert {case.experiment.suite for case in found} == {"study"}
     assert any("ratio_0.5" in case.id for case in found)
-    assert yaml.safe_load((folder / WORKFLOW).read_text())["env"] == {"MODEL": "nobody/Nothing-7B"}
+    (step,) = yaml.safe_load((folder / WORKFLOW).read_text())["jobs"]["claims"]["steps"][1:]
+    assert step["uses"] == f"glu-prune/glu-prune@v{version('glu-prune')}"
+    assert step["with"]["model"] == "nobody/Nothing-7B"
 
 
 def test_folders_are_named_as_they_are_seen_from_the_project(tmp_path, monkeypatch):
@@ -157,5 +160,5 @@ def test_no_file_of_this_project_is_a_link():
 def test_every_name_in_the_template_is_replaced(tmp_path):
     write_project(tmp_path, "tiny-base")
     assert not [name for name in files(tmp_path) if "@MODEL@" in (tmp_path / name).read_text()]
-    assert "glu-prune==" in (tmp_path / WORKFLOW).read_text()
+    assert "@VERSION@" not in (tmp_path / WORKFLOW).read_text()
     assert "@VERSION@" not in (tmp_path / WORKFLOW).read_text()

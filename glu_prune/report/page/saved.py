@@ -3,16 +3,14 @@
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from glu_prune.errors import ReportError
 from glu_prune.files import write_whole
-from glu_prune.report.formats import formats
-from glu_prune.report.page.build import Page
-from glu_prune.report.page.figure import written
-from glu_prune.report.page.figures import figures
-from glu_prune.results.changes import ItemChanges
-from glu_prune.results.report import Report
+
+if TYPE_CHECKING:
+    from glu_prune.results.changes import ItemChanges
+    from glu_prune.results.report import Report
 
 FileFormat: TypeAlias = Literal["svg", "pdf", "png", "csv", "parquet", "latex", "markdown"]
 _PICTURES = ("svg", "pdf", "png")
@@ -37,10 +35,10 @@ def _refuse_missing() -> None:
 
 
 def save_page(
-    report: Report,
+    report: "Report",
     path: Path,
     sources: Sequence[str],
-    changes: Sequence[ItemChanges] = (),
+    changes: "Sequence[ItemChanges]" = (),
     facts: Sequence[Sequence[tuple[str, str]]] = (),
 ) -> None:
     """Writes a report as one HTML file, whole or not at all, with what changed item by item.
@@ -50,6 +48,8 @@ def save_page(
     Raises:
         ReportError: the chart library is missing, or the file cannot be written.
     """
+    from glu_prune.report.page.build import Page
+
     models = dict.fromkeys(row.model for row in report.claims)
     compared = dict.fromkeys(row.model for row in report.baseline)
     title = (
@@ -60,12 +60,14 @@ def save_page(
     _write(path, page.html())
 
 
-def save_files(report: Report, folder: Path, form: FileFormat) -> list[str]:
+def save_files(report: "Report", folder: Path, form: FileFormat) -> list[str]:
     """Writes figures, each with its caption in a text file, or tables to `folder`; gives the names of the files.
 
     Raises:
         ReportError: the report has nothing to show, the chart library is missing, or a file cannot be written.
     """
+    from glu_prune.report.formats import formats
+
     if form in _PICTURES:
         _refuse_missing()
         found: list[tuple[str, str | bytes]] = list(_figures(report, form))
@@ -79,7 +81,10 @@ def save_files(report: Report, folder: Path, form: FileFormat) -> list[str]:
     return [name for name, _ in found]
 
 
-def _figures(report: Report, form: str) -> Iterator[tuple[str, str | bytes]]:
+def _figures(report: "Report", form: str) -> Iterator[tuple[str, str | bytes]]:
+    from glu_prune.report.page.figure import written
+    from glu_prune.report.page.figures import figures
+
     for figure in figures(report):
         yield f"{figure.name}.{form}", written(figure, form)
         yield f"{figure.name}.txt", f"{figure.title}. {figure.caption}\n"
