@@ -105,13 +105,6 @@ def test_only_one_module_knows_each_seam():
     }
 
 
-def test_public_names_exist_and_are_all_of_them():
-    assert sorted(glu_prune.__all__) == glu_prune.__all__
-    assert all(getattr(glu_prune, name).__name__ == name for name in glu_prune.__all__)
-    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
-        _ = glu_prune.nothing
-
-
 def test_the_error_tree_is_drawn_as_it_is():
     from glu_prune import errors
 

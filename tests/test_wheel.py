@@ -1,6 +1,7 @@
 """What is installed from a wheel, away from this repository."""
 
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -50,6 +51,17 @@ def test_all_data_of_the_package_is_in_the_wheel(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     assert ours <= names
     assert {name.split("/")[0] for name in names} == {"glu_prune", f"glu_prune-{version('glu-prune')}.dist-info"}
+
+
+@pytest.mark.slow("builds the package")
+def test_links_of_the_description_lead_out_of_an_index(wheel):
+    archive = zipfile.ZipFile(wheel)
+    (name,) = (each for each in archive.namelist() if each.endswith(".dist-info/METADATA"))
+    told = archive.read(name).decode().split("\n\n", 1)[1]
+    links = re.findall(r"\]\(([^)]+)\)", told)
+    assert len(links) > 15
+    assert [link for link in links if not link.startswith("https://")] == []
+    assert any(link.startswith("https://raw.githubusercontent.com/") and link.endswith(".svg") for link in links)
 
 
 @pytest.mark.slow("installs, and judges a model in a process of its own")

@@ -95,7 +95,8 @@ def choose(
 
     What is chosen is certified to keep it; exit code 1 if there is no such pruning.
     """
-    from glu_prune.api import Told, choice, chosen_of, run, with_sensitivities
+    from glu_prune.api.choosing import choice, chosen_of, with_sensitivities
+    from glu_prune.api.running import Told, run
     from glu_prune.experiment.cell import Settings
     from glu_prune.judgement.arms import looks_at_text
     from glu_prune.models.source import locate

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -13,10 +12,9 @@ from glu_prune.commands.terminal import Answer, connections, interruptible, work
 from glu_prune.errors import PlanError, StoreError, WorkloadError
 
 if TYPE_CHECKING:
-    from glu_prune.efficiency.effort import Effort
-    from glu_prune.efficiency.series import Series
+    from glu_prune.api.measuring import Measured
     from glu_prune.efficiency.workload import Workload
-    from glu_prune.experiment.cell import Arm, Settings
+    from glu_prune.experiment.cell import Arm
     from glu_prune.models.source import ModelSource
     from glu_prune.results.report import Report
 
@@ -72,11 +70,13 @@ def measure(
     offline: Offline = False,
 ) -> Answer:
     """Measure time, energy and memory, dense and pruned."""
+    from glu_prune.api.measuring import arms_of, measured
+    from glu_prune.api.running import Told
     from glu_prune.efficiency.effort import Effort
     from glu_prune.experiment.cell import Settings
     from glu_prune.models.source import locate
 
-    arms = _arms(criterion, seed, ratios or ())
+    arms = arms_of(criterion, seed, ratios or ())
     workloads = _workloads(suite, prompt_tokens, new_tokens, batch_sizes)
     effort = Effort(rounds, window, processes, grid)
     with connections(refused=offline):
@@ -85,22 +85,10 @@ def measure(
             arms = _beside_aligned(source, arms, aligned)
         if out is not None:
             _refuse_unwritable(out)
-        measured, settings = _measured(source, arms, workloads, Settings(dtype, device), effort, store)
-    return _tables(source, arms, measured, settings, out)
-
-
-def _arms(name: str, seed: int, ratios: Sequence[str]) -> "tuple[Arm, ...]":
-    """The dense model, and it pruned at each of `ratios`."""
-    from glu_prune.experiment.cell import DENSE, Arm
-    from glu_prune.pruning.criteria import criterion
-    from glu_prune.pruning.ratio import parse_ratio
-
-    how = criterion(name)
-    if how.looks_at == "activations":
-        msg = f"criterion {how.name} needs calibration text; cost does not depend on which neurons go, so take another"
-        raise PlanError(msg)
-    pruned = [Arm(how.name, parse_ratio(text), seed) for text in ratios]
-    return tuple(dict.fromkeys((DENSE, *(arm for arm in pruned if arm.ratio))))
+        work, say = work_shown()
+        with interruptible(lambda: work.snapshot().kept(store) if store else ""):
+            found = measured(source, arms, workloads, Settings(dtype, device), effort, store, Told(work, say))
+    return _tables(found, out)
 
 
 def _beside_aligned(source: "ModelSource", arms: "Sequence[Arm]", multiple_of: int) -> "tuple[Arm, ...]":
@@ -133,52 +121,17 @@ def _beside_aligned(source: "ModelSource", arms: "Sequence[Arm]", multiple_of: i
     return tuple(dict.fromkeys(found))
 
 
-def _measured(
-    source: "ModelSource",
-    arms: "tuple[Arm, ...]",
-    workloads: "Sequence[Workload]",
-    settings: "Settings",
-    effort: "Effort",
-    store: Path | None,
-) -> "tuple[list[Series], Settings]":
-    """A series for each of `workloads`, all checked before the first is measured, and by which settings that was."""
-    import tempfile
-
-    from glu_prune.efficiency.benchmark import refuse_too_long
-    from glu_prune.efficiency.tracking import CodeCarbonMeter
-    from glu_prune.experiment.cell import SeriesCell
-    from glu_prune.experiment.executors.local import local_engine
-    from glu_prune.experiment.scratch import scratch
-    from glu_prune.experiment.store import Store
-
-    temporary = scratch(Path(tempfile.gettempdir())) if store is None else nullcontext(store)
-    work, say = work_shown()
-    with interruptible(lambda: work.snapshot().kept(store) if store else ""), temporary as folder:
-        engine = local_engine(Store(folder), CodeCarbonMeter(effort.grid), say, work)
-        settings = engine.settled(settings, source)
-        cells = [SeriesCell(source, arms, each, settings, effort) for each in workloads]
-        for cell in filter(engine.check, cells):
-            refuse_too_long(source.name, source.format.read_config(source.folder), cell.workload)
-        return [engine.series(cell).series for cell in cells], settings
-
-
-def _tables(
-    source: "ModelSource", arms: "tuple[Arm, ...]", measured: "list[Series]", settings: "Settings", out: Path | None
-) -> Answer:
+def _tables(found: "Measured", out: Path | None) -> Answer:
     """The tables of all arms, notes on them, and what they were measured on; complete if the files were written."""
     from glu_prune.experiment.machine import machine
-    from glu_prune.judgement.conclusion import conclude
-    from glu_prune.judgement.cost_runs import findings
-    from glu_prune.judgement.cost_tables import cost_tables
     from glu_prune.report import measured as shown_as
 
-    pruned = [(source.name, arm.ratio, measured, arm.label) for arm in arms[1:] or arms]
-    report = conclude([cost_tables(*about, findings(*about)) for about in pruned])
+    report, settings = found.report, found.settings
     shown = shown_as.text(report)
     notes = [*_written(report, out)] if out is not None else []
-    prompts = ", ".join(dict.fromkeys(series.prompts for series in measured))
+    prompts = ", ".join(dict.fromkeys(series.prompts for series in found.series))
     why = f" ({settings.dtype_why})" if settings.dtype_why else ""
-    dtype = source.dequantized(settings.dtype) or settings.dtype
+    dtype = found.source.dequantized(settings.dtype) or settings.dtype
     here = f"{machine()}; {dtype}{why} on {settings.device}; prompts: {prompts}"
     return Answer("\n\n".join([*shown, *notes, here]), complete=not notes)
 

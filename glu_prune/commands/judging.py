@@ -55,7 +55,7 @@ def judge(
 
     With floors, verdicts and flips; exit code 1 if a loss is shown.
     """
-    from glu_prune.api import Told, run
+    from glu_prune.api.running import Told, run
     from glu_prune.experiment.cell import Settings
     from glu_prune.judgement.two_models import cases_between, cases_of_file
 

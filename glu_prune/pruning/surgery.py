@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import torch
 from torch import nn
@@ -12,7 +12,7 @@ from glu_prune.errors import UnsupportedModelError, shown
 from glu_prune.pruning.gather import gather
 from glu_prune.pruning.glu_block import NeuronSlice
 from glu_prune.pruning.plan import PruningPlan
-from glu_prune.pruning.ranking import rank
+from glu_prune.pruning.ranking import Ranking, rank
 from glu_prune.pruning.target import Target
 from glu_prune.pruning.width_map import WIDTHS, Path, WidthMap, configure, entry, map_widths, meta_model
 
@@ -37,25 +37,55 @@ def apply(model: nn.Module, plan: PruningPlan) -> None:
     _remove_neurons(model, width_map, plan)
 
 
+class Size(TypedDict, total=False):
+    """What a target can say beside a ratio."""
+
+    expansion_ratio: object
+    """Width over hidden size afterwards."""
+    width: int
+    multiple_of: int
+    """To a multiple of which widths are rounded."""
+    layer_ratios: Mapping[int, object]
+    """Layers (negative ones count from the end) with a ratio of their own."""
+    skip: Iterable[int | str]
+    """Layers that stay as they are, or blocks by patterns such as `encoder.*`."""
+
+
+Calibration = Iterable[Sequence[int]]
+"""Text as sequences of token ids, for criteria that look at activations."""
+
+
+def plan(
+    model: nn.Module,
+    ratio: object = None,
+    criterion: str = "ppm",
+    seed: int = 0,
+    *,
+    calibration: Calibration | None = None,
+    **size: Unpack[Size],
+) -> PruningPlan:
+    """The plan that keeps the most important neurons of every GLU block of `model`, down to a target.
+
+    The target is exactly one of `ratio` (fraction removed), `expansion_ratio` and `width`; the other words of `Size`
+    go with each of them. `apply` removes what the plan does not keep.
+
+    Raises:
+        UnsupportedModelError: `model` has no GLU block, or cannot be pruned.
+        PlanError: the target or the criterion is not allowed, or the weights are not finite.
+    """
+    return _ranked(model, criterion, seed, calibration).plan(Target.of(ratio, **size))
+
+
 def prune(
     model: nn.Module,
     ratio: object = None,
     criterion: str = "ppm",
     seed: int = 0,
     *,
-    expansion_ratio: object = None,
-    width: int | None = None,
-    multiple_of: int | None = None,
-    layer_ratios: Mapping[int, object] | None = None,
-    skip: Iterable[int | str] = (),
-    calibration: Iterable[Sequence[int]] | None = None,
+    calibration: Calibration | None = None,
+    **size: Unpack[Size],
 ) -> PruningPlan:
-    """Removes the least important neurons of every GLU block of `model`, in place, down to a target.
-
-    The target is exactly one of `ratio` (fraction removed), `expansion_ratio` (width over hidden size afterwards) and
-    `width`; widths are rounded to a multiple of `multiple_of`. `layer_ratios` gives layers (negative ones count from
-    the end) a ratio of their own; `skip` leaves out layers, or blocks by patterns such as `encoder.*`. `calibration`
-    is text as sequences of token ids, for criteria that look at activations.
+    """Removes the least important neurons of every GLU block of `model`, in place, down to a target, as `plan` says.
 
     Returns the plan that was applied.
 
@@ -63,23 +93,19 @@ def prune(
         UnsupportedModelError: `model` has no GLU block, or cannot be pruned.
         PlanError: the target or the criterion is not allowed, or the weights are not finite.
     """
-    target = Target.of(
-        ratio,
-        expansion_ratio=expansion_ratio,
-        width=width,
-        multiple_of=multiple_of,
-        layer_ratios=layer_ratios,
-        skip=skip,
-    )
-    activations = None
-    if calibration is not None:
-        from glu_prune.pruning.calibration import measure
+    target = Target.of(ratio, **size)
+    ranking = _ranked(model, criterion, seed, calibration)
+    made = ranking.plan(target)
+    _remove_neurons(model, ranking.width_map, made)
+    return made
 
-        activations = measure(model, calibration)
-    ranking = rank(model, criterion, seed, activations)
-    plan = ranking.plan(target)
-    _remove_neurons(model, ranking.width_map, plan)
-    return plan
+
+def _ranked(model: nn.Module, criterion: str, seed: int, calibration: Calibration | None) -> Ranking:
+    if calibration is None:
+        return rank(model, criterion, seed)
+    from glu_prune.pruning.calibration import measure
+
+    return rank(model, criterion, seed, measure(model, calibration))
 
 
 @contextmanager

@@ -1,0 +1,1 @@
+"""Judging, measuring and choosing without pytest: what commands do, as functions."""
