@@ -6,8 +6,6 @@ import sys
 from functools import cache
 from pathlib import Path
 
-import pytest
-
 import glu_prune
 
 PACKAGE = Path(glu_prune.__file__).parent
