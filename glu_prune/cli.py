@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from glu_prune.commands import choosing, costs, judging, models, pruning, reporting, runs, sensitivity, store
+from glu_prune.commands import (
+    choosing,
+    costs,
+    judging,
+    models,
+    pruning,
+    publishing,
+    reporting,
+    runs,
+    sensitivity,
+    store,
+)
 from glu_prune.commands.parsing import StrictCommand
 from glu_prune.commands.terminal import Answer, CommandInterruptedError
 from glu_prune.errors import BaselineError, ExpectationError
@@ -67,7 +78,7 @@ def _glu_prune(
 _COMMANDS: tuple[Callable[..., Answer], ...] = (
     *(pruning.plan, pruning.prune, sensitivity.sensitivity),
     *(runs.init, runs.lint, runs.doctor, runs.prefetch, runs.power, judging.judge, runs.compare),
-    *(reporting.report, reporting.comment),
+    *(reporting.report, reporting.comment, publishing.card),
     *(models.convert, models.fetch, models.shape, models.criteria, models.families, models.models),
 )
 for _command in _COMMANDS:

@@ -58,6 +58,7 @@ def test_help_names_every_command_and_imports_nothing_heavy():
         "compare",
         "report",
         "comment",
+        "card",
         "store",
     )
     named = {line.split()[0] for line in done.stdout.split("Commands:")[1].splitlines() if line}

@@ -212,6 +212,7 @@ def _written(case: "ChoiceCase", found: Any, out: Path) -> list[str]:
     from glu_prune.pruning.disk_model import open_disk_model
     from glu_prune.pruning.disk_pruning import rank_on_disk, write_pruned
     from glu_prune.pruning.sensitivity import Sensitivity
+    from glu_prune.report.card import pruned_card
     from glu_prune.report.choices import CALIBRATION, SENSITIVITY, certificate, pinned
 
     experiment = case.experiment
@@ -220,7 +221,7 @@ def _written(case: "ChoiceCase", found: Any, out: Path) -> list[str]:
     checkpoint = open_disk_model(source.folder)
     seen = activations(source, arm.calibration) if arm.calibration else None
     plan = rank_on_disk(checkpoint, str(arm.criterion), arm.seed, seen).plan(arm.aim)
-    write_pruned(checkpoint, plan, out, name=experiment.model, promise=certificate(found))
+    write_pruned(checkpoint, plan, out, card=pruned_card(source, checkpoint, plan, certificate(found)))
     if arm.calibration:
         write_whole(out / CALIBRATION, arm.calibration.file.read_bytes())
     if arm.target is not None and arm.target.curves:

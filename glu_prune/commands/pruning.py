@@ -113,6 +113,7 @@ def prune(
     from glu_prune.pruning.disk_pruning import rank_on_disk, verify_plan, write_pruned
     from glu_prune.pruning.plan import PruningPlan
     from glu_prune.pruning.target import unaligned_experts
+    from glu_prune.report.card import pruned_card
 
     if plan is not None:
         refuse_beside(ctx, "--plan", _BESIDE_A_PLAN)
@@ -134,7 +135,8 @@ def prune(
             with progress("checking") as step:
                 verify_plan(checkpoint, chosen, step)
         with progress("writing") as step:
-            written = write_pruned(checkpoint, chosen, out, pad_to_uniform=pad_to_uniform, name=model, progress=step)
+            card = pruned_card(source, checkpoint, chosen)
+            written = write_pruned(checkpoint, chosen, out, pad_to_uniform=pad_to_uniform, card=card, progress=step)
     done = f"{one_line(model)} -> {one_line(str(out))}: {chosen.criterion} at {chosen.target} {_kept(chosen.blocks)}"
     notes = filter(None, (chosen.about_ties, unaligned_experts(checkpoint.width_map, written), *_dequantized(source)))
     return Answer("\n".join([done, *(f"note: {note}" for note in notes)]))

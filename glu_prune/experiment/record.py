@@ -41,6 +41,8 @@ class SizeRecord(Strict):
     hidden: int
     ties: int | None
     """Neurons that went, in all blocks, though their score is that of one that stayed; None if that is not known."""
+    plan: str = ""
+    """Fingerprint of the plan that it was cut by; empty of a model that was not, and in records of earlier versions."""
 
     @property
     def expansion_ratio(self) -> float:

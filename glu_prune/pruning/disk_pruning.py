@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,6 @@ import torch
 
 from glu_prune.errors import CheckpointError
 from glu_prune.files import write_whole
-from glu_prune.pruning.card import UNKNOWN, model_card
 from glu_prune.pruning.checkpoint import PLAN_FILE, new_folder, read_config
 from glu_prune.pruning.checksums import CHECKSUMS, checksum
 from glu_prune.pruning.criteria import Activations, criterion
@@ -20,10 +19,11 @@ from glu_prune.pruning.plan import PruningPlan
 from glu_prune.pruning.ranking import Ranking, rank_block
 from glu_prune.pruning.shards import INDEX, Edit, Shards, rewrite
 from glu_prune.pruning.surgery import narrowed_meta_model
-from glu_prune.pruning.target import unaligned_experts
 from glu_prune.pruning.width_map import WIDTHS, WidthMap, configure, map_widths
 from glu_prune.units import size_of
 
+Card = Callable[[Any, Mapping[str, int]], str]
+"""What makes a model card of the pruned model, of which only shapes are read, and its widths by block."""
 _OURS = {"config.json", "README.md", PLAN_FILE, CHECKSUMS, INDEX}
 _WEIGHTS = {".safetensors", ".bin", ".pt", ".pth", ".gguf", ".h5", ".msgpack", ".onnx"}
 
@@ -69,17 +69,15 @@ def write_pruned(
     out: Path,
     *,
     pad_to_uniform: bool = False,
-    name: str = "",
-    promise: str = UNKNOWN,
+    card: Card | None = None,
     progress: Progress = no_progress,
 ) -> Mapping[str, int]:
     """Writes the model without the neurons that `plan` does not keep to the new folder `out`.
 
-    Tensors go to files of the same names as they came from; what else is in the folder is copied; the plan and a model
-    card are added, which says as `promise` what is known of what the model can still do. With `pad_to_uniform`, neurons
-    of zeros fill up the blocks that one configuration entry governs to the widest of them, so that the stock loader
-    reads them. The folder appears complete, or not at all. Memory holds one file, mapped, and one tensor. Gives the
-    widths that were written, by block.
+    Tensors go to files of the same names as they came from; what else is in the folder is copied; the plan and what
+    `card` makes are added. With `pad_to_uniform`, neurons of zeros fill up the blocks that one configuration entry
+    governs to the widest of them, so that the stock loader reads them. The folder appears complete, or not at all.
+    Memory holds one file, mapped, and one tensor. Gives the widths that were written, by block.
 
     Raises:
         CheckpointError: `out` exists or cannot be written, or the checkpoint cannot be read.
@@ -111,17 +109,12 @@ def write_pruned(
         config.save_pretrained(partial)
         pruned = _verified(disk_model, config, partial, widths)
         _copy_others(disk_model.folder, partial)
-        warning = unaligned_experts(disk_model.width_map, widths)
-        card = model_card(name or disk_model.folder.name, plan, disk_model.model, pruned, warning, promise)
-        _write_texts(partial, plan, checksums, card)
+        texts = {CHECKSUMS: f"{json.dumps(checksums, indent=0)}\n", PLAN_FILE: f"{plan.to_json()}\n"}
+        if card is not None:
+            texts["README.md"] = card(pruned, widths)
+        for file, text in texts.items():
+            write_whole(partial / file, text, sync=True)
     return widths
-
-
-def _write_texts(folder: Path, plan: PruningPlan, checksums: Mapping[str, str], card: str) -> None:
-    """What lies beside the weights and says how they came about."""
-    texts = {CHECKSUMS: f"{json.dumps(checksums, indent=0)}\n", PLAN_FILE: f"{plan.to_json()}\n", "README.md": card}
-    for file, text in texts.items():
-        write_whole(folder / file, text, sync=True)
 
 
 def _copy_others(folder: Path, out: Path) -> None:

@@ -1,5 +1,6 @@
 """What is cut: a frozen, serialisable list of kept neurons per block, made whole before any weight moves."""
 
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping
@@ -81,6 +82,13 @@ class PruningPlan:
     def widths(self) -> dict[str, int]:
         """Block name to width afterwards."""
         return {block.name: len(block.kept) for block in self.blocks}
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of which neurons stay in which blocks: the same whatever dtype the weights had that were ranked."""
+        return hashlib.sha256(
+            json.dumps([(each.name, each.width, each.kept) for each in self.blocks]).encode()
+        ).hexdigest()
 
     @property
     def ties(self) -> int | None:

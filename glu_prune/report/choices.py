@@ -139,11 +139,16 @@ def _signed(value: float | None) -> str:
     return "open" if value is None else f"{value:+.3f}"
 
 
-def certificate(choice: ChoiceResult) -> str:
-    """The section of a model card that says what is promised, and by which rule."""
+def certificate(choice: ChoiceResult, *, pinned: bool = True) -> str:
+    """The section of a model card that says what is promised, and by which rule.
+
+    `pinned`: whether the file that pins it lies beside the card.
+    """
     promises = "\n".join(f"- {markdown(line.removeprefix('certified: '))}" for line in _certificate(choice))
     given_up = "\n".join(f"- {markdown(line)}" for line in _given_up(choice, ()))
     lost = f"What it gave up elsewhere:\n\n{given_up}\n\n" if given_up else ""
+    file = "`expectations.yaml`, beside this card, has glu-prune check the promise on the items of both halves.\n"
+    file = file if pinned else ""
     return f"""## Certificate
 
 Chosen for the least {choice.minimise} ({_saved(choice, choice.cost)}) among the prunings that were certified. With a
@@ -155,8 +160,7 @@ items measure:
 Half of the items found the order in which candidates were tested; the other half, which these figures are of, tested
 them (fixed sequence, arXiv:2110.01052). {len(choice.candidates)} candidates were tried.
 
-{lost}`expectations.yaml`, beside this card, has glu-prune check the promise on the items of both halves.
-"""
+{lost}{file}"""
 
 
 def pinned(case: "ChoiceCase", choice: ChoiceResult) -> str:

@@ -58,6 +58,8 @@ class ModelSize(Result):
     hidden: int
     ties: int | None = None
     """Neurons that went, in all blocks, though their score is that of one that stayed; None if that is not known."""
+    plan: str = ""
+    """Fingerprint of the plan that it was cut by; empty of a model that was not, or where that is not known."""
     expansion_ratio: float
 
 
@@ -108,6 +110,8 @@ class CellResult(OfArm):
     """Why that one was taken, where the user left it open; else empty."""
     scores: Mapping[str, MetricSummary]
     size: ModelSize
+    weights: str = ""
+    """Fingerprint of the files that answered, or were cut; empty where they do not say all that answered."""
     dequantized: str = ""
     """From which quantisation to which dtype its weights were read: `Q4_1 -> float32`; empty where they were not."""
     cost: EvaluationReadings | None

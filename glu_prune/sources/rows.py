@@ -29,11 +29,18 @@ def cell_result(case: Case, each: Arm, record: Record, limit: int | None, cost: 
         limit=limit,
         dtype=str(record.settings["dtype"]),
         dtype_why=str(record.settings.get("dtype_why", "")),
+        weights=_weights(each, record),
         scores={name: _summary(name, score) for name, score in record.metrics.items()},
         dequantized=str(record.settings.get(DEQUANTIZED, "")),
         size=ModelSize(**record.size.model_dump(), expansion_ratio=record.size.expansion_ratio),
         cost=cost,
     )
+
+
+def _weights(arm: Arm, record: Record) -> str:
+    """Fingerprint of the files; nothing if an adapter was merged, or a cut was made of which the record has no plan."""
+    told = arm.adapter is None and (arm.criterion is None or record.size.plan)
+    return record.weights if told else ""
 
 
 def readings(record: Record, cost: CostRecord | None) -> EvaluationReadings:

@@ -1,5 +1,6 @@
-"""A hub: an HTTP server in this process that the real client talks to, with a few small repositories."""
+"""A hub: an HTTP server in this process that the real client talks to, with a few small repositories, or one to write."""
 
+import base64
 import hashlib
 import json
 import re
@@ -37,6 +38,76 @@ class Hub:
             return 200, {"Content-Type": "application/json"}, json.dumps(_listed(api[2], name, files)).encode()
         return _served(files, file[3])
 
+    def take(self, path: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, Mapping[str, str], bytes]:
+        """The same for a request that brings something."""
+        return self.answer(path)
+
+
+class WritableHub(Hub):
+    """Takes what a client uploads to one repository, by LFS what is no text, and serves nothing else."""
+
+    def __init__(self, token: str, *, private: bool | None = None) -> None:
+        """`private`: whether the repository that is there already is; None if there is none."""
+        super().__init__({})
+        self.token, self.private = token, private
+        self.created: dict[str, object] = {}
+        self.files: dict[str, bytes] = {}
+        """What was committed, by its path."""
+        self._blobs: dict[str, bytes] = {}
+
+    def answer(self, path: str) -> tuple[int, Mapping[str, str], bytes]:
+        return _json({"id": path.removeprefix("/api/models/"), "sha": COMMIT, "siblings": [], "private": self.private})
+
+    def take(self, path: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, Mapping[str, str], bytes]:
+        if path.startswith("/blobs/"):  # where LFS sends files to, which is no part of the hub
+            self._blobs[path.removeprefix("/blobs/")] = body
+            return 200, {}, b""
+        if headers.get("Authorization") != f"Bearer {self.token}":
+            return 401, {}, b""
+        if path.endswith("/api/repos/create"):
+            self.created = json.loads(body)
+            made = {"url": f"{self.url}/{self.created.get('organization')}/{self.created['name']}"}
+            if self.private is not None:
+                return 409, {"Content-Type": "application/json"}, json.dumps(made).encode()
+            self.private = bool(self.created.get("private")) or self.created.get("visibility") == "private"
+            return _json(made)
+        if "/preupload/" in path:
+            modes = [
+                {
+                    "path": path,
+                    "uploadMode": "lfs" if path.endswith(".safetensors") else "regular",
+                    "shouldIgnore": False,
+                }
+                for path in (file["path"] for file in json.loads(body)["files"])
+            ]
+            return _json({"files": modes})
+        if path.endswith("/info/lfs/objects/batch"):
+            objects = [
+                {**each, "actions": {"upload": {"href": f"{self.url}/blobs/{each['oid']}"}}}
+                for each in json.loads(body)["objects"]
+            ]
+            return _json({"transfer": "basic", "objects": objects})
+        if "/commit/" in path:
+            self._commit([json.loads(line) for line in body.splitlines()])
+            return _json(
+                {"success": True, "commitOid": COMMIT, "commitUrl": f"{self.url}/someone/small/commit/{COMMIT}"}
+            )
+        return _json({"errors": [], "warnings": []})  # what a card says is allowed
+
+    def _commit(self, lines: list[dict[str, dict[str, str]]]) -> None:
+        for line in lines:
+            said = line["value"]
+            if line["key"] == "file":
+                self.files[said["path"]] = base64.b64decode(said["content"])
+            elif line["key"] == "lfsFile":
+                blob = self._blobs[said["oid"]]
+                assert hashlib.sha256(blob).hexdigest() == said["oid"]
+                self.files[said["path"]] = blob
+
+
+def _json(said: object) -> tuple[int, Mapping[str, str], bytes]:
+    return 200, {"Content-Type": "application/json"}, json.dumps(said).encode()
+
 
 def _listed(asked: str, name: str, files: Mapping[str, bytes]) -> object:
     entries = [
@@ -65,9 +136,10 @@ def serving(hub: Hub) -> Iterator[Hub]:
     class Handler(BaseHTTPRequestHandler):
         def _answer(self) -> None:
             length = int(self.headers.get("Content-Length") or 0)
-            self.rfile.read(length)
+            sent = self.rfile.read(length)
             hub.asked.append(f"{self.command} {self.path}")
-            status, headers, body = hub.answer(self.path)
+            taken = self.command in ("POST", "PUT")
+            status, headers, body = hub.take(self.path, sent, self.headers) if taken else hub.answer(self.path)
             self.send_response(status)
             for name, value in {**headers, "Content-Length": str(len(body))}.items():
                 self.send_header(name, value)
@@ -75,7 +147,7 @@ def serving(hub: Hub) -> Iterator[Hub]:
             if self.command != "HEAD":
                 self.wfile.write(body)
 
-        do_GET = do_HEAD = do_POST = _answer  # noqa: N815 - as http.server looks for them
+        do_GET = do_HEAD = do_POST = do_PUT = _answer  # noqa: N815 - as http.server looks for them
 
         def log_message(self, *_: object) -> None:
             pass

@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from glu_prune.errors import CheckpointError, PlanError
+from glu_prune.models.source import ModelSource
 from glu_prune.pruning.checkpoint import PLAN_FILE, load
 from glu_prune.pruning.disk_model import open_disk_model
 from glu_prune.pruning.disk_pruning import rank_on_disk, verify_plan, write_pruned
@@ -24,6 +25,7 @@ from glu_prune.pruning.ranking import rank
 from glu_prune.pruning.shards import INDEX, open_shards
 from glu_prune.pruning.surgery import apply, prune
 from glu_prune.pruning.target import Target
+from glu_prune.report.card import pruned_card
 from tests.helpers.models import TOKENS, llama
 
 
@@ -46,7 +48,8 @@ def answers(model) -> torch.Tensor:
 def prune_folder(folder: Path, out: Path, target: Target, criterion: str = "ppm", **options) -> PruningPlan:
     checkpoint = open_disk_model(folder)
     plan = rank_on_disk(checkpoint, criterion).plan(target)
-    write_pruned(checkpoint, plan, out, **options)
+    card = pruned_card(ModelSource(str(folder), folder), checkpoint, plan)
+    write_pruned(checkpoint, plan, out, card=card, **options)
     return plan
 
 

@@ -19,6 +19,7 @@ from glu_prune.models.source import ModelSource
 if TYPE_CHECKING:
     from glu_prune.evaluation.backend_lm import BackendLM
     from glu_prune.pruning.disk_model import DiskModel
+    from glu_prune.pruning.plan import PruningPlan
 
 
 @dataclass(frozen=True)
@@ -100,9 +101,9 @@ class BackendArms:
             msg = f"{what}: a backend is given folders, and this arm is merged in memory; leave out --glu-backend"
             raise EvaluationError(msg)
         checkpoint = open_disk_model(self._stock(source))
-        ties: int | None = 0
+        plan = None
         if arm.criterion is not None:
-            ties = self._write(checkpoint, source.name, arm)
+            plan = self._write(checkpoint, arm)
             checkpoint = open_disk_model(self._pruned)
         _refuse_uneven(checkpoint, what)
         tokenizer = load_tokenizer(ModelSource(source.name, checkpoint.folder))
@@ -119,7 +120,8 @@ class BackendArms:
             bytes=checkpoint.parameters * getattr(torch, settings.dtype).itemsize,
             width=first.width,
             hidden=first.hidden,
-            ties=ties,
+            ties=0 if plan is None else plan.ties,
+            plan="" if plan is None else plan.fingerprint,
         )
         return BackendArm(lm, size)
 
@@ -133,20 +135,19 @@ class BackendArms:
             write_stock(source.folder, converted)
         return converted
 
-    def _write(self, checkpoint: "DiskModel", name: str, arm: Arm) -> int | None:
+    def _write(self, checkpoint: "DiskModel", arm: Arm) -> "PruningPlan":
         """Writes the pruned model, from disk to disk, filled up with zeros where stock loaders want equal widths.
 
-        Gives the ties at the cut.
+        Gives the plan.
         """
         from glu_prune.pruning.disk_pruning import rank_on_disk, write_pruned
 
         key = (str(arm.criterion), arm.seed)
         if key not in self._rankings:
             self._rankings[key] = rank_on_disk(checkpoint, *key)
-        plan = self._rankings[key].plan(arm.aim)
-        write_pruned(checkpoint, plan, self._pruned, pad_to_uniform=True, name=name)
-        ties: int | None = plan.ties
-        return ties
+        plan: PruningPlan = self._rankings[key].plan(arm.aim)
+        write_pruned(checkpoint, plan, self._pruned, pad_to_uniform=True)
+        return plan
 
 
 def _refuse_uneven(checkpoint: "DiskModel", what: str) -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from glu_prune.evaluation.divergence import TaskDivergence
     from glu_prune.evaluation.result import TaskResult
     from glu_prune.progress.work import Step
+    from glu_prune.pruning.plan import PruningPlan
 
 Found = TypeVar("Found")
 
@@ -134,7 +135,7 @@ def lm_of(arms: Arms, arm: Arm) -> tuple[Any, SizeRecord]:
             # A model of its own may be of another architecture, which has to show by itself what it can share.
             own = arm.source is not None
             found.lm = lm_for(found.model) if own else arms.dense.lm.sibling(found.model)
-    return found.lm, _size(found.model, 0 if found.plan is None else found.plan.ties)
+    return found.lm, _size(found.model, found.plan)
 
 
 def record_of(cell: Cell, result: "TaskResult", size: SizeRecord) -> Record:
@@ -192,7 +193,7 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _size(model: Any, ties: int | None) -> SizeRecord:
+def _size(model: Any, plan: "PruningPlan | None") -> SizeRecord:
     from glu_prune.pruning.blocks import find_blocks
 
     gate = find_blocks(model)[0].weights.gate
@@ -201,7 +202,8 @@ def _size(model: Any, ties: int | None) -> SizeRecord:
         bytes=sum(each.numel() * each.element_size() for each in model.parameters()),
         width=gate.shape[0],
         hidden=gate.shape[1],
-        ties=ties,
+        ties=0 if plan is None else plan.ties,
+        plan="" if plan is None else plan.fingerprint,
     )
 
 
