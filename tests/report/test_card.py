@@ -10,7 +10,7 @@ import pytest
 from huggingface_hub import EvalResult, ModelCard
 from safetensors.torch import load_file, save_file
 
-from glu_prune.api import run
+from glu_prune.api.running import run
 from glu_prune.cli import main
 from glu_prune.errors import CheckpointError, ReportError
 from glu_prune.experiment.cell import Arm, Settings
