@@ -59,7 +59,7 @@ test-all: $(READY)
 # The fast tests on another Python, with the newest or the oldest versions that pyproject.toml allows; needs uv.
 RESOLUTION ?= highest
 test-versions:
-	uv venv --quiet --clear --python $(PYTHON) build/versions
+	uv venv --quiet --clear --seed --python $(PYTHON) build/versions
 	uv pip install --quiet --python build/versions/bin/python --resolution $(RESOLUTION) -e '.[dev]'
 	OMP_NUM_THREADS=1 build/versions/bin/pytest tests -n $(WORKERS) --dist loadscope -m "not slow"
 
