@@ -63,10 +63,11 @@ class Parsed:
 def checksum(record: Items) -> str:
     """SHA-256 over all that `record` says, whatever file it comes from."""
     # Where nobody kept them, as in packs and by earlier versions, they are no part of it.
-    unknown = {name for name in ("questions", "targets") if not getattr(record, name, ())}
-    return hashlib.sha256(
-        json.dumps(record.model_dump(mode="json", exclude=unknown), sort_keys=True).encode()
-    ).hexdigest()
+    unknown: dict[str, Any] = {name: True for name in ("questions", "targets") if not getattr(record, name, ())}
+    if not getattr(getattr(record, "size", None), "plan", ""):
+        unknown["size"] = {"plan"}
+    said = record.model_dump(mode="json", exclude=unknown)
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
 def encoded(record: Items) -> bytes:
