@@ -111,6 +111,11 @@ _DATA_OPTIONS = (
         metavar="PATH",
     ),
     _option(
+        "--glu-track",
+        "log what is found as a run of this experiment tracker, too (pip install 'glu-prune[mlflow]', or [trackio])",
+        choices=("mlflow", "trackio"),
+    ),
+    _option(
         "--glu-data", f"a folder of benchmark data (default: the one that {local_data.VARIABLE} names)", metavar="DIR"
     ),
     _option("--glu-offline", "open no connection, whatever libraries would like to; see doctor", action="store_true"),

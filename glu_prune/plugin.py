@@ -25,6 +25,7 @@ from glu_prune.results.report import Report
 from glu_prune.session import checking
 from glu_prune.session.session import FIXTURES, Session
 from glu_prune.traces import told
+from glu_prune.trackers import tracker
 
 _session = pytest.StashKey[Session]()
 _UNSELECTED = "glu_prune_unselected"
@@ -62,6 +63,9 @@ def pytest_configure(config: pytest.Config) -> None:
     options.refuse_report(config)
     with _one_line(pytest.UsageError):
         config.stash[_session] = Session(config)
+    if (name := config.getoption("--glu-track")) and not options.is_worker(config):
+        with _one_line(pytest.UsageError):
+            config.pluginmanager.register(tracker(name), f"glu-prune-{name}")
     if (data := options.named(config, "--glu-data")) is not None:
         _use_data(config, data)
     if config.getoption("--glu-offline"):
@@ -214,6 +218,8 @@ class _Collector:
         if exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) or session.shouldfail:
             self._session.unselected = None
         written = self._session.write()
+        if exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) and not session.shouldfail:
+            self._session.track()
         if not self._session.pin(exitstatus) or self._session.lacking() or not written:
             session.exitstatus = max(exitstatus, pytest.ExitCode.TESTS_FAILED)
 
@@ -226,7 +232,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         _show(report, terminalreporter, config)
     if lacking := session.lacking():
         terminalreporter.write_line(lacking, red=True)
-    for line in (*session.written.splitlines(), *session.pinned.splitlines()):
+    for line in (*session.written.splitlines(), *session.tracked, *session.pinned.splitlines()):
         terminalreporter.write_line(wrapped(line))
     page = options.named(config, "--glu-summary")
     for line in ci.told(report, page, config.invocation_params.dir, config.rootpath):

@@ -11,7 +11,7 @@ import glu_prune
 PACKAGE = Path(glu_prune.__file__).parent
 ORDER = (
     "errors", "traces", "clean", "units", "files", "syntax", "progress", "statistics", "pruning", "results", "models", "contract", "evaluation", "efficiency", "experiment", "evidence", "judgement", "baseline", "sources", "report",
-    "readiness", "notebook", "api", "hookspec", "option_list", "options", "session", "plugin", "project", "commands", "cli",
+    "readiness", "notebook", "api", "hookspec", "option_list", "options", "trackers", "session", "plugin", "project", "commands", "cli",
 )  # fmt: skip
 MODULES = sorted(PACKAGE.rglob("*.py"))
 HEAVY = {

@@ -27,6 +27,11 @@ class Written:
     other programs, or changed since they were written."""
 
 
+def rendered(report: Report) -> dict[str, str | bytes]:
+    """Each file of a report, in every format, by its name."""
+    return dict(file for each in formats().values() if each.always for file in each.files(report))
+
+
 def write(report: Report, folder: Path) -> Written:
     """Writes all files of all formats, each whole or not at all, and removes those that earlier reports left.
 
@@ -34,7 +39,7 @@ def write(report: Report, folder: Path) -> Written:
         OSError: they cannot be written, or would take the place of files that are not ours.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    texts = dict(file for each in formats().values() if each.always for file in each.files(report))
+    texts = rendered(report)
     before = _manifest(folder)
     if not _is_ours(folder):
         for name in texts.keys() - before.keys():

@@ -13,7 +13,7 @@ from glu_prune import options
 from glu_prune.baseline.compare import NAMED, was_compared
 from glu_prune.baseline.gate import Gate, failures
 from glu_prune.clean import one_line
-from glu_prune.errors import BaselineError, GluPruneError
+from glu_prune.errors import BaselineError, GluPruneError, first_line
 from glu_prune.judgement.case import Case
 from glu_prune.judgement.conclusion import conclude
 from glu_prune.judgement.kinds import CASES
@@ -59,6 +59,8 @@ class Session:
         self.gate = Gate(options.place(config, "--glu-baselines"), against, save_as, allowed)
         self.written = ""
         """Lines about the tables that were written; empty if there were none."""
+        self.tracked: list[str] = []
+        """A line for each tracker that says one, or that failed."""
         if config.getoption("--glu-strict"):
             self.gate.refuse_missing()
         self.gate.refuse_unknown()
@@ -279,6 +281,20 @@ class Session:
             return False
         lines.append(f"page: {page}")
         return True
+
+    def track(self) -> None:
+        """Hands the report to all who want to log it; what one of them raises is a line, and the others get theirs."""
+        if not (report := self.report()):
+            return
+        plugins = self._config.pluginmanager
+        takers = [each.plugin for each in plugins.hook.pytest_glu_report.get_hookimpls()]
+        for taker in takers:
+            others = [each for each in takers if each is not taker]
+            try:
+                said = plugins.subset_hook_caller("pytest_glu_report", others)(report=report, config=self._config)
+                self.tracked += [one_line(str(line)) for line in said]
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - what was found is found, whatever it raises
+                self.tracked.append(one_line(f"not tracked by {plugins.get_name(taker)}: {first_line(error)}"))
 
     def _differs(self) -> str:
         """Why what was measured may not take the place of the baseline that it was compared with; empty if it may."""
