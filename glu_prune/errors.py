@@ -15,6 +15,7 @@ GluPruneError
 ├── StoreError            the store cannot be used, or not for this
 │   └── CorruptError      a stored record cannot be trusted
 ├── BaselineError         a baseline, or what is to be compared, cannot be used
+│   └── UnfinishedError   a log is that of a run that did not end well
 ├── NotReadyError         something is missing that a run cannot do without
 ├── ReportError           a table cannot show what it is to show
 └── ProjectError          the files of a project cannot be written
@@ -141,6 +142,15 @@ class CorruptError(StoreError):
 
 class BaselineError(GluPruneError):
     """A baseline, or what is to be compared, cannot be used."""
+
+
+class UnfinishedError(BaselineError):
+    """A log is that of a run that did not end well."""
+
+    def __init__(self, message: str, about: tuple[str, str]) -> None:
+        """`about`: the model and the task of the run."""
+        super().__init__(message)
+        self.about = about
 
 
 class NotReadyError(GluPruneError):

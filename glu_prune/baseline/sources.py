@@ -1,21 +1,30 @@
-"""Where outcomes are read from: a store, a baseline, or what lm-eval wrote, told apart by what they hold."""
+"""Where outcomes are read from: a store, a baseline, or logs of other harnesses, told apart by what they hold."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from glu_prune.baseline import inspect_log, lighteval_log, lm_eval_log
 from glu_prune.baseline.compare import Compared, compare, paired, refuse_incomparable, without_allowed
 from glu_prune.baseline.file import load
+from glu_prune.baseline.log import read_bytes
 from glu_prune.baseline.names import Names
-from glu_prune.baseline.outcome import About, Fact, Outcome, arm_name, band, comparable, known, outcome
-from glu_prune.errors import BaselineError, EvaluationError, StoreError, first_line
+from glu_prune.baseline.outcome import Outcome, arm_name, band, comparable, known, outcome
+from glu_prune.errors import BaselineError, StoreError, UnfinishedError
 from glu_prune.experiment.cell import DENSE
 from glu_prune.experiment.maintenance import records
+from glu_prune.experiment.marker import CELLS, is_marked
 from glu_prune.experiment.record import Record
-from glu_prune.files import regular
+from glu_prune.files import files_below
 
-_ALLOWED = "name a store folder, a baseline's JSON file, or a results JSON of lm-eval with its samples beside it"
+_ALLOWED = (
+    "name a store folder, a baseline's JSON file, a results JSON of lm-eval with its samples or of lighteval with its "
+    "details, a log of inspect, or a folder of such logs"
+)
+_LOG = re.compile(r".*\.eval|(results_|\d{4}-\d\d-\d\dT).*\.json", re.DOTALL)
+"""How harnesses name what they write."""
 
 
 def compared(before: Path, after: Path, margin: float = 0.0, allow_missing: Sequence[str] = ()) -> list[Compared]:
@@ -35,28 +44,64 @@ def outcomes(place: Path) -> list[Outcome]:
     Raises:
         BaselineError: it is none of the kinds that can be read, cannot be trusted, or holds no score.
     """
-    if place.is_dir():
-        found = list(_from_store(place))
-    else:
-        content = _json(place)
-        found = list(_from_lm_eval(place, content) if "results" in content else load(place).outcomes)
+    found = list(_from_folder(place) if place.is_dir() else _from_file(place))
     if not found:
         msg = f"{place} holds no scores; {_ALLOWED}"
         raise BaselineError(msg)
     return found
 
 
+def _from_folder(folder: Path) -> Iterator[Outcome]:
+    """Of a store, or of the logs below it: of several about the same thing, that which is the last by its name counts.
+
+    Names begin with the time. A run that did not end well was finished where there is a log of another of its task.
+    """
+    if (folder / CELLS).exists() or is_marked(folder):
+        return _from_store(folder)
+    last: dict[object, Outcome] = {}
+    unfinished = []
+    for path in sorted(filter(_is_log, files_below(folder)), key=lambda path: (path.name, path)):
+        try:
+            found = list(_from_file(path))
+        except UnfinishedError as error:
+            unfinished.append(error)
+            continue
+        last |= {(each.about.key, tuple(sorted(each.about.comparable.items()))): each for each in found}
+    done = {(each.about.model, each.about.task) for each in last.values()}
+    if (left := next((error for error in unfinished if error.about not in done), None)) is not None:
+        raise left
+    return iter(last.values()) if last else _from_store(folder)
+
+
+def _is_log(path: Path) -> bool:
+    return _LOG.fullmatch(path.name) is not None and path.is_file()
+
+
+def _from_file(path: Path) -> Iterator[Outcome]:
+    """Of a baseline, or of a log."""
+    if path.suffix == ".eval":
+        return iter(inspect_log.from_eval(path))
+    content = _json(path)
+    if inspect_log.is_inspect(content):
+        return iter(inspect_log.from_json(path, content))
+    if lighteval_log.is_lighteval(content):
+        return lighteval_log.from_results(path, content)
+    return lm_eval_log.from_results(path, content) if "results" in content else iter(load(path).outcomes)
+
+
 def _json(path: Path) -> Mapping[str, Any]:
     try:
-        content = json.loads(regular(path).read_bytes())
+        content = json.loads(read_bytes(path))
     except OSError as error:
         msg = f"{path} cannot be read: {error.strerror or error}; {_ALLOWED}"
         raise BaselineError(msg) from error
     except (ValueError, RecursionError) as error:
         msg = f"{path} is no JSON: {str(error).splitlines()[0]}; {_ALLOWED}"
         raise BaselineError(msg) from error
-    if not isinstance(content, dict) or not {"results", "outcomes"} & content.keys():
-        msg = f"{path} has neither `outcomes`, as a baseline, nor `results`, as lm-eval's; {_ALLOWED}"
+    if not isinstance(content, dict) or not (
+        {"results", "outcomes"} & content.keys() or inspect_log.is_inspect(content)
+    ):
+        msg = f"{path} has neither `outcomes`, as a baseline, nor `results`, as logs; {_ALLOWED}"
         raise BaselineError(msg)
     return content
 
@@ -90,94 +135,3 @@ def _thing(names: Names, record: Record, arm: str) -> tuple[Any, ...]:
 def _is_second(record: Record) -> bool:
     """Whether it answers a second time, for a noise band."""
     return "threads" in record.settings
-
-
-def _from_lm_eval(path: Path, content: Mapping[str, Any]) -> Iterator[Outcome]:
-    """Each task, and each group of tasks, that has samples, by each metric that they give item by item.
-
-    Raises:
-        BaselineError: the samples are not what lm-eval writes.
-    """
-    stamp = path.stem.rpartition("_")[2]
-    model = str(content.get("model_name") or path.parent.name)
-    files = {
-        each.stem.removeprefix("samples_").removesuffix(f"_{stamp}"): each
-        for each in sorted(path.parent.glob("samples_*.jsonl"))
-        if each.stem.endswith(f"_{stamp}")
-    }
-    try:
-        samples = {task: _lines(file) for task, file in files.items()}
-        for task, reported in content["results"].items():
-            leaves = list(_leaves(task, content.get("group_subtasks") or {}))
-            if samples.keys() >= set(leaves):
-                yield from _of_task(model, task, reported, leaves, samples, _shots(content, leaves))
-    except BaselineError:
-        raise
-    except Exception as error:  # anything may be in these files, anywhere
-        what = f"{path}, or samples beside it, is not what lm-eval writes"
-        msg = f"{what}: {first_line(error)}; run it again with --log_samples"
-        raise BaselineError(msg) from error
-
-
-def _leaves(task: str, groups: Mapping[str, Any]) -> Iterator[str]:
-    """The tasks of a group, or the task itself."""
-    if not groups.get(task):
-        yield task
-        return
-    for each in groups[task]:
-        yield from _leaves(each, groups)
-
-
-def _shots(content: Mapping[str, Any], leaves: Sequence[str]) -> dict[str, Fact]:
-    """How many worked examples were shown, if that is said and the same in all tasks."""
-    first, *others = {(content.get("n-shot") or {}).get(leaf) for leaf in leaves}
-    return {"num_fewshot": first} if isinstance(first, int) and not others else {}
-
-
-def _lines(path: Path) -> list[dict[str, Any]]:
-    try:
-        text = regular(path).read_text(encoding="utf-8")
-    except OSError as error:
-        msg = f"{path} cannot be read: {error.strerror or error}"
-        raise BaselineError(msg) from error
-    return [json.loads(line) for line in text.split("\n") if line.strip()]
-
-
-def _of_task(
-    model: str,
-    task: str,
-    reported: Mapping[str, Any],
-    leaves: Sequence[str],
-    samples: Mapping[str, list[dict[str, Any]]],
-    comparable: Mapping[str, Fact],
-) -> Iterator[Outcome]:
-    """By the first of the task's filters; a metric whose items do not make up its score is left out."""
-    from glu_prune.evaluation.result import item_of, metric_of, samples_of
-    from glu_prune.evaluation.shared_sources import shared_sources
-
-    first = samples_of(task, leaves, samples)
-    scores = {}
-    for metric in first[0][1]["metrics"]:
-        try:
-            score = float(reported[f"{metric},{first[0][1]['filter']}"])
-            scores[metric] = metric_of(task, metric, score, [sample[metric] for _, sample in first])
-        except (KeyError, TypeError, ValueError, EvaluationError):  # a score of a whole corpus, not of items
-            continue
-    items = tuple(item_of(*each) for each in first)
-    shared = shared_sources({task: [sample["doc"] for _, sample in first]})
-    for capability in known(task, tuple(scores)):
-        found = scores[capability.metric]
-        field = capability.cluster
-        labels = tuple(str(sample["doc"][field]) for _, sample in first) if field else tuple(shared.values()) or None
-        about = About(
-            model=model,
-            arm=DENSE.label,
-            capability=capability.name,
-            task=task,
-            metric=capability.metric,
-            higher_is_better=capability.higher_is_better,
-            score=found.score,
-            n=len(items),
-            comparable=comparable,
-        )
-        yield Outcome(about, items, found.values, found.weights, labels)

@@ -169,7 +169,7 @@ def _margin(given: str | float) -> float:
     return margin
 
 
-_PLACE = "A store, a baseline's JSON file, or lm-eval's results JSON."
+_PLACE = "a store, a baseline's JSON file, or logs of lm-eval, inspect or lighteval: a file, or a folder."
 
 
 def compare(
@@ -193,6 +193,7 @@ def compare(
 ) -> Answer:
     """Compare one run with another, item by item."""
     from glu_prune.baseline.compare import FAIL_ON
+    from glu_prune.baseline.log import unsaid
     from glu_prune.baseline.sources import compared
     from glu_prune.experiment.shared import address_of
     from glu_prune.report.against import compared_rows, refuse_file, text, write
@@ -203,4 +204,5 @@ def compare(
     rows = compared_rows(found, address_of(before) or str(before))
     if out is not None:
         write(out, rows)
-    return Answer(text(rows), not any(each.outcome in FAIL_ON[fail_on] for each in found))
+    said = text(rows, unsaid(each.about for each in found))
+    return Answer(said, not any(each.outcome in FAIL_ON[fail_on] for each in found))

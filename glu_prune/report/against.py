@@ -1,6 +1,6 @@
 """What two runs come to when they are compared, for the terminal and for a file."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from rich.text import Text
@@ -33,7 +33,7 @@ _NAMED = 3
 """How many items that changed are named on a screen."""
 
 
-def text(rows: Sequence[BaselineResult]) -> str:
+def text(rows: Sequence[BaselineResult], notes: Iterable[str] = ()) -> str:
     """How often what; then arm by arm what was found; arms of which there is nothing any more; how to read it."""
     width = terminal_width()
     said = [line for each in counts(rows) for line in hanging(one_line(each), width, "")]
@@ -48,6 +48,8 @@ def text(rows: Sequence[BaselineResult]) -> str:
         said += hanging(one_line(f"{model} {arm}: {names}"), width, "")
     if any(row.delta is not None for row in rows):
         said += hanging(_LEGEND, width, "")
+    for note in notes:
+        said += hanging(one_line(note), width, "")
     return "\n".join(line.plain for line in said)
 
 

@@ -70,9 +70,12 @@ def test_a_store_with_a_record_that_cannot_be_trusted_is_refused(tmp_path):
         (b"", "is no JSON"),
         (b"[" * 100_000, "is no JSON"),
         (b"\xff\xfe{", "is no JSON"),
-        (b"[1]", "has neither `outcomes`, as a baseline, nor `results`, as lm-eval's"),
+        (b"[1]", "has neither `outcomes`, as a baseline, nor `results`, as logs"),
         (b'{"outcomes": 1}', "is no baseline that this version reads"),
-        (b'{"results": {"t": {"acc,none": 1}}}', "holds no scores"),
+        (
+            b'{"results": {"t": {"acc,none": 1}}}',
+            "holds no scores of items, as there are no samples beside it; run it again with --log_samples",
+        ),
         (b'{"results": 5}', "is not what lm-eval writes"),
     ],
 )
@@ -130,6 +133,11 @@ def test_what_lm_eval_wrote_is_compared_with_a_store_item_by_item(written, ours,
     assert found
     assert {(each.outcome, each.note) for each in found} == {("unchanged", "no item changed")}
     assert {each.about.n for each in found} == {480}
+
+
+def test_a_folder_of_what_lm_eval_wrote_is_the_same(written):
+    assert outcomes(written.parent) == outcomes(written)
+    assert outcomes(written.parents[1]) == outcomes(written)
 
 
 def test_samples_of_another_run_do_not_count(written):
