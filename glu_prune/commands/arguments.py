@@ -6,6 +6,7 @@ from typing import Annotated, Literal, TypeAlias
 
 import typer
 
+from glu_prune.pruning.engines import EngineName
 from glu_prune.units import whole
 
 Dtype: TypeAlias = Literal["float32", "bfloat16", "float16"]
@@ -77,6 +78,9 @@ Width = Annotated[str | None, typer.Option(metavar="N", help="Neurons per block 
 MultipleOf = Annotated[
     str | None,
     typer.Option(metavar="N", help="Round widths to a multiple of N.", show_default="1; of experts, whole 16 bytes"),
+]
+Engine = Annotated[
+    EngineName | None, typer.Option("--for", help="The engine that serves it: which widths does that want?")
 ]
 LayerRatio = Annotated[
     list[str] | None, typer.Option(metavar="LAYER=RATIO", help="A ratio for one layer; may be repeated.")

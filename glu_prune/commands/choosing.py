@@ -11,6 +11,7 @@ from glu_prune.commands.arguments import (
     Chat,
     DataFolder,
     Device,
+    Engine,
     Limit,
     Model,
     Offline,
@@ -22,12 +23,14 @@ from glu_prune.commands.arguments import (
 from glu_prune.commands.store import DEFAULT
 from glu_prune.commands.terminal import Answer, connections, interruptible, work_shown
 from glu_prune.errors import PlanError, invalid
+from glu_prune.pruning.engines import ENGINES
 from glu_prune.units import positive_number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from glu_prune.judgement.kinds.choice import ChoiceCase, ChoiceClaim
+    from glu_prune.pruning.engines import EngineName
 
 SEVERAL = ("--keep", "--watch")
 """Options that take several values."""
@@ -57,6 +60,7 @@ def choose(
     multiple_of: Annotated[
         int | None, typer.Option(parser=positive, metavar="N", help="Round widths to a multiple of N.")
     ] = None,
+    engine: Engine = None,
     allocation: Annotated[
         str,
         typer.Option(
@@ -107,7 +111,7 @@ def choose(
     if out is not None:
         refuse_existing(out)
     use(data)
-    claim = _claim(keep, minimise, among, ratios, multiple_of, confidence, watch or (), check)
+    claim = _claim(keep, minimise, among, ratios, _multiple(multiple_of, engine), confidence, watch or (), check)
     if check is not None and limit is None:
         msg = "--check is about items that --limit leaves; give both"
         raise typer.BadParameter(msg)
@@ -171,6 +175,17 @@ def _claim(
         option = {"choose": "keep"}.get(str(first["loc"][0]), str(first["loc"][0])).replace("_", "-")
         msg = f"--{option}: {invalid(first)}"
         raise typer.BadParameter(msg) from error
+
+
+def _multiple(given: int | None, engine: "EngineName | None") -> int | None:
+    """To what widths are rounded; what an engine wants, unless a multiple of that is given."""
+    if engine is None:
+        return given
+    wanted = ENGINES[engine].multiple
+    if given is not None and given % wanted:
+        msg = f"--multiple-of {given} is no multiple of {wanted}, as --for {engine} wants widths; leave out one of them"
+        raise typer.BadParameter(msg)
+    return given or wanted
 
 
 def _number(name: str, margin: str) -> float:

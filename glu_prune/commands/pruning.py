@@ -12,6 +12,7 @@ from glu_prune.commands.arguments import (
     CalibrationTokens,
     Criterion,
     CriterionSeed,
+    Engine,
     ExpansionRatio,
     LayerRatio,
     Model,
@@ -59,6 +60,7 @@ def plan(
     multiple_of: MultipleOf = None,
     layer_ratio: LayerRatio = None,
     skip: Skip = None,
+    engine: Engine = None,
     criterion: _TiesOf = None,
     seed: CriterionSeed = 0,
     revision: Revision = None,
@@ -77,7 +79,7 @@ def plan(
     with connections(refused=offline):
         source = stock_source(locate(model, revision))
         checkpoint = open_disk_model(source.folder)
-        shown = "\n".join([sizes(checkpoint, target), *_dequantized(source)])
+        shown = "\n".join([sizes(checkpoint, target, engine), *_dequantized(source)])
         if criterion is None:
             return Answer(shown)
         with interruptible(), progress("ranking") as step:

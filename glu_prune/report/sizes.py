@@ -4,6 +4,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from glu_prune.pruning.alignment import MULTIPLES, nearest, ratio_of
+from glu_prune.pruning.engines import EngineName, fit
 from glu_prune.pruning.ratio import show_ratio
 from glu_prune.pruning.target import unaligned_experts
 from glu_prune.report.table import Column, render, wrapped
@@ -30,8 +31,10 @@ _COLUMNS: tuple[Column[dict[str, Any]], ...] = (
 )
 
 
-def sizes(checkpoint: "DiskModel", target: "Target") -> str:
+def sizes(checkpoint: "DiskModel", target: "Target", engine: EngineName | None = None) -> str:
     """A table of every kind of block in `checkpoint`, and lines about the target and the whole model.
+
+    Widths are told apart by what `engine` takes; without one, by what accelerators compute in whole pieces.
 
     Raises:
         PlanError: the target does not fit the model.
@@ -63,7 +66,7 @@ def sizes(checkpoint: "DiskModel", target: "Target") -> str:
     lines = (
         target.of_model(checkpoint.width_map),
         total,
-        *dict.fromkeys(_aligned(*row["width"]) for row in rows),
+        *dict.fromkeys(fit(engine, *row["width"]) if engine else _aligned(*row["width"]) for row in rows),
         note and f"note: {note}",
     )
     return "\n".join([render(_COLUMNS, rows, "simple"), *map(wrapped, filter(None, lines))])
