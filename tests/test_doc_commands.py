@@ -29,6 +29,8 @@ BLOCK = re.compile(
 MARK = re.compile(
     r"not run(?: here)?: .+|run by tests/\w+\.py|run(?: with (?P<given>\w+=\S+))?(?:,? exits (?P<code>\d))?"
 )
+OTHERS = {"llama_cpp", "onnxruntime_genai"}
+"""Packages of engines, with commands of their own, that need not be here."""
 QUICK = "--glu-limit=10 --glu-model=tiny-base --deselect=benchmarks/test_efficiency.py"
 """One model, of each task only some items, no costs: that a command does what its page says is tested, not what it finds."""
 
@@ -111,9 +113,11 @@ def known(words: list[str], block: Block) -> None:
             assert {word for word in arguments if "=" not in word} <= set(targets), block
         case "python":
             module = arguments[1] if arguments[0] == "-m" else ""
+            if arguments[0].startswith("llama.cpp/") or module.partition(".")[0] in OTHERS:
+                return
             assert importlib.util.find_spec(module) if module else (ROOT / arguments[0]).is_file(), block
         case other:
-            assert other in {"pip", "source", "gh", "hf", "sbatch"}, block
+            assert other in {"pip", "source", "gh", "hf", "sbatch", "vllm"}, block
 
 
 def parsed(arguments: list[str]) -> None:

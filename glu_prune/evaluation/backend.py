@@ -29,7 +29,7 @@ _OURS: Mapping[str, str] = {
 }
 """Arguments that users must not give, and why."""
 _REMOTE = "lm_eval.models.api_models"
-"""The module of lm-eval's models that ask a server."""
+"""The module of lm-eval's models that ask a server: their `pretrained` only says what the server's model is called."""
 _BASES = "lm_eval.api.model"
 """The module of the base classes of all lm-eval models, whose constructors take nothing."""
 
@@ -105,10 +105,10 @@ class Backend:
         """The class, and the names of the arguments that it takes one by one."""
         kind = _registered(self.name)
         named, others = _parameters(kind)
-        if _FOLDER not in named or any(each.__module__ == _REMOTE for each in kind.__mro__):
+        if _FOLDER not in named or _first_with_a_folder(kind).__module__ == _REMOTE:
             msg = (
-                f"backend {self.name!r} loads no model from a folder (no argument {_FOLDER}, or it asks a server), so "
-                "it cannot answer for a pruned one"
+                f"backend {self.name!r} loads no model from a folder (no argument {_FOLDER}, or it asks a server that "
+                "has a model already), so it cannot answer for a pruned one"
             )
             raise EvaluationError(msg)
         if not others and (unknown := [key for key, _ in self.arguments if key not in named]):
@@ -170,6 +170,13 @@ def _parameters(kind: Any) -> tuple[set[str], bool]:
         if not any(p.kind is p.VAR_KEYWORD for p in parameters):
             return named, False
     return named, True
+
+
+def _first_with_a_folder(kind: Any) -> Any:
+    """Of `kind` and its bases, the one whose constructor is the first to name the folder."""
+    # A class of a user's that starts a server with the folder names it itself, before lm-eval's client below it does.
+    made = (each for each in kind.__mro__ if "__init__" in vars(each))
+    return next(each for each in made if _FOLDER in inspect.signature(each.__init__).parameters)
 
 
 @cache

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
 from lm_eval.api.registry import model_registry
+from lm_eval.models.openai_completions import LocalCompletionsAPI
 
 from glu_prune.errors import EvaluationError
 from glu_prune.evaluation import backend as module
@@ -128,6 +129,22 @@ def test_a_missing_vllm_says_how_to_get_it(registry, monkeypatch):
         EvaluationError, match=r"^backend 'vllm' cannot be imported: .*`pip install 'lm-eval\[vllm\]'` may"
     ):
         Backend.parse("vllm").check()
+
+
+class Starter(LocalCompletionsAPI):
+    """Would start a server with the folder, and ask that."""
+
+    def __init__(self, pretrained: str, tokenizer: str, port: int = 0) -> None:
+        self.made_with = {"pretrained": pretrained, "tokenizer": tokenizer, "port": port}
+
+
+def test_a_client_that_serves_the_folder_itself_can_be_used_and_one_of_a_server_that_runs_cannot(registry):
+    registry["starter"] = Starter
+    Backend.parse("starter,port=1").check()
+    folder = str(SOURCE.folder)
+    assert load("starter,port=1")._lm.made_with == {"pretrained": folder, "tokenizer": folder, "port": 1}
+    with pytest.raises(EvaluationError, match="it asks a server that has a model already"):
+        Backend.parse("local-completions,base_url=http://127.0.0.1:1").check()
 
 
 @pytest.mark.parametrize("text", ["hf", "hf,softmax_dtype=float32", "hf,not_known_here=1", "listener,loud=True"])
