@@ -56,7 +56,7 @@ def compare(
     """What changed from one run to another, item by item: the table `baseline`, a row for each arm and capability.
 
     Args:
-        before: A store, a pack, a baseline's file, or the results of lm-eval with their samples.
+        before: A store, a pack, a baseline's file, or logs of lm-eval, inspect or lighteval: a file, or a folder.
         after: Such another.
         margin: Changes up to this, in units of the metric, are none.
         allow_missing: Models, arms, capabilities or tasks of which `after` may lack what `before` has.
