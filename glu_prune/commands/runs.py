@@ -1,7 +1,9 @@
 """Commands around runs: what they need, and how two of them differ."""
 
+import gc
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -45,6 +47,23 @@ def lint(files: ExpectationFiles = None) -> Answer:
 
     Each is read as a run reads it, which imports modules that `criterion:` names. A line for each that cannot be used.
     """
+    with _uncollected():
+        return _linted(files)
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Looks for no garbage meanwhile: what imports make stays, and looking through it takes an eighth of the time."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
+
+
+def _linted(files: Sequence[Path] | None) -> Answer:
     from glu_prune.errors import ExpectationError
     from glu_prune.judgement.expectation import Case, read, told_apart
 
