@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
-from glu_prune.judgement.expectation import Case, EvidenceCase
+from glu_prune import Case
 
 
-def test_evidence(glu_evidence: EvidenceCase, glu_check: Callable[[Case], None]) -> None:
+def test_evidence(glu_evidence: Case, glu_check: Callable[[Case], None]) -> None:
     """The check finds what the expectation file says that it finds, or nothing."""
     glu_check(glu_evidence)

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import torch
 from torch.nn import functional
+from transformers import AutoTokenizer
 
 import glu_prune
-from glu_prune.models.source import load, locate
 
 LENGTH = 128
 """Tokens of a training text."""
@@ -81,7 +81,8 @@ def main() -> int:
     if options.out.exists():
         sys.exit(f"{options.out} exists; name a new folder")
     torch.manual_seed(options.seed)
-    teacher, tokenizer = load(locate(options.teacher), "float32", "cpu")
+    folder = glu_prune.locate(options.teacher).folder
+    teacher, tokenizer = glu_prune.load(folder).float(), AutoTokenizer.from_pretrained(folder)
     student = glu_prune.load(Path(options.pruned)).float()
     if options.text is None:
         begin = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id

@@ -11,8 +11,9 @@ import sys
 from pathlib import Path
 
 import torch
+from transformers import AutoTokenizer
 
-from glu_prune.models.source import load, locate
+import glu_prune
 
 
 def main() -> int:
@@ -23,14 +24,15 @@ def main() -> int:
     options = parser.parse_args()
     if options.out.exists():
         sys.exit(f"{options.out} exists; name a new folder")
-    model, tokenizer = load(locate(options.model), "float32", "cpu")
+    folder = glu_prune.locate(options.model).folder
+    model = glu_prune.load(folder).float()
     with torch.no_grad():
         for module in model.modules():
             if isinstance(module, torch.nn.Linear):
                 scale = module.weight.abs().amax(1, keepdim=True).clamp(min=1e-12) / 127
                 module.weight.copy_((module.weight / scale).round() * scale)
     model.save_pretrained(options.out)
-    tokenizer.save_pretrained(options.out)
+    AutoTokenizer.from_pretrained(folder).save_pretrained(options.out)
     return 0
 
 

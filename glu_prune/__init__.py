@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from glu_prune.api.choosing import choose
     from glu_prune.api.comparing import compare, judge
     from glu_prune.api.measuring import measure
+    from glu_prune.judgement.case import Case
+    from glu_prune.models.source import locate
     from glu_prune.notebook import Results, load_results
     from glu_prune.pruning.checkpoint import load
     from glu_prune.pruning.criteria import CRITERIA as criteria  # noqa: N811 - a mapping, by its public name
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from glu_prune.pruning.target import Target
 
 __all__ = [
+    "Case",
     "PruningPlan",
     "Results",
     "Target",
@@ -29,6 +32,7 @@ __all__ = [
     "judge",
     "load",
     "load_results",
+    "locate",
     "measure",
     "plan",
     "prune",
@@ -38,6 +42,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Case": "judgement.case",
     "PruningPlan": "pruning.plan",
     "Results": "notebook",
     "Target": "pruning.target",
@@ -48,6 +53,7 @@ _HOMES = {
     "judge": "api.comparing",
     "load": "pruning.checkpoint",
     "load_results": "notebook",
+    "locate": "models.source",
     "measure": "api.measuring",
     "plan": "pruning.surgery",
     "prune": "pruning.surgery",

@@ -11,12 +11,13 @@ import pytest
 
 import glu_prune
 from glu_prune.models.source import MODELS
+from glu_prune.project.write import TEMPLATE
 from tests.helpers import ROOT
 
 GUIDE = (ROOT / "docs" / "python.md").read_text()
 PUBLIC = [
-    "PruningPlan", "Results", "Target", "apply", "choose", "compare", "criteria", "judge", "load", "load_results", "measure",
-    "plan", "prune", "pruned", "rank", "register",
+    "Case", "PruningPlan", "Results", "Target", "apply", "choose", "compare", "criteria", "judge", "load", "load_results",
+    "locate", "measure", "plan", "prune", "pruned", "rank", "register",
 ]  # fmt: skip
 
 
@@ -48,6 +49,20 @@ def test_type_checkers_see_what_is_there():
     for name, home in glu_prune._HOMES.items():
         assert re.search(rf"from glu_prune\.{re.escape(home)} import .*\b{name}\b", shown), name
     assert typing.get_type_hints(glu_prune.prune)["ratio"] is object
+
+
+def test_what_users_are_given_needs_no_other_names():
+    """Pages, examples and what `init` writes: what they import is what may be imported."""
+    pages = [path for path in (*(ROOT / "docs").glob("*.md"), ROOT / "README.md") if path.name != "architecture.md"]
+    given = [*pages, *(ROOT / "examples").glob("*.py"), *(ROOT / "benchmarks").glob("*.py"), *TEMPLATE.rglob("*.py")]
+    assert len(given) > 40
+    other = {
+        f"{path.relative_to(ROOT)}: {found}"
+        for path in given
+        for found in re.findall(r"(?:from|import) (glu_prune\.[\w.]+)|from glu_prune import (\w+)", path.read_text())
+        if found[0] or found[1] not in PUBLIC
+    }
+    assert other == set()
 
 
 def test_importing_it_imports_nothing_heavy():

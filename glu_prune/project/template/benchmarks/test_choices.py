@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
-from glu_prune.judgement.expectation import Case, ChoiceCase
+from glu_prune import Case
 
 
-def test_choice(glu_choice: ChoiceCase, glu_check: Callable[[Case], None]) -> None:
+def test_choice(glu_choice: Case, glu_check: Callable[[Case], None]) -> None:
     """The choice is the one that its expectation file declares."""
     glu_check(glu_choice)

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
-from glu_prune.judgement.expectation import Case, DistanceCase
+from glu_prune import Case
 
 
-def test_distance(glu_distance: DistanceCase, glu_check: Callable[[Case], None]) -> None:
+def test_distance(glu_distance: Case, glu_check: Callable[[Case], None]) -> None:
     """The verdict on the claim is the one that its expectation file declares."""
     glu_check(glu_distance)

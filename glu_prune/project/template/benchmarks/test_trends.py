@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
-from glu_prune.judgement.expectation import Case, TrendCase
+from glu_prune import Case
 
 
-def test_trend(glu_trend: TrendCase, glu_check: Callable[[Case], None]) -> None:
+def test_trend(glu_trend: Case, glu_check: Callable[[Case], None]) -> None:
     """The verdict on the claim is the one that its expectation file declares."""
     glu_check(glu_trend)
