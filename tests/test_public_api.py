@@ -10,6 +10,7 @@ import typing
 import pytest
 
 import glu_prune
+from glu_prune.errors import ExpectationError
 from glu_prune.models.source import MODELS
 from glu_prune.project.write import TEMPLATE
 from tests.helpers import ROOT
@@ -68,6 +69,12 @@ def test_what_users_are_given_needs_no_other_names():
 def test_importing_it_imports_nothing_heavy():
     code = "import sys, glu_prune; sys.exit(' '.join({'torch', 'numpy', 'pydantic', 'pytest'} & {*sys.modules}) or 0)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("more", [{"tasks": ["tiny_recall"]}, {"chat": True}])
+def test_what_a_file_of_claims_says_is_not_said_again(more):
+    with pytest.raises(ExpectationError, match="says what is asked; leave out tasks and chat"):
+        glu_prune.judge("tiny-base", "tiny-instruct", claims=ROOT / "expectations" / "any.yaml", **more)
 
 
 @pytest.mark.slow("judges, chooses and measures a miniature")

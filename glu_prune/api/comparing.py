@@ -30,7 +30,7 @@ def judge(
         pruned: Any model that answers: a name, a folder, a GGUF file or an id, whatever was done to it.
         against: The dense one.
         tasks: Capabilities, or tasks of lm-eval, each perhaps as `TASK:METRIC`; all of the suite if there is none.
-        claims: An expectation file, whose claims are judged instead; it says what is asked.
+        claims: An expectation file, whose claims are judged instead; it says what `tasks` and `chat` would.
         margin: The loss that does not matter, in units of the metric (nats for perplexities).
         chat: Whether prompts are in the model's chat template.
         limit: At most so many items of each task, drawn once.
@@ -41,12 +41,10 @@ def judge(
         GluPruneError: something is missing, not allowed, or cannot be run.
     """
     from glu_prune.experiment.cell import Settings
-    from glu_prune.judgement.two_models import cases_between, cases_of_file
+    from glu_prune.judgement.two_models import cases_about_two
 
-    if claims is None:
-        cases = cases_between(pruned, against, list(tasks), margin, chat=chat)
-    else:
-        cases = cases_of_file(Path(claims), pruned, against)
+    file = None if claims is None else Path(claims)
+    cases = cases_about_two(pruned, against, tasks, margin, file, chat=chat)
     return Results(run(cases, settings or Settings(), Path(store), limit))
 
 

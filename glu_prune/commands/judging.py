@@ -57,17 +57,14 @@ def judge(
     """
     from glu_prune.api.running import Told, run
     from glu_prune.experiment.cell import Settings
-    from glu_prune.judgement.two_models import cases_between, cases_of_file
+    from glu_prune.judgement.two_models import cases_about_two
 
     if claims is not None and (tasks is not None or chat):
         msg = "--claims names a file that says what is asked; leave out --tasks and --chat"
         raise typer.BadParameter(msg)
     use(data)
     names = [each.strip() for each in tasks.split(",") if each.strip()] if tasks else []
-    if claims is None:
-        cases = cases_between(pruned, dense, names, margin, chat=chat)
-    else:
-        cases = cases_of_file(claims, pruned, dense)
+    cases = cases_about_two(pruned, dense, names, margin, claims, chat=chat)
     work, say = work_shown()
     with connections(refused=offline), interruptible(lambda: work.snapshot().kept(store)):
         report = run(cases, Settings(dtype, device), store, limit, Told(work, say))

@@ -23,6 +23,23 @@ FLIPS = 0.1
 _HERE = "glu-prune judge"
 
 
+def cases_about_two(
+    pruned: str, dense: str, tasks: Sequence[str], margin: float, claims: Path | None, *, chat: bool
+) -> tuple[Case, ...]:
+    """Those of the expectation file `claims`, or those that keep each of `tasks` within `margin`.
+
+    Raises:
+        EvaluationError: lm-eval has no such task.
+        ExpectationError: two of them are the same; or the file cannot be used, or is not all that says what is asked.
+    """
+    if claims is None:
+        return cases_between(pruned, dense, tasks, margin, chat=chat)
+    if tasks or chat:
+        msg = f"{claims} says what is asked; leave out tasks and chat, or the file"
+        raise ExpectationError(msg)
+    return cases_of_file(claims, pruned, dense)
+
+
 def cases_between(pruned: str, dense: str, tasks: Sequence[str], margin: float, *, chat: bool) -> tuple[Case, ...]:
     """That `pruned` keeps each capability within `margin`, and that few answers are other ones than those of `dense`.
 

@@ -12,7 +12,7 @@ from glu_prune.errors import UnsupportedModelError, shown
 from glu_prune.pruning.gather import gather
 from glu_prune.pruning.glu_block import NeuronSlice
 from glu_prune.pruning.plan import PruningPlan
-from glu_prune.pruning.ranking import Ranking, rank
+from glu_prune.pruning.ranking import rank
 from glu_prune.pruning.target import Target
 from glu_prune.pruning.width_map import WIDTHS, Path, WidthMap, configure, entry, map_widths, meta_model
 
@@ -73,7 +73,7 @@ def plan(
         UnsupportedModelError: `model` has no GLU block, or cannot be pruned.
         PlanError: the target or the criterion is not allowed, or the weights are not finite.
     """
-    return _ranked(model, criterion, seed, calibration).plan(Target.of(ratio, **size))
+    return _planned(model, Target.of(ratio, **size), criterion, seed, calibration)[1]
 
 
 def prune(
@@ -93,19 +93,21 @@ def prune(
         UnsupportedModelError: `model` has no GLU block, or cannot be pruned.
         PlanError: the target or the criterion is not allowed, or the weights are not finite.
     """
-    target = Target.of(ratio, **size)
-    ranking = _ranked(model, criterion, seed, calibration)
-    made = ranking.plan(target)
-    _remove_neurons(model, ranking.width_map, made)
+    width_map, made = _planned(model, Target.of(ratio, **size), criterion, seed, calibration)
+    _remove_neurons(model, width_map, made)
     return made
 
 
-def _ranked(model: nn.Module, criterion: str, seed: int, calibration: Calibration | None) -> Ranking:
-    if calibration is None:
-        return rank(model, criterion, seed)
-    from glu_prune.pruning.calibration import measure
+def _planned(
+    model: nn.Module, target: Target, criterion: str, seed: int, calibration: Calibration | None
+) -> tuple[WidthMap, PruningPlan]:
+    activations = None
+    if calibration is not None:
+        from glu_prune.pruning.calibration import measure
 
-    return rank(model, criterion, seed, measure(model, calibration))
+        activations = measure(model, calibration)
+    ranking = rank(model, criterion, seed, activations)
+    return ranking.width_map, ranking.plan(target)
 
 
 @contextmanager

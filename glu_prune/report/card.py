@@ -30,20 +30,24 @@ def pruned_card(source: ModelSource, dense: "DiskModel", plan: PruningPlan, prom
     def card(pruned: Any, widths: Mapping[str, int]) -> str:
         from huggingface_hub import ModelCard, ModelCardData
 
-        from glu_prune.pruning.width_map import WIDTHS
-
-        uneven = getattr(pruned.config, WIDTHS, None) is not None
         facts = _inherited(source, dense, type(pruned).__name__)
         data = ModelCardData(
             **{"base_model": _on_the_hub(source.name), **facts},
             # whoever follows a page of the hub loads by the library that it names
-            library_name="glu-prune" if uneven else "transformers",
+            library_name="glu-prune" if _is_uneven(pruned) else "transformers",
             tags=list(TAGS),
         )
         body = _body(source.name, dense, plan, pruned, widths) + (promise or marked(UNKNOWN))
         return str(ModelCard(f"---\n{data.to_yaml()}\n---\n{body}"))
 
     return card
+
+
+def _is_uneven(pruned: Any) -> bool:
+    """Whether blocks differ in width, so that stock loaders refuse it."""
+    from glu_prune.pruning.width_map import WIDTHS
+
+    return getattr(pruned.config, WIDTHS, None) is not None
 
 
 def _on_the_hub(name: str) -> str | None:
@@ -106,9 +110,7 @@ def _widths(plan: PruningPlan) -> str:
 
 
 def _loading(dense: "DiskModel", plan: PruningPlan, pruned: Any, widths: Mapping[str, int]) -> str:
-    from glu_prune.pruning.width_map import WIDTHS
-
-    uneven = getattr(pruned.config, WIDTHS, None) is not None
+    uneven = _is_uneven(pruned)
     loader = "glu_prune.load(folder)" if uneven else f"{type(pruned).__name__}.from_pretrained(folder)"
     note = (
         "Blocks differ in width, which the configuration's own entries cannot say: `glu_widths` in `config.json`\n"

@@ -60,6 +60,20 @@ def on(address: str, folder: Path, said: list[str] | None = None) -> Engine:
     return Engine(Store(folder), RayExecutor(address, Share(), here, say, work), say, work)
 
 
+@pytest.fixture
+def criterion(tmp_path, monkeypatch):
+    """Writes a criterion of the user's into the current folder, from which workers import it: name, code -> a cell."""
+    pytest.importorskip("ray", reason="Ray is not installed: pip install 'glu-prune[ray]'")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def written(name: str, code: str) -> Cell:
+        (tmp_path / f"{name}.py").write_text(code)
+        return replace(CELLS[1], arm=Arm(f"{name}:score", Decimal("0.2")))
+
+    return written
+
+
 class Counted(Store):
     """Counts what is written under each key."""
 
@@ -100,12 +114,8 @@ def test_a_cluster_gives_the_records_of_one_process_and_goes_on_without_a_machin
 
 
 @SLOW
-def test_a_cell_that_kills_its_worker_fails_alone_and_nothing_stays(tmp_path, monkeypatch):
-    pytest.importorskip("ray", reason="Ray is not installed: pip install 'glu-prune[ray]'")
-    (tmp_path / "deadly.py").write_text('"""A criterion."""\nimport os\n\n\ndef score(neurons):\n    """Dies."""\n    os.kill(os.getpid(), 9)\n')  # fmt: skip
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(tmp_path)
-    deadly = replace(CELLS[1], arm=Arm("deadly:score", Decimal("0.2")))
+def test_a_cell_that_kills_its_worker_fails_alone_and_nothing_stays(tmp_path, monkeypatch, criterion):
+    deadly = criterion("deadly", "import os\n\n\ndef score(neurons):\n    os.kill(os.getpid(), 9)\n")
     unknown = replace(CELLS[1], arm=Arm("ppm", Decimal("0.2"), adapter=tmp_path / "none"))
     before = {each.pid for each in psutil.Process().children(recursive=True)}
     folders = set(Path("/tmp").glob(f"{ray_cluster._CLUSTER}*"))
@@ -124,14 +134,11 @@ def test_a_cell_that_kills_its_worker_fails_alone_and_nothing_stays(tmp_path, mo
 
 
 @SLOW
-def test_a_cell_whose_worker_runs_out_of_memory_fails_alone(tmp_path, monkeypatch):
-    pytest.importorskip("ray", reason="Ray is not installed: pip install 'glu-prune[ray]'")
-    (tmp_path / "greedy.py").write_text('"""A criterion."""\nimport time\n\n\ndef score(neurons):\n    """Takes all memory."""\n    taken = []\n    while True:\n        taken.append(bytearray(b"x" * (64 << 20)))\n        time.sleep(0.02)\n')  # fmt: skip
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(tmp_path)
+def test_a_cell_whose_worker_runs_out_of_memory_fails_alone(tmp_path, monkeypatch, criterion):
     memory = psutil.virtual_memory()  # Ray ends workers once the machine has less than 3 GB of what is free now
     monkeypatch.setenv("RAY_memory_usage_threshold", str(1 - (memory.available - (3 << 30)) / memory.total))
-    greedy = replace(CELLS[1], arm=Arm("greedy:score", Decimal("0.2")))
+    takes = "    taken = []\n    while True:\n        taken.append(bytearray(b'x' * (64 << 20)))\n        time.sleep(0.02)\n"
+    greedy = criterion("greedy", f"import time\n\n\ndef score(neurons):\n{takes}")
     said: list[str] = []
     engine = on("", tmp_path / "store", said)
     try:

@@ -15,6 +15,7 @@ import tools.serving
 from glu_prune.errors import GluPruneError, NotReadyError
 from glu_prune.experiment.machine import machine
 from glu_prune.models.source import locate
+from glu_prune.pruning.checkpoint import folder_digest
 from tools.serving import gguf_files, judged, onnx_files, results
 from tools.serving.answers import Answers, Served, answers, distance
 from tools.serving.speed import PROMPT, ROUNDS, speeds
@@ -86,7 +87,10 @@ class Proof:
             name: judged.judged(self.options.dense, None if name == DENSE else folder, texts, work)
             for name, folder in self.folders.items()
         }
-        files = {name: self.how.converted(folder, name, work) for name, folder in self.folders.items()}
+        files = {
+            name: self.how.converted(folder, f"{name}-{folder_digest(folder)[:12]}", work)
+            for name, folder in self.folders.items()
+        }
         return [
             row
             for form in files[DENSE]

@@ -1,7 +1,6 @@
 """llama.cpp: checkpoints become GGUF files by its own converter, are quantised by its own quantiser, and run."""
 
 import ctypes
-import subprocess
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -12,6 +11,7 @@ import numpy as np
 
 from glu_prune.errors import CheckpointError, first_line
 from tools.serving.answers import Floats
+from tools.serving.converting import convert
 
 _TYPES: Mapping[str, str] = {form: f"LLAMA_FTYPE_MOSTLY_{form}" for form in ("F16", "Q8_0", "Q4_K_M")}
 EXACT = "F32, cache F32"
@@ -32,10 +32,7 @@ def converted(
     if not whole.exists():
         script = llama_cpp / "convert_hf_to_gguf.py"
         command = [sys.executable, str(script), str(folder), "--outtype", "f32", "--outfile", str(whole)]
-        run = subprocess.run(command, capture_output=True, text=True, check=False)
-        if run.returncode:
-            msg = f"{folder}: llama.cpp's converter refused it: {run.stderr.strip().splitlines()[-1]}"
-            raise CheckpointError(msg)
+        convert(command, f"{folder}: llama.cpp's converter refused it")
     return {EXACT: whole} | {form: _quantised(whole, work / f"{name}-{form}.gguf", form) for form in forms}
 
 

@@ -1,5 +1,7 @@
 """The judged models, what transformers loads, and the prompts."""
 
+import hashlib
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,10 +13,9 @@ import glu_prune
 from glu_prune.errors import EvaluationError
 from glu_prune.evaluation import local_data
 from glu_prune.models.source import load_model, load_tokenizer, locate
+from glu_prune.pruning.checkpoint import PLAN_FILE
 from glu_prune.pruning.plan import PruningPlan
 from tools.serving.answers import Answers, Floats, answers
-
-PLAN = "pruning_plan.json"
 
 
 class Transformers:
@@ -75,15 +76,17 @@ def prompts(dense: str, count: int, longest: int) -> dict[str, list[int]]:
 def judged(dense: str, folder: Path | None, texts: Sequence[Sequence[int]], work: Path) -> Answers:
     """What the model says that glu-prune judges: the dense one in memory, cut by the plan in `folder`, in float32.
 
-    Answers are kept in `work` for the next engine.
+    Answers are kept in `work` for the next engine, under the content of what was asked.
     """
-    file = work / f"judged-{folder.name if folder else 'dense'}-{len(texts)}.npz"
+    source, plan = locate(dense), None if folder is None else PruningPlan.read(folder / PLAN_FILE)
+    asked = json.dumps([source.fingerprint, plan and plan.fingerprint, [list(ids) for ids in texts]])
+    file = work / f"judged-{hashlib.sha256(asked.encode()).hexdigest()[:16]}.npz"
     if file.exists():
         with np.load(file) as kept:
             return Answers(kept["logprobs"], kept["first"], kept["texts"])
-    model = load_model(locate(dense), "auto", "cpu")  # as it is stored: a plan knows its weights by their bits
-    if folder is not None:
-        glu_prune.apply(model, PruningPlan.read(folder / PLAN))
+    model = load_model(source, "auto", "cpu")  # as it is stored: a plan knows its weights by their bits
+    if plan is not None:
+        glu_prune.apply(model, plan)
     found = answers(Transformers(model.float()), texts)
     np.savez(file, logprobs=found.logprobs, first=found.first, texts=found.texts)
     return found

@@ -1,6 +1,5 @@
 """ONNX Runtime: onnxruntime-genai builds an ONNX model with a cache of a checkpoint, and runs it."""
 
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from glu_prune.errors import CheckpointError
 from tools.serving.answers import Floats
+from tools.serving.converting import convert
 
 FORMATS = ("fp32",)
 """Of the builder: weights as they are."""
@@ -29,10 +28,7 @@ def _built(folder: Path, out: Path, form: str, work: Path) -> Path:
         return out
     builder = [sys.executable, "-m", "onnxruntime_genai.models.builder"]
     command = [*builder, "-i", str(folder), "-o", str(out), "-p", form, "-e", "cpu", "-c", str(work / "cache")]
-    run = subprocess.run(command, capture_output=True, text=True, check=False)
-    if run.returncode:
-        msg = f"{folder}: onnxruntime-genai's builder refused {form}: {run.stderr.strip().splitlines()[-1]}"
-        raise CheckpointError(msg)
+    convert(command, f"{folder}: onnxruntime-genai's builder refused {form}")
     return out
 
 
