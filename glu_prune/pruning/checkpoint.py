@@ -271,7 +271,9 @@ def folder_digest(folder: Path) -> str:
 
 
 def _has_no_part(path: Path) -> bool:
-    return _matches(path.name, _NO_FOLDER if path.is_dir() else (*_NO_PART, ".*"))
+    if path.is_dir():  # one with a configuration is a model of its own, such as a pruned one that was written there
+        return _matches(path.name, _NO_FOLDER) or (path / "config.json").is_file()
+    return _matches(path.name, (*_NO_PART, ".*"))
 
 
 def _matches(name: str, patterns: Iterable[str]) -> bool:

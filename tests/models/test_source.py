@@ -175,6 +175,14 @@ def test_what_no_loader_reads_changes_no_fingerprint(tmp_path, name):
     assert ModelSource("x", folder).fingerprint == locate("tiny-base").fingerprint
 
 
+def test_a_model_within_its_folder_is_another_one(tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(MODELS / "tiny-base", folder)
+    shutil.copytree(MODELS / "tiny-instruct", folder / "cuts" / "pruned")
+    assert ModelSource("x", folder).fingerprint == locate("tiny-base").fingerprint
+    assert ModelSource("y", folder / "cuts" / "pruned").fingerprint == locate("tiny-instruct").fingerprint
+
+
 def test_a_link_to_a_folder_above_ends(tmp_path):
     folder = tmp_path / "copy"
     shutil.copytree(MODELS / "tiny-base", folder)
