@@ -210,4 +210,4 @@ def test_the_hook_runs_what_is_installed_on_files_of_claims_alone(project):
     (hook,) = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
     files = [str(each) for each in (project / "expectations").iterdir()]
     done = subprocess.run([*hook["entry"].split(), *files], cwd=project, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (0, "1 files: 10 cases, 0 errors\n")
+    assert (done.returncode, done.stdout) == (0, "1 file: 10 cases, 0 errors\n")

@@ -41,7 +41,7 @@ def test_a_claim_that_two_files_make_is_one_error(claims, capsys):
     assert main(["lint"]) == 1
     line, last = capsys.readouterr().out.splitlines()
     assert "claimed a second time; the first is in expectations/a.yaml:4" in line
-    assert last == "2 files: 2 cases, 1 errors"
+    assert last == "2 files: 2 cases, 1 error"
 
 
 def test_a_file_that_is_not_there_is_an_error(claims, capsys):

@@ -79,7 +79,9 @@ def _linted(files: Sequence[Path] | None) -> Answer:
         cases = list(told_apart(cases))
     except ExpectationError as error:
         complaints.append(str(error))
-    said = [*complaints, f"{len(every)} files: {len(cases)} cases, {len(complaints)} errors"]
+    counts = ((len(every), "file"), (len(cases), "case"), (len(complaints), "error"))
+    files, found, errors = (f"{count} {name}{'' if count == 1 else 's'}" for count, name in counts)
+    said = [*complaints, f"{files}: {found}, {errors}"]
     return Answer("\n".join(said), not complaints)
 
 

@@ -25,15 +25,24 @@ def root(default: Path) -> Path:
 
 
 def annotations(cases: Iterable[CaseOutcome], started: Path, repository: Path) -> Iterator[str]:
-    """A workflow command for each case that failed or is inconclusive, on the file and line of its claim.
+    """A workflow command for each claim of which cases failed, and for each of which some are inconclusive.
 
-    The files of `cases` are seen from `started`, those of annotations from `repository`.
+    It stands on the claim's file and line. GitHub shows ten errors and ten warnings of a step, and a claim may have a
+    case at every ratio, so that these share one. The files of `cases` are seen from `started`, those of annotations
+    from `repository`.
     """
+    claims: dict[tuple[str, str, int], list[CaseOutcome]] = {}
     for case in cases:
         if level := _LEVELS.get(case.result):
-            file = seen_from(repository, started / case.file)
-            place = f"file={_property(file)},line={case.line},title={_property(case.case)}"
-            yield f"::{level} {place}::{_data(one_line(case.message)[:_LONGEST])}"
+            claims.setdefault((level, case.file, case.line), []).append(case)
+    for (level, file, line), (first, *others) in claims.items():
+        title, said = first.case, [first.message]
+        if others:
+            title = f"{title} and {len(others)} more"
+            said = [f"{each.case}: {each.message}" for each in (first, *others)]
+        place = f"file={_property(seen_from(repository, started / file))},line={line},title={_property(title)}"
+        message = "\n".join(map(one_line, said))
+        yield f"::{level} {place}::{_data(message[:_LONGEST])}"
 
 
 def seen_from(folder: Path, file: Path) -> str:

@@ -97,6 +97,21 @@ def test_annotations_are_on_files_as_the_repository_has_them(tmp_path):
     assert seen_from(tmp_path / "repository", Path("/elsewhere/m.yaml")) == "/elsewhere/m.yaml"
 
 
+def test_cases_of_one_claim_share_an_annotation(tmp_path):
+    cases = [
+        *(case(case=f"m-{ratio}-recall", message=f"found {ratio}") for ratio in ("0.1", "0.2", "0.3")),
+        case(case="m-0.4-recall", result="inconclusive"),
+        case(case="m-0.1-other", file="expectations/n.yaml"),
+    ]
+    together, warning, other = annotations(cases, tmp_path, tmp_path)
+    assert together == (
+        "::error file=expectations/m.yaml,line=3,title=m-0.1-recall and 2 more::"
+        "m-0.1-recall: found 0.1%0Am-0.2-recall: found 0.2%0Am-0.3-recall: found 0.3"
+    )
+    assert warning.startswith("::warning file=expectations/m.yaml,line=3,title=m-0.4-recall::")
+    assert other.startswith("::error file=expectations/n.yaml,line=3,title=m-0.1-other::")
+
+
 def test_nothing_in_a_case_makes_another_annotation(tmp_path):
     hostile = case(case="a,line=1::b\n%", file="a,b: c%\n::x.yaml", message=f"100%\n{HOSTILE}")
     (line,) = annotations([hostile], tmp_path, tmp_path)
