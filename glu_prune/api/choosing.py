@@ -96,7 +96,7 @@ def choose(
     check: int | None = None,
     calibration: Mapping[str, object] | None = None,
     limit: int | None = None,
-    store: Path = STORE,
+    store: str | Path = STORE,
     settings: "Settings | None" = None,
 ) -> ChoiceResult:
     """The cheapest pruning of `model` that is certified to lose less than each margin of `keep`.
@@ -117,7 +117,7 @@ def choose(
         check: How many items of each task, of those that `limit` leaves, the chosen pruning is held against.
         calibration: `file`, `tokens` and `seed` of text for criteria that look at activations.
         limit: At most so many items of each task, drawn once.
-        store: The folder of records.
+        store: The folder of records, or the address of a store elsewhere.
         settings: How models are run; on this CPU in float32 unless said otherwise.
 
     Raises:
@@ -125,13 +125,15 @@ def choose(
         ValidationError: pydantic's, for a value that is not allowed.
     """
     from glu_prune.experiment.cell import Settings
+    from glu_prune.experiment.shared import placed
 
-    measured = with_sensitivities(model, tuple(allocation), tuple(among), calibration, store)
+    folder = placed(store)
+    measured = with_sensitivities(model, tuple(allocation), tuple(among), calibration, folder)
     said = {"minimise": minimise, "among": among, "ratios": ratios, "multiple_of": multiple_of, "watch": tuple(watch)}
     said |= {"allocation": measured, "check": check}
     claim = ChoiceClaim.model_validate({"choose": keep, **said, "confidence": confidence, "why": "what is needed"})
     case = choice(model, claim, calibration, limit)
-    return chosen_of(run((case,), settings or Settings(), store))
+    return chosen_of(run((case,), settings or Settings(), folder))
 
 
 def chosen_of(report: Report) -> ChoiceResult:

@@ -34,18 +34,19 @@ def judge(
         margin: The loss that does not matter, in units of the metric (nats for perplexities).
         chat: Whether prompts are in the model's chat template.
         limit: At most so many items of each task, drawn once.
-        store: The folder of records.
+        store: The folder of records, or the address of a store elsewhere.
         settings: How models are run; on this CPU in float32 unless said otherwise.
 
     Raises:
         GluPruneError: something is missing, not allowed, or cannot be run.
     """
     from glu_prune.experiment.cell import Settings
+    from glu_prune.experiment.shared import placed
     from glu_prune.judgement.two_models import cases_about_two
 
     file = None if claims is None else Path(claims)
     cases = cases_about_two(pruned, against, tasks, margin, file, chat=chat)
-    return Results(run(cases, settings or Settings(), Path(store), limit))
+    return Results(run(cases, settings or Settings(), placed(store), limit))
 
 
 def compare(
@@ -54,7 +55,8 @@ def compare(
     """What changed from one run to another, item by item: the table `baseline`, a row for each arm and capability.
 
     Args:
-        before: A store, a pack, a baseline's file, or logs of lm-eval, inspect or lighteval: a file, or a folder.
+        before: A store or its address, a pack, a baseline's file, or logs of lm-eval, inspect or lighteval: a file, or
+            a folder.
         after: Such another.
         margin: Changes up to this, in units of the metric, are none.
         allow_missing: Models, arms, capabilities or tasks of which `after` may lack what `before` has.
@@ -63,7 +65,8 @@ def compare(
         GluPruneError: one of them cannot be read, or nothing in them can be compared.
     """
     from glu_prune.baseline.sources import compared
+    from glu_prune.experiment.shared import placed
     from glu_prune.report.against import compared_rows
 
-    found = compared(Path(before), Path(after), margin, allow_missing)
+    found = compared(placed(before), placed(after), margin, allow_missing)
     return Results(Report(baseline=tuple(compared_rows(found, str(before)))))

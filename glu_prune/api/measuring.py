@@ -50,7 +50,8 @@ def measure(
         window: Least length of a measurement in seconds; what the energy counters here need unless said otherwise.
         processes: Fresh processes for each arm and workload, for peak memory; 0 for none.
         grid: ISO 3166 alpha-3 code of the country whose CO2 per kWh is assumed.
-        store: A folder that keeps finished workloads; none are kept unless said otherwise.
+        store: A folder, or the address of a store elsewhere, that keeps finished workloads; none are kept unless it is
+            named.
         settings: How models are run; on this CPU in float32 unless said otherwise.
 
     Raises:
@@ -59,13 +60,14 @@ def measure(
     from glu_prune.efficiency.effort import Effort
     from glu_prune.efficiency.workload import drawn
     from glu_prune.experiment.cell import Settings
+    from glu_prune.experiment.shared import placed
     from glu_prune.models.source import locate
 
     source = locate(model)
     arms = arms_of(criterion, seed, [str(ratio) for ratio in ratios])
     workloads = [drawn(prompt_tokens, new_tokens, size) for size in dict.fromkeys(batch_sizes)]
     effort = Effort(rounds, window, processes, grid)
-    kept = None if store is None else Path(store)
+    kept = None if store is None else placed(store)
     return Results(measured(source, arms, workloads, settings or Settings(), effort, kept).report)
 
 

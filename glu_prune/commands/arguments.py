@@ -31,9 +31,9 @@ def data_folder(text: str) -> Path:
 
 def store_folder(given: str | Path) -> Path:
     """A folder of records; of a store elsewhere, its copy."""
-    from glu_prune.experiment.shared import folder_of, is_address
+    from glu_prune.experiment.shared import placed
 
-    return folder_of(str(given)) if is_address(str(given)) else Path(given)
+    return placed(given)
 
 
 def use(data: Path | None) -> None:

@@ -52,6 +52,15 @@ def folder_of(address: str) -> Path:
     return folder
 
 
+def placed(given: str | Path) -> Path:
+    """`given`, a folder or a file; of a store at an address, its copy.
+
+    Raises:
+        StoreError: the copy cannot be made.
+    """
+    return folder_of(str(given)) if is_address(str(given)) else Path(given)
+
+
 def address_of(folder: Path) -> str:
     """What `folder` is a copy of; empty if it is none."""
     marker = folder / MARKER

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from glu_prune import compare
 from glu_prune.cli import main
 from glu_prune.errors import CorruptError, StoreError
 from glu_prune.experiment.codec import encoded
@@ -144,6 +145,7 @@ def test_commands_read_it(address, monkeypatch, tmp_path, capsys):
     assert len(pd.read_csv(out)) == 2
     assert main(["compare", f"{address}-before", address]) == 0
     assert f"Against {address}-before: 1 unchanged." in " ".join(capsys.readouterr().out.split())
+    assert [row.outcome for row in compare(f"{address}-before", address).report.baseline] == ["unchanged"]
     assert main(["store", "gc", "--store", address]) == 1
     assert f"nothing is removed from {address}" in capsys.readouterr().err
 
