@@ -178,12 +178,12 @@ def _table(columns: Iterable[tuple[str, str, tuple[Any, ...]]]) -> "pa.Table":
 
 
 def _listed(column: "pa.ChunkedArray") -> list[Any]:
-    """Plain values; numbers the fast way."""
+    """Plain values; by way of numpy where that can hold them, as it makes them all in one call."""
     import pyarrow as pa
 
-    if pa.types.is_floating(column.type) and not column.null_count:
-        return list(column.to_numpy().tolist())
-    return list(column.to_pylist())
+    if pa.types.is_nested(column.type) or column.null_count:
+        return list(column.to_pylist())
+    return list(column.to_numpy().tolist())
 
 
 def _columns(record: Items) -> Iterator[tuple[str, str, tuple[Any, ...]]]:

@@ -266,3 +266,12 @@ def test_no_more_resamples_are_kept_than_memory_is_set_aside_for(monkeypatch):
     for units in (40, 50, 30, 101):
         resampling.bootstrap(np.ones((units, 1)), np.ones(units), 0)
     assert list(resampling._kept) == [(50, 0), (30, 0)]
+
+
+@pytest.mark.parametrize("largest", [1, 55_001, 2**24 + 1, 0.3])
+def test_sums_of_resamples_are_exact(largest):
+    """Whole numbers of which float32 holds every sum are multiplied as such, all others as float64."""
+    columns = np.random.default_rng(0).integers(0, largest, (301, 2), endpoint=True).astype(np.float64)
+    columns[0] = largest
+    expected = np.concatenate(list(resampling._drawn(301, 7))).astype(np.float64) @ columns
+    assert resampling._multiplied(resampling._drawn(301, 7), columns) == pytest.approx(expected, rel=1e-14)
