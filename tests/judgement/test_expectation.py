@@ -97,6 +97,15 @@ def test_the_arms_of_a_case(tmp_path):
     assert trend.ratios == (Decimal(0), Decimal("0.1"), Decimal("0.5"))
 
 
+def test_a_trend_may_go_across_some_ratios_alone(tmp_path):
+    text = GOOD.replace("ratios: [0.1, 0.5]", "ratios: [0.1, 0.3, 0.5]")
+    one, other = cases(tmp_path, text.replace("relation: inverse", "relation: inverse\n    ratios: [0.5, 0.1]"))[-2:]
+    assert one.ratios == (Decimal(0), Decimal("0.1"), Decimal("0.5"))
+    assert one.id == "tiny-base-factual_recall-truthfulness-inverse-0.5-0.1"
+    assert other.ratios == (Decimal(0), Decimal("0.1"), Decimal("0.3"), Decimal("0.5"))
+    assert [str(arm.ratio) for needed in one.requirements() for arm in needed.arms] == ["0", "0.1", "0.5"] * 2
+
+
 def test_controls_may_be_run_at_some_ratios_alone(tmp_path):
     text = GOOD.replace("    specific: true\n", "").replace("[random]", "[random, l2]\ncontrol_ratios: [0.5]")
     found = [case for case in cases(tmp_path, text) if isinstance(case, DirectionCase)]
@@ -177,6 +186,10 @@ def test_published_figures_are_checked_in_every_way_and_flaws_are_declared(tmp_p
         ("    at: 0.1\n", "", "model.yaml:22: expect.4: relation knee needs at"),
         ("    margin: 0.02\n", "", "model.yaml:22: expect.4: relation knee needs margin"),
         ("at: 0.1", "at: 0.3", "model.yaml:25: ratio 0.3 is not among the ratios of this file"),
+        ("relation: inverse", "relation: inverse\n    ratios: [0.1, 0.3]", r"model.yaml:21: ratio 0.3 is not among the ratios of this file \(0, 0.1, 0.5\)"),
+        ("relation: inverse", "relation: inverse\n    ratios: [0.1]", "model.yaml:21: expect.3.ratios"),
+        ("    at: 0.1\n", "    at: 0.2\n    ratios: [0.1, 0.5]\n", r"model.yaml:25: ratio 0.2 is not among the ratios of this claim \(0, 0.1, 0.5\)"),
+        ("relation: inverse", "relation: inverse\n    ratios: [0.1, 0.5]\n    arms: [one, two]", "model.yaml:19: expect.3: a trend goes across ratios or across arms"),
         ("joules_per_token", "joules", "model.yaml:27: expect.5.efficiency: measure 'joules' does not exist; there are time_to_first_token"),
         ("controls: [random]", "controls: [ppm]", "model.yaml:1: the file: control 'ppm' chooses as the criterion 'ppm'"),
         ("controls: [random]", "controls: [maw]", "model.yaml:1: the file: control 'ppm' chooses as"),

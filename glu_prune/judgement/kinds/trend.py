@@ -1,6 +1,6 @@
-"""Claims about what one or more capabilities do across all ratios of a file."""
+"""Claims about what one or more capabilities do across ratios."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
@@ -12,7 +12,7 @@ from glu_prune.evaluation.capability import Capability
 from glu_prune.experiment.cell import DENSE, Arm
 from glu_prune.judgement.across import judge_trend
 from glu_prune.judgement.case import ClaimCase, Entry, Requirement
-from glu_prune.judgement.claim import AnyRatio, ArmKey, ArmName, Claim, Margin, Problem, listed, unique
+from glu_prune.judgement.claim import AnyRatio, ArmKey, ArmName, Claim, Margin, Problem, Ratios, listed, unique
 from glu_prune.judgement.curves import curve
 from glu_prune.pruning.ratio import show_ratio
 from glu_prune.results.base import Outcome
@@ -36,15 +36,17 @@ _NAMES_PER_RELATION: Mapping[Relation, tuple[int, int]] = {
 
 
 class TrendClaim(Claim):
-    """What one or more capabilities do across all ratios of the file."""
+    """What one or more capabilities do across ratios."""
 
     KEY: ClassVar[str] = "trend"
 
     trend: Annotated[tuple[str, ...], BeforeValidator(listed), Field(min_length=1), AfterValidator(unique)]
     """Names of capabilities."""
     relation: Relation
+    ratios: Annotated[Ratios, Field(min_length=2)] | None = None
+    """Across these; all of the file if neither these nor `arms` are given."""
     arms: Annotated[tuple[ArmName, ...], Field(min_length=2, max_length=100), AfterValidator(unique)] | None = None
-    """Across these in place of the ratios of the file, ordered by how many parameters they lack."""
+    """Across these in place of ratios, ordered by how many parameters they lack."""
     at: AnyRatio | None = None
     """For `knee` and `equilibrium`: the ratio where it is claimed to be."""
     margin: Margin | None = None
@@ -62,6 +64,9 @@ class TrendClaim(Claim):
             if (self.relation in needed) != (getattr(self, name) is not None):
                 msg = f"relation {self.relation} {'needs' if self.relation in needed else 'takes no'} {name}"
                 raise ValueError(msg)
+        if self.ratios and self.arms:
+            msg = "a trend goes across ratios or across arms; leave one of them out"
+            raise ValueError(msg)
         return self
 
     @property
@@ -71,8 +76,8 @@ class TrendClaim(Claim):
 
     @property
     def name(self) -> str:
-        """The capabilities and their relation."""
-        return "-".join((*self.trend, self.relation, *(self.arms or ())))
+        """The capabilities, their relation, and across what if that is not all ratios of the file."""
+        return "-".join((*self.trend, self.relation, *map(show_ratio, self.ratios or ()), *(self.arms or ())))
 
     def problems(self, arms: tuple[ArmKey, ...], suite: Mapping[str, Capability]) -> Iterator[Problem]:
         """A capability or a ratio that does not exist, or a mean of what has no common scale."""
@@ -82,18 +87,26 @@ class TrendClaim(Claim):
             elif self.relation == "equilibrium" and not suite[name].share:
                 complaint = f"capability {name} is no share of right answers; an equilibrium is a mean of such scores"
                 yield Problem("trend", complaint)
-        ratios = [each for each in arms if isinstance(each, Decimal)]
+        allowed = [each for each in arms if isinstance(each, Decimal)]
         if self.arms is not None:
             if strange := next((each for each in self.arms if each not in arms), None):
                 named = ", ".join(each for each in arms if isinstance(each, str)) or "none"
                 yield Problem("arms", f"arm {strange} is not among the arms of this file ({named})")
             if self.at is not None:
                 yield Problem("at", f"relation {self.relation} names a ratio, and arms have none; leave out arms")
-        elif not ratios:
+        elif not allowed:
             yield Problem("trend", "a trend goes across ratios, and this file has none; name `ratios`")
-        elif self.at and self.at not in ratios:
-            shown = ", ".join(map(show_ratio, ratios))
-            yield Problem("at", f"ratio {show_ratio(self.at)} is not among the ratios of this file (0, {shown})")
+        else:
+            here = "this claim" if self.ratios else "this file"
+            yield from _strange("ratios", self.ratios or (), allowed, "this file")
+            yield from _strange("at", (self.at,) if self.at else (), self.ratios or allowed, here)
+
+
+def _strange(key: str, named: Iterable[Decimal], allowed: Sequence[Decimal], whose: str) -> Iterator[Problem]:
+    """That a ratio is not among those which are allowed."""
+    for ratio in sorted(set(named) - set(allowed))[:1]:
+        shown = ", ".join(map(show_ratio, allowed))
+        yield Problem(key, f"ratio {show_ratio(ratio)} is not among the ratios of {whose} (0, {shown})")
 
 
 @dataclass(frozen=True)
@@ -113,7 +126,7 @@ class _BySize:
 
 @dataclass(frozen=True)
 class TrendCase(ClaimCase):
-    """One claim about capabilities across all ratios."""
+    """One claim about capabilities across ratios."""
 
     FIXTURE: ClassVar[str] = "glu_trend"
 
@@ -134,8 +147,8 @@ class TrendCase(ClaimCase):
 
     @property
     def ratios(self) -> tuple[Decimal, ...]:
-        """All ratios of the file in order, the dense model's 0 first."""
-        return tuple(sorted({Decimal(0), *self.experiment.ratios}))
+        """Those that the claim is about in order, the dense model's 0 first."""
+        return tuple(sorted({Decimal(0), *(self.claim.ratios or self.experiment.ratios)}))
 
     def arm(self, ratio: Decimal) -> Arm:
         """The model at `ratio`."""
@@ -168,7 +181,7 @@ class TrendCase(ClaimCase):
         return (Requirement(capability, self._arms) for capability in self.capabilities)
 
     def judge(self, source: "Source") -> CaseResult:
-        """From the scores at all ratios of the file, which are a curve of each capability, too; or of all arms."""
+        """From the scores at all its ratios, which are a curve of each capability, too; or of all its arms."""
         found = [evaluation for needed in self.requirements() for evaluation in source.scores(self, needed)]
         across = self if self.claim.arms is None else self._by_size(found[0])
         verdict = judge_trend(across, [each.scores for each in found])
