@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 import scipy.stats
 
@@ -132,6 +133,17 @@ def test_a_pack_of_a_pack_is_the_same(project, store, tmp_path):
     one, other = (sorted(records(tmp_path / name), key=lambda each: each.key) for name in ("first", "second"))
     assert one == other
     assert any(each.lengths for each in one), "there are texts among them"
+
+
+def test_records_that_a_pack_has_are_not_written_again(project, store, tmp_path):
+    """Another version writes the same record in other bytes; whoever keeps a pack in git would keep both."""
+    out = tmp_path / "pack"
+    pack(store, out, "*")
+    file = next(each.path for each in entries(out) if each.kind is Record)
+    pq.write_table(pq.read_table(file), file, compression="none")
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    pack(store, out, "*")
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
 
 
 def test_a_later_answer_takes_the_place_of_an_earlier_one(project, store, tmp_path):

@@ -80,8 +80,10 @@ def pack(store: Path, out: Path, models: str) -> Packed:
         *(each for each in _of(SeriesRecord, found) if fnmatchcase(each.model, models)),
     ]
     kept, target = {each.key for each in chosen}, Store(out)
+    held = {each.key: each for each in known}
     for each in chosen:
-        target.put(each)
+        if held.get(each.key) != each:  # a file that says the same may be of other bytes, which a repository would keep
+            target.put(each)
     for each in known:
         if each.key not in kept:
             target.path(each.key, type(each)).unlink()
