@@ -26,11 +26,12 @@ from glu_prune.files import write_whole
 from glu_prune.pruning.criteria import KEEPING
 from glu_prune.pruning.ratio import show_ratio
 from glu_prune.report.columns import WHY
+from glu_prune.report.columns import probability as p_value
 from glu_prune.report.page.figure import written
 from glu_prune.report.page.figures import figures
 from glu_prune.report.table import Column, render
 from glu_prune.results.base import Row
-from glu_prune.results.claims import CapabilityResult
+from glu_prune.results.claims import CapabilityResult, ChangeResult, CostResult
 from glu_prune.results.explanations import Explanation, GroupScores
 from glu_prune.results.report import Report
 from glu_prune.sources.judged import PUBLISHED, judged, merged
@@ -50,6 +51,7 @@ _ANSWER = re.compile(r"(?<=<!-- replication -->\n).*(?=\n<!-- /replication -->)"
 _WHY_TEXTS = ("ratio", "better", "worse", "commonest answer", "tokens", "kinds", "score without", "over")
 _WHY_CHOICES = ("capability", "ratio", "better", "worse", "other answers", "commonest answer", "margin, nats")
 _RowT = TypeVar("_RowT", bound=Row)
+_ChangeT = TypeVar("_ChangeT", bound=ChangeResult)
 
 
 def report_of(evidence: str, expectations: Path = ROOT / "expectations") -> Report:
@@ -93,16 +95,36 @@ class Found:
     @property
     def table(self) -> str:
         """A row for each capability, a column for each ratio: its score, and the first letter of the verdict."""
-        rows = {each: self.of(each) for each in dict.fromkeys(row.capability for row in self.scores)}
-        ratios = sorted({row.ratio for row in self.scores if row.ratio is not None})
-        first = (
-            Column[str]("capability", lambda name: name),
-            Column[str]("claim", lambda name: rows[name][0].claim),
-            Column[str]("items", lambda name: rows[name][0].items, "{:,}".format),
-            Column[str]("floor", lambda name: rows[name][0].floor, number),
-            Column[str]("dense", lambda name: rows[name][0].dense, number),
+        said: Mapping[str, Callable[[CapabilityResult], str]] = {
+            "capability": lambda row: row.capability,
+            "claim": lambda row: row.claim,
+            "items": lambda row: f"{row.items:,}",
+            "floor": lambda row: number(row.floor),
+            "dense": lambda row: number(row.dense),
+        }
+        return _by_ratio(self.scores, said, lambda row: number(row.pruned))
+
+    @property
+    def costs(self) -> str:
+        """A row for each figure of cost, a column for each ratio: by how much it changes, and the verdict's letter."""
+        said: Mapping[str, Callable[[CostResult], str]] = {
+            "figure": lambda row: row.capability,
+            "claim": lambda row: row.claim,
+            "dense": lambda row: number(row.dense),
+        }
+        return _by_ratio(self._mine(self.report.costs), said, lambda row: f"{row.percent[0]:+.1f} %")
+
+    def changes(self, capability: str) -> str:
+        """A row for each ratio: what a capability scores there, by how much that is another score, and the verdict."""
+        columns = (
+            Column[CapabilityResult]("ratio", lambda row: row.ratio, show_ratio),
+            Column[CapabilityResult]("score", lambda row: row.pruned, number),
+            Column[CapabilityResult]("change", lambda row: row.delta, "{:+.3f}".format),
+            Column[CapabilityResult]("95 % interval", lambda row: f"{row.low:+.3f} to {row.high:+.3f}"),
+            Column[CapabilityResult]("p, corrected", lambda row: row.p_ratios, p_value),
+            Column[CapabilityResult]("verdict", lambda row: row.outcome),
         )
-        return render((*first, *(_at(ratio, rows) for ratio in ratios)), rows, "pipe")
+        return render(columns, self.of(capability), "pipe")
 
     def has_controls(self, ratio: str) -> bool:
         """Whether some claim at a ratio was judged beside another criterion."""
@@ -165,12 +187,27 @@ class Found:
         return tuple(row for row in rows if row.model == self.model)
 
 
-def _at(ratio: Decimal, rows: Mapping[str, Sequence[CapabilityResult]]) -> Column[str]:
-    def cell(name: str) -> str:
-        row = next((row for row in rows[name] if row.ratio == ratio), None)
-        return "" if row is None else f"{number(row.pruned)} {_MARKS[row.outcome]}"
+def _by_ratio(
+    rows: Iterable[_ChangeT], said: Mapping[str, Callable[[_ChangeT], str]], show: Callable[[_ChangeT], str]
+) -> str:
+    """A row for each thing that claims are about: what is `said` of it, then what shows at each ratio."""
+    every: dict[str, dict[Decimal, _ChangeT]] = {}
+    for row in rows:
+        if row.ratio is not None:
+            every.setdefault(row.capability, {}).setdefault(row.ratio, row)
 
-    return Column(show_ratio(ratio), cell)
+    def first(text: Callable[[_ChangeT], str]) -> Callable[[Mapping[Decimal, _ChangeT]], str]:
+        return lambda each: text(each[min(each)])
+
+    def at(ratio: Decimal) -> Callable[[Mapping[Decimal, _ChangeT]], str]:
+        return lambda each: f"{show(each[ratio])} {_MARKS[each[ratio].outcome]}" if ratio in each else ""
+
+    ratios = sorted({ratio for each in every.values() for ratio in each})
+    columns = (
+        *(Column(name, first(text)) for name, text in said.items()),
+        *(Column(show_ratio(ratio), at(ratio)) for ratio in ratios),
+    )
+    return render(columns, every.values(), "pipe")
 
 
 def _control(name: str) -> Column[CapabilityResult]:
