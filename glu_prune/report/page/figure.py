@@ -174,6 +174,7 @@ def _dressed(chart: "alt.TopLevelMixin") -> "alt.TopLevelMixin":
         legend={
             **words, "orient": "bottom", "direction": "vertical", "labelLimit": 240, "symbolOpacity": 1,
             "symbolFillColor": INK, "symbolStrokeColor": INK,
+            "padding": 10,  # names are measured in one font and shown in another, such as DejaVu, which is wider
         },
         view={"stroke": "#88888844"}, font="sans-serif", text={"color": INK},
     )  # fmt: skip
