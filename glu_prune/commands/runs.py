@@ -80,8 +80,8 @@ def _linted(files: Sequence[Path] | None) -> Answer:
     except ExpectationError as error:
         complaints.append(str(error))
     counts = ((len(every), "file"), (len(cases), "case"), (len(complaints), "error"))
-    files, found, errors = (f"{count} {name}{'' if count == 1 else 's'}" for count, name in counts)
-    said = [*complaints, f"{files}: {found}, {errors}"]
+    shown = (f"{count} {name}{'' if count == 1 else 's'}" for count, name in counts)
+    said = [*complaints, "{}: {}, {}".format(*shown)]
     return Answer("\n".join(said), not complaints)
 
 
