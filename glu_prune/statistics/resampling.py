@@ -24,6 +24,8 @@ _EXACT = 2**24
 """Whole numbers below this, and their sums if these are below it, are exact as float32."""
 _MOST_KEPT = 256 * 2**20
 """Bytes of resamples that are kept for the next one that needs them."""
+_ALIKE = 8
+"""From so many units for each value on, values are dealt by how often they occur."""
 _RANKS = np.arange(1, RESAMPLES + 1) / (RESAMPLES + 1)
 _FAR = 1e100
 """Student's t of a resample without spread."""
@@ -229,10 +231,15 @@ def p_shuffled(some: Array, others: Array, seed: int) -> float:
     """
     generator, every = np.random.default_rng(seed), np.sort(np.concatenate([some, others]))
     observed = math.fsum(some) - 1e-12 * float(np.abs(every).sum())
-    as_much = sum(
-        int((generator.permuted(np.tile(every, (count, 1)), axis=1)[:, : len(some)].sum(axis=1) >= observed).sum())
-        for count in _batches(len(every))
-    )
+    values, counts = np.unique(every, return_counts=True)
+    if len(values) * _ALIKE <= len(every):  # right answers are few values: what is dealt of each is drawn at once
+        dealt = generator.multivariate_hypergeometric(counts, len(some), RESAMPLES, method="marginals")
+        as_much = int((dealt @ values >= observed).sum())
+    else:
+        as_much = sum(
+            int((generator.permuted(np.tile(every, (n, 1)), axis=1)[:, : len(some)].sum(axis=1) >= observed).sum())
+            for n in _batches(len(every))
+        )
     return (as_much + 1) / (RESAMPLES + 1)
 
 
