@@ -268,10 +268,10 @@ def test_no_more_resamples_are_kept_than_memory_is_set_aside_for(monkeypatch):
     assert list(resampling._kept) == [(50, 0), (30, 0)]
 
 
-@pytest.mark.parametrize("largest", [1, 55_001, 2**24 + 1, 0.3])
-def test_sums_of_resamples_are_exact(largest):
+@pytest.mark.parametrize(("largest", "unit"), [(1, 1), (55_001, 1), (2**24 + 1, 1), (10, 0.3)])
+def test_sums_of_resamples_are_exact(largest, unit):
     """Whole numbers of which float32 holds every sum are multiplied as such, all others as float64."""
-    columns = np.random.default_rng(0).integers(0, largest, (301, 2), endpoint=True).astype(np.float64)
-    columns[0] = largest
+    columns = unit * np.random.default_rng(0).integers(0, largest, (301, 2), endpoint=True).astype(np.float64)
+    columns[0] = unit * largest
     expected = np.concatenate(list(resampling._drawn(301, 7))).astype(np.float64) @ columns
     assert resampling._multiplied(resampling._drawn(301, 7), columns) == pytest.approx(expected, rel=1e-14)
