@@ -24,7 +24,7 @@ from glu_prune.report.table import wrapped
 from glu_prune.results.report import Report
 from glu_prune.session import checking
 from glu_prune.session.session import FIXTURES, Session
-from glu_prune.traces import told
+from glu_prune.traces import leave_out_lineless, told
 from glu_prune.trackers import tracker
 
 _session = pytest.StashKey[Session]()
@@ -208,8 +208,10 @@ class _Collector:
         if _UNSELECTED in told:
             self._session.unselected = frozenset(told[_UNSELECTED])
 
+    @pytest.hookimpl(tryfirst=True)
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
         """Keeps in mind that the user ended the session, as `pytest.exit` does not."""
+        leave_out_lineless(excinfo.tb)  # at which pytest, whose turn is next, would fail
         self._session.screen.interrupted = excinfo.errisinstance(KeyboardInterrupt)
 
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:

@@ -3,6 +3,7 @@
 import tempfile
 import traceback
 from pathlib import Path
+from types import TracebackType
 
 from glu_prune.errors import GluPruneError, first_line, shown
 
@@ -26,3 +27,16 @@ def _written(error: BaseException) -> str:
     except OSError as why:
         return f"no trace could be written: {why.strerror}"
     return f"this is not foreseen; the whole trace is in {Path(file.name)}"
+
+
+def leave_out_lineless(trace: TracebackType) -> None:
+    """Cuts from `trace` what comes after its first entry and has no line.
+
+    An interruption may come while Python jumps back to the head of a loop, and the compiler notes no line for some of
+    these jumps.
+    """
+    while trace.tb_next:
+        if trace.tb_next.tb_lineno is None:
+            trace.tb_next = trace.tb_next.tb_next
+        else:
+            trace = trace.tb_next

@@ -239,6 +239,17 @@ def test_parallel_runs_agree_with_serial_ones(project, tmp_path):
     )
 
 
+def test_an_interruption_where_python_knows_no_line_is_an_interruption(pytester):
+    pytester.makepyfile(
+        test_loop="""
+        def test_interrupted():
+            exec(compile("raise KeyboardInterrupt", "loop.py", "exec").replace(co_linetable=b""))
+    """
+    )
+    result = pytester.runpytest_subprocess("-p", "no:cacheprovider", "test_loop.py")
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+
+
 def test_bad_files_are_errors_at_collection(project):
     project.expect(text=EXPECTATIONS.replace("factual_knowledge", "factual_knowlege"))
     result = project.run()
