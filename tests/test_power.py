@@ -82,6 +82,14 @@ def test_a_run_that_cannot_answer_says_so_before_it_begins(file, tmp_path, capsy
     assert main(["power", str(file), "--store", str(store), "--require"]) == 1
 
 
+def test_where_no_claim_is_planned_no_table_is_explained(file, tmp_path, capsys):
+    head, _, costs = FILE.partition("  - {capability: factual_knowledge")
+    file.write_text(head + costs.splitlines()[-1])
+    assert main(["power", str(file), "--store", str(tmp_path / "none")]) == 0
+    (said,) = capsys.readouterr().out.splitlines()
+    assert said.startswith("0 claims: ")
+
+
 def test_require_is_satisfied_where_every_claim_can_be_answered(file, tmp_path, capsys):
     file.write_text(FILE.split("  - {capability: reading")[0])
     assert main(["power", str(file), "--store", str(tmp_path / "none"), "--require"]) == 0

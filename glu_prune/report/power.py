@@ -113,7 +113,7 @@ def text(rows: Sequence[PlannedClaim], left_out: int) -> str:
     unknown = sum(row.answerable is None for row in rows)
     others = f"; {left_out} claims of other kinds are not planned" if left_out else ""
     summary = f"{len(rows)} claims: {short} cannot be answered by this run, of {unknown} that is unknown{others}."
-    lines = map(wrapped, (*_LEGEND.splitlines(), summary))
+    lines = map(wrapped, (*(_LEGEND.splitlines() if rows else ()), summary))
     models = dict.fromkeys(row.model for row in rows)
     tables = (
         f"{one_line(model)}:\n{render(_COLUMNS, _together([row for row in rows if row.model == model]), 'simple')}\n"

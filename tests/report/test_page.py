@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 
 import pandas as pd
@@ -19,6 +20,7 @@ from glu_prune.report.page.figures import figures
 from glu_prune.report.page.labels import PLACE, apart, point_told
 from glu_prune.report.page.saved import save_files, save_page
 from glu_prune.results.baselines import BaselineResult
+from glu_prune.results.costs import FigureResult
 from glu_prune.results.report import Report
 from tests.helpers import ROOT, hostile
 from tests.helpers.judged import published
@@ -292,15 +294,31 @@ def test_draws_of_a_control_are_points_beside_their_mean():
     row = next(each for each in published().scores if each.capability == "last_word")
     drawn = row.model_copy(update={"controls": {"random": 20.0, "l2": 9.0}, "draws": {"random": (10.0, 30.0)}})
     (figure,) = figures(Report(scores=(drawn,)))
-    kinds = [(each["kind"], each.get("criterion"), each["score"]) for each in figure.rows if "criterion" in each]
-    assert kinds == [
+    kinds = [(each["kind"], each.get("verdict"), each["score"]) for each in figure.rows]
+    assert [each for each in kinds if each[0] in ("control", "draw")] == [
         ("control", "random (mean of 2)", 20.0),
-        ("draw", "random", 10.0),
-        ("draw", "random", 30.0),
+        ("draw", None, 10.0),
+        ("draw", None, 30.0),
         ("control", "l2", 9.0),
     ]
     assert "circles each of their draws" in figure.caption
     assert written(figure, "svg").count("random (mean of 2)") >= 1
+
+
+def test_capabilities_stand_against_costs_as_arms_were_paired():
+    about = {"model": "m", "arm": "m:ppm", "workload": "w", "figure": "time_per_output_token", "unit": "ms", "n": 8,
+             "replicate": None, "how": "host clock"}  # fmt: skip
+    measured = [
+        FigureResult(**about, ratio=Decimal(ratio), dense=(dense, 0, 0), pruned=(now, 0, 0), change=(percent, 0, 0))
+        for ratio, dense, now, percent in (("0.2", 40.0, 38.0, -5.0), ("0.4", 50.0, 40.0, -20.0))
+    ]
+    row = next(each for each in published().scores if each.capability == "reading")
+    scores = tuple(
+        row.model_copy(update={"model": "m", "floor": 0.5, "ratio": each.ratio, "at": each.at}) for each in measured
+    )
+    found = {each.name: each for each in figures(Report(scores=scores, efficiency=measured))}
+    front = found["front-time_per_output_token-w"].rows
+    assert {row["arm"]: row["cost"] for row in front} == {"dense": 0, "0.2": -5, "0.4": -20}
 
 
 def test_labels_that_would_cover_each_other_are_moved_up():
@@ -308,8 +326,6 @@ def test_labels_that_would_cover_each_other_are_moved_up():
     low, high, far, _ = (each[PLACE] for each in apart(rows, "x", "y", (270, 180), 60))
     assert (low, far) == (pytest.approx(0.5), pytest.approx(0.5))
     assert high - low == pytest.approx(0.501 * 13 / 180)
-    (only,) = apart([{"x": 1, "y": 10.0}], "x", "y", (270, 180), 60, logarithmic=True)
-    assert only[PLACE] == pytest.approx(10)
 
 
 def test_each_source_has_its_own_provenance(tmp_path):

@@ -30,29 +30,33 @@ def _sizes(report: Report) -> dict[tuple[str, str], float]:
 
 
 def _measured(report: Report, figure: str, workload: str) -> dict[tuple[str, str], float]:
-    """A figure of cost by model and arm."""
+    """By how many percent a figure of cost changed, by model and arm.
+
+    Not what was measured itself: arms were measured in turns with the dense model, but not all in one run.
+    """
     found: dict[tuple[str, str], float] = {}
     for row in report.efficiency:
-        if (row.figure, row.workload) == (figure, workload) and row.pruned and row.dense[0] and row.pruned[0]:
-            found[row.model, _DENSE] = row.dense[0]
-            found[row.model, row.at] = row.pruned[0]
+        if (row.figure, row.workload) == (figure, workload) and row.change is not None and row.change[0] is not None:
+            found[row.model, _DENSE] = 0.0
+            found[row.model, row.at] = row.change[0]
     return found
 
 
 def fronts(report: Report, scores: Sequence[CapabilityResult]) -> Iterator[Figure]:
     """Each capability against each cost that is known: size, energy and time."""
-    known = {("size", "weights, MB"): _sizes(report)}
+    known = {("size", "weights, MB", "weights, MB"): _sizes(report)}
     for row in report.efficiency:
         if row.figure in _COSTS:
-            about = f"{row.figure} {row.workload}", f"{row.figure.replace('_', ' ')}, {row.unit} ({row.workload})"
+            words = row.figure.replace("_", " ")
+            about = f"{row.figure} {row.workload}", f"change of {words} ({row.workload})", f"change of {words}, %"
             known[about] = known.get(about) or _measured(report, row.figure, row.workload)
-    for (name, title), values in known.items():
+    for (name, title, axis), values in known.items():
         if rows := list(_on_front(scores, values)):
             caption = (
                 "Score against cost; up and left is better. An arm lies on the front where no other is cheaper and "
                 "better; dashed: what answers without content score at best."
             )
-            draw = partial(_draw_front, title=title)
+            draw = partial(_draw_front, title=axis)
             yield Figure(file_name("front", name), f"capability against {title}", caption, rows, draw)
 
 

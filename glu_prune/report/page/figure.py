@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import altair as alt
 
 _SHAPES = {"confirmed": "circle", "refuted": "cross", "artefact": "diamond", "inconclusive": "triangle-up"}
+_CONTROLS = ("triangle-down", "triangle-right", "triangle-left", "stroke", "M-.7,-.7L.7,.7M-.7,.7L.7,-.7")
 _MODELS = ("#3C8DD9", "#D98200", "#1BA37A", "#C2689A", "#8A8A8A", "#7B6FD0")
 """Seen on light and on dark ground."""
 INK = "currentColor"
@@ -104,13 +105,18 @@ def floors(rows: Sequence[CapabilityResult]) -> Iterator[dict[str, Any]]:
     """A line for each floor, once where models share it, with what scores so."""
     for score in dict.fromkeys(row.floor for row in rows if row.floor is not None):
         names = dict.fromkeys(row.floor_of for row in rows if row.floor == score and row.floor_of)
-        yield {"kind": "floor", "score": score, "tip": f"without content: {', '.join(names) or 'floor'} {score:,.3f}"}
+        said = f"no content: {', '.join(names) or 'floor'}"
+        yield {"kind": "floor", "score": score, "answers": said, "tip": f"{said} {score:,.3f}"}
 
 
 def floor_lines(rows: Sequence[dict[str, Any]], **at: Any) -> "alt.Chart":
-    """Those of `rows` that are floors as dashed lines, which the caption names: words would be drawn over."""
+    """Those of `rows` that are floors as dashed lines, which the legend names: words would be drawn over."""
+    import altair as alt
+
     mine = base([row for row in rows if row["kind"] == "floor"])
-    lines: alt.Chart = mine.mark_rule(strokeDash=[4, 4], color=INK).encode(tooltip="tip:N", **at)
+    scale, above = alt.Scale(range=[[4, 4], [1, 3], [8, 4]]), alt.Legend(orient="top")
+    named = alt.StrokeDash("answers:N", scale=scale, legend=above, title=None)
+    lines: alt.Chart = mine.mark_rule(color=INK).encode(strokeDash=named, tooltip="tip:N", **at)
     return lines
 
 
@@ -149,16 +155,18 @@ REFERENCE = "compared with"
 """In the place of a verdict: what arms are compared with that is not the dense model."""
 
 
-def by_verdict(rows: Sequence[dict[str, Any]]) -> "alt.Shape":
-    """A shape for each verdict that occurs, the same in every figure."""
+def by_verdict(rows: Sequence[dict[str, Any]], controls: Sequence[str] = ()) -> "alt.Shape":
+    """A shape for each verdict that occurs, the same in every figure, and for each of the `controls`."""
     import altair as alt
 
     there = [
         each for each in ("dense", REFERENCE, MEASURED, *_SHAPES) if any(row.get("verdict") == each for row in rows)
     ]
-    return alt.Shape(
-        "verdict:N", scale=alt.Scale(domain=there, range=[_SHAPES.get(each, "square") for each in there]), title=None
+    named = dict(zip(dict.fromkeys(controls), cycle(_CONTROLS)))
+    scale = alt.Scale(
+        domain=[*there, *named], range=[*(_SHAPES.get(each, "square") for each in there), *named.values()]
     )
+    return alt.Shape("verdict:N", scale=scale, legend=alt.Legend(labelLimit=130), title=None)
 
 
 def _shown(value: object) -> object:

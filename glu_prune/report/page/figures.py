@@ -37,8 +37,8 @@ _SIZE = (270, 180)
 """Pixels of a figure."""
 _SHARES = 24
 """Pixels of a share of neurons."""
-_NAMES = 110
-"""Pixels of the longest name in it."""
+_BESIDE = 9
+"""Pixels of controls to the right of the arm that they are compared with."""
 _KNOWLEDGE, _TRUTH = "factual_knowledge", ("truthfulness_mc2", "truthfulness")
 
 
@@ -81,8 +81,8 @@ def _dose(capability: str, rows: Sequence[CapabilityResult], report: Report) -> 
         f"{first.metric}{' (lower is better)' if first.better == 'lower' else ''} of n = {items} items. Bars: 95 % "
         f"interval of the change from the dense model on the same items; shapes: verdict by {tests}, p corrected for "
         f"the ratios of the claim; dashed: {floor_named(rows)}"
-        f"{'; small marks: the controls at the same ratio' if any(row.controls for row in rows) else ''}"
-        f"{', circles each of their draws' if any(row.draws for row in rows) else ''}."
+        f"{'; open marks: the controls at the same ratio' if any(row.controls for row in rows) else ''}"
+        f"{', small circles each of their draws' if any(row.draws for row in rows) else ''}."
     )
     return Figure(
         file_name("dose", capability), capability.replace("_", " "), caption, drawn, _draw_dose(is_perplexity(first))
@@ -112,10 +112,10 @@ def _controls(row: CapabilityResult) -> Iterator[dict[str, Any]]:
             drawn = row.draws.get(name, ())
             said = f"{name} (mean of {len(drawn)})" if drawn else name
             tip = told(row.model, said, number(score))
-            yield {"kind": "control", **at, "score": score, "criterion": said, "tip": tip}
+            yield {"kind": "control", **at, "score": score, "verdict": said, "tip": tip}
             for each in drawn:
                 tip = told(row.model, f"a draw of {name}", number(each))
-                yield {"kind": "draw", **at, "score": each, "criterion": name, "tip": tip}
+                yield {"kind": "draw", **at, "score": each, "tip": tip}
 
 
 def _bands(report: Report, rows: Sequence[CapabilityResult]) -> Iterator[dict[str, Any]]:
@@ -135,32 +135,23 @@ def _draw_dose(logarithmic: bool) -> "Callable[[Sequence[dict[str, Any]]], alt.T
         score = alt.Axis(title="score", tickCount=5)
         x, y, colour = removed(rows), alt.Y("score:Q", axis=score, scale=scale), by_model()
         limits = {"y": alt.Y("low:Q", axis=score, scale=scale), "y2": "high:Q", "x": x, "color": colour}
-        placed = [row for row in rows if "removed" in row and row.get("score") is not None]
-        # Each control is named once, where most neurons are gone.
-        last = {row["criterion"]: row for row in placed if row["kind"] == "control"}
-        named = apart([*last.values()], "removed", "score", _SIZE, _NAMES, among=placed, logarithmic=logarithmic)
-        place = alt.Y(f"{PLACE}:Q", axis=score, scale=scale)
+        at = {"x": x, "y": y, "color": colour, "tooltip": "tip:N"}
+        shape = by_verdict(rows, controls=[row["verdict"] for row in rows if row["kind"] == "control"])
 
         def of(kind: str) -> "alt.Chart":
             return base([row for row in rows if row["kind"] == kind])
 
-        model, control = of("model"), of("control").encode(x=x, y=y, color=colour)
-        names = base(named)
+        model = of("model")
         layers = {
             "band": of("band").mark_area(opacity=0.15).encode(**limits),
             "floor": floor_lines(rows, y=y),
-            "control": control.mark_tick(thickness=2, size=12, orient="horizontal").encode(tooltip="tip:N")
-            + names.mark_text(align="left", dx=8, fontSize=10, limit=_NAMES).encode(
-                x=x, y=place, text="criterion:N", tooltip="tip:N"
-            ),
-            "draw": of("draw").mark_point(size=18, opacity=0.6).encode(x=x, y=y, color=colour, tooltip="tip:N"),
+            "draw": of("draw").mark_point(size=18, opacity=0.6, xOffset=_BESIDE).encode(**at),
+            "control": of("control").mark_point(size=50, opacity=1, xOffset=_BESIDE).encode(shape=shape, **at),
             "model": model.mark_line(opacity=0.5).encode(x=x, y=y, color=colour)
             + base([row for row in rows if row.get("low") is not None and row["kind"] == "model"])
             .mark_rule()
             .encode(**limits)
-            + model.mark_point(filled=True, size=70, opacity=1).encode(
-                x=x, y=y, color=colour, shape=by_verdict(rows), tooltip="tip:N"
-            ),
+            + model.mark_point(filled=True, size=70, opacity=1).encode(shape=shape, **at),
         }
         there = {row["kind"] for row in rows}
         found = alt.layer(*(layer for kind, layer in layers.items() if kind in there))

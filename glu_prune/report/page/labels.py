@@ -1,6 +1,5 @@
 """Words in figures: what a point says when it is pointed at, and where labels stand so that none covers another."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -34,26 +33,13 @@ def between(low: float | None, high: float | None) -> str:
     return "" if low is None or high is None else f"{number(low)} to {number(high)}"
 
 
-def apart(
-    rows: Sequence[dict[str, Any]],
-    x: str,
-    y: str,
-    size: tuple[int, int],
-    wide: int,
-    *,
-    among: Sequence[dict[str, Any]] = (),
-    logarithmic: bool = False,
-) -> list[dict[str, Any]]:
-    """`rows` with the place of their labels, of at most `wide` pixels, in a figure of `size` of `rows` and `among`.
+def apart(rows: Sequence[dict[str, Any]], x: str, y: str, size: tuple[int, int], wide: int) -> list[dict[str, Any]]:
+    """`rows` with the place of their labels, of at most `wide` pixels, in a figure of `size`.
 
     Of labels that would cover each other the upper ones are moved up.
     """
-
-    def values(some: Sequence[dict[str, Any]]) -> tuple[list[float], list[float]]:
-        return [float(row[x]) for row in some], [math.log(row[y]) if logarithmic else float(row[y]) for row in some]
-
-    across, along = values(rows)
-    unit_x, unit_y = (_unit(each, pixels) for each, pixels in zip(values([*rows, *among]), size, strict=True))
+    across, along = ([float(row[each]) for row in rows] for each in (x, y))
+    unit_x, unit_y = (_unit(each, pixels) for each, pixels in zip((across, along), size, strict=True))
     placed: list[tuple[float, float]] = []
     found = [dict(row) for row in rows]
     for each in sorted(range(len(rows)), key=lambda each: along[each]):
@@ -62,7 +48,7 @@ def apart(
             if abs(other_column - column) < wide and abs(other - place) < _LINE:
                 place = other + _LINE
         placed.append((column, place))
-        found[each][PLACE] = math.exp(place * unit_y) if logarithmic else place * unit_y
+        found[each][PLACE] = place * unit_y
     return found
 
 
