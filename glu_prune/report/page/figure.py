@@ -166,7 +166,7 @@ def by_verdict(rows: Sequence[dict[str, Any]], controls: Sequence[str] = ()) -> 
     scale = alt.Scale(
         domain=[*there, *named], range=[*(_SHAPES.get(each, "square") for each in there), *named.values()]
     )
-    return alt.Shape("verdict:N", scale=scale, legend=alt.Legend(labelLimit=130), title=None)
+    return alt.Shape("verdict:N", scale=scale, legend=alt.Legend(labelLimit=105), title=None)
 
 
 def _shown(value: object) -> object:
