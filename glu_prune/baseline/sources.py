@@ -116,13 +116,12 @@ def _from_store(folder: Path) -> Iterator[Outcome]:
         raise BaselineError(msg) from error
     names = Names.beside(folder)
     newest = {_thing(names, record, record.arm): record for record in found if not _is_second(record)}
-    seconds = {_thing(names, record, record.arm): record for record in found if _is_second(record)}
+    seconds = {_question(record): record for record in found if _is_second(record)}
     for record in newest.values():
-        dense = _thing(names, record, DENSE.label)
-        one, other = newest.get(dense), seconds.get(dense)
-        answered = (one, other) if one and other and one.items == other.items else None
+        one = newest.get(_thing(names, record, DENSE.label))
+        other = seconds.get(_question(one)) if one else None
         for capability in known(record.task, tuple(record.metrics)):
-            noise = band(*answered, capability.metric) if answered else None
+            noise = band(one, other, capability.metric) if one and other else None
             yield outcome(record, names.read(record.model), capability, band=noise)
 
 
@@ -135,3 +134,10 @@ def _thing(names: Names, record: Record, arm: str) -> tuple[Any, ...]:
 def _is_second(record: Record) -> bool:
     """Whether it answers a second time, for a noise band."""
     return "threads" in record.settings
+
+
+def _question(record: Record) -> tuple[object, ...]:
+    """All but the way of computing: what differs between two answers to it is noise, and no other model or code."""
+    settings = {name: each for name, each in record.settings.items() if name not in ("batch_size", "threads")}
+    facts = (sorted(settings.items()), sorted(record.versions.items()))
+    return record.weights, record.arm, record.task, record.code, record.items, *map(tuple, facts)

@@ -23,6 +23,9 @@ ACC = ScoreRecord(score=0.5, values=(1.0, 0.0), weights=(1.0, 1.0))
 WORSE = ScoreRecord(score=0.0, values=(0.0, 0.0), weights=(1.0, 1.0))
 
 
+AGAIN = record(settings={"dtype": "float32", "batch_size": 17, "threads": 1}, metrics={"acc": WORSE})
+
+
 def fill(folder: Path, *records) -> Path:
     store = Store(folder)
     for index, each in enumerate(records):
@@ -48,11 +51,17 @@ def test_seeds_and_chat_templates_are_things_of_their_own(tmp_path):
 
 
 def test_a_model_that_answered_twice_gives_a_noise_band_to_all_its_arms(tmp_path):
-    again = record(settings={"batch_size": 17, "threads": 1}, metrics={"acc": WORSE})
-    first, other = outcomes(fill(tmp_path / "store", record(), record(arm="ppm-0.5"), again))
+    first, other = outcomes(fill(tmp_path / "store", record(), record(arm="ppm-0.5"), AGAIN))
     for each in (first, other):
         assert (each.about.band.score, each.about.band.items) == (0.5, 1)
         assert each.about.band.run == "batches of 17, threads: 1"
+
+
+@pytest.mark.parametrize("other", [{"weights": "ef" * 32}, {"code": "ab" * 32}, {"settings": {"dtype": "bfloat16"}}])
+def test_what_differs_between_two_models_is_no_noise(tmp_path, other):
+    newer = record(created="2026-02-01T00:00:00+00:00", **other)
+    (found,) = outcomes(fill(tmp_path / "store", record(), AGAIN, newer))
+    assert found.about.band is None
 
 
 def test_a_store_with_a_record_that_cannot_be_trusted_is_refused(tmp_path):
