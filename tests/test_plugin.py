@@ -156,6 +156,16 @@ def test_a_page_shows_what_changed_item_by_item(project, warm_store):
     assert same["found"] == items["found"]
 
 
+def test_texts_that_are_only_scored_change_in_their_scores(project):
+    project.run("-k", "ratio_0.5-story", "--glu-report=page.html")
+    (items,) = json.loads(re.search(r'id="items-data">(.*?)</script>', (project.path / "page.html").read_text())[1])
+    (row,) = pd.read_csv(project.path / "results" / "why.csv").to_dict("records")
+    assert items["found"] == row["better"] + row["worse"] > 0
+    assert {(each["dense"], each["pruned"]) for each in items["rows"]} == {(None, None)}
+    worse = next(each for each in items["rows"] if each["change"] == "worse")
+    assert worse["dense_score"] < worse["pruned_score"], "a perplexity rises"
+
+
 def test_dash_k_selects_one_ratio(project):
     result = project.run("-k", "ratio_0.5", "--collect-only", "-q")
     result.stdout.fnmatch_lines(["*test_direction[[]random-ratio_0.5-factual_knowledge[]]", "2/4 tests collected*"])

@@ -82,7 +82,7 @@ class Gate:
             margin = case.experiment.baseline_margins.get(capability.name, 0.0)
             family = of_many(sum(each.about.model == model for each in self.baseline.outcomes))
             compared = compare(pairs, margin, family)
-            against = tuple(each.result(case.experiment.subject, self._title) for each in compared)
+            against = tuple(each.result(case.subject, self._title) for each in compared)
         pins = tuple(self._pins(engine, case.experiment.model, capability, floor, cells))
         return CaseTables(baseline=against, pinned=found, pins=pins)
 

@@ -139,5 +139,5 @@ def _is_second(record: Record) -> bool:
 def _question(record: Record) -> tuple[object, ...]:
     """All but the way of computing: what differs between two answers to it is noise, and no other model or code."""
     settings = {name: each for name, each in record.settings.items() if name not in ("batch_size", "threads")}
-    facts = (sorted(settings.items()), sorted(record.versions.items()))
-    return record.weights, record.arm, record.task, record.code, record.items, *map(tuple, facts)
+    versions = tuple(sorted(record.versions.items()))
+    return record.weights, record.arm, record.task, record.code, record.items, tuple(sorted(settings.items())), versions

@@ -63,6 +63,18 @@ class Case(ABC):
     line: int
     id: str
     experiment: "Experiment"
+    apart: str = field(default="", kw_only=True)
+    """How its file prunes the model, where others of the session prune it in other ways; else empty."""
+
+    @property
+    def model(self) -> str:
+        """The model, as tables name it, and how it is pruned if that tells it apart."""
+        return self.experiment.model + (f" ({self.apart})" if self.apart else "")
+
+    @property
+    def subject(self) -> str:
+        """The same, and whether it is asked in its chat template."""
+        return self.model + (" (chat)" if self.experiment.chat_template else "")
 
     @property
     def where(self) -> str:
@@ -117,7 +129,7 @@ class ClaimCase(Case):
         """What every result about the claim says of it."""
         experiment = self.experiment
         return {
-            "model": experiment.subject,
+            "model": self.subject,
             "declared": self.declared,
             "why": self.claim.why,
             "file": self.file,

@@ -189,15 +189,19 @@ def told_apart(cases: Sequence[Case]) -> tuple[Case, ...]:
         ExpectationError: two files make the same claim about the same model, pruned in the same way.
     """
     by_name: dict[str, set[tuple[str, ...]]] = {}
+    by_model: dict[tuple[str, ...], set[tuple[str, ...]]] = {}
     for case in cases:
         experiment = case.experiment
         by_name.setdefault(_name(experiment), set()).add((identity(experiment.model), *_variant(experiment)))
+        by_model.setdefault(_asked(experiment), set()).add(_pruned(experiment))
     found = []
     for case in cases:
-        name = _name(case.experiment)
-        whole = "-".join(filter(None, (case.experiment.model.replace("/", "--"), *_variant(case.experiment))))
-        unique = len(by_name[name]) == 1
-        found.append(case if unique else replace(case, id=case.id.replace(name, whole, 1)))
+        name, experiment = _name(case.experiment), case.experiment
+        whole = "-".join(filter(None, (experiment.model.replace("/", "--"), *_variant(experiment))))
+        several = by_model[_asked(experiment)]
+        apart = ", ".join(filter(None, _pruned(experiment))) if len(several) > 1 else ""
+        case_id = case.id if len(by_name[name]) == 1 else case.id.replace(name, whole, 1)
+        found.append(replace(case, id=case_id, apart=apart))
     refuse_repeats(found)
     return in_families(found)
 
@@ -233,8 +237,16 @@ def _as_about(case: Case, model: str) -> Case:
     return replace(case, experiment=experiment, id=case.id.replace(ANY, _name(experiment), 1))
 
 
+def _asked(experiment: Experiment) -> tuple[str, ...]:
+    """The model, and whether it is asked in its chat template."""
+    return identity(experiment.model), "chat" if experiment.chat_template else ""
+
+
+def _pruned(experiment: Experiment) -> tuple[str, ...]:
+    """What of the model is pruned how, beside ratios."""
+    return experiment.revision or "", experiment.criterion, f"seed {experiment.seed}" if experiment.seed else ""
+
+
 def _variant(experiment: Experiment) -> tuple[str, ...]:
     """What tells experiments about one model apart, as parts of an id."""
-    seed = f"seed_{experiment.seed}" if experiment.seed else ""
-    chat = "chat" if experiment.chat_template else ""
-    return experiment.revision or "", experiment.criterion, seed, chat
+    return *(each.replace("seed ", "seed_") for each in _pruned(experiment)), _asked(experiment)[1]

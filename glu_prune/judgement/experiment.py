@@ -206,11 +206,6 @@ class Experiment(ClosedModel):
         return min(filter(None, (self.items.get(capability.task), limit)), default=None)
 
     @property
-    def subject(self) -> str:
-        """The model, as tables name it, and whether it is asked in its chat template."""
-        return f"{self.model} (chat)" if self.chat_template else self.model
-
-    @property
     def control_criteria(self) -> tuple[str, ...]:
         """The criteria of the controls; `reversed` alone is the reverse of the experiment's own."""
         return tuple(self._reverse if name == REVERSED else name for name in self.controls)

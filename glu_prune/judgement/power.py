@@ -92,7 +92,7 @@ def plan(case: PlannableCase, known: Known, changed: float = CHANGED) -> Planned
     if draws is not None and draws < LEAST_DRAWS and not beyond.lacks:
         lacks.append(f"{LEAST_DRAWS} draws")
     return PlannedClaim(
-        model=case.experiment.subject,
+        model=case.subject,
         where=case.where,
         claim=_words(case),
         ratio=case.ratio if isinstance(case, DirectionCase) else None,

@@ -230,7 +230,7 @@ class Trials:
             costs = self._costs = MeasuredCosts(COST_METRICS[self._claim.minimise], measured)
             for each in passed:
                 each.cost, each.change = costs.mean(each.arm.label), costs.change(each.arm.label)
-                each.tables = costs.tables(self._case.experiment.model, each.arm)
+                each.tables = costs.tables(self._case.model, each.arm)
 
     def _dense_cost(self, tried: Sequence[_Tried]) -> float | None:
         if self._claim.minimise not in EXACT:
@@ -306,6 +306,6 @@ class Trials:
         arm = chosen.arm
         about = {"ratio": None, "named": arm.label} if arm.target else {"ratio": arm.ratio}
         both = ((each.capability, each.found.records) for each in chosen.second)
-        subject = self._case.experiment.subject
+        subject = self._case.subject
         rows = (row for what, has in both for row in groups(subject, about, what, (has[DENSE], has[arm])))
         return CaseTables(groups=tuple(rows))

@@ -14,9 +14,9 @@ class ItemChange(Result):
     """The end of its prompt."""
     target: str
     """The right answer; empty where there is no single one."""
-    dense: str
-    """What the dense model answered."""
-    pruned: str
+    dense: str | None
+    """What the dense model answered; None where a text is only scored."""
+    pruned: str | None
     dense_score: float
     pruned_score: float
     change: str

@@ -93,6 +93,8 @@ class MetricSummary(NamedTuple):
 class CellResult(OfArm):
     """One task on one arm."""
 
+    source: str = ""
+    """The model, as the file calls it; `model` may say more."""
     arm: str
     control: bool
     task: str

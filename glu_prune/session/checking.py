@@ -32,7 +32,7 @@ def check(session: Session, node: pytest.Item, case: Case) -> None:
     __tracebackhide__ = True
     properties, strict = node.user_properties, node.config.getoption("--glu-strict")
     properties.extend(((HEAD, head_of(case).model_dump_json()), (PLACE, str(session.place(case)))))
-    properties.extend((("model", one_line(case.experiment.subject)), ("declared", case.declared)))
+    properties.extend((("model", one_line(case.subject)), ("declared", case.declared)))
     try:
         found = case.judge(session.source)
         found = found.model_copy(update={"tables": _with_users_columns(node, found.tables)})

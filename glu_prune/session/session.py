@@ -274,7 +274,7 @@ class Session:
             decided = [self.cases[place] for _, place, _ in sorted(self._found)]
             command = f"pytest {shlex.join(self._config.invocation_params.args)}"
             kept = options.pack(self._config) or (self.store if options.runs(self._config) else None)
-            facts = provenance(kept, (case.experiment.subject for case in decided)) if kept else []
+            facts = provenance(kept, (case.experiment.model for case in decided)) if kept else []
             save_page(report, page, [command], changes(self.source, decided), [facts])
         except GluPruneError as error:
             lines.append(f"the page was not written: {error}")

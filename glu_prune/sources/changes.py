@@ -8,6 +8,7 @@ from glu_prune.experiment.cell import DENSE
 from glu_prune.experiment.record import FloorRecord, Record
 from glu_prune.judgement.case import Case
 from glu_prune.judgement.kinds.direction import DirectionCase
+from glu_prune.judgement.scores import tied
 from glu_prune.judgement.sources import Source
 from glu_prune.results.changes import ItemChange, ItemChanges
 
@@ -39,14 +40,13 @@ def _of(source: Source, case: DirectionCase, most: int) -> Iterator[ItemChanges]
     every = _changed(case, last.records[DENSE], last.records[case.arm], floors)
     kinds = ([each for each in every if each.change == kind] for kind in ("worse", "better", "other answer"))
     shown = [each for each in chain(*zip_longest(*kinds)) if each is not None][:most]  # some of each kind
-    about = {"model": case.experiment.subject, **case.about_arm, "capability": case.capability.name}
+    about = {"model": case.subject, **case.about_arm, "capability": case.capability.name}
     yield ItemChanges.model_validate({**about, "found": len(every), "shown": tuple(shown)})
 
 
 def _changed(case: DirectionCase, dense: Record, pruned: Record, floors: FloorRecord) -> list[ItemChange]:
-    before, after = (each.metrics[case.capability.metric].values for each in (dense, pruned))
-    if not dense.answers or not pruned.answers:
-        return []  # texts that are only scored have no answer that could change
+    before, now = (each.metrics[case.capability.metric].values for each in (dense, pruned))
+    after = tied(now, before)
     sign = 1 if case.capability.higher_is_better else -1
     return [
         ItemChange(
@@ -62,7 +62,7 @@ def _changed(case: DirectionCase, dense: Record, pruned: Record, floors: FloorRe
             flaws=(_flaws(dense, place), _flaws(pruned, place)),
         )
         for place, item in enumerate(dense.items)
-        if before[place] != after[place] or dense.answers[place] != pruned.answers[place]
+        if before[place] != after[place] or dense.answers[place : place + 1] != pruned.answers[place : place + 1]
     ]
 
 
@@ -70,9 +70,10 @@ def _kind(gain: float) -> str:
     return "better" if gain > 0 else "worse" if gain < 0 else "other answer"
 
 
-def _said(record: Record, place: int) -> str:
-    """The text that was written, or the choice that was taken."""
-    return (record.outputs if record.lengths else record.answers)[place][:_TEXT]
+def _said(record: Record, place: int) -> str | None:
+    """The text that was written, or the choice that was taken; None where texts are only scored."""
+    said = record.outputs if record.lengths else record.answers
+    return said[place][:_TEXT] if said else None
 
 
 def _flaws(record: Record, place: int) -> str:

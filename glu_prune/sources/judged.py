@@ -46,7 +46,7 @@ class Judged:
     @property
     def facts(self) -> list[tuple[str, str]]:
         """(what, which) of where records come from; nothing of published figures."""
-        return provenance(self.folder, (case.experiment.subject for case in self.cases)) if self.folder else []
+        return provenance(self.folder, (case.experiment.model for case in self.cases)) if self.folder else []
 
 
 def named_store(name: str, expectations: Path, here: Path) -> Path:
@@ -189,7 +189,7 @@ def _ended(case: Case, result: str, message: str) -> CaseOutcome:
 
 def head_of(case: Case) -> CaseHead:
     """What is known of a case before it is judged."""
-    return CaseHead(case=case.id, model=case.experiment.subject, file=case.file, line=case.line, declared=case.declared)
+    return CaseHead(case=case.id, model=case.subject, file=case.file, line=case.line, declared=case.declared)
 
 
 def merged(reports: Iterable[tuple[str, Report]]) -> Report:

@@ -15,7 +15,7 @@ _SHOWN = 12
 
 def provenance(folder: Path, models: Iterable[str]) -> list[tuple[str, str]]:
     """(what, which) of the records of `models` in the store or pack `folder`."""
-    wanted = {name.removesuffix(" (chat)") for name in models}
+    wanted = frozenset(models)
     heads = [entry.head for entry in entries(folder) if entry.kind is Record and entry.head.get("model") in wanted]
     return [(what, which) for what, which in _facts(heads) if which]
 

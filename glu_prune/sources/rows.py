@@ -15,7 +15,8 @@ from glu_prune.statistics.means import spread, standard_error
 def cell_result(case: Case, each: Arm, record: Record, limit: int | None, cost: EvaluationReadings) -> CellResult:
     """What a cell cost and scored, without its items."""
     return CellResult(
-        model=case.experiment.subject,
+        model=case.subject,
+        source=case.experiment.model,
         arm=record.arm,
         control=case.experiment.is_control(each),
         ratio=None if each.name else each.ratio,

@@ -340,7 +340,7 @@ class RunSource:
             pairs=paired(dense, pruned),
             findings=found,
             replicate=paired(replicate, pruned),
-            tables=cost_tables(model, case.ratio, measured, label, found, case.arm.name),
+            tables=cost_tables(case.model, case.ratio, measured, label, found, case.arm.name),
         )
         for needed in case.requirements():
             for answered in self.scores(case, needed):

@@ -271,6 +271,7 @@ def test_files_about_models_of_one_name_are_told_apart(tmp_path):
     assert len({case.id for case in found}) == len(found)
     assert found[0].id == "tiny-base-ppm-ratio_0.1-factual_recall"
     assert found[-1].id == "tiny-base-l2-reading-knee"
+    assert [found[0].subject, found[-1].subject] == ["tiny-base (ppm)", "tiny-base (l2)"]
 
 
 def test_a_model_with_its_chat_template_is_told_apart(tmp_path):
@@ -278,7 +279,7 @@ def test_a_model_with_its_chat_template_is_told_apart(tmp_path):
         (tmp_path / f"{name}.yaml").write_text(text)
     found = told_apart([case for name in "ab" for case in read(tmp_path / f"{name}.yaml")])
     assert found[-1].id == "tiny-base-ppm-chat-reading-knee"
-    assert [found[0].experiment.subject, found[-1].experiment.subject] == ["tiny-base", "tiny-base (chat)"]
+    assert [found[0].subject, found[-1].subject] == ["tiny-base", "tiny-base (chat)"]
 
 
 def test_a_file_about_any_model_is_about_the_one_that_is_named_unless_another_file_is(tmp_path):

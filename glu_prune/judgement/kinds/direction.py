@@ -178,7 +178,7 @@ class DirectionCase(ArmCase):
         if not found.records:
             return CaseTables(scores=scores)
         both = found.records[DENSE], found.records[self.arm]
-        subject, moved = self.experiment.subject, (verdict.gained, verdict.lost)
+        subject, moved = self.subject, (verdict.gained, verdict.lost)
         return CaseTables(
             scores=scores,
             why=(explanation(subject, self.about_arm, self.capability, both, moved),),

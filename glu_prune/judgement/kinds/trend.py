@@ -187,6 +187,6 @@ class TrendCase(ClaimCase):
         verdict = judge_trend(across, [each.scores for each in found])
         result = TrendResult.model_validate({**self.about, **vars(verdict), "sentence": verdict.sentence})
         arms = self._arms if self.claim.arms is None else ()  # arms of several kinds are no curve
-        curves = tuple(point for each in found for point in curve(self.experiment.subject, arms, each.scores))
+        curves = tuple(point for each in found for point in curve(self.subject, arms, each.scores))
         tables = CaseTables(trends=(result,), curves=curves).joined([each.tables for each in found])
         return CaseResult(outcome=verdict.outcome, sentence=verdict.sentence, tables=tables)

@@ -75,7 +75,7 @@ function made(name, text, parent) {
 function answer(title, text, score, flaws, parent) {
   const column = made("div", "", parent);
   made("strong", `${title}, scores ${Number(score.toPrecision(4))}${flaws ? ` (${flaws})` : ""}`, column);
-  made("pre", text === "" ? "(empty)" : text, column);
+  if (text !== null) made("pre", text === "" ? "(empty)" : text, column);
 }
 
 const items = JSON.parse(document.getElementById("items-data").textContent);
