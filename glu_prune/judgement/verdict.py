@@ -131,6 +131,14 @@ def settle(claim: DirectionClaim, change: Contrast, *, better: int, tests: int) 
     return Settled("inconclusive", p, test, more_items(change, gap, ALPHA / tests))
 
 
+def against(claim: DirectionClaim, change: Contrast, better: int) -> bool:
+    """Whether the change is not in the direction of `claim`, shown or not."""
+    gained = change.difference * better
+    if claim.margin is None:
+        return gained < 0 if claim.direction == "up" else gained > 0
+    return -gained > claim.margin if claim.direction == "kept" else abs(gained) > claim.margin
+
+
 def _not_inferior(margin: float, change: Contrast, *, better: int, tests: int) -> Settled:
     """Whether less than `margin` was lost; what was gained does not matter."""
     p, test = one_sided(change, better, -margin), f"one-sided {change.test}"
@@ -143,12 +151,16 @@ def _not_inferior(margin: float, change: Contrast, *, better: int, tests: int) -
 
 
 def under(conditions: list[Condition]) -> tuple[Outcome, int | None]:
-    """(outcome, more items that would decide) of a direction that holds, under `conditions`."""
-    states = {condition.state for condition in conditions}
-    if "fails" in states:
+    """(outcome, more items that would decide) of a direction that holds, under `conditions`.
+
+    No number of items decides where one of these is open whatever they are, as a control that was not run.
+    """
+    if any(condition.state == "fails" for condition in conditions):
         return "artefact", None
-    needed = [condition.needed for condition in conditions if condition.state == "open" and condition.needed]
-    return ("inconclusive" if "open" in states else "confirmed"), max(needed, default=None)
+    needed = [condition.needed for condition in conditions if condition.state == "open"]
+    if not needed:
+        return "confirmed", None
+    return "inconclusive", max(each or 0 for each in needed) if all(needed) else None
 
 
 _UNDER = "under"
@@ -177,14 +189,17 @@ def _above(
     p = one_sided(beyond, measured.better)
     if p * tests <= ALPHA:
         return Condition("shown", f"{subject} {what}, p = {p:.2g}", told=True)
-    excess = measured.better * beyond.difference
+    p_below = one_sided(beyond, -measured.better)
+    below = p_below * tests <= ALPHA
     if pruned and measured.changed(arm):
-        if below_fails and (p_below := one_sided(beyond, -measured.better)) * tests <= ALPHA:
+        if below_fails and below:
             return Condition("fails", f"{subject} not {what}, p = {p_below:.2g}", note=note)
         if found := _gained_as(floor, tests):
             return Condition("fails", f"{subject} not shown to be {what}, {found}", note=note)
+    excess = measured.better * beyond.difference
     if excess <= 0:
-        return Condition("open", f"{subject} not {what}, nor shown to be below", note=note)
+        shown = f", p = {p_below:.2g}" if below else ", nor shown to be below"
+        return Condition("open", f"{subject} not {what}{shown}", note=note)
     needed = more_items(beyond, excess, ALPHA / tests)
     return Condition(
         "open", f"{subject} not shown to be {what}, p = {p:.2g}", needed, note=note.replace(_UNDER, "not shown above")
@@ -240,12 +255,13 @@ def more_items(contrast: Contrast, gap: float, alpha: float) -> int | None:
     return None if total is None else max(1, total - contrast.units)
 
 
-def power_note(needed: int | None, units: int, unit: str) -> tuple[str, ...]:
-    """How many more items, or clusters of items, would decide, in words."""
+def power_note(needed: int | None, units: int, unit: str, *, every: bool = False) -> tuple[str, ...]:
+    """How many more items, or clusters of items, would decide, in words; of `every` one that there is, or of some."""
     if needed is None:
         return ()
+    there = " than the task has" if every else ""
     if needed < _HOPELESS * units:
-        return (f"about {needed:,} more {unit} would decide it at 80 % power",)
+        return (f"about {needed:,} more {unit}{there} would decide it at 80 % power",)
     return (f"over {_HOPELESS:,} times as many, that is {needed:,}, {unit} would decide it at 80 % power",)
 
 

@@ -101,7 +101,22 @@ def test_a_rise_that_is_not_shown_to_be_above_the_floor_is_inconclusive():
     assert verdict.outcome == "inconclusive"
     assert "not shown to be above the floor of content-free answers (word loop 0.250)" in verdict.sentence
     assert verdict.needed > 100
-    assert f"about {verdict.needed:,} more items would decide it at 80 % power" in verdict.sentence
+    assert f"about {verdict.needed:,} more items than the task has would decide it at 80 % power" in verdict.sentence
+
+
+def test_no_number_of_items_decides_what_rests_on_a_score_below_its_floor():
+    """Within the margin, shown or not; a fall that is not shown yet is another thing, if there is something to lose."""
+    nulls = {"longest answer": last(90)}
+    for pruned in (44, 40):
+        verdict = found(case("preserved", margin=0.06), share(45), share(pruned), nulls=nulls)
+        assert (verdict.outcome, verdict.needed) == ("inconclusive", None)
+        assert "the pruned model is not above the floor of content-free answers (longest answer 0.900), p = " in (
+            verdict.sentence
+        )
+        assert "would decide it" not in verdict.sentence
+    assert found(case("down"), share(45), share(42), nulls=nulls).needed is None
+    assert found(case("up"), share(45), share(42)).needed > 100
+    assert found(case("up"), share(45), share(42), nulls={"word loop": last(10)}).needed > 100
 
 
 def test_a_rise_above_the_floor_is_confirmed():

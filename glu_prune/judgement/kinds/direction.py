@@ -20,6 +20,7 @@ from glu_prune.judgement.verdict import (
     Settled,
     Verdict,
     above_floor,
+    against,
     at_chance,
     claim_fields,
     more_items,
@@ -200,7 +201,9 @@ def judge(case: DirectionCase, scores: CapabilityScores) -> Verdict:
     settled = settle(case.claim, change, better=scores.better, tests=tests)
     refuted = settled.outcome == "refuted"
     conditions = _mirrored(case, scores, change) if refuted else _conditions(case, scores, tests)
-    outcome, needed = _under(settled, conditions)
+    opposed = against(case.claim, change, scores.better)
+    rests_on = conditions if refuted or not opposed else _mirrored(case, scores, change)
+    outcome, needed = _under(settled, rests_on)
     told = tuple(condition.reason for condition in conditions if outcome != "confirmed" or condition.told)
     low, high = change.interval()
     floor = scores.floor(arm)
@@ -230,7 +233,7 @@ def judge(case: DirectionCase, scores: CapabilityScores) -> Verdict:
             *settled.reasons,
             *told,
             *chance[1:],
-            *power_note(needed, change.units, scores.unit),
+            *power_note(needed, change.units, scores.unit, every=scores.complete and not scores.partial),
             *scores.remarks(arm),
         ),
         total_items=scores.total_items,
@@ -239,9 +242,10 @@ def judge(case: DirectionCase, scores: CapabilityScores) -> Verdict:
 
 def _under(settled: Settled, conditions: list[Condition]) -> tuple[Outcome, int | None]:
     """(outcome, more items that would decide) of a direction, under what it, or its opposite, rests on."""
-    if settled.outcome == "inconclusive":
-        return settled.outcome, settled.needed
     held, needed = under(conditions)
+    if settled.outcome == "inconclusive":
+        open_anyway = held == "inconclusive" and needed is None
+        return settled.outcome, None if open_anyway or settled.needed is None else max(settled.needed, needed or 0)
     if settled.outcome == "refuted":
         return ("refuted" if held == "confirmed" else "inconclusive"), needed
     return held, needed
