@@ -167,7 +167,7 @@ class Session:
         """
         asked = [item for item in items if FIXTURES.keys() & {*getattr(item, "fixturenames", ())}]
         by_name = options.selects(self._config)
-        if not self.gate.baseline or (by_name and not asked):
+        if not self.gate.baseline or (not asked and (by_name or self._left_out)):
             return
         selected = [case for item in asked if (case := case_of(item)) is not None]
         named = [case for case in self.cases if case not in selected] if by_name else []
@@ -239,6 +239,8 @@ class Session:
                 "allow it with --glu-allow-missing NAME (a model, arm, capability or task)"
             )
         rows = [row for each in self._found.values() for row in each.tables.baseline]
+        if not rows and not self.gate.allowed:
+            return f"{against}: nothing was compared: no claim that was selected is about what it pins; select others"
         if rows and not any(map(was_compared, rows)):
             return one_line(f"{against}: nothing can be compared: {rows[0].sentence}; and {len(rows) - 1} more")
         return ""
