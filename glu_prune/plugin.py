@@ -234,6 +234,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         _show(report, terminalreporter, config)
     if lacking := session.lacking():
         terminalreporter.write_line(lacking, red=True)
+    if idle := session.idle():
+        terminalreporter.write_line(idle, yellow=True)
     for line in (*session.written.splitlines(), *session.tracked, *session.pinned.splitlines()):
         terminalreporter.write_line(wrapped(line))
     page = options.named(config, "--glu-summary")

@@ -321,7 +321,9 @@ def test_a_session_without_claims_fails_unless_that_is_what_was_selected(project
 
 
 def test_a_selection_of_claims_that_compares_nothing_fails(project):
-    (project.folder / "test_none.py").write_text("def test_none(glu_distance, glu_check):\n    glu_check(glu_distance)\n")
+    (project.folder / "test_none.py").write_text(
+        "def test_none(glu_distance, glu_check):\n    glu_check(glu_distance)\n"
+    )
     code, said = project.run("--glu-compare=mine", "test_none.py")
     assert (code, "against baseline mine: nothing was compared: no claim that was selected" in said) == (1, True)
 

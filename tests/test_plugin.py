@@ -285,7 +285,13 @@ def test_a_model_that_is_not_here_is_not_collected(project):
     project.expect(name="nobody/nothing-7b")
     result = project.run("-rs")
     result.assert_outcomes(skipped=1)
-    result.stdout.fnmatch_lines(["SKIPPED*no claim of this kind is about a model that is here*"])
+    result.stdout.fnmatch_lines(
+        [
+            "nothing was judged: claims are about nobody/nothing-7b (not on this machine)",
+            "SKIPPED*no claim of this kind is about a model that is here*",
+        ],
+        consecutive=False,
+    )
 
 
 def test_a_model_that_is_asked_for_and_not_here_is_an_error(project):

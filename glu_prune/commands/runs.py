@@ -32,14 +32,16 @@ def init(
     ] = "tiny-base",
 ) -> Answer:
     """Write tests, claims and a CI workflow into a repository."""
+    from glu_prune.models.fetchable import FETCHABLE
     from glu_prune.project.write import is_here, write_project
 
     with interruptible():
         names = write_project(folder, model)
     fetch = "" if is_here(model) else f"hf download {model} && "
     there = "" if folder.resolve() == Path.cwd() else f"cd {shlex.quote(str(folder))} && "
+    asked = f" --glu-model {model}" if model in FETCHABLE else ""  # else it is left out
     written = "\n".join(f"  {one_line(name)}" for name in names)
-    return Answer(f"{one_line(str(folder))}:\n{written}\nnext: {fetch}{there}pytest benchmarks -k ratio_0.5")
+    return Answer(f"{one_line(str(folder))}:\n{written}\nnext: {fetch}{there}pytest benchmarks{asked} -k ratio_0.5")
 
 
 def lint(files: ExpectationFiles = None) -> Answer:

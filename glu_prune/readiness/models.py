@@ -25,7 +25,7 @@ from glu_prune.models.source import (
     locate,
 )
 from glu_prune.readiness.check import CheckResult, Run
-from glu_prune.readiness.requirements import RequiredModel
+from glu_prune.readiness.requirements import RequiredModel, is_here
 from glu_prune.units import size_of
 
 
@@ -37,8 +37,11 @@ def models(run: Run) -> Iterator[CheckResult]:
 def left_out(run: Run) -> Iterator[CheckResult]:
     """Models of the files that a run leaves out."""
     for name in run.requirements.left_out:
-        remedy = how_to_fetch(name) if is_fetchable(name) else "set the variable"
-        found = "not on this machine; run only if --glu-model, or here its file, asks for it"
+        here, asked = is_here(name), "run only if --glu-model, or here its file, asks for it"
+        fetched = how_to_fetch(name) if is_fetchable(name) else "set the variable"
+        found, remedy = (
+            (f"here; {asked}", f"--glu-model {name}") if here else (f"not on this machine; {asked}", fetched)
+        )
         yield CheckResult(f"left out: {name}", "note", found, remedy)
 
 

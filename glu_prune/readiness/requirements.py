@@ -45,30 +45,37 @@ class Requirements:
     models: tuple[RequiredModel, ...]
     tasks: tuple[str, ...]
     left_out: tuple[str, ...] = ()
-    """Models that a run leaves out, as they are not here and nobody asked for them by name."""
+    """Models that a run leaves out: nobody asked for them by name, and they are not here, or must be asked for."""
 
 
 def requirements_of_files(files: Sequence[Path], *, named: bool = True) -> Requirements:
-    """What a run of `files` requires; unless they are `named` one by one, models that are not here are left out of it.
+    """What a run of `files` requires; unless they are `named` one by one, those are left out of it that must be.
 
     Raises:
         ExpectationError: a file is missing, no YAML, or says something that is not allowed.
     """
     cases = [case for file in files for case in read(file) if case.experiment.model != ANY]
-    here = [case for case in cases if named or is_here(case)]
+    here = [case for case in cases if named or is_run(case)]
     left_out = dict.fromkeys(case.experiment.model for case in cases if case not in here)
     return replace(requirements(here), left_out=tuple(left_out))
 
 
-def is_here(case: Case) -> bool:
-    """Whether the model is on this machine; one that a file names by a variable, or not at all, must be asked for.
+def is_run(case: Case) -> bool:
+    """Whether a run that asks for no model by name has the case: its model is here, and need not be asked for.
 
-    So must one that was fetched: its files claim what takes hours to run.
+    One that a file names by a variable, or not at all, must be, and so must one that was fetched: its files claim what
+    takes hours to run.
     """
-    if "$" in case.experiment.model or case.experiment.model in (ANY, *FETCHABLE):
+    experiment = case.experiment
+    if "$" in experiment.model or experiment.model in (ANY, *FETCHABLE):
         return False
+    return is_here(experiment.model, experiment.revision)
+
+
+def is_here(model: str, revision: str | None = None) -> bool:
+    """Whether it is on this machine."""
     try:
-        locate(case.experiment.model, case.experiment.revision)
+        locate(model, revision)
     except ModelNotFoundError:
         return False
     return True

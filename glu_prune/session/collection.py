@@ -10,7 +10,7 @@ from glu_prune.judgement.case import Case
 from glu_prune.judgement.expectation import cases_about, files, read, told_apart
 from glu_prune.judgement.experiment import ANY
 from glu_prune.models.source import identity, locate
-from glu_prune.readiness.requirements import is_here
+from glu_prune.readiness.requirements import is_here, is_run
 from glu_prune.sources.judged import packed_cases, published_cases
 
 
@@ -49,6 +49,21 @@ def cases_of_others(config: pytest.Config) -> tuple[Case, ...]:
     return tuple(case for case in named if identity(case.experiment.model) != one)
 
 
+def left_out(config: pytest.Config) -> str:
+    """The models of all claims, and why a run that asks for none by name has none of them.
+
+    Raises:
+        ExpectationError: a file cannot be used.
+    """
+    models = dict.fromkeys(case.experiment.model for case in _declared(config) if case.ABOUT_RUNS)
+    return ", ".join(
+        "any model (--glu-model NAME)" if name == ANY
+        else f"{name} (--glu-model {name})" if is_here(name)
+        else f"{name} (not on this machine)"
+        for name in models
+    )  # fmt: skip
+
+
 def _declared(config: pytest.Config) -> tuple[Case, ...]:
     """All that the expectation files declare."""
     place = options.place(config, "--glu-expectations")
@@ -63,4 +78,4 @@ def _runnable(cases: Sequence[Case], wanted: str | None) -> list[Case]:
     """
     if wanted is not None:
         locate(wanted, cases[0].experiment.revision)
-    return [case for case in cases if case.ABOUT_RUNS and (wanted is not None or is_here(case))]
+    return [case for case in cases if case.ABOUT_RUNS and (wanted is not None or is_run(case))]

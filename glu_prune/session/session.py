@@ -23,7 +23,7 @@ from glu_prune.readiness.requirements import Requirements, requirements, require
 from glu_prune.report import files
 from glu_prune.results.baselines import BaselineResult
 from glu_prune.results.report import CaseOutcome, CaseResult, CaseTables, Report
-from glu_prune.session.collection import cases_of_others, read_cases
+from glu_prune.session.collection import cases_of_others, left_out, read_cases
 from glu_prune.session.screen import Screen
 from glu_prune.sources.published import PublishedSource
 
@@ -244,6 +244,13 @@ class Session:
         if rows and not any(map(was_compared, rows)):
             return one_line(f"{against}: nothing can be compared: {rows[0].sentence}; and {len(rows) - 1} more")
         return ""
+
+    def idle(self) -> str:
+        """Why nothing was judged, in a line, if tests asked for claims and there were none to run; else empty."""
+        none = "cases" in vars(self) and not self.cases and not self._config.option.collectonly
+        if not none or options.judges_published(self._config) or self._pack:
+            return ""
+        return one_line(f"nothing was judged: claims are about {left_out(self._config) or 'no model'}")
 
     def write(self) -> bool:
         """Writes the tables, if there is anything to write; whether that went well."""

@@ -182,10 +182,19 @@ def test_prefetch_says_why_it_did_not_come(model, index, tmp_path, monkeypatch, 
     assert "pip cannot download tiny_part" in capsys.readouterr().out
 
 
-def test_a_run_that_names_no_model_leaves_it_out(model, tmp_path):
+def test_a_run_that_names_no_model_leaves_it_out_and_the_doctor_says_that_it_is_here(
+    model, tmp_path, monkeypatch, capsys
+):
     from glu_prune.judgement.expectation import read
-    from glu_prune.readiness.requirements import is_here
+    from glu_prune.readiness.requirements import is_run
 
-    (tmp_path / "claims.yaml").write_text(CLAIMS)
+    (tmp_path / "expectations").mkdir()
+    (tmp_path / "expectations" / "claims.yaml").write_text(CLAIMS)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    main(["doctor"])
+    assert "not on this machine; run only if --glu-model" in capsys.readouterr().out
     fetch(model, quiet)
-    assert not any(map(is_here, read(tmp_path / "claims.yaml")))
+    assert not any(map(is_run, read(tmp_path / "expectations" / "claims.yaml")))
+    main(["doctor"])
+    assert "here; run only if --glu-model" in capsys.readouterr().out.replace("not on this machine", "")
