@@ -1,7 +1,10 @@
 """Tasks of users: a folder of lm-eval YAML files, beside them the code and the data that these refer to."""
 
+import hashlib
 import logging
+import os
 from collections.abc import Iterator
+from glob import glob
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +12,7 @@ import yaml
 
 from glu_prune.errors import EvaluationError
 from glu_prune.evaluation.data_digest import files_digest
+from glu_prune.files import content_digest
 
 _LEFT_OUT = ("__pycache__", ".ipynb_checkpoints")
 """Folders that lm-eval does not read and Python writes to."""
@@ -16,9 +20,73 @@ _NAMES = ("task", "group")
 """Keys whose text is the name of what a YAML file declares."""
 
 
+_READERS = ("arrow", "csv", "json", "pandas", "parquet", "text", "xml")
+"""Values of `dataset_path` with which `datasets` reads the files that `data_files` names, where they are."""
+
+
 def user_tasks_digest(folder: Path) -> str:
-    """SHA-256 over the names and contents of all files in `folder`: settings, code and data."""
-    return files_digest(folder, _files(folder))
+    """SHA-256 over the names and contents of all files in `folder`, and of those elsewhere that its tasks read."""
+    own = files_digest(folder, _files(folder))
+    others = [(name, path) for name in data_places(folder) for path in read_at(name)]
+    if not others:
+        return own
+    found = hashlib.sha256(own.encode())
+    for name, path in others:
+        found.update(hashlib.sha256(f"{name}\0{path.name}".encode(errors="surrogateescape")).digest())
+        found.update(content_digest(path))
+    return found.hexdigest()
+
+
+def data_places(folder: Path) -> tuple[str, ...]:
+    """Where tasks of `folder` say that their data is on this machine: files, patterns of them, and folders.
+
+    They are relative to where the process runs, as `datasets` takes them.
+
+    Raises:
+        EvaluationError: a file in the folder is no YAML.
+    """
+    said = (_said(path) for path in _files(folder) if path.suffix == ".yaml")
+    return tuple(dict.fromkeys(place for each in said for place in _places(each)))
+
+
+def read_at(place: str) -> list[Path]:
+    """The files at one of `data_places`; none if nothing is there."""
+    if os.path.isdir(place):  # noqa: PTH112 - as the user wrote it
+        return [path for path in sorted(Path(place).rglob("*")) if path.is_file()]
+    return [Path(each) for each in sorted(glob(place, recursive=True)) if os.path.isfile(each)]  # noqa: PTH113, PTH207
+
+
+def _places(said: object) -> Iterator[str]:
+    """What one YAML file says of data on this machine."""
+    if not isinstance(said, dict):
+        return
+    path, more = str(said.get("dataset_path") or ""), said.get("dataset_kwargs")
+    if path not in _READERS:
+        if path and os.path.isdir(path):  # noqa: PTH112
+            yield path
+        return
+    files, base = (more.get(key) for key in ("data_files", "data_dir")) if isinstance(more, dict) else (None, None)
+    names = list(_texts(files)) or ([base] if isinstance(base, str) else [])
+    for name in names:
+        if "://" not in name:
+            yield os.path.join(base, name) if isinstance(base, str) and name != base else name  # noqa: PTH118
+
+
+def _texts(said: object) -> Iterator[str]:
+    """All texts in lists and dictionaries in each other."""
+    if isinstance(said, str):
+        yield said
+    for each in said.values() if isinstance(said, dict) else said if isinstance(said, list) else ():
+        yield from _texts(each)
+
+
+def _plain(node: yaml.Node | None) -> object:
+    """A node without what its tags, such as `!function`, would make of it."""
+    if isinstance(node, yaml.MappingNode):
+        return {key.value: _plain(value) for key, value in node.value if isinstance(key, yaml.ScalarNode)}
+    if isinstance(node, yaml.SequenceNode):
+        return [_plain(each) for each in node.value]
+    return node.value if isinstance(node, yaml.ScalarNode) else None
 
 
 def names(folder: Path) -> tuple[str, ...]:
@@ -61,21 +129,28 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _declared(path: Path) -> Iterator[str]:
-    """The names that a YAML file declares; its tags, such as `!function`, stay unread.
+    """The names that a YAML file declares."""
+    said = _said(path)
+    if isinstance(said, dict):
+        yield from (said[key] for key in _NAMES if isinstance(said.get(key), str))
+
+
+def _said(path: Path) -> object:
+    """What a YAML file says; its tags, such as `!function`, stay unread.
 
     Raises:
         EvaluationError: it is no YAML.
     """
     try:
-        root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+        return _plain(yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader))
+    except RecursionError as error:
+        msg = f"{path}: it is in itself"
+        raise EvaluationError(msg) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""
         msg = f"{path}{line}: not YAML: {getattr(error, 'problem', None) or error}"
         raise EvaluationError(msg) from error
-    for key, value in root.value if isinstance(root, yaml.MappingNode) else ():
-        if key.value in _NAMES and isinstance(value, yaml.ScalarNode):
-            yield value.value
 
 
 def _members(index: Any, name: str) -> Iterator[str]:

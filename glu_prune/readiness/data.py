@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
+from pathlib import Path
 
 from glu_prune.errors import EvaluationError
-from glu_prune.evaluation import lm_eval_tasks, local_data
+from glu_prune.evaluation import lm_eval_tasks, local_data, user_tasks
 from glu_prune.evaluation.evaluate import FETCH_SENTENCES, is_embedded
 from glu_prune.evaluation.local_data import Split
 from glu_prune.readiness.check import CheckResult, Run
@@ -26,6 +27,19 @@ def data(run: Run) -> Iterator[CheckResult]:
         if task not in embedded:
             yield items(task)
         yield from sentences(task)
+    for folder in run.requirements.folders:
+        yield own(folder)
+
+
+def own(folder: Path) -> CheckResult:
+    """The data of the user's tasks in `folder`."""
+    what, places = f"data of tasks in {folder.name}", user_tasks.data_places(folder)
+    if (gone := next((place for place in places if not user_tasks.read_at(place)), None)) is not None:
+        return CheckResult(
+            what, "missing", f"{gone} is not there", f"it is read from {Path.cwd()}; run elsewhere, or mend {folder}"
+        )
+    found = [path for place in places for path in user_tasks.read_at(place)]
+    return CheckResult(what, "ready", f"{folder}{f' and {len(found)} files elsewhere' if found else ''}")
 
 
 def items(task: str) -> CheckResult:

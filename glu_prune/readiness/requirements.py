@@ -44,6 +44,8 @@ class Requirements:
 
     models: tuple[RequiredModel, ...]
     tasks: tuple[str, ...]
+    folders: tuple[Path, ...] = ()
+    """Of tasks of the user's own."""
     left_out: tuple[str, ...] = ()
     """Models that a run leaves out: nobody asked for them by name, and they are not here, or must be asked for."""
 
@@ -92,7 +94,9 @@ def requirements(cases: Sequence[Case]) -> Requirements:
         by_model.setdefault((case.experiment.model, case.experiment.revision), []).append(case)
     models = [_model(name, revision, mine) for (name, revision), mine in by_model.items()]
     others = dict.fromkeys(each for case in cases for each in _checkpoints(case))
-    return Requirements((*models, *others), tuple(dict.fromkeys(task for case in cases for task in _tasks(case))))
+    tasks = dict.fromkeys(task for case in cases for task in _tasks(case))
+    folders = dict.fromkeys(needed.capability.folder for case in cases for needed in case.requirements())
+    return Requirements((*models, *others), tuple(tasks), tuple(filter(None, folders)))
 
 
 def requirements_of_contract(model: str) -> Requirements:

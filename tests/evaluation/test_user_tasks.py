@@ -6,6 +6,7 @@ from glu_prune.errors import EvaluationError
 from glu_prune.evaluation import user_tasks
 from glu_prune.evaluation.evaluate import Evaluator
 from glu_prune.evaluation.floors import null_results
+from glu_prune.readiness.data import own
 
 TASK = """\
 task: pets
@@ -89,6 +90,53 @@ def test_every_file_in_the_folder_is_part_of_its_fingerprint(folder):
     (folder / "__pycache__").mkdir()
     (folder / "__pycache__" / "pets.pyc").write_text("compiled")
     assert user_tasks.user_tasks_digest(folder) == found[-1]
+
+
+READ = "task: read\ndataset_path: json\ndataset_kwargs:\n  data_files: FILES\noutput_type: multiple_choice\n"
+
+
+@pytest.mark.parametrize(
+    "files", ["data/one.jsonl", "{test: [data/one.jsonl]}", "{test: data/*.jsonl}", '{test: "data/**/*.jsonl"}']
+)
+def test_data_elsewhere_is_part_of_it(folder, tmp_path, monkeypatch, files):
+    monkeypatch.chdir(tmp_path)
+    before = user_tasks.user_tasks_digest(folder)
+    (folder / "read.yaml").write_text(READ.replace("FILES", files))
+    without = user_tasks.user_tasks_digest(folder)
+    assert without != before
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "one.jsonl").write_text('{"gold": 0}')
+    found = user_tasks.user_tasks_digest(folder)
+    (tmp_path / "data" / "one.jsonl").write_text('{"gold": 1}')
+    assert len({without, found, user_tasks.user_tasks_digest(folder)}) == 3
+
+
+def test_a_folder_of_data_is_part_of_it_and_what_a_hub_has_is_not(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (folder / "read.yaml").write_text("task: read\ndataset_path: mine/data\ndataset_kwargs:\n  data_files: x.jsonl\n")
+    before = user_tasks.user_tasks_digest(folder)
+    assert user_tasks.data_places(folder) == ()
+    (tmp_path / "mine" / "data").mkdir(parents=True)
+    (tmp_path / "mine" / "data" / "x.jsonl").write_text("{}")
+    assert user_tasks.data_places(folder) == ("mine/data",)
+    assert user_tasks.user_tasks_digest(folder) != before
+    for files in ("https://example.org/x.jsonl", "hf://datasets/a/b/x.jsonl"):
+        (folder / "read.yaml").write_text(READ.replace("FILES", files))
+        assert user_tasks.data_places(folder) == ()
+
+
+def test_data_that_is_not_there_is_missing(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert own(folder).state == "ready"
+    (folder / "read.yaml").write_text(READ.replace("FILES", "data/one.jsonl"))
+    result = own(folder)
+    assert (result.state, result.detail) == ("missing", "data/one.jsonl is not there")
+
+
+def test_a_file_that_is_in_itself_is_refused(folder):
+    (folder / "loop.yaml").write_text("task: &a [*a]\n")
+    with pytest.raises(EvaluationError, match=r"loop\.yaml: it is in itself"):
+        user_tasks.names(folder)
 
 
 def test_the_same_files_elsewhere_are_the_same(folder, tmp_path_factory):
