@@ -294,6 +294,8 @@ def _state(moved: Change, p: float, band: float, margin: float, better: int) -> 
         return ("improved" if better * moved.delta > 0 else "regressed"), ""
     allowed, which = max((margin, "the margin"), (band, "the noise band"))
     if allowed > 0 and one_sided(moved.found, better, -allowed) <= ALPHA:
+        if p <= ALPHA and better * moved.delta < 0 and margin > band:
+            return "allowed", f"worse, within the margin of {margin:g}"
         return "unchanged", f"no worse by more than {which}, shown"
     return "not shown", f"within {which}" if p <= ALPHA else ""
 

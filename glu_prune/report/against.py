@@ -24,7 +24,7 @@ def compared_rows(found: Sequence[Compared], against: str) -> list[BaselineResul
     return [each.result(each.about.subject, against, named=None) for each in found]
 
 
-_WORST: tuple[State, ...] = ("regressed", "missing", "incomparable", "improved", "not shown", "unchanged")
+_WORST: tuple[State, ...] = ("regressed", "missing", "incomparable", "allowed", "improved", "not shown", "unchanged")
 _LEGEND = (
     "changes are B minus A on the same items, in nats for perplexities, of which a lower one is better; p corrected "
     "for all that was compared; --out FILE has every item"

@@ -62,7 +62,7 @@ _ABOUT = {
     "items that changed": "names of a few items that got worse, or better if none did",
     "noise band": "change that two runs of one model show",
     "margin": "change that the file allows",
-    "outcome": "improved, unchanged, not shown, regressed, incomparable or missing",
+    "outcome": "improved, unchanged, allowed, not shown, regressed, incomparable or missing",
     "ratios": "ratios of the claim, the curve or the finding",
     "found": "the statistics, in words",
     "because": "reasons of the verdict",

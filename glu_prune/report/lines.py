@@ -265,7 +265,7 @@ def choice_line(row: ChoiceResult) -> Line:
     return Line(row, cells, remark(row), FAILED if has_failed(row) else STYLES[row.outcome])
 
 
-_STATES = {"improved": ("✓", "green"), "regressed": ("✗", FAILED)}
+_STATES = {"improved": ("✓", "green"), "regressed": ("✗", FAILED), "allowed": ("≈", "yellow")}
 
 
 def baseline_line(row: BaselineResult) -> Line:

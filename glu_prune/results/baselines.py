@@ -4,7 +4,7 @@ from typing import Literal
 
 from glu_prune.results.base import Better, Number, Result, Row
 
-State = Literal["improved", "unchanged", "not shown", "regressed", "incomparable", "missing"]
+State = Literal["improved", "unchanged", "allowed", "not shown", "regressed", "incomparable", "missing"]
 """What a comparison of two runs on the same items comes to; `not shown` is neither a change nor that there is none,
 `missing` is what there was before and is not now."""
 

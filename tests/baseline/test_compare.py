@@ -59,10 +59,10 @@ def test_a_change_within_the_noise_band_or_the_margin_is_none():
             assert (found.outcome, found.band) == (expected, band)
     assert one(old, new, 0.49).outcome == "regressed"
     assert (one(old, new, 0.5).outcome, one(old, new, 0.5).note) == ("not shown", "within the margin")
-    assert (one(old, new, 0.8).outcome, one(old, new, 0.8).note) == (
-        "unchanged",
-        "no worse by more than the margin, shown",
-    )
+    assert (one(old, new, 0.8).outcome, one(old, new, 0.8).note) == ("allowed", "worse, within the margin of 0.8")
+    found = one(old, made([0.0] * 3 + [1.0] * 57), 0.8)
+    assert (found.outcome, found.note) == ("unchanged", "no worse by more than the margin, shown")
+    assert one(new, old, 0.8).outcome == "unchanged", "better, by less than the margin"
 
 
 def test_what_chance_would_do_is_no_change():

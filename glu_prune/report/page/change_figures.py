@@ -12,9 +12,15 @@ from glu_prune.results.report import Report
 if TYPE_CHECKING:
     import altair as alt
 
-_COLOURS = {"regressed": "#D55E00", "improved": "#1BA37A", "not shown": "#8A8A8A", "unchanged": "#3C8DD9"}
+_COLOURS = {
+    "regressed": "#D55E00",
+    "allowed": "#E69F00",
+    "improved": "#1BA37A",
+    "not shown": "#8A8A8A",
+    "unchanged": "#3C8DD9",
+}
 """Told apart by the colour-blind; shapes tell them, too."""
-_SHAPES = ("cross", "triangle-up", "circle", "square")
+_SHAPES = ("cross", "triangle-down", "triangle-up", "circle", "square")
 
 
 def changes(report: Report) -> Iterator[Figure]:
