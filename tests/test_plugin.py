@@ -617,7 +617,7 @@ def test_a_file_may_ask_some_items_of_a_task(project, tmp_path):
     result = project.run(*chosen, store=tmp_path)
     result.stdout.fnmatch_lines(["*random dense tiny_recall_mc 0-30: 30 items in*"])
     assert list(rows(project)["items"]) == [30]
-    assert "a sample of the items" in rows(project)["note"][0]
+    assert "a sample of 30 items" in rows(project)["note"][0]
     project.run("--glu-limit", "20", *chosen, store=tmp_path)
     assert list(rows(project)["items"]) == [20], "the fewest of both"
     project.run("--glu-sequential", *chosen, store=tmp_path)

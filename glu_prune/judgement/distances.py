@@ -53,7 +53,7 @@ class DistanceVerdict:
     """95 % interval of `value`."""
     at_most: float
     p: float
-    """One-sided, against "it is at least `at_most`"."""
+    """One-sided, against "it is at least `at_most`"; of one that is refuted, against "it is at most that"."""
     tests: int
     """Ratios at which the claim is made: `p` times this is compared with 0.05."""
     test: str
@@ -85,14 +85,15 @@ def flips(dense: Record, pruned: Record, cluster: str | None = None) -> ItemDist
     return ItemDistances(changed, [1.0] * len(changed), dense.clusters(cluster)) if changed else None
 
 
-def settle_distance(found: Contrast, at_most: float, tests: int) -> tuple[Outcome, int | None, tuple[str, ...]]:
-    """(outcome, more items that would decide, reasons) of "at most", by a one-sided test each way at 0.05 over `tests`.
+def settle_distance(found: Contrast, at_most: float, tests: int) -> tuple[Outcome, float, int | None]:
+    """(outcome, p, more items that would decide) of "at most", by a one-sided test each way at 0.05 over `tests`.
 
     No floor and no control has a say: what is far from the dense model is far, whatever else is.
     """
-    if found.p_less(at_most) * tests <= ALPHA:
-        return "confirmed", None, ()
-    if (above := found.p_greater(at_most)) * tests <= ALPHA:
-        return "refuted", None, (f"above {at_most:g}, p = {above:.2g}",)
+    p, above = found.p_less(at_most), found.p_greater(at_most)
+    if p * tests <= ALPHA:
+        return "confirmed", p, None
+    if above * tests <= ALPHA:
+        return "refuted", above, None
     total = items_needed_against(found, at_most, ALPHA / tests)
-    return "inconclusive", None if total is None else max(1, total - found.units), ()
+    return "inconclusive", p, None if total is None else max(1, total - found.units)

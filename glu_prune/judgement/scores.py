@@ -32,10 +32,6 @@ ROUNDING = 1e-5
 """Differences of one item up to this, in units of the metric, are made by arithmetic: another batch size makes them."""
 
 
-A_SAMPLE = "a sample of the items"
-"""The note of a verdict on items that were drawn once, where no others are to come."""
-
-
 COMMONEST = "its commonest answer"
 """The floor of an arm that gives one answer, whatever it is asked: what it says most often, given to all items."""
 
@@ -350,6 +346,11 @@ class PairedScores(CapabilityScores):
             *([f"{record.truncated} of {self.items} prompts were cut"] if record.truncated else []),
             *echoes,
         )
+
+
+def a_sample(items: int) -> str:
+    """The note of a verdict on items that were drawn once, where no others are to come."""
+    return f"a sample of {items:,} items"
 
 
 def tied(values: Sequence[float], others: Sequence[float]) -> list[float]:

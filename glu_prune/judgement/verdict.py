@@ -34,7 +34,10 @@ class Verdict:
     high: float
     """95 % interval of `delta`."""
     p: float
-    """Of the claim's own test: two-sided, of no difference; for `preserved` the larger of two one-sided ones."""
+    """Of the claim's own test: two-sided, of no difference; for `preserved` the larger of two one-sided ones.
+
+    Of a claim within a margin that is refuted, that of the test which says so.
+    """
     tests: int
     """Ratios at which the claim is made: `p` times this is compared with 0.05."""
     test: str
@@ -126,7 +129,7 @@ def settle(claim: DirectionClaim, change: Contrast, *, better: int, tests: int) 
         return Settled("confirmed", p, test)
     outside = 2 * min(change.p_greater(claim.margin), change.p_less(-claim.margin))
     if outside * tests <= ALPHA:
-        return Settled("refuted", p, test, reasons=(f"outside the margin, p = {outside:.2g}",))
+        return Settled("refuted", outside, f"{change.test} of more than the margin")
     gap = abs(claim.margin - abs(change.difference))
     return Settled("inconclusive", p, test, more_items(change, gap, ALPHA / tests))
 
@@ -146,7 +149,7 @@ def _not_inferior(margin: float, change: Contrast, *, better: int, tests: int) -
         return Settled("confirmed", p, test)
     lost = one_sided(change, -better, margin)
     if lost * tests <= ALPHA:
-        return Settled("refuted", p, test, reasons=(f"more than the margin is lost, p = {lost:.2g}",))
+        return Settled("refuted", lost, f"{test} of a loss of more than the margin")
     return Settled("inconclusive", p, test, more_items(change, abs(margin + better * change.difference), ALPHA / tests))
 
 

@@ -31,7 +31,7 @@ from glu_prune.judgement.kinds.choice import ChoiceCase
 from glu_prune.judgement.kinds.cost import EfficiencyCase
 from glu_prune.judgement.kinds.distance import DistanceCase
 from glu_prune.judgement.run_pairs import paired
-from glu_prune.judgement.scores import A_SAMPLE, PairedScores
+from glu_prune.judgement.scores import PairedScores, a_sample
 from glu_prune.judgement.sources import CostEvidence, DistanceEvidence, Evaluation
 from glu_prune.models.source import ModelSource
 from glu_prune.results.findings import Finding
@@ -316,7 +316,9 @@ class RunSource:
                 raise EvaluationError(msg)
             items, tables = changed, found.tables
         sample = ("on a sample of the benchmark's items",) if local_data.is_sample(capability.task) else ()
-        return DistanceEvidence(items, A_SAMPLE if self._sample(case, needed) else "", sample, tables)
+        return DistanceEvidence(
+            items, a_sample(len(items.values)) if self._sample(case, needed) else "", sample, tables
+        )
 
     def _divergences(self, case: Case, needed: Requirement) -> list[DistanceCell]:
         """The same questions as scores are of, which both models are asked in one pass."""

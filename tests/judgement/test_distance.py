@@ -63,9 +63,10 @@ def test_flips_show_where_the_accuracy_is_the_same():
     verdict = found(case("flips", 0.05), flips(dense, pruned))
     assert (verdict.outcome, verdict.value, verdict.items) == ("refuted", 0.2, 400)
     assert verdict.low < 0.2 < verdict.high
+    assert verdict.p < 1e-6
     assert verdict.sentence.startswith(
         "skill flips at most 0.05: refuted. 0.200 of the answers are other ones (95 % interval 0.162 to 0.243) over 400 "
-        "items; exact binomial p = 1; above 0.05, p = "
+        "items; exact binomial of more than 0.05 p = "
     )
     assert found(case("flips", 0.25), flips(dense, pruned)).outcome == "confirmed"
 
@@ -254,6 +255,6 @@ def test_a_table_shows_them():
     shown = {column.name: column.show(column.get(row)) for column in section.columns}
     assert shown == {
         "ratio": "0.5", "capability": "skill", "distance": "flips", "items": "400", "value": "0.200", "low": "0.162", "high": "0.243",
-        "at most": "0.050", "p": "1.000", "p, ratios": "1.000", "p, file": "1.000", "verdict": "refuted (declared confirmed)", "note": "a quick look",
+        "at most": "0.050", "p": "<0.001", "p, ratios": "<0.001", "p, file": "<0.001", "verdict": "refuted (declared confirmed)", "note": "a quick look",
     }  # fmt: skip
     assert sentences(report) == (f"m, ratio 0.5: {verdict.sentence}",)

@@ -39,7 +39,10 @@ def test_preserved_means_within_its_margin(changed, expected):
 
 
 def test_preserved_does_not_care_which_way_it_left():
-    assert found(case("preserved", margin=0.1), share(30), share(80)).outcome == "refuted"
+    verdict = found(case("preserved", margin=0.1), share(30), share(80))
+    assert verdict.outcome == "refuted"
+    assert verdict.p < 1e-6, "the p that says so, not that of the claim"
+    assert "of more than the margin p = " in verdict.sentence
 
 
 def test_few_items_without_a_change_do_not_show_that_nothing_changes():

@@ -12,7 +12,7 @@ from glu_prune.judgement.case import ArmCase, Entry, Requirement
 from glu_prune.judgement.claim import ArmKey, DirectionClaim, Problem
 from glu_prune.judgement.explanation import explanation, groups
 from glu_prune.judgement.lengths import length_note
-from glu_prune.judgement.scores import A_SAMPLE, CapabilityScores
+from glu_prune.judgement.scores import CapabilityScores, a_sample
 from glu_prune.judgement.ties import REDRAWN, not_redrawn, ties_at_the_cut, under_another_draw
 from glu_prune.judgement.verdict import (
     ALPHA,
@@ -208,7 +208,7 @@ def judge(case: DirectionCase, scores: CapabilityScores) -> Verdict:
     low, high = change.interval()
     floor = scores.floor(arm)
     gained, lost = scores.moved(arm) or (None, None)
-    chance, quick = at_chance(scores, arm, change, tests), A_SAMPLE if scores.partial else ""
+    chance, quick = at_chance(scores, arm, change, tests), a_sample(scores.items) if scores.partial else ""
     return Verdict(
         capability=capability.name,
         metric=capability.metric,
@@ -230,7 +230,6 @@ def judge(case: DirectionCase, scores: CapabilityScores) -> Verdict:
         needed=needed,
         note=", ".join(dict.fromkeys(filter(None, [*(each.note for each in conditions), *chance[:1], quick]))),
         reasons=(
-            *settled.reasons,
             *told,
             *chance[1:],
             *power_note(needed, change.units, scores.unit, every=scores.complete and not scores.partial),

@@ -103,7 +103,7 @@ def judge_distance(case: DistanceCase, found: "DistanceEvidence") -> DistanceVer
     """
     claim, items = case.claim, found.items
     value = items.level(claim.distance)
-    outcome, needed, reasons = settle_distance(value, claim.at_most, case.tests)
+    outcome, p, needed = settle_distance(value, claim.at_most, case.tests)
     low, high = value.interval()
     unit = case.capability.unit(shared=items.clusters is not None)
     return DistanceVerdict(
@@ -115,11 +115,11 @@ def judge_distance(case: DistanceCase, found: "DistanceEvidence") -> DistanceVer
         low=max(low, 0.0),
         high=min(high, 1.0) if claim.distance == "flips" else high,
         at_most=claim.at_most,
-        p=value.p_less(claim.at_most),
+        p=p,
         tests=case.tests,
-        test=value.test,
+        test=f"{value.test} of more than {claim.at_most:g}" if outcome == "refuted" else value.test,
         items=len(items.values),
         needed=needed,
         note=found.note,
-        reasons=(*reasons, *found.remarks, *power_note(needed, value.units, unit)),
+        reasons=(*found.remarks, *power_note(needed, value.units, unit)),
     )
