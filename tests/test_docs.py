@@ -3,6 +3,7 @@
 import json
 import re
 
+from glu_prune.evaluation.capability import SUITES
 from glu_prune.evaluation.null_names import NULLS
 from glu_prune.evidence.checks import CHECKS
 from glu_prune.judgement.distances import UNITS
@@ -19,6 +20,16 @@ README = (ROOT / "README.md").read_text()
 def test_the_guide_names_every_null_model_check_verdict_relation_and_distance():
     for name in (*NULLS, *CHECKS, *Outcome.__args__, *Relation.__args__, *UNITS):
         assert name in GUIDE, name
+
+
+def test_every_suite_is_described_with_its_capabilities_and_their_tasks():
+    page = (ROOT / "docs" / "expectations.md").read_text()
+    rows = dict(re.findall(r"^\| `([\w-]+)` \| .*? \| (.*) \|$", page, re.MULTILINE))
+    assert rows.keys() >= SUITES.keys()
+    for name, suite in SUITES.items():
+        told = rows[name] + (rows["study"] if "those of `study`" in rows[name] else "")
+        assert {*re.findall(r"`(\w+)`", told)} - {"study"} == {*suite}
+        assert all(each.task in (told if "(" in told else rows["study"]) for each in suite.values())
 
 
 def test_the_reference_is_what_the_code_declares():

@@ -6,12 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from glu_prune.errors import ExpectationError, GluPruneError, PlanError, shown
-from glu_prune.evaluation.capability import Capability
+from glu_prune.evaluation.capability import SUITES, Capability
 from glu_prune.evidence.checks import CHECKS
 from glu_prune.experiment.cell import Arm
 from glu_prune.judgement.case import ArmCase, Case, Entry
 from glu_prune.judgement.claim import ArmClaim, ArmKey, Claim, show_key
-from glu_prune.judgement.document import Document, load
+from glu_prune.judgement.document import Document, Location, load
 from glu_prune.judgement.experiment import ANY, Experiment
 from glu_prune.judgement.kinds import CASE_OF
 from glu_prune.judgement.kinds.choice import ChoiceCase
@@ -108,7 +108,7 @@ def _refuse_unknown(document: Document, experiment: Experiment, suite: Mapping[s
         for problem in claim.problems(experiment.keys, suite):
             here = ("expect", index, problem.key)
             if problem.unknown:
-                raise document.unknown(here, "capability", problem.unknown, tuple(suite))
+                raise _unknown_capability(document, here, problem.unknown, experiment, suite)
             raise document.error(here, problem.complaint)
         if complaint := _without_controls(experiment, claim):
             raise document.error(("expect", index), complaint)
@@ -120,6 +120,17 @@ def _refuse_unknown(document: Document, experiment: Experiment, suite: Mapping[s
     for index, flaw in enumerate(experiment.flaws):
         if flaw.check not in CHECKS:
             raise document.unknown(("flaws", index, "check"), "check", flaw.check, tuple(CHECKS))
+
+
+def _unknown_capability(
+    document: Document, here: Location, name: str, experiment: Experiment, suite: Mapping[str, Capability]
+) -> ExpectationError:
+    """`suite` has no capability of that `name`; maybe another one has."""
+    if other := next((each for each, capabilities in SUITES.items() if name in capabilities), None):
+        said = f"capability {name} is of suite {other}, and this file is of suite {experiment.suite}"
+        complaint = f"{said}; say `suite: {other}`"
+        return document.error(here, complaint)
+    return document.unknown(here, "capability", name, tuple(suite))
 
 
 def _without_controls(experiment: Experiment, claim: Claim) -> str:

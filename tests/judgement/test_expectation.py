@@ -160,6 +160,7 @@ def test_published_figures_are_checked_in_every_way_and_flaws_are_declared(tmp_p
     ("old", "new", "complaint"),
     [
         ("capability: arithmetic", "capability: aritmetic", "model.yaml:15: capability 'aritmetic' does not exist; did you mean 'arithmetic'?"),
+        ("capability: arithmetic", "capability: last_word", "model.yaml:15: capability last_word is of suite study, and this file is of suite embedded; say `suite: study`"),
         ("    direction: down\n    verdict: {", "    directoin: down\n    verdict: {", "model.yaml:16: expect.2.directoin: key 'directoin' does not exist; did you mean 'direction'?"),
         ("verdict: inconclusive", "verdikt: inconclusive", "model.yaml:13: expect.1.verdikt: key 'verdikt' does not exist; did you mean 'verdict'?"),
         ("verdict: inconclusive", "verdict: perhaps", "model.yaml:13: expect.1.verdict: .*'confirmed', 'refuted', 'inconclusive' or 'artefact'"),
