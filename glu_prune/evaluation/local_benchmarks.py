@@ -67,6 +67,12 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         shots_from="train",
         whole={"test": 1172, "train": 1119},
     ),
+    "arc_easy": Benchmark(
+        "arc",
+        {"test": "arc/ARC-Easy_test.jsonl", "train": "arc/ARC-Easy_train.jsonl"},
+        shots_from="train",
+        whole={"test": 2376, "train": 2251},
+    ),
     # The file holds what the stock `process_docs` makes of the official columns, but for a second space that it leaves
     # before some choices of one item in 17: scores may differ a little from those on the official columns.
     "hellaswag": Benchmark(

@@ -38,8 +38,7 @@ def own(folder: Path) -> CheckResult:
         return CheckResult(
             what, "missing", f"{gone} is not there", f"it is read from {Path.cwd()}; run elsewhere, or mend {folder}"
         )
-    found = [path for place in places for path in user_tasks.read_at(place)]
-    return CheckResult(what, "ready", f"{folder}{f' and {len(found)} files elsewhere' if found else ''}")
+    return CheckResult(what, "ready", ", ".join((str(folder), *places)))
 
 
 def items(task: str) -> CheckResult:

@@ -47,7 +47,8 @@ ROWS = {
     },
 }
 ROWS["gsm8k/train.jsonl"] = ROWS["gsm8k/test.jsonl"]
-ROWS["arc/ARC-Challenge_train.jsonl"] = ROWS["arc/ARC-Challenge_test.jsonl"]
+for name in ("ARC-Challenge_train", "ARC-Easy_test", "ARC-Easy_train"):
+    ROWS[f"arc/{name}.jsonl"] = ROWS["arc/ARC-Challenge_test.jsonl"]
 SUBJECTS = tuple(lm_eval_tasks.leaves("mmlu", lm_eval_tasks.manager("mmlu/default")))
 SIZES = {
     "ifeval": 541,
@@ -56,6 +57,7 @@ SIZES = {
     "mmlu": 14042,
     "gsm8k": 1319,
     "arc_challenge": 1172,
+    "arc_easy": 2376,
     "hellaswag": 10042,
     "winogrande": 1267,
     "piqa": 1838,
@@ -158,7 +160,7 @@ def test_without_the_variable_nothing_changes(monkeypatch):
     assert local_data.task_data_digest("piqa") is None
 
 
-@pytest.mark.parametrize("task", ["tiny_recall", "arc_easy", "mmlu_pro", "mmlu_stem"])
+@pytest.mark.parametrize("task", ["tiny_recall", "sciq", "mmlu_pro", "mmlu_stem"])
 def test_other_tasks_are_left_alone(data, task):
     assert local_data.load(task, None) is None
     assert local_data.task_data_digest(task) is None
