@@ -60,7 +60,7 @@ def judged_as(folder: Path, report: Report) -> list[CellResult]:
             f"`glu-prune judge {folder} --against MODEL --out DIR` has it answer"
         )
         raise ReportError(msg)
-    for name, dense in dict.fromkeys((cell.source, cell.weights) for cell in cut):
+    for name, dense in dict.fromkeys((cell.source or cell.model.removesuffix(_CHAT), cell.weights) for cell in cut):
         _refuse_another(folder, plan, name, dense)
     return cut
 

@@ -94,7 +94,7 @@ class CellResult(OfArm):
     """One task on one arm."""
 
     source: str = ""
-    """The model, as the file calls it; `model` may say more."""
+    """The model, as the file calls it; `model` may say more. Empty in reports of earlier versions."""
     arm: str
     control: bool
     task: str
