@@ -52,7 +52,15 @@ def on_a_terminal(
     """The exit status of `command`, and all that it wrote; Ctrl-C once it has written `interrupted_at`."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
-        command, cwd=folder, env=env, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
+        command,
+        cwd=folder,
+        env=env,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+        # A shell that put the tests into the background has them ignore it, and all that they start.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     os.close(theirs)
     written, deadline, sent = "", time.monotonic() + 280, False
