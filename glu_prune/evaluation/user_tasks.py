@@ -12,14 +12,12 @@ import yaml
 
 from glu_prune.errors import EvaluationError
 from glu_prune.evaluation.data_digest import files_digest
-from glu_prune.files import content_digest
+from glu_prune.files import files_below
 
 _LEFT_OUT = ("__pycache__", ".ipynb_checkpoints")
 """Folders that lm-eval does not read and Python writes to."""
 _NAMES = ("task", "group")
 """Keys whose text is the name of what a YAML file declares."""
-
-
 _READERS = ("arrow", "csv", "json", "pandas", "parquet", "text", "xml")
 """Values of `dataset_path` with which `datasets` reads the files that `data_files` names, where they are."""
 
@@ -27,14 +25,8 @@ _READERS = ("arrow", "csv", "json", "pandas", "parquet", "text", "xml")
 def user_tasks_digest(folder: Path) -> str:
     """SHA-256 over the names and contents of all files in `folder`, and of those elsewhere that its tasks read."""
     own = files_digest(folder, _files(folder))
-    others = [(name, path) for name in data_places(folder) for path in read_at(name)]
-    if not others:
-        return own
-    found = hashlib.sha256(own.encode())
-    for name, path in others:
-        found.update(hashlib.sha256(f"{name}\0{path.name}".encode(errors="surrogateescape")).digest())
-        found.update(content_digest(path))
-    return found.hexdigest()
+    others = [files_digest(Path(path.anchor), [path]) for place in data_places(folder) for path in read_at(place)]
+    return hashlib.sha256("".join([own, *others]).encode()).hexdigest() if others else own
 
 
 def data_places(folder: Path) -> tuple[str, ...]:
@@ -52,7 +44,7 @@ def data_places(folder: Path) -> tuple[str, ...]:
 def read_at(place: str) -> list[Path]:
     """The files at one of `data_places`; none if nothing is there."""
     if os.path.isdir(place):  # noqa: PTH112 - as the user wrote it
-        return [path for path in sorted(Path(place).rglob("*")) if path.is_file()]
+        return sorted(files_below(Path(place)))
     return [Path(each) for each in sorted(glob(place, recursive=True)) if os.path.isfile(each)]  # noqa: PTH113, PTH207
 
 

@@ -253,11 +253,12 @@ def _asked(experiment: Experiment) -> tuple[str, ...]:
     return identity(experiment.model), "chat" if experiment.chat_template else ""
 
 
-def _pruned(experiment: Experiment) -> tuple[str, ...]:
-    """What of the model is pruned how, beside ratios."""
-    return experiment.revision or "", experiment.criterion, f"seed {experiment.seed}" if experiment.seed else ""
+def _pruned(experiment: Experiment, between: str = " ") -> tuple[str, ...]:
+    """What of the model is pruned how, beside ratios; `between` stands before the number of a seed."""
+    seed = f"seed{between}{experiment.seed}" if experiment.seed else ""
+    return experiment.revision or "", experiment.criterion, seed
 
 
 def _variant(experiment: Experiment) -> tuple[str, ...]:
     """What tells experiments about one model apart, as parts of an id."""
-    return *(each.replace("seed ", "seed_") for each in _pruned(experiment)), _asked(experiment)[1]
+    return *_pruned(experiment, "_"), _asked(experiment)[1]

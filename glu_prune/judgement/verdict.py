@@ -1,6 +1,7 @@
 """(what was measured, claim) -> a verdict with the numbers that led to it."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
@@ -163,7 +164,13 @@ def under(conditions: list[Condition]) -> tuple[Outcome, int | None]:
     needed = [condition.needed for condition in conditions if condition.state == "open"]
     if not needed:
         return "confirmed", None
-    return "inconclusive", max(each or 0 for each in needed) if all(needed) else None
+    return "inconclusive", most(needed)
+
+
+def most(needed: Sequence[int | None]) -> int | None:
+    """The most of several numbers of items, all of which are needed; None if no number is enough for one of them."""
+    known = [each for each in needed if each]
+    return max(known) if len(known) == len(needed) else None
 
 
 _UNDER = "under"

@@ -37,11 +37,11 @@ def models(run: Run) -> Iterator[CheckResult]:
 def left_out(run: Run) -> Iterator[CheckResult]:
     """Models of the files that a run leaves out."""
     for name in run.requirements.left_out:
-        here, asked = is_here(name), "run only if --glu-model, or here its file, asks for it"
-        fetched = how_to_fetch(name) if is_fetchable(name) else "set the variable"
-        found, remedy = (
-            (f"here; {asked}", f"--glu-model {name}") if here else (f"not on this machine; {asked}", fetched)
-        )
+        if is_here(name):
+            where, remedy = "here", f"--glu-model {name}"
+        else:
+            where, remedy = "not on this machine", how_to_fetch(name) if is_fetchable(name) else "set the variable"
+        found = f"{where}; run only if --glu-model, or here its file, asks for it"
         yield CheckResult(f"left out: {name}", "note", found, remedy)
 
 

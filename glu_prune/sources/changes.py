@@ -61,7 +61,7 @@ def _changed(case: DirectionCase, dense: Record, pruned: Record, floors: FloorRe
             change=_kind(sign * (after[place] - before[place])),
             flaws=(_flaws(dense, place), _flaws(pruned, place)),
         )
-        for place, item in enumerate(dense.items)
+        for place, item in enumerate(dense.items)  # there are no answers where texts are only scored
         if before[place] != after[place] or dense.answers[place : place + 1] != pruned.answers[place : place + 1]
     ]
 

@@ -24,6 +24,7 @@ from glu_prune.judgement.verdict import (
     at_chance,
     claim_fields,
     more_items,
+    most,
     one_sided,
     power_note,
     settle,
@@ -243,8 +244,7 @@ def _under(settled: Settled, conditions: list[Condition]) -> tuple[Outcome, int 
     """(outcome, more items that would decide) of a direction, under what it, or its opposite, rests on."""
     held, needed = under(conditions)
     if settled.outcome == "inconclusive":
-        open_anyway = held == "inconclusive" and needed is None
-        return settled.outcome, None if open_anyway or settled.needed is None else max(settled.needed, needed or 0)
+        return settled.outcome, most([settled.needed, needed] if held == "inconclusive" else [settled.needed])
     if settled.outcome == "refuted":
         return ("refuted" if held == "confirmed" else "inconclusive"), needed
     return held, needed
